@@ -1,0 +1,182 @@
+"""The commands of `atlas`: options in, one call, a table or a path out. No logic of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from atlas_pipeline import __version__
+from atlas_pipeline.errors import AtlasError, TasksFailedError, UserError
+
+EXIT_USER, EXIT_TASKS, EXIT_INTERRUPTED = 2, 3, 130
+
+# What a command brings up to date; a stage without a command of its own goes with the one it serves.
+STAGES_OF = {
+    "index": ("index",),
+    "sample": ("sample",),
+    "project": ("neighbors", "project"),
+    "bin": ("bin",),
+    "invert": ("whiten", "crops", "invert"),
+    "stitch": ("plot", "stitch"),
+}
+
+WHAT_IT_DOES = {
+    "index": "List the images, in a fixed order, each known by its content.",
+    "sample": "Take one random spatial activation an image, with its attribution to every logit.",
+    "project": "Lay the activations out in the plane.",
+    "bin": "Lay grids over the layout and average each cell.",
+    "invert": "Make the icon of every cell by feature inversion.",
+    "stitch": "Put the icons together into atlas images, JSON and the page that shows them.",
+}
+
+
+def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.argument("config", type=click.Path()),
+        click.option(
+            "--set", "overrides", multiple=True, metavar="A.B=C", help="Override a key of the config."
+        ),
+        click.option("--pipeline", metavar="FILE", help="A pipeline of your own (default: layer_atlas)."),
+        click.option("--debug", is_flag=True, help="Show tracebacks."),
+    ):
+        command = option(command)
+    return command
+
+
+def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--device", metavar="auto|cpu|cuda[:n]", help="Where the network runs."),
+        click.option("--workers", type=click.IntRange(0), help="Processes that decode images."),
+        click.option(
+            "--local-cluster", type=click.IntRange(1), metavar="N", help="Run tasks on N Dask workers here."
+        ),
+        click.option("--cluster", metavar="tcp://HOST:PORT", help="Run tasks on an existing Dask scheduler."),
+        click.option("--force", is_flag=True, help="Recompute what this command makes."),
+        click.option("--quiet", is_flag=True, help="No progress."),
+    ):
+        command = option(command)
+    return command
+
+
+class _Commands(click.Group):
+    """Turns our errors into one line on stderr and the exit code of their kind."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("interrupted; what is done is kept, run the same command to go on", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+        except AtlasError as error:
+            if "--debug" in sys.argv:
+                raise
+            click.echo(f"error: {' '.join(str(error).split())}", err=True)
+            sys.exit(
+                EXIT_TASKS
+                if isinstance(error, TasksFailedError)
+                else EXIT_USER
+                if isinstance(error, UserError)
+                else 1
+            )
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="atlas-pipeline")
+def main() -> None:
+    """Activation atlases of your own network on your own images."""
+
+
+def _load(
+    config: str, overrides: tuple[str, ...], device: str | None = None, workers: int | None = None
+) -> Any:
+    from atlas_pipeline.config_file import load_config
+
+    extra = [f"run.device={device}"] if device else []
+    extra += [f"run.workers={workers}"] if workers is not None else []
+    return load_config(config, [*overrides, *extra])
+
+
+@main.command()
+@_config_options
+@_run_options
+def run(config: str, overrides: tuple[str, ...], pipeline: str | None, debug: bool, **how: Any) -> None:
+    """Run every stage of CONFIG that is not already done."""
+    _run(config, overrides, pipeline, only=None, no_deps=False, **how)
+
+
+def _run(config: str, overrides: tuple[str, ...], pipeline: str | None, **how: Any) -> None:
+    from atlas_pipeline import runs
+    from atlas_pipeline.tables import print_result
+
+    loaded = _load(config, overrides, how.pop("device"), how.pop("workers"))
+    print_result(runs.run(loaded, pipeline, **how))
+
+
+def _stage_command(name: str) -> None:
+    @main.command(name, help=WHAT_IT_DOES[name])
+    @_config_options
+    @_run_options
+    @click.option("--no-deps", is_flag=True, help="Do not make missing inputs first: say which are missing.")
+    def command(
+        config: str, overrides: tuple[str, ...], pipeline: str | None, debug: bool, **how: Any
+    ) -> None:
+        _run(config, overrides, pipeline, only=frozenset(STAGES_OF[name]), **how)
+
+
+for _name in STAGES_OF:
+    _stage_command(_name)
+
+
+@main.command()
+@_config_options
+@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
+def status(config: str, overrides: tuple[str, ...], pipeline: str | None, debug: bool, as_json: bool) -> None:
+    """Show what is done, partial or missing, and why it would run."""
+    from atlas_pipeline import runs
+    from atlas_pipeline.tables import print_status
+
+    states = runs.status(_load(config, overrides), pipeline)
+    if as_json:
+        click.echo(json.dumps([state.as_json() for state in states], indent=2))
+    else:
+        print_status(states)
+
+
+@main.command()
+@_config_options
+def layers(config: str, overrides: tuple[str, ...], pipeline: str | None, debug: bool) -> None:
+    """List the layers of CONFIG's network: channels, map size, receptive field."""
+    from atlas_pipeline import runs
+    from atlas_pipeline.tables import print_layers
+
+    print_layers(*runs.layers(_load(config, overrides)))
+
+
+@main.command()
+@_config_options
+@click.option("--no-open", is_flag=True, help="Print the page's path only.")
+def view(config: str, overrides: tuple[str, ...], pipeline: str | None, debug: bool, no_open: bool) -> None:
+    """Open the page that shows the atlases of CONFIG."""
+    from atlas_pipeline import runs
+
+    page = runs.page(_load(config, overrides))
+    click.echo(page)
+    if not no_open:
+        click.launch(str(page))
+
+
+@main.command()
+@_config_options
+@click.option("--yes", is_flag=True, help="Remove them; without it they are only listed.")
+def clean(config: str, overrides: tuple[str, ...], pipeline: str | None, debug: bool, yes: bool) -> None:
+    """List, then with --yes remove, cached artefacts that no run of the workspace reaches."""
+    from atlas_pipeline import runs
+    from atlas_pipeline.tables import print_clean
+
+    print_clean(runs.clean(_load(config, overrides), pipeline, remove=yes), removed=yes)

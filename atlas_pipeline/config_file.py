@@ -1,0 +1,93 @@
+"""From a YAML file to a ``Config``: overrides, and mistakes told in one line with the nearest known key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from atlas_pipeline.config import Config
+from atlas_pipeline.errors import ConfigError, unknown_name
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML config and apply ``a.b=c`` overrides.
+
+    Raises: ConfigError: no such file, not YAML, an unknown key (nearest named), a value that does not fit.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"config '{path}' does not exist; see configs/ for ones that work") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config '{path}' cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"config '{path}' is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"config '{path}' is not a mapping of keys; see configs/ for ones that work")
+    return parse_config(_override(dict(values), overrides), where=str(path))
+
+
+def parse_config(values: Mapping[str, Any], where: str = "config") -> Config:
+    """Validate a mapping; the first mistake is told in one line.
+
+    Raises: ConfigError.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_first_mistake(error)}") from None
+
+
+def _override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set '{text}' is not of the form a.b=c, e.g. --set invert.steps=64")
+        section = values
+        *parents, last = key.split(".")
+        for parent in parents:
+            child = section.get(parent)
+            section[parent] = section = dict(child) if isinstance(child, Mapping) else {}
+        try:
+            section[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"--set '{text}': the value is not YAML") from None
+    return values
+
+
+def _first_mistake(error: ValidationError) -> str:
+    mistake = error.errors(include_url=False)[0]
+    path = [str(part) for part in mistake["loc"]]
+    if mistake["type"] == "extra_forbidden":
+        section = _section_at(path[:-1])
+        where = ".".join(path[:-1]) or "the config"
+        return (
+            unknown_name("key", path[-1], section.model_fields, where)
+            if section
+            else f"unknown key {'.'.join(path)}"
+        )
+    key = ".".join(p for p in path if not p.startswith(("function-", "literal[", "tuple[", "constrained-")))
+    if mistake["type"] == "missing":
+        return f"key '{key}' is missing"
+    message = mistake["msg"].removeprefix("Value error, ")
+    given = f" (given: {mistake['input']!r})" if not isinstance(mistake["input"], Mapping | BaseModel) else ""
+    return f"{key}: {message}{given}" if key else message + given
+
+
+def _section_at(path: Sequence[str]) -> type[BaseModel] | None:
+    section: type[BaseModel] = Config
+    for part in path:
+        field = section.model_fields.get(part)
+        if field is None:
+            return None
+        options = [field.annotation, *get_args(field.annotation)]
+        found = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+        if not found:
+            return None
+        section = found[0]
+    return section

@@ -1,0 +1,49 @@
+"""The engine: steps in, artefacts out. Knows nothing of atlases.
+
+stage.py                        what a stage, a step and a job are
+fingerprint.py, values.py       what identifies an artefact
+files.py -> part.py -> manifest.py -> artefact.py, store.py     what is on disk
+survey.py -> plan.py, reason.py                                 what of it is there, and why a step would run
+agenda.py -> execute.py -> group.py -> making.py                what is made, and how
+task.py -> executor.py, cluster.py                              where
+lock.py, repair.py, force.py, clean.py, progress.py, bars.py    what goes with it
+"""
+
+from .clean import reachable, remove, unreachable
+from .execute import run
+from .executor import Executor, InlineExecutor
+from .fingerprint import canonical_json
+from .plan import StepState, artefact_of, plan
+from .progress import PlainReporter, Reporter, SilentReporter, open_reporter
+from .report import RunReport, StepReport
+from .stage import Artefact, Job, Notes, Output, Runtime, Stage, Step, Task, describe
+from .store import Store
+
+__all__ = [
+    "Artefact",
+    "Executor",
+    "InlineExecutor",
+    "Job",
+    "Notes",
+    "Output",
+    "PlainReporter",
+    "Reporter",
+    "RunReport",
+    "Runtime",
+    "SilentReporter",
+    "Stage",
+    "Step",
+    "StepReport",
+    "StepState",
+    "Store",
+    "Task",
+    "artefact_of",
+    "canonical_json",
+    "describe",
+    "open_reporter",
+    "plan",
+    "reachable",
+    "remove",
+    "run",
+    "unreachable",
+]

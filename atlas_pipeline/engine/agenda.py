@@ -1,0 +1,86 @@
+"""Which steps of a run are to be made, and which of them can start now."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from ..errors import MissingInputError
+from .stage import Job, Step, describe
+from .store import Store
+from .survey import Survey
+
+
+class Agenda:
+    """The steps of a run. only, force: names of stages to make, and to make anew; see execute.run."""
+
+    def __init__(
+        self, steps: Sequence[Step], store: Store, only: Collection[str] | None, force: Collection[str]
+    ) -> None:
+        self.survey = Survey(store, self._is_forced)
+        self._steps, self._only, self._force = steps, only, force
+        self._retired: set[tuple[str, str]] = set()
+
+    def refuse_missing_inputs(self) -> None:
+        """Raises: MissingInputError: a step to make needs one that is not done and not to be made either."""
+        for step in filter(self._is_target, self._steps):
+            if self.survey.look(step).is_done:
+                continue
+            for source in step.inputs.values():
+                if not self._is_target(source) and not self.survey.look(source).is_done:
+                    raise MissingInputError(
+                        f"{describe(step)} needs {describe(source)}, which is not done; "
+                        f"run {source.stage.name} first, or leave out --no-deps"
+                    )
+
+    def ready(self, busy: Collection[str], stages: Collection[str]) -> dict[tuple[str, ...], list[Step]]:
+        """What can start now, siblings together.
+
+        busy: fingerprints that are under way or failed. stages: if there are any, only these.
+        """
+        ready: dict[tuple[str, ...], list[Step]] = {}
+        seen = set(busy)
+        for step in self._needed():
+            job = self.job_to_do(step)
+            if job is None or job.fingerprint in seen or (stages and step.stage.name not in stages):
+                continue
+            seen.add(job.fingerprint)
+            ready.setdefault(_group_key(step, job), []).append(step)
+        return ready
+
+    def job_to_do(self, step: Step) -> Job | None:
+        """None where the step is done, or an input is not."""
+        return None if self.survey.look(step).is_done else self.survey.job(step)
+
+    def retired(self, stage: str, fingerprint: str) -> None:
+        """A forced step's old artefact is gone: from here on it is a step like any other."""
+        self._retired.add((stage, fingerprint))
+        self.survey.forget(stage, fingerprint)
+
+    def _is_target(self, step: Step) -> bool:
+        return self._only is None or step.stage.name in self._only
+
+    def _is_forced(self, step: Step, fingerprint: str) -> bool:
+        stage = step.stage.name
+        return stage in self._force and self._is_target(step) and (stage, fingerprint) not in self._retired
+
+    def _needed(self) -> list[Step]:
+        """The targets, and what is missing for those of them that are not done."""
+        needed: set[Step] = set()
+
+        def visit(step: Step) -> None:
+            if step not in needed:
+                needed.add(step)
+                if not self.survey.look(step).is_done:
+                    for source in step.inputs.values():
+                        visit(source)
+
+        for step in filter(self._is_target, self._steps):
+            visit(step)
+        return [step for step in self._steps if step in needed]
+
+
+def _group_key(step: Step, job: Job) -> tuple[str, ...]:
+    if step.shared is None:
+        return step.stage.name, job.fingerprint
+    inputs = (f"{role} {source.fingerprint}" for role, source in sorted(job.inputs.items()))
+    return step.stage.name, step.shared, *inputs

@@ -1,0 +1,128 @@
+"""Reading a finished artefact: streamed by parts or by row ranges, page checksums verified."""
+
+from __future__ import annotations
+
+import errno
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import CorruptArtefactError
+from .manifest import Manifest
+from .part import PartRecord
+
+
+@dataclass(frozen=True)
+class StoredArtefact:
+    """An `Artefact` in a store's folder. Picklable: workers open the files themselves."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def stage(self) -> str:
+        return self.manifest.stage
+
+    @property
+    def fingerprint(self) -> str:
+        return self.manifest.fingerprint
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        return self.manifest.config
+
+    @property
+    def inputs(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.manifest.inputs
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        return self.manifest.notes
+
+    @property
+    def num_rows(self) -> int:
+        return self.manifest.num_rows
+
+    @property
+    def num_parts(self) -> int:
+        return len(self.manifest.parts)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns of all parts. Where parts differ (float16 here, float32 there) the wider type."""
+        different = {part.schema: part for part in self.manifest.parts}.values()
+        schemas = []
+        for part in different:
+            with self._opened(part) as file:
+                schemas.append(file.schema_arrow.remove_metadata())
+        return pa.unify_schemas(schemas, promote_options="permissive")
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows, in memory."""
+        return pa.concat_tables(self.parts(columns))
+
+    def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """One table a part, in order."""
+        schema = self._columns(columns)
+        for part in self.manifest.parts:
+            yield self._read(part, schema, 0, part.rows)
+
+    def rows(self, start: int, stop: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows [start, stop); opens only the parts and row groups that hold them.
+
+        Raises: IndexError: outside the artefact. CorruptArtefactError: a file is damaged.
+        """
+        if not 0 <= start <= stop <= self.num_rows:
+            raise IndexError(f"rows {start} to {stop} of {self.num_rows}")
+        schema = self._columns(columns)
+        ends = list(accumulate(part.rows for part in self.manifest.parts))
+        tables = []
+        index = bisect_right(ends, start)
+        while start < stop:
+            part, end = self.manifest.parts[index], min(stop, ends[index])
+            first = ends[index] - part.rows
+            if end > start:
+                tables.append(self._read(part, schema, start - first, end - first))
+            start, index = end, index + 1
+        return pa.concat_tables(tables) if tables else schema.empty_table()
+
+    def _columns(self, columns: Sequence[str] | None) -> pa.Schema:
+        schema = self.schema
+        if columns is None:
+            return schema
+        if unknown := [name for name in columns if name not in schema.names]:
+            # pyarrow leaves unknown columns out without a word.
+            raise KeyError(f"{self.stage} has no column {unknown}; it has {schema.names}")
+        return pa.schema([schema.field(name) for name in columns])
+
+    def _read(self, part: PartRecord, schema: pa.Schema, start: int, stop: int) -> pa.Table:
+        with self._opened(part) as file:
+            ends = list(accumulate(file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)))
+            if ends[-1:] != [part.rows] and (part.rows or ends):
+                raise OSError(f"{ends[-1:]} rows in place of {part.rows}")
+            groups = [g for g, end in enumerate(ends) if end > start and (ends[g - 1] if g else 0) < stop]
+            table = file.read_row_groups(groups, columns=schema.names)
+            first = ends[groups[0] - 1] if groups and groups[0] else 0
+            return table.slice(start - first, stop - start).select(schema.names).cast(schema)
+
+    @contextmanager
+    def _opened(self, part: PartRecord) -> Iterator[pq.ParquetFile]:
+        path = self.folder / part.name
+        try:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                yield file
+        except MemoryError:
+            raise
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            # With an errno it is the system's trouble (too many open files), unless the file is not there.
+            if getattr(error, "errno", None) in (None, errno.ENOENT):
+                raise CorruptArtefactError(f"{path} is damaged ({error})") from error
+            raise

@@ -1,0 +1,46 @@
+"""Artefacts that no config reaches any more."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from .lock import try_locks
+from .plan import StepState
+from .store import Store
+
+
+def reachable(states: Iterable[StepState], store: Store) -> set[str]:
+    """Fingerprints of what the planned steps need. Where a step's is not known yet, all of its stage's."""
+    found: set[str] = set()
+    for state in states:
+        if state.fingerprint is not None:
+            found.add(state.fingerprint)
+        else:
+            found.update(folder.name for folder in store.folders(state.stage))
+    return found
+
+
+def unreachable(store: Store, reachable_fingerprints: Collection[str]) -> list[tuple[Path, int]]:
+    """Folder and size in bytes of every artefact that is not among them. Removes nothing."""
+    return [
+        (folder, sum(file.stat().st_size for file in folder.iterdir()))
+        for folder in store.folders()
+        if folder.name not in reachable_fingerprints
+    ]
+
+
+def remove(store: Store, folders: Iterable[Path]) -> list[Path]:
+    """Remove artefacts; those that a run is making just now are left. Returns the removed ones.
+
+    Raises: ResourceError: read-only or not permitted.
+    """
+    removed = []
+    for folder in folders:
+        stage, fingerprint = folder.parent.name, folder.name
+        locks = try_locks([store.lock_path(stage, fingerprint)])
+        if locks is not None:
+            with locks:
+                store.forget(stage, fingerprint)
+            removed.append(folder)
+    return removed

@@ -1,0 +1,205 @@
+"""Run a pipeline's steps: what is done is left, what is partial is finished, what is missing is made."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from ..errors import CorruptArtefactError
+from .agenda import Agenda
+from .executor import Executor, InlineExecutor
+from .fingerprint import ordered
+from .force import retire
+from .group import Group, tasks_failed
+from .lock import try_locks
+from .progress import Reporter, SilentReporter
+from .repair import take_back_damaged
+from .report import RunReport, StepReport
+from .stage import Runtime, Step, describe
+from .store import Store
+
+POLL_S = 0.5
+# A disk that spoils a file again and again cannot be mended by making the file again and again.
+MAX_REPAIRS = 3
+
+
+def run(
+    steps: Iterable[Step],
+    store: Store,
+    *,
+    only: Collection[str] | None = None,
+    no_deps: bool = False,
+    force: Collection[str] = (),
+    executor: Executor | None = None,
+    runtime: Runtime | None = None,
+    reporter: Reporter | None = None,
+) -> RunReport:
+    """Make every artefact of the steps that is not there.
+
+    Args:
+        only: names of stages to run; None: all. What they need and is not there is made first.
+        no_deps: then it is not, and a missing input is an error.
+        force: names of stages to make anew though they are done.
+        executor: where tasks run; None: in this process.
+        runtime: device, batch size and workers for the tasks. reporter: who hears of the progress.
+    Raises:
+        MissingInputError: with no_deps. UserError: from a stage or from the disk; stops the run, what is done
+        is kept. TasksFailedError: some tasks failed; the rest of their stage was done and is kept.
+        CorruptArtefactError: a file turns out damaged however often it is made.
+    """
+    agenda = Agenda(ordered(steps), store, only, force)
+    if no_deps:
+        agenda.refuse_missing_inputs()
+    started = time.monotonic()
+    work = _Run(
+        agenda, store, executor or InlineExecutor(), runtime or Runtime(), reporter or SilentReporter()
+    )
+    try:
+        work.go()
+    finally:
+        work.release()
+    if work.failed:
+        raise tasks_failed(work.failed)
+    return RunReport(steps=tuple(work.reports), tasks_run=work.tasks_run, seconds=time.monotonic() - started)
+
+
+class _Run:
+    """One call of `run`."""
+
+    def __init__(
+        self, agenda: Agenda, store: Store, executor: Executor, runtime: Runtime, reporter: Reporter
+    ) -> None:
+        self.reports: list[StepReport] = []
+        self.tasks_run = 0
+        self.failed: list[Group] = []
+        self._agenda, self._store = agenda, store
+        self._executor, self._runtime, self._reporter = executor, runtime, reporter
+        self._groups: dict[int, Group] = {}
+        self._num_groups = 0
+        self._waiting = False
+        self._said: set[str] = set()
+        self._repairs: Counter[str] = Counter()
+
+    def go(self) -> None:
+        """Start what can start, take back what comes back, until neither is left."""
+        while True:
+            self._waiting = False
+            self._start_ready()
+            if self._groups:
+                for outcome in self._executor.wait(POLL_S if self._waiting else None):
+                    group = self._groups[outcome.group]
+                    group.accept(outcome)
+                    if group.is_drained:
+                        self._end(group)
+            elif self._waiting:
+                time.sleep(POLL_S)
+            elif not self._ready():
+                return
+
+    def release(self) -> None:
+        """Drop what is under way and give back its locks. What is finished stays."""
+        if self._groups:
+            self._executor.cancel()
+        for group in self._groups.values():
+            group.close()
+        self._groups.clear()
+
+    def _ready(self) -> dict[tuple[str, ...], list[Step]]:
+        busy = {job.fingerprint for group in (*self._groups.values(), *self.failed) for job in group.jobs}
+        # After a failure its stage goes on, and nothing else begins.
+        return self._agenda.ready(busy, {group.stage.name for group in self.failed})
+
+    def _start_ready(self) -> None:
+        tried: set[tuple[str, ...]] = set()
+        while self._executor.concurrent or not self._groups:
+            untried = {key: steps for key, steps in self._ready().items() if key not in tried}
+            if not untried:
+                return
+            key, steps = next(iter(untried.items()))
+            tried.add(key)
+            self._start(steps)
+
+    def _start(self, steps: list[Step]) -> None:
+        survey = self._agenda.survey
+        names = [(step.stage.name, survey.look(step).fingerprint or "") for step in steps]
+        locks = try_locks([self._store.lock_path(*name) for name in names])
+        if locks is None:
+            self._waiting = True
+            self._say_once(f"{describe(*steps)}: another run is making it; waiting for that to end")
+            return
+        # Another run may have finished it while we waited.
+        for name in names:
+            survey.forget(*name)
+        left = [(step, job) for step in steps if (job := self._agenda.job_to_do(step)) is not None]
+        if not left:
+            locks.close()
+            return
+        self._num_groups += 1
+        group = Group(self._num_groups, [step for step, _ in left], [job for _, job in left], locks)
+        self._groups[group.number] = group
+        self._open(group)
+
+    def _open(self, group: Group) -> None:
+        survey = self._agenda.survey
+        for step, job in zip(group.steps, group.jobs, strict=True):
+            found = survey.look(step)
+            if found.forced:
+                retire(self._store, step.stage, job.fingerprint, found.manifest)
+                self._agenda.retired(step.stage.name, job.fingerprint)
+            elif found.damage:
+                self._reporter.say(f"{describe(step)}: {', '.join(found.damage)} damaged; making it again")
+        try:
+            calls = group.open(survey, self._store, self._runtime, self._reporter)
+        except CorruptArtefactError as error:
+            calls, group.corrupt = [], error
+        for call in calls:
+            self._executor.submit(call, group.advance(call.index))
+        if not calls:
+            self._end(group)
+
+    def _end(self, group: Group) -> None:
+        """All calls are back: finish the group, or repair what it read, or remember that it failed."""
+        try:
+            if group.corrupt is None and not group.failures:
+                group.finish(self._agenda.survey)
+        except CorruptArtefactError as error:
+            group.corrupt = error
+        if group.corrupt is not None:
+            self._repair(group, group.corrupt)
+        elif group.failures:
+            self.failed.append(group)
+        del self._groups[group.number]
+        group.close()
+        self._report(group)
+
+    def _repair(self, group: Group, error: CorruptArtefactError) -> None:
+        """The next round makes again what was damaged, then the rest of the group."""
+        self._repairs[group.label] += 1
+        if self._repairs[group.label] > MAX_REPAIRS:
+            raise error
+        for job in group.jobs:
+            for stage, fingerprint, names in take_back_damaged(self._store, job):
+                self._agenda.survey.forget(stage, fingerprint)
+                if names:
+                    self._reporter.say(f"{stage} {fingerprint}: {', '.join(names)} damaged; making it again")
+
+    def _report(self, group: Group) -> None:
+        self.tasks_run += group.tasks_run
+        for step, job in zip(group.steps, group.jobs, strict=True):
+            self._agenda.survey.forget(step.stage.name, job.fingerprint)
+            self.reports.append(
+                StepReport(
+                    step=step,
+                    fingerprint=job.fingerprint,
+                    path=str(self._store.folder(step.stage.name, job.fingerprint)),
+                    tasks=group.num_tasks,
+                    tasks_run=group.tasks_run,
+                    seconds=group.seconds,
+                )
+            )
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._reporter.say(text)

@@ -1,0 +1,73 @@
+"""What identifies an artefact: the stage, its version, its config and what went in, by role. Nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from .stage import Stage, Step
+
+# Bump when the way of fingerprinting or storing changes; nothing old is reused then.
+SCHEME = 1
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one value: keys sorted, no spaces, tuples as lists.
+
+    Raises: TypeError: neither None, bool, int, finite float, str, list, tuple, nor a mapping with text keys.
+    """
+    return json.dumps(_plain(value, "config"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def fingerprint(stage: Stage, config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """16 hex digits. inputs: by role, the identity of what goes in; two inputs that swap roles differ.
+
+    Raises: TypeError: the config holds something that is not a plain value.
+    """
+    body = {
+        "scheme": SCHEME,
+        "stage": stage.name,
+        "version": stage.version,
+        "config": config,
+        "inputs": inputs,
+    }
+    return hashlib.sha256(canonical_json(body).encode()).hexdigest()[:16]
+
+
+def ordered(steps: Iterable[Step]) -> list[Step]:
+    """Every step once, with the inputs that were not listed, inputs first; otherwise in the order given.
+
+    Two steps are the same where stage, config and the inputs' stages and configs are, down to the roots: of
+    such, the first stands for all, also as an input of others.
+    """
+    recipes: dict[Step, str] = {}
+    unique: dict[str, Step] = {}
+
+    def visit(step: Step) -> str:
+        if step not in recipes:
+            inputs = {role: visit(source) for role, source in step.inputs.items()}
+            recipe = recipes[step] = fingerprint(step.stage, step.config, inputs)
+            if recipe not in unique:
+                unique[recipe] = replace(step, inputs={role: unique[i] for role, i in inputs.items()})
+        return recipes[step]
+
+    for step in steps:
+        visit(step)
+    return list(unique.values())
+
+
+def _plain(value: Any, where: str) -> Any:
+    if value is None or type(value) in (bool, int, str):
+        return value
+    if type(value) is float and math.isfinite(value):
+        return value
+    if isinstance(value, Mapping) and all(type(key) is str for key in value):
+        return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    # No default=str: an object's text may hold its address, and then nothing would ever be found again.
+    raise TypeError(f"cannot fingerprint {where} = {value!r} ({type(value).__name__}): plain values only")

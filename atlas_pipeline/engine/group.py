@@ -1,0 +1,148 @@
+"""The siblings that are computed together, from lock to manifest; a step that shares nothing is one alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from ..errors import CorruptArtefactError, TasksFailedError, UserError
+from .making import Making
+from .progress import Bar, Reporter
+from .stage import Job, Runtime, Step, Task, describe
+from .store import Store
+from .survey import Survey
+from .task import Outcome, TaskCall
+
+
+class Group:
+    """Steps under way, under their locks.
+
+    failures: tasks that failed, by number. corrupt: set where a file that was read turned out damaged.
+    """
+
+    def __init__(self, number: int, steps: Sequence[Step], jobs: Sequence[Job], locks: ExitStack) -> None:
+        self.number, self.steps, self.jobs = number, steps, jobs
+        self.stage = steps[0].stage
+        self.label = describe(*steps)
+        self.failures: dict[int, Exception] = {}
+        self.corrupt: CorruptArtefactError | None = None
+        self.tasks_run = 0
+        self.num_tasks = 0
+        self._started = time.monotonic()
+        self._locks = locks
+        self._calls: dict[int, tuple[TaskCall, list[Making]]] = {}
+        self._makings: list[Making] = []
+        self._bar: Bar | None = None
+        self._reported: dict[int, int] = {}
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether every call has come back."""
+        return not self._calls
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def open(self, survey: Survey, store: Store, runtime: Runtime, reporter: Reporter) -> list[TaskCall]:
+        """Split the work and take over what is there; the calls that are still to be made.
+
+        Raises: CorruptArtefactError: an input was found damaged. AtlasError: the stage stops the run.
+        """
+        tasks = self._split()
+        self.num_tasks = len(tasks)
+        for step, job in zip(self.steps, self.jobs, strict=True):
+            making = Making(step, job, tasks, store)
+            if making.adopt(survey.look(step).manifest):
+                making.summary()  # what stopped the last run stops this one before it begins
+            self._makings.append(making)
+        for index, task in enumerate(tasks):
+            lacking = [making for making in self._makings if making.lacks(index)]
+            if lacking:
+                self._calls[index] = self._call(index, task, lacking, runtime), lacking
+        sizes = [self.stage.size(task) for task in tasks]
+        left = sum(sizes[index] for index in self._calls)
+        self._bar = reporter.bar(self.label, self.stage.unit, total=sum(sizes), done=sum(sizes) - left)
+        return [call for call, _ in self._calls.values()]
+
+    def advance(self, index: int) -> Callable[[int], None]:
+        """How the task with this number tells its progress."""
+        size = self.stage.size(self._calls[index][0].task)
+
+        def advance(units: int) -> None:
+            # A stage that counts wrongly must not push the bar over its end.
+            before = self._reported.get(index, 0)
+            self._reported[index] = min(size, before + units)
+            if self._bar:
+                self._bar.advance(self._reported[index] - before)
+
+        return advance
+
+    def accept(self, outcome: Outcome) -> None:
+        """Take back a call.
+
+        Raises: UserError: of the task. AtlasError: the stage, seeing the notes so far, stops the run.
+        """
+        advance = self.advance(outcome.index)
+        call, makings = self._calls.pop(outcome.index)
+        if isinstance(outcome.error, UserError):
+            raise outcome.error
+        if isinstance(outcome.error, CorruptArtefactError):
+            self.corrupt = outcome.error
+        elif outcome.error is not None:
+            self.failures[outcome.index] = outcome.error
+        else:
+            self.tasks_run += 1
+            advance(self.stage.size(call.task))
+            for making, record, notes in zip(makings, outcome.records, outcome.notes, strict=True):
+                making.accept(outcome.index, record, notes)
+                making.summary()
+
+    def finish(self, survey: Survey) -> None:
+        """Write the manifests.
+
+        Raises: CorruptArtefactError: a part cannot be read back. AtlasError: see Making.finish.
+        """
+        for making in self._makings:
+            making.finish(survey)
+
+    def close(self) -> None:
+        """Give the locks back."""
+        if self._bar:
+            self._bar.close(finished=self.is_drained and not self.failures and self.corrupt is None)
+        self._locks.close()
+
+    def _split(self) -> Sequence[Task]:
+        tasks, *others = [self.stage.split(job) for job in self.jobs]
+        assert tasks, f"{self.label}: split gave no task"
+        assert all(list(other) == list(tasks) for other in others), (
+            f"{self.label}: siblings split differently"
+        )
+        return tasks
+
+    def _call(self, index: int, task: Task, makings: Sequence[Making], runtime: Runtime) -> TaskCall:
+        return TaskCall(
+            group=self.number,
+            index=index,
+            stage=self.stage,
+            task=task,
+            jobs=tuple(making.job for making in makings),
+            folders=tuple(making.folder for making in makings),
+            runtime=runtime,
+        )
+
+
+def tasks_failed(groups: Sequence[Group]) -> TasksFailedError:
+    """The error of a run: how many tasks of these groups failed, and the first of them, its cause."""
+    first = groups[0]
+    index, cause = min(first.failures.items())
+    failed = sum(len(group.failures) for group in groups)
+    tasks = sum(group.num_tasks for group in groups)
+    what = (str(cause).splitlines() or [""])[0]
+    error = TasksFailedError(
+        f"{failed} of {tasks} tasks of {first.stage.name} failed; the first: task {index} of {first.label}: "
+        f"{type(cause).__name__}: {what}; the rest is kept, the same command tries again only what failed"
+    )
+    error.__cause__ = cause
+    return error

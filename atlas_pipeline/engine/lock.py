@@ -1,0 +1,29 @@
+"""One run at a time makes an artefact. The lock is the system's: it goes with its process, killed or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .files import disk_errors
+
+
+def try_locks(paths: Iterable[Path]) -> ExitStack | None:
+    """All locks, held until the stack is closed, or None: another process has one of them. Never waits.
+
+    Raises: ResourceError: read-only, full, or not permitted.
+    """
+    # Sorted, and all or none: two runs that want the same ones never hold half each for long.
+    with ExitStack() as stack:
+        for path in sorted(paths):
+            with disk_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(path)
+                try:
+                    stack.enter_context(lock.acquire(timeout=0))
+                except Timeout:
+                    return None
+        return stack.pop_all()

@@ -1,0 +1,94 @@
+"""One artefact in the making: the parts there are, and the manifest once all of them are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from ..errors import CorruptArtefactError
+from .files import disk_errors, sweep
+from .force import identity_of
+from .manifest import MANIFEST_NAME, Manifest, package_versions, write_manifest
+from .part import PartRecord, adopt_part, footer_notes, is_trusted, part_name, provenance
+from .stage import Job, Notes, Step, Task
+from .store import Store
+from .survey import Survey
+
+
+class Making:
+    """The parts of one step, as they come. Only under the lock of the step."""
+
+    def __init__(self, step: Step, job: Job, tasks: Sequence[Task], store: Store) -> None:
+        self.step, self.job, self._tasks, self._store = step, job, tasks, store
+        self.folder = store.folder(step.stage.name, job.fingerprint)
+        self._records: dict[int, PartRecord] = {}
+        self._notes: dict[int, Notes] = {}
+
+    def adopt(self, manifest: Manifest | None) -> int:
+        """Take over the whole parts of earlier runs, remove everything else; returns how many there are.
+
+        manifest: one that is not true any more, for some of its parts are damaged.
+        """
+        recorded = {part.name: part for part in manifest.parts} if manifest else {}
+        damaged = self._store.damaged(manifest) if manifest else []
+        for index, task in enumerate(self._tasks):
+            path = self.folder / part_name(index)
+            if path.name in damaged or not is_trusted(path, provenance(self.step.stage, self.job, task)):
+                continue
+            with suppress(CorruptArtefactError):
+                record = recorded.get(path.name) or adopt_part(path)
+                self.accept(index, record, footer_notes(path))
+        kept = {record.name for record in self._records.values()}
+        with disk_errors(self.folder):
+            # The manifest first: killed in between, it must not list what is gone.
+            (self.folder / MANIFEST_NAME).unlink(missing_ok=True)
+            sweep(self.folder)
+            for path in self.folder.glob("part-*.parquet"):
+                if path.name not in kept:
+                    path.unlink(missing_ok=True)
+        return len(kept)
+
+    def accept(self, index: int, record: PartRecord, notes: Notes) -> None:
+        self._records[index], self._notes[index] = record, notes
+
+    def lacks(self, index: int) -> bool:
+        return index not in self._records
+
+    def summary(self) -> Notes:
+        """What the stage makes of the notes so far.
+
+        Raises: AtlasError: the stage says that the run is to stop.
+        """
+        return self.step.stage.summarise(self.job, [self._notes[index] for index in sorted(self._notes)])
+
+    def finish(self, survey: Survey) -> None:
+        """Write the manifest.
+
+        Raises: CorruptArtefactError: a part cannot be read back. AtlasError: the disk, or see summary.
+        """
+        step, stage = self.step, self.step.stage
+        manifest = Manifest(
+            stage=stage.name,
+            version=stage.version,
+            fingerprint=self.job.fingerprint,
+            identity=self.job.fingerprint,
+            layer=step.layer,
+            view=step.view,
+            grid=step.grid,
+            config=step.config,
+            inputs={
+                role: {
+                    "stage": source.stage.name,
+                    "fingerprint": self.job.inputs[role].fingerprint,
+                    "identity": survey.look(source).identity or "",
+                }
+                for role, source in step.inputs.items()
+            },
+            notes=self.summary(),
+            parts=tuple(self._records[index] for index in range(len(self._tasks))),
+            packages=package_versions(),
+            finished=datetime.now(UTC).isoformat(),
+        )
+        write_manifest(self.folder, replace(manifest, identity=identity_of(self._store, stage, manifest)))

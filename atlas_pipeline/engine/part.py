@@ -1,0 +1,146 @@
+"""One part of an artefact: a Parquet file that says in its footer how it was made.
+
+Footer keys: atlas.stage, atlas.version, atlas.fingerprint, atlas.config, atlas.inputs, atlas.task,
+atlas.notes, atlas.package. No times, hosts or paths: the same task gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import CorruptArtefactError
+from .files import atomic_file, file_digest
+from .fingerprint import canonical_json
+from .stage import Job, Notes, Stage, Task
+
+ROW_GROUP_ROWS = 8192
+PACKAGE = "atlas-pipeline"
+
+# The task too: a split may follow a setting that is not fingerprinted (shards of another size).
+_TRUSTED = ("atlas.stage", "atlas.fingerprint", "atlas.task")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartRecord:
+    """What a manifest says of a part. digest: of the file's bytes; schema: a digest of its columns' types;
+    seconds: of the task that made it (shared with its siblings), None where an earlier run made it."""
+
+    name: str
+    rows: int
+    bytes: int
+    digest: str
+    mtime_ns: int
+    schema: str
+    seconds: float | None = None
+
+
+def part_name(index: int) -> str:
+    return f"part-{index:05d}.parquet"
+
+
+def provenance(stage: Stage, job: Job, task: Task) -> dict[str, str]:
+    """What the footer says, without the notes."""
+    inputs = {role: source.fingerprint for role, source in job.inputs.items()}
+    return {
+        "atlas.stage": stage.name,
+        "atlas.version": str(stage.version),
+        "atlas.fingerprint": job.fingerprint,
+        "atlas.config": canonical_json(job.config),
+        "atlas.inputs": canonical_json(inputs),
+        "atlas.task": canonical_json(task),
+    }
+
+
+def write_part(path: Path, table: pa.Table, made: Mapping[str, str], notes: Notes) -> PartRecord:
+    """Write one part, whole or not at all.
+
+    Raises: ResourceError: disk full, read-only or not permitted. TypeError: notes that are not plain values.
+    """
+    own = {**made, "atlas.notes": canonical_json(notes), "atlas.package": _package_version()}
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **own})
+    with atomic_file(path) as file:
+        # Dictionaries only cost time on activations; page checksums find a flipped byte when a page is read.
+        with pq.ParquetWriter(
+            file, table.schema, compression="zstd", use_dictionary=False, write_page_checksum=True
+        ) as writer:
+            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+        num_bytes, digest = file.num_bytes, file.hexdigest()
+    return PartRecord(
+        name=path.name,
+        rows=table.num_rows,
+        bytes=num_bytes,
+        digest=digest,
+        mtime_ns=path.stat().st_mtime_ns,
+        schema=_schema_digest(table.schema),
+    )
+
+
+def read_footer(path: Path) -> dict[str, str]:
+    """The footer's `atlas.` keys.
+
+    Raises: CorruptArtefactError: not there, cut short, or not Parquet.
+    """
+    try:
+        found = pq.read_metadata(path).metadata or {}
+        return {k.decode(): v.decode() for k, v in found.items() if k.startswith(b"atlas.")}
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise CorruptArtefactError(f"{path} cannot be read ({error})") from error
+
+
+def is_trusted(path: Path, made: Mapping[str, str]) -> bool:
+    """Whether a part without a manifest is whole (footers come last) and was made by the same recipe."""
+    try:
+        footer = read_footer(path)
+    except CorruptArtefactError:
+        return False
+    return all(footer.get(key) == made[key] for key in _TRUSTED)
+
+
+def footer_notes(path: Path) -> dict[str, Any]:
+    return json.loads(read_footer(path)["atlas.notes"])
+
+
+def adopt_part(path: Path) -> PartRecord:
+    """The record of a part that an earlier run left without a manifest; every page is read, for its checksum.
+
+    Raises: CorruptArtefactError: a page is damaged.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for group in range(file.num_row_groups):
+                file.read_row_group(group)
+            rows, schema = file.metadata.num_rows, file.schema_arrow
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptArtefactError(f"{path} is damaged ({error})") from error
+    stat = path.stat()
+    return PartRecord(
+        name=path.name,
+        rows=rows,
+        bytes=stat.st_size,
+        digest=file_digest(path),
+        mtime_ns=stat.st_mtime_ns,
+        schema=_schema_digest(schema),
+    )
+
+
+def _schema_digest(schema: pa.Schema) -> str:
+    text = schema.remove_metadata().to_string(show_field_metadata=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+@cache
+def _package_version() -> str:
+    try:
+        return f"{PACKAGE} {version(PACKAGE)}"
+    except PackageNotFoundError:
+        return PACKAGE

@@ -1,0 +1,103 @@
+"""What would run, and why: the table behind `atlas status`. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from .artefact import StoredArtefact
+from .fingerprint import ordered
+from .part import provenance
+from .reason import why_damaged, why_missing
+from .stage import Step
+from .store import Store
+from .survey import Finding, Survey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepState:
+    """One step: what of it is there. None where a key does not apply or is not known yet.
+
+    tasks: None while the split depends on an input that is not done. fingerprint, path: None while the
+    content of an input is not known. reason: why it would run; None where it is done.
+    """
+
+    stage: str
+    layer: str | None
+    view: str | None
+    grid: int | None
+    state: Literal["done", "partial", "missing"]
+    tasks: int | None
+    tasks_done: int
+    fingerprint: str | None
+    path: str | None
+    reason: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of `atlas status --json`."""
+        return asdict(self)
+
+
+def plan(steps: Iterable[Step], store: Store) -> list[StepState]:
+    """The state of every step, inputs first, otherwise in the order given; steps of one artefact once.
+
+    Raises: AtlasError: what a stage raises when its work is split.
+    """
+    survey = Survey(store)
+    earlier = cache(lambda stage: tuple(store.manifests(stage)))
+    states: dict[object, StepState] = {}
+    for step in ordered(steps):
+        found = survey.look(step)
+        key = (step.stage.name, found.fingerprint) if found.fingerprint else step
+        if key not in states:
+            tasks, done = _count(step, found, survey, store)
+            folder = store.folder(step.stage.name, found.fingerprint) if found.fingerprint else None
+            if found.is_done:
+                reason = None
+            elif found.damage and folder:
+                reason = why_damaged(found.damage, folder, tasks)
+            elif done:
+                reason = f"{done} of {tasks} parts there" if tasks else f"{done} parts there"
+            else:
+                reason = why_missing(step, found, survey, earlier(step.stage.name))
+            states[key] = _state(step, found, folder, tasks, done, reason)
+    return list(states.values())
+
+
+def _count(step: Step, found: Finding, survey: Survey, store: Store) -> tuple[int | None, int]:
+    """Tasks in all, and those done."""
+    if found.manifest is not None:
+        tasks = len(found.manifest.parts)
+        return tasks, tasks - len(found.damage)
+    if found.fingerprint is None:
+        return None, 0
+    if (job := survey.job(step)) is None:
+        return None, store.count_parts(step.stage.name, found.fingerprint)
+    made = [provenance(step.stage, job, task) for task in step.stage.split(job)]
+    return len(made), len(store.trusted_parts(step.stage.name, found.fingerprint, made))
+
+
+def _state(
+    step: Step, found: Finding, folder: Path | None, tasks: int | None, done: int, reason: str | None
+) -> StepState:
+    return StepState(
+        stage=step.stage.name,
+        layer=step.layer,
+        view=step.view,
+        grid=step.grid,
+        state="done" if found.is_done else "partial" if done else "missing",
+        tasks=tasks,
+        tasks_done=done,
+        fingerprint=found.fingerprint,
+        path=str(folder) if folder else None,
+        reason=reason,
+    )
+
+
+def artefact_of(step: Step, store: Store) -> StoredArtefact | None:
+    """The finished artefact of a step; None where it is not done."""
+    found = Survey(store).look(step)
+    return store.artefact(found.manifest) if found.is_done and found.manifest else None

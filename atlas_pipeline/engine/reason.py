@@ -1,0 +1,81 @@
+"""Why a step would run, in words for whoever pays for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .manifest import Manifest
+from .stage import Step
+from .survey import Finding, Survey
+
+_MOST = 3
+
+
+def why_damaged(names: Sequence[str], folder: Path, tasks: int | None) -> str:
+    if len(names) == 1:
+        return f"{names[0]} is {'damaged' if (folder / names[0]).exists() else 'missing'}"
+    return f"{len(names)} of {tasks} parts are damaged or missing: {_few(names)}"
+
+
+def why_missing(step: Step, found: Finding, survey: Survey, earlier: Sequence[Manifest]) -> str:
+    """By comparison with the latest artefact of the same stage and labels; earlier: all of that stage."""
+    waits = [
+        f"input {source.stage.name} has to run first"
+        for source in step.inputs.values()
+        if found.fingerprint is None and survey.look(source).identity is None
+    ]
+    latest = _latest(step, found, earlier)
+    if latest is None:
+        return "never run"
+    return "; ".join([*_differences(step, survey, latest), *dict.fromkeys(waits)]) or "never run"
+
+
+def _latest(step: Step, found: Finding, earlier: Sequence[Manifest]) -> Manifest | None:
+    alike = [
+        manifest
+        for manifest in earlier
+        if manifest.labels == (step.layer, step.view, step.grid) and manifest.fingerprint != found.fingerprint
+    ]
+    return max(alike, key=lambda manifest: manifest.finished, default=None)
+
+
+def _differences(step: Step, survey: Survey, latest: Manifest) -> Iterator[str]:
+    if latest.version != step.stage.version:
+        yield f"stage version {latest.version} -> {step.stage.version}"
+    before, after = dict(_flat(latest.config)), dict(_flat(step.config))
+    changed = [
+        f"{key} {_short(before, key)} -> {_short(after, key)}"
+        for key in dict.fromkeys([*after, *before])
+        if _short(before, key) != _short(after, key)
+    ]
+    if changed:
+        yield f"config changed: {_few(changed)}"
+    for role, source in step.inputs.items():
+        identity = survey.look(source).identity
+        recorded = latest.inputs.get(role, {}).get("identity")
+        if recorded is None or (identity is not None and identity != recorded):
+            yield f"input {source.stage.name} changed"
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _short(flat: Mapping[str, Any], key: str) -> str:
+    return json.dumps(flat[key], ensure_ascii=False) if key in flat else "(not there)"
+
+
+def _few(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _MOST} more" if len(items) > _MOST else ""
+    return ", ".join(_cut(item) for item in items[:_MOST]) + more
+
+
+def _cut(text: str, most: int = 80) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,39 @@
+"""Damage that only shows on reading: the damaged parts are taken back, so that they are made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..errors import CorruptArtefactError
+from .artefact import StoredArtefact
+from .lock import try_locks
+from .manifest import read_manifest
+from .stage import Job
+from .store import Store
+
+
+def take_back_damaged(store: Store, job: Job) -> Iterator[tuple[str, str, list[str]]]:
+    """Read every input of a job through and take back what is not as its manifest says.
+
+    Yields: stage, fingerprint and names of the damaged parts of each input that is not done any more.
+    """
+    for artefact in job.inputs.values():
+        assert isinstance(artefact, StoredArtefact)
+        locks = try_locks([store.lock_path(artefact.stage, artefact.fingerprint)])
+        names: list[str] = []
+        if locks is not None:  # else another run has found it too and is at it
+            with locks:
+                names = _take_back(store, artefact)
+        yield artefact.stage, artefact.fingerprint, names
+
+
+def _take_back(store: Store, artefact: StoredArtefact) -> list[str]:
+    try:
+        # Not the manifest in memory: another run may have mended it since.
+        manifest = read_manifest(artefact.folder)
+    except CorruptArtefactError:
+        return []
+    names = store.damaged(manifest, thorough=True) if manifest else []
+    if manifest and names:
+        store.remove_parts(manifest, names)
+    return names

@@ -1,0 +1,167 @@
+"""What a stage is, what a step of a pipeline is, and what a stage sees when it runs.
+
+A pipeline is a list of steps; a step is a stage with a config and inputs, and makes one artefact: a table cut
+into parts. The work of a step is split into tasks; task number i makes part number i. A task is idempotent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+Task = Mapping[str, Any]
+"""Which slice of the work, never the data itself; JSON-able."""
+
+Notes = Mapping[str, Any]
+"""What a task has to say beside its table (counts, bad items, figures); JSON-able."""
+
+
+class Artefact(Protocol):
+    """A finished input: one table, in parts, and how it was made. Nothing is read before it is asked for.
+
+    Every reading method raises CorruptArtefactError where a file is damaged; the engine then remakes it.
+    """
+
+    @property
+    def stage(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The config it was made with."""
+
+    @property
+    def inputs(self) -> Mapping[str, Mapping[str, Any]]:
+        """By role: stage, fingerprint and identity of what it was made from."""
+
+    @property
+    def notes(self) -> Notes:
+        """What its stage's `summarise` made of the notes of its parts."""
+
+    @property
+    def num_rows(self) -> int: ...
+
+    @property
+    def num_parts(self) -> int: ...
+
+    @property
+    def schema(self) -> pa.Schema: ...
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows, in memory."""
+
+    def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """One table a part, in order; one part in memory at a time."""
+
+    def rows(self, start: int, stop: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows [start, stop), over the borders of parts; opens only the parts (and row groups) it needs."""
+
+
+def ignore(units: int) -> None:
+    """Progress that nobody looks at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """How a task is run: never part of a fingerprint, never of influence on the result beyond rounding.
+
+    device: a torch device name. batch_size: None leaves it to the stage. workers: processes that decode
+    images; None leaves it to the stage, 0 is none. advance: tells the progress how many units were done.
+    """
+
+    device: str = "cpu"
+    batch_size: int | None = None
+    workers: int | None = None
+    advance: Callable[[int], None] = ignore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What one task makes for one job: a part of the artefact, and its notes."""
+
+    table: pa.Table
+    notes: Notes = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a stage sees of a step."""
+
+    config: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, Artefact]
+    layer: str | None
+    view: str | None
+    grid: int | None
+    fingerprint: str
+
+
+def only_notes(job: Job, notes: Sequence[Notes]) -> Notes:
+    """The notes of the only part. A stage of several parts with notes has to say how they add up.
+
+    Raises: TypeError: several parts have notes, and the stage has no `summarise` of its own.
+    """
+    if len(notes) == 1:
+        return notes[0]
+    if any(notes):
+        raise TypeError("several parts have notes: give the stage a `summarise` that says how they add up")
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One kind of work, as a value. Its functions are top-level functions: workers import them.
+
+    name, version: bump the version when the same inputs give other values.
+    split: the tasks of a job, at least one; cheap, for `plan` asks too.
+    compute: one task, for one or several jobs (see Step.shared): one Output a job, in the jobs' order.
+    unit, size: what progress counts ("images", "icons"), and how many of them a task has.
+    summarise: the notes of the parts there are, in order, to the artefact's notes. Called after every task
+        and at the end; an AtlasError raised here stops the run (too many bad images).
+    identity: columns whose values identify the artefact to later steps; empty: its fingerprint does. With it,
+        an artefact that is made anew with the same values leaves everything after it as it is.
+    """
+
+    name: str
+    version: int
+    split: Callable[[Job], Sequence[Task]]
+    compute: Callable[[Task, Sequence[Job], Runtime], Sequence[Output]]
+    unit: str
+    size: Callable[[Task], int]
+    summarise: Callable[[Job, Sequence[Notes]], Notes] = only_notes
+    identity: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Step:
+    """One node of a pipeline: one artefact. Compared by identity; two equal ones make the same artefact once.
+
+    config: all that affects the result, JSON-able: fingerprinted.
+    settings: how and where (paths, tolerances), picklable: never fingerprinted.
+    layer, view, grid: labels for people.
+    shared: steps of one stage with the same `shared` and the same inputs compute together: one call of
+        `compute` makes part i of every one of them that lacks it. Their splits must be equal.
+    """
+
+    stage: Stage
+    config: Mapping[str, Any]
+    inputs: Mapping[str, Step] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    layer: str | None = None
+    view: str | None = None
+    grid: int | None = None
+    shared: str | None = None
+
+
+def describe(*steps: Step) -> str:
+    """``bin mixed4 all 20, 40``: the stage, then the labels, each once."""
+    names = [steps[0].stage.name]
+    for label in ("layer", "view", "grid"):
+        values = dict.fromkeys(str(v) for s in steps if (v := getattr(s, label)) is not None)
+        names.extend([", ".join(values)] if values else [])
+    return " ".join(names)

@@ -1,0 +1,107 @@
+"""What the store has of each step, looked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..errors import CorruptArtefactError
+from .fingerprint import fingerprint
+from .force import known_identity
+from .manifest import MANIFEST_NAME, Manifest, read_manifest
+from .stage import Job, Step
+from .store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What there is of one step.
+
+    fingerprint, identity: None while they depend on an input that is not there yet. manifest: None where
+    there is none that can be read. damage: names of the files that are not as they should be.
+    """
+
+    fingerprint: str | None
+    identity: str | None
+    manifest: Manifest | None
+    damage: tuple[str, ...]
+    forced: bool
+
+    @property
+    def is_done(self) -> bool:
+        return self.manifest is not None and not self.damage and not self.forced
+
+
+def never(step: Step, fingerprint: str) -> bool:
+    return False
+
+
+class Survey:
+    """Findings, remembered until they are forgotten. forced: whether a step is still to be made anew."""
+
+    def __init__(self, store: Store, forced: Callable[[Step, str], bool] = never) -> None:
+        self._store = store
+        self._forced = forced
+        self._findings: dict[Step, Finding] = {}
+
+    def look(self, step: Step) -> Finding:
+        if step not in self._findings:
+            inputs = {role: self.look(source).identity for role, source in step.inputs.items()}
+            known = {role: identity for role, identity in inputs.items() if identity is not None}
+            finding = _NOTHING_KNOWN if len(known) < len(inputs) else self._find(step, known)
+            self._findings[step] = finding
+        return self._findings[step]
+
+    def job(self, step: Step) -> Job | None:
+        """The step as its stage sees it; None while an input is not done."""
+        found = self.look(step)
+        if found.fingerprint is None or not all(self.look(source).is_done for source in step.inputs.values()):
+            return None
+        inputs = {
+            role: self._store.artefact(manifest)
+            for role, source in step.inputs.items()
+            if (manifest := self.look(source).manifest) is not None
+        }
+        return Job(
+            config=step.config,
+            settings=step.settings,
+            inputs=inputs,
+            layer=step.layer,
+            view=step.view,
+            grid=step.grid,
+            fingerprint=found.fingerprint,
+        )
+
+    def forget(self, stage: str, fingerprint: str) -> None:
+        """Look again, when next asked, at the steps that make this artefact and at all after them."""
+        stale: set[Step] = set()
+        # In the order of looking, in which inputs come before what they go into.
+        for step, found in list(self._findings.items()):
+            same = (step.stage.name, found.fingerprint) == (stage, fingerprint)
+            if same or any(source in stale for source in step.inputs.values()):
+                stale.add(step)
+                del self._findings[step]
+
+    def _find(self, step: Step, inputs: dict[str, str]) -> Finding:
+        stage = step.stage
+        own = fingerprint(stage, step.config, inputs)
+        forced = self._forced(step, own)
+        manifest: Manifest | None = None
+        damage: tuple[str, ...] = ()
+        try:
+            manifest = read_manifest(self._store.folder(stage.name, own))
+            if manifest is not None:
+                damage = tuple(self._store.damaged(manifest))
+        except CorruptArtefactError:
+            damage = (MANIFEST_NAME,)
+        if forced:
+            # Its values may change: what comes after is not known before it is done.
+            identity = None
+        elif manifest is not None:
+            identity = manifest.identity
+        else:
+            identity = known_identity(self._store, stage, own)
+        return Finding(fingerprint=own, identity=identity, manifest=manifest, damage=damage, forced=forced)
+
+
+_NOTHING_KNOWN = Finding(fingerprint=None, identity=None, manifest=None, damage=(), forced=False)

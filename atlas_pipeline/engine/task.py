@@ -1,0 +1,80 @@
+"""One call of a stage's compute function: what is sent to a worker, and what comes back.
+
+The worker writes the parts; only their records and notes travel.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .fingerprint import canonical_json
+from .part import PartRecord, part_name, provenance, write_part
+from .stage import Job, Notes, Runtime, Stage, Task, ignore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCall:
+    """Task `index` of a group of siblings, for the jobs that lack its part; folders: where their parts go."""
+
+    group: int
+    index: int
+    stage: Stage
+    task: Task
+    jobs: tuple[Job, ...]
+    folders: tuple[Path, ...]
+    runtime: Runtime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a call: a record and notes for each job, or the error."""
+
+    group: int
+    index: int
+    records: tuple[PartRecord, ...] = ()
+    notes: tuple[Notes, ...] = ()
+    error: Exception | None = None
+
+
+def run_task(call: TaskCall, advance: Callable[[int], None] = ignore) -> Outcome:
+    """Compute and write the parts of one call.
+
+    Errors of the stage come back as values: a scheduler's retries are for lost workers.
+    """
+    try:
+        return _run(call, advance)
+    except Exception as error:
+        return Outcome(group=call.group, index=call.index, error=_portable(error))
+
+
+def _run(call: TaskCall, advance: Callable[[int], None]) -> Outcome:
+    started = time.perf_counter()
+    outputs = call.stage.compute(call.task, call.jobs, replace(call.runtime, advance=advance))
+    if len(outputs) != len(call.jobs):
+        raise TypeError(f"{call.stage.name} made {len(outputs)} outputs for {len(call.jobs)} jobs")
+    seconds = round(time.perf_counter() - started, 3)
+    records, notes = [], []
+    for job, folder, output in zip(call.jobs, call.folders, outputs, strict=True):
+        made = provenance(call.stage, job, call.task)
+        record = write_part(folder / part_name(call.index), output.table, made, output.notes)
+        records.append(replace(record, seconds=seconds))
+        # As a later run will read them from the footer.
+        notes.append(json.loads(canonical_json(output.notes)))
+    return Outcome(group=call.group, index=call.index, records=tuple(records), notes=tuple(notes))
+
+
+def _portable(error: Exception) -> Exception:
+    error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        substitute = RuntimeError(f"{type(error).__name__}: {error}")
+        substitute.add_note(error.__notes__[-1])
+        return substitute
+    return error

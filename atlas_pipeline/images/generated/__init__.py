@@ -1,0 +1,9 @@
+"""Generated images: textured shapes on textured backgrounds, each a pure function of (seed, index).
+
+Their parts (stripes, bricks, windows...) are known for every pixel, and are told by form, never by colour.
+"""
+
+from atlas_pipeline.images.generated.classes import CLASS_NAMES, PART_NAMES
+from atlas_pipeline.images.generated.compose import VERSION, image, label, part_at, part_map
+
+__all__ = ["CLASS_NAMES", "PART_NAMES", "VERSION", "image", "label", "part_at", "part_map"]

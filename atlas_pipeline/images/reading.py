@@ -1,0 +1,140 @@
+"""Chunks of a listing, read, decoded and brought to the network's size: what a worker process does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from atlas_pipeline.errors import ImagesError
+from atlas_pipeline.images.decode import BadImageError, decode_image
+from atlas_pipeline.images.parquet import shard_row_groups
+from atlas_pipeline.images.preprocess import Geometry, apply_preprocess, fit
+from atlas_pipeline.images.row_reader import RowReader
+from atlas_pipeline.images.shards import shard_root
+
+MAX_CHUNK_BYTES = 16 << 20
+MAX_CHUNK_ROWS = {"folder": 64, "generated": 64, "parquet": 128}
+
+
+@dataclass(frozen=True, slots=True)
+class BadImage:
+    """An image left out, and why."""
+
+    image_id: int
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one image is: a row of the listing."""
+
+    image_id: int
+    key: str
+    file: str
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Images of a chunk: (image,) int64 and (image, 3, crop, crop) uint8, the bad ones left out."""
+
+    image_id: np.ndarray
+    images: np.ndarray
+    bad: list[BadImage]
+
+
+def places(rows: pa.Table) -> list[Place]:
+    """Rows of a listing as values."""
+    columns = (rows[name].to_pylist() for name in ("image_id", "key", "file", "row"))
+    return [Place(*values) for values in zip(*columns, strict=True)]
+
+
+def chunks(where: Sequence[Place], source: str, path: str | None, crop: int) -> list[list[Place]]:
+    """Cut a listing into what one worker does at a time.
+
+    A chunk ends with a row group, so that workers seldom read the same one.
+    """
+    size = max(1, min(MAX_CHUNK_ROWS[source], MAX_CHUNK_BYTES // (3 * crop * crop)))
+    runs = _row_group_runs(where, path) if source == "parquet" and path else [where]
+    return [list(run[i : i + size]) for run in runs for i in range(0, len(run), size)]
+
+
+def _row_group_runs(where: Sequence[Place], path: str) -> Iterator[Sequence[Place]]:
+    root = shard_root(path)
+    first, file, starts = 0, None, np.zeros(1, np.int64)
+    groups: list[tuple[str, int]] = []
+    for place in where:
+        if place.file != file:
+            file, starts = place.file, _group_starts(root, place.file)
+        groups.append((place.file, int(np.searchsorted(starts, place.row, side="right"))))
+    for i in range(1, len(where) + 1):
+        if i == len(where) or groups[i] != groups[first]:
+            yield where[first:i]
+            first = i
+
+
+def _group_starts(root: Path, file: str) -> np.ndarray:
+    try:
+        return np.array([group.start for group in shard_row_groups(root, file)])
+    except ImagesError:
+        return np.zeros(1, np.int64)  # gone or broken since it was listed: its rows will be counted as bad
+
+
+class ChunkReader:
+    """Chunk -> images; an item a chunk, as torch's DataLoader wants it. Picklable until first used.
+
+    Args:
+        source, path: as in ``listing.list_images``.
+        preprocess: the size wanted.
+        seed: of generated images.
+    """
+
+    def __init__(self, source: str, path: str | None, preprocess: Geometry, seed: int):
+        self._source, self._preprocess, self._seed = source, preprocess, seed
+        # Absolute: a worker process starts in another working directory.
+        self._root = (
+            None
+            if path is None
+            else (shard_root(path) if source == "parquet" else Path(path)).expanduser().absolute()
+        )
+        self._rows: RowReader | None = None
+
+    def __getitem__(self, chunk: Sequence[Place]) -> Decoded:
+        side = self._preprocess.crop
+        images = np.empty((len(chunk), 3, side, side), np.uint8)
+        good: list[int] = []
+        bad: list[BadImage] = []
+        for place in chunk:
+            try:
+                images[len(good)] = self._image(place)
+                good.append(place.image_id)
+            except BadImageError as error:
+                bad.append(BadImage(place.image_id, place.key, str(error)))
+        return Decoded(np.array(good, np.int64), images[: len(good)], bad)
+
+    def _image(self, place: Place) -> np.ndarray:
+        """(3, crop, crop) uint8. Raises: BadImageError."""
+        if self._source == "generated":
+            from atlas_pipeline.images.generated import image
+
+            return apply_preprocess(image(self._seed, place.row)[0], self._preprocess)
+        return fit(decode_image(self._raw(place), self._preprocess.resize), self._preprocess)
+
+    def _raw(self, place: Place) -> bytes:
+        assert self._root is not None, "only generated images have no path"
+        try:
+            if self._source == "parquet":
+                self._rows = self._rows or RowReader(self._root)
+                return self._rows.read(place.file, place.row)
+            return (self._root / place.file).read_bytes()
+        except FileNotFoundError:
+            raise BadImageError("missing") from None
+        except OSError as error:
+            raise BadImageError(f"cannot be read: {error.strerror or error}") from error
+        except ImagesError as error:
+            raise BadImageError(str(error)) from error

@@ -1,0 +1,74 @@
+"""Bytes of single rows of Parquet shards, cheap when they are asked for in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from atlas_pipeline.errors import ImagesError
+from atlas_pipeline.images.parquet import RowGroup, batches, field, shard_row_groups
+from atlas_pipeline.images.shards import Columns, find_columns, open_shard, unreadable
+
+
+class RowReader:
+    """Bytes of rows; asked for in order, a row group is streamed once.
+
+    Args: root: the folder that shards' names are relative to.
+    """
+
+    def __init__(self, root: Path):
+        self._root = root
+        self._file: str | None = None
+        self._stream: _GroupStream | None = None
+
+    def read(self, file: str, row: int) -> bytes:
+        """Bytes of the image in ``row`` of the shard ``file``; empty where the column is null.
+
+        Raises: FileNotFoundError: the shard is gone. ImagesError: it cannot be read, or has no such row.
+        """
+        if file != self._file:
+            self._open(file)
+        stream = self._stream
+        if stream is None or not stream.reaches(row):
+            groups = [group for group in self._groups if 0 <= row - group.start < group.num_rows]
+            if not groups:
+                raise ImagesError(f"shard '{file}' has no row {row}: it changed since it was listed")
+            stream = _GroupStream(self._shard, groups[0], self._columns)
+        self._stream = None  # a stream that fails is not gone on with
+        try:
+            raw = stream.read(row)
+        except (OSError, pa.ArrowException, StopIteration) as error:
+            raise unreadable(self._root, file, error) from error
+        self._stream = stream
+        return raw
+
+    def _open(self, file: str) -> None:
+        self._file = self._stream = None
+        if not (self._root / file).exists():
+            raise FileNotFoundError(file)
+        self._groups = shard_row_groups(self._root, file)
+        self._shard: pq.ParquetFile = open_shard(self._root, file)
+        image = find_columns(self._shard.schema_arrow, file).image
+        self._columns = Columns(image, path=None, label=None, label_is_text=False)
+        self._file = file
+
+
+class _GroupStream:
+    """The rows of one row group, read forward."""
+
+    def __init__(self, shard: pq.ParquetFile, group: RowGroup, columns: Columns):
+        self._group, self._column = group, columns.image
+        self._batches = batches(shard, group.group, columns)
+        self._first, self._values = group.start, pa.array([], pa.binary())
+
+    def reaches(self, row: int) -> bool:
+        """Whether ``row`` is in this row group and not yet passed."""
+        return self._first <= row < self._group.start + self._group.num_rows
+
+    def read(self, row: int) -> bytes:
+        while row >= self._first + len(self._values):
+            self._first += len(self._values)
+            self._values = field(next(self._batches)[1], self._column)
+        return self._values[row - self._first].as_py() or b""

@@ -1,0 +1,80 @@
+"""What an inversion is: every number that changes an icon, and nothing that does not."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+METRICS = ("raw", "whitened")
+SCHEDULES = ("constant", "cosine")
+ARITHMETICS = ("float32", "tf32", "bfloat16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InversionSettings:
+    """Settings of `invert`; the defaults were chosen by measurement (docs/icons.md).
+
+    Raises: ValueError: a value out of its range; the message names the setting.
+    """
+
+    size_px: int = 80
+    """Side of the icon and of what the network sees."""
+    steps: int = 96
+    learning_rate: float = 0.02
+    """Adam's, in units of the scaled coefficients."""
+    schedule: str = "cosine"
+    """Of the learning rate: `constant`, or `cosine` (falls to nearly nothing at the last step)."""
+    adam_memory: float = 0.99
+    """Adam's beta 2. The usual 0.999 remembers the steep first steps for longer than a run lasts."""
+    cosine_power: float = 6.0
+    """n of (h.v)^(n+1) / (|h| |v|)^n."""
+    metric: str = "raw"
+    """Where cosines are taken: `raw`, or `whitened` (then `invert` needs a precision matrix)."""
+    canvas_scale: float = 1.5
+    """Side of the canvas over side of the icon: room for the transforms."""
+    start_sd: float = 0.01
+    """Of the coefficients at the start."""
+    spectrum_gain: float = 0.25
+    """Weight of a coefficient of frequency f (cycles per pixel): gain / f ** falloff, damped at the top."""
+    spectrum_falloff: float = 1.0
+    spectrum_cutoff: float = 0.5
+    """Frequency, in cycles per pixel, from which the canvas is damped: single pixels are not patterns."""
+    contrast: float = 4.0
+    """Gain before the sigmoid."""
+    rotation_degrees: float = 15.0
+    zoom_min: float = 0.85
+    zoom_max: float = 1.2
+    shift: float = 0.12
+    """Furthest shift on either side and axis, as a share of the icon's side."""
+    settle: float = 0.25
+    """Share of the steps, at the end, over which the transforms fade to none."""
+    arithmetic: str = "float32"
+    """Of the network: `float32`, `tf32` (CUDA) or `bfloat16` (autocast); the canvas is always float32."""
+
+    def __post_init__(self) -> None:
+        _require(self.size_px >= 1, "size_px", self.size_px, "at least 1")
+        _require(self.steps >= 1, "steps", self.steps, "at least 1")
+        for name in ("learning_rate", "start_sd", "spectrum_gain", "spectrum_cutoff", "contrast", "zoom_min"):
+            value = getattr(self, name)
+            _require(math.isfinite(value) and value > 0, name, value, "above 0")
+        for name in ("cosine_power", "spectrum_falloff", "rotation_degrees", "shift"):
+            value = getattr(self, name)
+            _require(math.isfinite(value) and value >= 0, name, value, "0 or more")
+        _require(0 <= self.adam_memory < 1, "adam_memory", self.adam_memory, "in [0, 1)")
+        _require(0 <= self.settle <= 1, "settle", self.settle, "in [0, 1]")
+        _require(self.zoom_max >= self.zoom_min, "zoom_max", self.zoom_max, f"at least zoom_min ({self.zoom_min})")
+        _require(self.canvas_scale >= 1, "canvas_scale", self.canvas_scale, "at least 1")
+        _require(self.metric in METRICS, "metric", self.metric, f"one of {', '.join(METRICS)}")
+        _require(self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {', '.join(SCHEDULES)}")
+        _require(self.arithmetic in ARITHMETICS, "arithmetic", self.arithmetic, f"one of {', '.join(ARITHMETICS)}")
+
+    @property
+    def canvas_px(self) -> int:
+        """Side of the canvas; as even or odd as the icon, so that the icon is its exact middle."""
+        spare = round(self.size_px * (self.canvas_scale - 1) / 2)
+        return self.size_px + 2 * spare
+
+
+def _require(holds: bool, name: str, value: object, what: str) -> None:
+    if not holds:
+        raise ValueError(f"inversion setting {name} is {value!r}; it must be {what}")

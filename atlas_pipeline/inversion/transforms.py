@@ -1,0 +1,61 @@
+"""What keeps an icon legible: the network never sees it twice from the same place.
+
+Every icon is turned, zoomed and shifted by its own draw at every step, the whole batch in one
+`grid_sample`. B = icon, T = step, C = canvas side, S = icon side.
+Source: "Feature Visualization" (Distill 2017), transformation robustness.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from atlas_pipeline.inversion import draws
+from atlas_pipeline.inversion.settings import InversionSettings
+
+TRANSFORM_STREAM = 2
+
+
+def strengths(settings: InversionSettings) -> Tensor:
+    """How strong the transforms are at each step: 1, and over the settling steps linearly down to 0.
+
+    Returns: (T,) float64. A settling share of 0 gives all ones.
+    """
+    settling = round(settings.steps * settings.settle)
+    step = torch.arange(settings.steps, dtype=torch.float64)
+    return ((settings.steps - 1 - step) / settling).clamp(0.0, 1.0) if settling else torch.ones_like(step)
+
+
+def draw_transforms(seeds: Sequence[int], settings: InversionSettings) -> Tensor:
+    """Affine maps from the icon's coordinates to the canvas', as `grid_sample` wants them.
+
+    Rotation and shift are uniform on both sides of none, the logarithm of the zoom is uniform.
+
+    Returns: (T, B, 2, 3) float32 on the CPU.
+    """
+    unit = draws.uniform(seeds, TRANSFORM_STREAM, 4 * settings.steps).view(len(seeds), settings.steps, 4)
+    strength = strengths(settings)
+    angle = (2 * unit[..., 0] - 1) * math.radians(settings.rotation_degrees) * strength
+    low, high = math.log(settings.zoom_min), math.log(settings.zoom_max)
+    zoom = torch.exp((low + (high - low) * unit[..., 1]) * strength)
+    # In grid_sample's units the canvas is 2 wide: a shift by the icon's side is 2 S / C.
+    share = settings.size_px / settings.canvas_px
+    shift = (2 * unit[..., 2:] - 1) * settings.shift * 2 * share * strength[:, None]
+    scale = share / zoom
+    cos, sin = scale * torch.cos(angle), scale * torch.sin(angle)
+    rows = torch.stack([cos, -sin, shift[..., 0], sin, cos, shift[..., 1]], dim=-1)
+    return rows.view(len(seeds), settings.steps, 2, 3).transpose(0, 1).float().contiguous()
+
+
+def look(canvas: Tensor, maps: Tensor, size_px: int) -> Tensor:
+    """The canvas as each transform shows it; beyond its border it is mirrored.
+
+    Args:    canvas: (B, 3, C, C). maps: (B, 2, 3), one step of `draw_transforms`.
+    Returns: (B, 3, S, S).
+    """
+    places = F.affine_grid(maps, [len(canvas), 3, size_px, size_px], align_corners=False)
+    return F.grid_sample(canvas, places, mode="bilinear", padding_mode="reflection", align_corners=False)

@@ -1,0 +1,53 @@
+"""Networks: open one, list its layers, capture feature maps, attribute them to logits, cut it at a layer.
+
+Names are loaded on first use: ``models.spec`` must stay importable without torch. Functions named like their
+module are taken from it: ``attribution.attribution``, ``capture.capture``, ``cut.cut``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from atlas_pipeline.models.capture import feature_maps
+    from atlas_pipeline.models.labels import class_index, class_labels
+    from atlas_pipeline.models.layers import LayerInfo, check_layers, list_layers
+    from atlas_pipeline.models.network import Network
+    from atlas_pipeline.models.open import open_network
+    from atlas_pipeline.models.preprocess import Preprocess
+    from atlas_pipeline.models.spec import ModelSpec, model_identity
+
+__all__ = [
+    "LayerInfo",
+    "ModelSpec",
+    "Network",
+    "Preprocess",
+    "check_layers",
+    "class_index",
+    "class_labels",
+    "feature_maps",
+    "list_layers",
+    "model_identity",
+    "open_network",
+]
+
+_HOME = {
+    "LayerInfo": "layers",
+    "ModelSpec": "spec",
+    "Network": "network",
+    "Preprocess": "preprocess",
+    "check_layers": "layers",
+    "class_index": "labels",
+    "class_labels": "labels",
+    "feature_maps": "capture",
+    "list_layers": "layers",
+    "model_identity": "spec",
+    "open_network": "open",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

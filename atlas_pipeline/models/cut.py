@@ -1,0 +1,108 @@
+"""The part of a network that makes one layer, as fast as it goes: for feature inversion.
+
+B = batch, C = channels.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import suppress
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from atlas_pipeline.models.capture import capture, feature_maps
+from atlas_pipeline.models.graph import prefix, same
+from atlas_pipeline.models.layers import check_layers
+from atlas_pipeline.models.network import Network, Normalise
+
+
+def cut(network: Network, layer: str) -> nn.Module:
+    """Images (B, 3, height, width) in [0, 1] -> feature map (B, C, rows, columns), differentiable.
+
+    A frozen copy on the network's device, in its memory format. Where the network can be traced it holds nothing
+    beyond the layer and its batch norms are folded into the convolutions before them; elsewhere a forward
+    stops at the layer. Equals ``feature_maps`` but for float32 rounding.
+
+    Raises: ModelError: no such layer, or no spatial map.
+    """
+    check_layers(network, [layer])
+    module = copy.deepcopy(network.module)
+    body = prefix(module, layer)
+    if body is not None:
+        fold_batch_norms(body)
+        whole: nn.Module = CutNetwork(network, body)
+        if _agrees(whole, network, layer):
+            return whole
+        # Folding changed the modules that the copy shares with its graph.
+        module = copy.deepcopy(network.module)
+    return CutNetwork(network, _StoppedAtLayer(module, layer, network.runs[layer].times))
+
+
+class CutNetwork(nn.Module):
+    """Normalisation, then the network up to a layer."""
+
+    def __init__(self, network: Network, body: nn.Module) -> None:
+        super().__init__()
+        self.normalise = Normalise(network.preprocess).to(network.device)
+        self.memory_format = network.memory_format
+        self.body = body.eval().requires_grad_(False)
+        self.body.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] -> feature map."""
+        return self.body(self.normalise(images).contiguous(memory_format=self.memory_format))
+
+
+class _StoppedAtLayer(nn.Module):
+    """A network whose forward ends at a layer, for those that cannot be traced."""
+
+    def __init__(self, module: nn.Module, layer: str, times: int) -> None:
+        super().__init__()
+        self.module, self.layer, self.times = module, layer, times
+
+    def forward(self, images: Tensor) -> Tensor:
+        with capture(self.module, [self.layer], stop_after={self.layer: self.times}) as outputs:
+            self.module(images)
+        return outputs[self.layer]
+
+
+def fold_batch_norms(body: fx.GraphModule) -> None:
+    """Fold every batch norm that alone follows a convolution into it, in place.
+
+    Modules that run more than once stay: the folded convolution would change their other runs too.
+    """
+    modules = dict(body.named_modules())
+    runs: dict[str, int] = {}
+    for node in body.graph.nodes:
+        if node.op == "call_module":
+            runs[node.target] = runs.get(node.target, 0) + 1
+
+    def runs_once(node: fx.Node, kind: type[nn.Module]) -> bool:
+        return (
+            node.op == "call_module"
+            and type(modules[str(node.target)]) is kind
+            and runs[str(node.target)] == 1
+        )
+
+    for node in list(body.graph.nodes):
+        if not runs_once(node, nn.BatchNorm2d) or not isinstance(node.args[0], fx.Node):
+            continue
+        before = node.args[0]
+        if not runs_once(before, nn.Conv2d) or len(before.users) != 1:
+            continue
+        folded = fuse_conv_bn_eval(modules[str(before.target)], modules[str(node.target)])
+        body.set_submodule(str(before.target), folded)
+        node.replace_all_uses_with(before)
+        body.graph.erase_node(node)
+    body.delete_all_unused_submodules()
+    body.recompile()
+
+
+def _agrees(whole: nn.Module, network: Network, layer: str) -> bool:
+    size = network.preprocess.crop
+    images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(network.device)
+    with torch.no_grad(), suppress(RuntimeError):
+        return same(whole(images), feature_maps(network, images, [layer])[layer])
+    return False

@@ -1,0 +1,136 @@
+"""The network as a graph of operations, where it can be traced: what lies before and after a layer.
+
+Tracing (torch.fx) runs the network's code once on stand-ins; code that branches on values cannot be traced,
+and the callers then fall back on hooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from atlas_pipeline.models.network import Network
+
+# Relative to the largest value: two orders of the same float32 operations differ by less.
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class TracedNetwork:
+    """A graph over the modules of ``root``, and for every layer the node of its output (of its last run)."""
+
+    root: nn.Module
+    graph: fx.Graph
+    outputs: dict[str, fx.Node]
+
+
+class _LayerTracer(fx.Tracer):
+    """Remembers which node each module's output is, be it looked into or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: dict[str, fx.Node] = {}
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        output = super().call_module(m, forward, args, kwargs)
+        if isinstance(output, fx.Proxy):
+            self.outputs[self.path_of_module(m)] = output.node
+        return output
+
+
+def trace(module: nn.Module) -> TracedNetwork | None:
+    """``module`` as a graph; None where its code cannot be traced."""
+    tracer = _LayerTracer()
+    try:
+        graph = tracer.trace(module)
+    except Exception:
+        # Whatever a user's code raises when it meets stand-ins: it cannot be traced.
+        return None
+    return TracedNetwork(module, graph, tracer.outputs)
+
+
+def prefix(module: nn.Module, layer: str) -> fx.GraphModule | None:
+    """From the network's input to ``layer``'s output, and nothing else; None where it cannot be traced.
+
+    It shares modules with ``module``.
+    """
+    traced = trace(module)
+    if traced is None or layer not in traced.outputs:
+        return None
+    graph, end = traced.graph, traced.outputs[layer]
+    nodes = list(graph.nodes)
+    # Cut by order and not by need: what ran before may have worked in place.
+    for node in reversed(nodes[nodes.index(end) + 1 :]):
+        graph.erase_node(node)
+    graph.output(end)
+    graph.eliminate_dead_code(lambda node: _may_write(node, traced.root))
+    return fx.GraphModule(traced.root, graph)
+
+
+def _may_write(node: fx.Node, root: nn.Module) -> bool:
+    """Whether dropping ``node`` could change a value that is used: it writes in place, or might."""
+    if node.op in ("placeholder", "output"):
+        return True
+    if node.kwargs.get("inplace") or "out" in node.kwargs:
+        return True
+    name = getattr(node.target, "__name__", str(node.target)).rpartition(".")[2]
+    if node.op == "call_module":
+        return bool(getattr(root.get_submodule(str(node.target)), "inplace", False))
+    if node.op == "call_function":
+        return name.endswith("_") or name in ("setitem", "iadd", "imul", "isub", "itruediv")
+    return node.op == "call_method" and name.endswith("_")
+
+
+def suffix(network: Network, layer: str) -> nn.Module | None:
+    """From ``layer``'s output to the logits, where these depend on nothing else; None elsewhere.
+
+    Inside a residual block, or a branch, other values pass the layer by. Made once a network and layer, and
+    used only where it repeats the network's own logits.
+    """
+    if layer not in network.suffixes:
+        network.suffixes[layer] = _checked_suffix(network, layer)
+    return network.suffixes[layer]
+
+
+def _checked_suffix(network: Network, layer: str) -> nn.Module | None:
+    from atlas_pipeline.models.capture import capture
+
+    module = _suffix(network.module, layer)
+    if module is None:
+        return None
+    size = network.preprocess.crop
+    images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(network.device)
+    with torch.no_grad(), capture(network.module, [layer]) as outputs:
+        logits = network.logits(images)
+    with torch.no_grad():
+        repeated = module(outputs[layer])
+    return module if same(repeated, logits) else None
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    """Equal but for float32 rounding."""
+    return a.shape == b.shape and bool((a - b).abs().max() <= TOLERANCE * b.abs().max())
+
+
+def _suffix(module: nn.Module, layer: str) -> fx.GraphModule | None:
+    traced = trace(module)
+    if traced is None or layer not in traced.outputs:
+        return None
+    nodes = list(traced.graph.nodes)
+    start = traced.outputs[layer]
+    position = nodes.index(start)
+    copies: dict[fx.Node, fx.Node] = {}
+    graph = fx.Graph()
+    copies[start] = graph.placeholder("feature_map")
+    # Parameters that are read directly may be read before the layer and used after it.
+    constants = [node for node in nodes[:position] if node.op == "get_attr"]
+    try:
+        for node in constants + nodes[position + 1 :]:
+            copies[node] = graph.node_copy(node, lambda used: copies[used])
+    except KeyError:
+        return None
+    return fx.GraphModule(traced.root, graph)

@@ -1,0 +1,103 @@
+"""The layers of a network: names, channels, map sizes, what part of the image each one sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from atlas_pipeline.errors import ModelError, unknown_name
+from atlas_pipeline.models.network import Network
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """One layer for an image of a stated size.
+
+    receptive_field_px: side of the smallest square that holds every pixel which can change the activation at
+    the centre position, never more than the image; None where it cannot be told. sees_whole_image: that
+    square is the whole image, be it by depth or by a global operation. stride_px: pixels from one position
+    to the next.
+    """
+
+    name: str
+    kind: str
+    num_channels: int
+    height: int
+    width: int
+    receptive_field_px: int | None
+    stride_px: int
+    sees_whole_image: bool
+
+
+def list_layers(network: Network, size_px: int | None = None) -> list[LayerInfo]:
+    """All layers with a spatial map, in the order in which a forward finishes them.
+
+    Receptive fields are measured, not derived: see ``receptive_field``. size_px: of the square image; None:
+    the network's own.
+    """
+    from atlas_pipeline.models.receptive_field import map_sizes, receptive_fields, strides
+
+    size = size_px or network.preprocess.crop
+    names = [name for name, run in network.runs.items() if run.is_map]
+    shapes = map_sizes(network, size)
+    fields = receptive_fields(network, names, size)
+    steps = strides(network, names, size)
+    return [
+        LayerInfo(
+            name=name,
+            kind=network.runs[name].kind,
+            num_channels=shapes[name][0],
+            height=shapes[name][1],
+            width=shapes[name][2],
+            receptive_field_px=fields[name],
+            stride_px=steps[name],
+            sees_whole_image=fields[name] == size,
+        )
+        for name in names
+    ]
+
+
+def check_layers(network: Network, names: Iterable[str]) -> None:
+    """Accept layers that have a spatial map.
+
+    Raises: ModelError: no such layer, or no spatial map; the nearest that will do is named.
+    """
+    for name in names:
+        run = network.runs.get(name)
+        if run is not None and run.is_map:
+            continue
+        maps = [known for known, known_run in network.runs.items() if known_run.is_map]
+        everything = {known for known, _ in network.module.named_modules() if known}
+        if name not in everything:
+            remedy = "All of them: atlas layers CONFIG"
+            raise ModelError(unknown_name("layer", name, maps, network.name, remedy))
+        reason = "is never run by itself" if run is None else f"gives {_described(run.shape)}"
+        raise ModelError(
+            f"layer '{name}' of {network.name} has no spatial map: it {reason}; "
+            f"nearest that has one: '{_nearest_map(network, name, maps)}'"
+        )
+
+
+def _described(shape: tuple[int, ...] | None) -> str:
+    return "no single tensor" if shape is None else f"shape ({', '.join(['batch', *map(str, shape[1:])])})"
+
+
+def _nearest_map(network: Network, name: str, maps: list[str]) -> str:
+    """The map that a forward finishes last before ``name``; of a mere container, its last child."""
+    order = list(network.runs)
+    inside = [known for known in maps if known.startswith(f"{name}.")]
+    if inside:
+        return inside[-1]
+    if not maps:
+        return "none"
+    if name not in order:
+        return maps[-1]
+    before = [known for known in order[: order.index(name)] if known in maps]
+    # A pooled 1 x 1 map has one position only: an atlas wants more.
+    wider = [known for known in before if _positions(network, known) > 1]
+    return (wider or before or maps)[-1]
+
+
+def _positions(network: Network, name: str) -> int:
+    _, _, height, width = network.runs[name].shape or (0, 0, 0, 0)
+    return height * width

@@ -1,0 +1,127 @@
+"""A network ready to be looked into: frozen, in eval mode, with its preprocessing and its class names.
+
+B = batch, images are (B, 3, height, width), RGB.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from atlas_pipeline.errors import ModelError
+from atlas_pipeline.models.execution import Run, observe
+from atlas_pipeline.models.preprocess import Preprocess
+
+
+class Normalise(nn.Module):
+    """Images in [0, 1], or uint8, to what the network was trained on: ``(x - mean) / std`` a channel."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, preprocess: Preprocess) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(preprocess.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(preprocess.std).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Differentiable in ``images``; float32."""
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
+        return (images - self.mean) / self.std
+
+
+class Network:
+    """A classifier and what is known of it.
+
+    module: frozen, in eval mode, takes normalised images. labels: class names, or None where none are known.
+    weights_note: where the weights come from, for people. random: whether they mean nothing. runs: every
+    submodule that a forward runs, in the order of their (last) end. num_classes: logits. memory_format: how
+    the network wants its tensors laid out.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        module: nn.Module,
+        preprocess: Preprocess,
+        weights_note: str,
+        labels: tuple[str, ...] | None = None,
+        random: bool = False,
+    ) -> None:
+        """Raises: ModelError: the network cannot run on an image of its size, or returns no logits."""
+        self.name = name
+        self.module = module.float().eval().requires_grad_(False)
+        self.preprocess = preprocess
+        self.weights_note = weights_note
+        self.labels = labels
+        self.random = random
+        self._normalise = Normalise(preprocess)
+        self.runs, self.memory_format, self.num_classes = self._tried()
+        # Parts of the network made once, by the layer they start at (see graph.suffix).
+        self.suffixes: dict[str, nn.Module | None] = {}
+
+    def __repr__(self) -> str:
+        return f"Network({self.name}, {self.weights_note})"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self._normalise.mean.device
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The labels, or ``class 0``, ``class 1``... where there are none."""
+        return self.labels or tuple(f"class {i}" for i in range(self.num_classes))
+
+    def to(self, device: str | torch.device) -> Network:
+        """Move to a device, in place; returns itself."""
+        self.module.to(device)
+        self._normalise.to(device)
+        self.suffixes.clear()
+        return self
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images (B, 3, height, width) in [0, 1] or uint8 -> what ``module`` takes; differentiable."""
+        return self._normalise(images).contiguous(memory_format=self.memory_format)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] or uint8 -> logits (B, class) float32.
+
+        Raises: ModelError: the network returns something else.
+        """
+        return self.checked_logits(self.module(self.normalise(images)))
+
+    def checked_logits(self, output: Any) -> Tensor:
+        """``output`` if it is logits, (B, class).
+
+        Raises: ModelError: it is not.
+        """
+        if isinstance(output, Tensor) and output.dim() == 2:
+            return output
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ModelError(
+            f"{self.name} must return logits of shape (batch, class), but returns {shape}; wrap it"
+        )
+
+    def _tried(self) -> tuple[dict[str, Run], torch.memory_format, int]:
+        """One forward of a grey image: what runs, in which layout, and how many logits come out."""
+        size = self.preprocess.crop
+        grey = torch.full((1, 3, size, size), 0.5)
+        # Channels-last takes half the time on a CPU, but code that calls .view() on a map cannot have it.
+        for memory_format in (torch.channels_last, torch.contiguous_format):
+            self.memory_format = memory_format
+            self.module.to(memory_format=memory_format)  # type: ignore[call-overload]
+            try:
+                runs, output = observe(self.module, self.normalise(grey))
+            except (RuntimeError, TypeError, ValueError) as error:
+                failure = error
+            else:
+                return runs, memory_format, self.checked_logits(output).shape[1]
+        reason = (str(failure).strip().splitlines() or [type(failure).__name__])[0]
+        raise ModelError(
+            f"{self.name} cannot run on a {size} px image: {reason}; see model.preprocess.crop"
+        ) from failure

@@ -1,0 +1,108 @@
+"""Which network, and what of it affects values. No torch at import: ``atlas status`` reads this."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from atlas_pipeline.errors import ModelError, unknown_name
+
+SOURCES = ("demo", "torchvision", "python")
+WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
+DEMO_WEIGHTS = Path(__file__).with_name("demo.safetensors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """How to open a network; the ``model`` section of a config, plain and picklable.
+
+    source: demo, torchvision or python. name: torchvision's name, or ``my_package.my_file:build`` or
+    ``path/to/file.py:build``. weights: None (the source's own), ``random``, torchvision's name of weights, or
+    a file. labels: None (the source's own) or a text file, one class a line. preprocess: keys that replace
+    the network's own. seed: of random parameters.
+    """
+
+    source: str
+    name: str | None = None
+    weights: str | None = None
+    labels: str | None = None
+    preprocess: Mapping[str, Any] | None = None
+    seed: int = 0
+
+    @property
+    def weights_kind(self) -> Literal["own", "random", "named", "file"]:
+        """Where the weights come from."""
+        if self.weights is None:
+            return "own"
+        if self.weights == "random":
+            return "random"
+        is_path = "/" in self.weights or Path(self.weights).suffix.lower() in WEIGHTS_SUFFIXES
+        return "file" if is_path or self.source != "torchvision" else "named"
+
+
+def model_identity(spec: ModelSpec) -> dict[str, Any]:
+    """All of a network that affects values, for fingerprints: contents, never paths; JSON-able.
+
+    Labels are left out: they name classes and change no number. Of a python source its own file counts, not
+    what that imports; files it opens by itself are not seen, so weights should be given as ``weights``.
+
+    Raises: ModelError: an unknown source or name, or a file that is not there.
+    """
+    if spec.source not in SOURCES:
+        raise ModelError(unknown_name("model source", spec.source, SOURCES, "this program"))
+    identity: dict[str, Any] = {"source": spec.source, "weights": _weights_identity(spec)}
+    if spec.source == "torchvision":
+        identity["name"] = spec.name
+    if spec.source == "python":
+        from atlas_pipeline.models.python_target import locate
+
+        target = locate(spec.name)
+        identity |= {"attribute": target.attribute, "code_sha256": file_digest(target.file)}
+    identity["preprocess"] = dict(spec.preprocess) if spec.preprocess else None
+    return identity
+
+
+def _weights_identity(spec: ModelSpec) -> dict[str, Any]:
+    kind = spec.weights_kind
+    if kind == "file":
+        return {"sha256": file_digest(weights_file(spec))}
+    if kind == "random":
+        return {"random": True, "seed": spec.seed}
+    if spec.source == "demo":
+        return {"sha256": file_digest(DEMO_WEIGHTS)}
+    if spec.source == "python":
+        # What builds the network may draw its parameters: it is called under the seed.
+        return {"built_with_seed": spec.seed}
+    from atlas_pipeline.models.torchvision_names import find_weights
+
+    return {"named": str(find_weights(spec.name, spec.weights))}
+
+
+def weights_file(spec: ModelSpec) -> Path:
+    """The weights file of a spec whose weights are a file.
+
+    Raises: ModelError: it is not there.
+    """
+    path = Path(str(spec.weights)).expanduser()
+    if not path.is_file():
+        raise ModelError(
+            f"model.weights: there is no file '{spec.weights}'; give a .pt, .pth or .safetensors file"
+        )
+    return path
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes, hexadecimal.
+
+    Raises: ModelError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(
+            f"model: file '{path}' cannot be read ({error.strerror}); check model.name, weights"
+        ) from None

@@ -1,0 +1,52 @@
+"""Pipelines are files: ours by name, a user's own by path; each has a function ``pipeline(config)``."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from atlas_pipeline.config import Config
+from atlas_pipeline.engine.stage import Step
+from atlas_pipeline.errors import ConfigError, unknown_name
+
+PACKAGE = Path(__file__).parent
+# In the wheel they lie inside the package, in a checkout beside it.
+FOLDERS = (PACKAGE / "pipelines", PACKAGE.parent / "pipelines")
+DEFAULT = "layer_atlas"
+
+
+def pipeline_path(name_or_path: str | None) -> Path:
+    """The file of a pipeline.
+
+    Raises: ConfigError: no such file, or no pipeline of that name (the nearest is named).
+    """
+    name = name_or_path or DEFAULT
+    if name.endswith(".py") or "/" in name:
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise ConfigError(
+                f"pipeline '{name}' does not exist; give the path of a .py file or the name of one of ours"
+            )
+        return path
+    ours = {path.stem: path for folder in FOLDERS for path in sorted(folder.glob("*.py"))}
+    if name not in ours:
+        raise ConfigError(
+            unknown_name("pipeline", name, ours, "ours", "Your own: give the path of its .py file")
+        )
+    return ours[name]
+
+
+def steps_of(config: Config, name_or_path: str | None = None) -> list[Step]:
+    """The steps that a pipeline makes of a config.
+
+    Raises: ConfigError: the file does not define ``pipeline(config)``.
+    """
+    path = pipeline_path(name_or_path)
+    spec = importlib.util.spec_from_file_location(f"atlas_pipelines.{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"pipeline '{path}' cannot be read as Python")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "pipeline", None)):
+        raise ConfigError(f"pipeline '{path}' has no function pipeline(config); see pipelines/layer_atlas.py")
+    return list(module.pipeline(config))

@@ -1,0 +1,173 @@
+"""What the commands do: config and pipeline become steps, the engine runs them, the run's folder is made."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atlas_pipeline import engine
+from atlas_pipeline.config import Config
+from atlas_pipeline.devices import resolved_device, resolved_workers
+from atlas_pipeline.engine import Executor, Step, StepState, Store
+from atlas_pipeline.errors import ConfigError
+from atlas_pipeline.pipeline_file import steps_of
+from atlas_pipeline.publish import Publication, publish, reached, run_folder
+from atlas_pipeline.stages.opened import model_config, model_spec, opened_network
+from atlas_pipeline.stages.provenance import has_random_weights, model_title, weights_note
+from atlas_pipeline.stages.sample import attributed_classes, edge_fallback, num_bad
+
+if TYPE_CHECKING:
+    from atlas_pipeline.models import LayerInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What a run did, and what there is now."""
+
+    tasks_run: int
+    seconds: float
+    published: Publication
+    remarks: tuple[str, ...]
+
+
+def run(
+    config: Config,
+    pipeline: str | None = None,
+    *,
+    only: frozenset[str] | None = None,
+    no_deps: bool = False,
+    force: bool = False,
+    local_cluster: int | None = None,
+    cluster: str | None = None,
+    quiet: bool = False,
+) -> RunResult:
+    """Run what is not done: every stage, or those of `only` with whatever they miss.
+
+    Raises: AtlasError, see `errors`.
+    """
+    start = time.monotonic()
+    if cluster and local_cluster:
+        raise ConfigError("--cluster and --local-cluster exclude each other; give one")
+    store, steps = Store(config.run.workspace), steps_of(config, pipeline)
+    tasks_run = 0
+    if force or any(state.state != "done" for state in engine.plan(steps, store)):
+        # Only now: a run with nothing to do never imports torch.
+        device = resolved_device(config.run.device)
+        _check_names(config, steps, store, device)
+        with (
+            _executor(device, local_cluster, cluster) as executor,
+            engine.open_reporter(quiet=quiet) as reporter,
+        ):
+            report = engine.run(
+                steps,
+                store,
+                only=only,
+                no_deps=no_deps,
+                force=(only or {step.stage.name for step in steps}) if force else (),
+                executor=executor,
+                runtime=_runtime(config, device, on_cluster=bool(cluster or local_cluster)),
+                reporter=reporter,
+            )
+        tasks_run = report.tasks_run
+    published = publish(config, steps, store)
+    return RunResult(
+        tasks_run=tasks_run,
+        seconds=time.monotonic() - start,
+        published=published,
+        remarks=tuple(_remarks(config, steps, store)),
+    )
+
+
+def status(config: Config, pipeline: str | None = None) -> list[StepState]:
+    """The state of every step."""
+    return engine.plan(steps_of(config, pipeline), Store(config.run.workspace))
+
+
+def layers(config: Config) -> tuple[str, list[LayerInfo]]:
+    """A title, and the network's layers that have a spatial map, in the order they run."""
+    from atlas_pipeline.models import list_layers
+
+    model = model_config(config)
+    return f"{model_title(model)} ({weights_note(model)})", list_layers(
+        opened_network(model_spec(config), "cpu")
+    )
+
+
+def page(config: Config) -> Path:
+    """The page of a finished run.
+
+    Raises: ConfigError: nothing is finished yet.
+    """
+    path = run_folder(config) / "index.html"
+    if not path.is_file():
+        raise ConfigError(
+            f"run '{config.name}' has no atlas yet ({path} does not exist); make it with: atlas run"
+        )
+    return path.absolute()
+
+
+def clean(config: Config, pipeline: str | None = None, *, remove: bool) -> list[tuple[Path, int]]:
+    """Artefacts that neither this config nor any run of the workspace reaches, and their bytes."""
+    store = Store(config.run.workspace)
+    keep = engine.reachable(status(config, pipeline), store)
+    for folder in run_folder(config).parent.glob("*"):
+        keep |= reached(folder)
+    unreached = engine.unreachable(store, keep)
+    if remove:
+        engine.remove(store, [folder for folder, _ in unreached])
+    return unreached
+
+
+def _check_names(config: Config, steps: list[Step], store: Store, device: str) -> None:
+    """Refuse an unknown layer or class before an hour's work, not after it."""
+    if all(s.state == "done" for s in engine.plan(steps, store) if s.stage == "sample"):
+        return
+    from atlas_pipeline.models import check_layers
+
+    network = opened_network(model_spec(config), device)
+    check_layers(network, config.layers)
+    attributed_classes(config.sample.attribution, network)
+
+
+def _executor(
+    device: str, local_cluster: int | None, cluster: str | None
+) -> AbstractContextManager[Executor]:
+    if not (cluster or local_cluster):
+        return nullcontext(engine.InlineExecutor())
+    # Dask takes seconds to import: only when it is asked for.
+    from atlas_pipeline.engine import cluster as dask_cluster
+
+    if cluster:
+        return dask_cluster.existing_cluster(cluster)
+    return dask_cluster.local_cluster(local_cluster or 1, device=device)
+
+
+def _runtime(config: Config, device: str, on_cluster: bool) -> engine.Runtime:
+    run = config.run
+    return engine.Runtime(
+        device=device,
+        batch_size=None if run.batch_size == "auto" else run.batch_size,
+        # On a cluster every worker is a process of its own: decoding more beside it would crowd the cores.
+        workers=0 if on_cluster and run.workers == "auto" else resolved_workers(run.workers),
+    )
+
+
+def _remarks(config: Config, steps: list[Step], store: Store) -> list[str]:
+    """What a reader of the result must know."""
+    remarks = []
+    model = model_config(config)
+    if has_random_weights(model):
+        remarks.append(f"{weights_note(model)}: nobody trained this network; every picture says so")
+    samples = [
+        (s.layer, a) for s in steps if s.stage.name == "sample" and (a := engine.artefact_of(s, store))
+    ]
+    for _, artefact in samples[:1]:
+        if bad := num_bad(artefact):
+            remarks.append(f"{bad} images could not be read and were left out; sample's manifest names them")
+    for layer, artefact in samples:
+        if lost := edge_fallback(artefact):
+            remarks.append(f"{layer}: {lost}")
+    return remarks

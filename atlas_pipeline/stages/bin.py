@@ -1,0 +1,126 @@
+"""bin: grids over a layout; per cell the count, the mean activation, the mean attribution, the coherence.
+
+All grids of a view come from two streamed passes over the activations: their steps share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from atlas_pipeline.config import Config
+from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.errors import ImagesError
+from atlas_pipeline.numerics.cells import CellMembers, Cells, CellSums, largest_grid_with
+from atlas_pipeline.schema import EXAMPLE_TYPE, column_matrix, matrix_column
+
+NUM_EXAMPLES = 9
+
+
+def _columns(job: Job) -> list[str]:
+    return ["activation"] + (["attribution"] if job.config["attribution"] else [])
+
+
+def _streamed(job: Job, xy: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+    """(xy, activation, attribution) of every part; float16 or float32 as stored."""
+    start = 0
+    for part in job.inputs["sample"].parts(_columns(job)):
+        rows = slice(start, start + part.num_rows)
+        start += part.num_rows
+        attribution = column_matrix(part, "attribution") if job.config["attribution"] else None
+        yield xy[rows], column_matrix(part, "activation"), attribution
+
+
+def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+    first = jobs[0]
+    table = first.inputs["project"].read()
+    xy = np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])
+    sums = [CellSums(job.config["size"]) for job in jobs]
+    for part_xy, activation, attribution in _streamed(first, xy):
+        for grid in sums:
+            grid.add(part_xy, activation, attribution)
+        runtime.advance(len(part_xy))
+    cells = [grid.cells(min_count=job.config["min_count"]) for grid, job in zip(sums, jobs, strict=True)]
+    for grid_cells, job in zip(cells, jobs, strict=True):
+        _refuse_if_empty(grid_cells, job, xy)
+    members = [CellMembers(grid_cells, num_examples=NUM_EXAMPLES) for grid_cells in cells]
+    for part_xy, activation, _ in _streamed(first, xy):
+        for grid_members in members:
+            grid_members.add(part_xy, activation)
+    network = {key: first.inputs["sample"].notes[key] for key in ("classes", "num_classes")}
+    return [
+        Output(
+            table=_table(grid_cells, grid_members, table),
+            notes={**network, "num_activations": len(xy), "num_binned": int(grid_cells.count.sum())},
+        )
+        for grid_cells, grid_members in zip(cells, members, strict=True)
+    ]
+
+
+def _refuse_if_empty(cells: Cells, job: Job, xy: np.ndarray) -> None:
+    if len(cells.row):
+        return
+    size, min_count = job.config["size"], job.config["min_count"]
+    works = largest_grid_with(xy, min_count, size)
+    remedy = f"grid.sizes={works} would work" if works else f"there are only {len(xy)} activations in all"
+    raise ImagesError(
+        f"layer '{job.layer}', grid {size}: no cell has grid.min_count ({min_count}) activations; {remedy}, "
+        f"or lower grid.min_count or give more images"
+    )
+
+
+def _table(cells: Cells, members: CellMembers, rows: pa.Table) -> pa.Table:
+    columns = {
+        "row": pa.array(cells.row),
+        "col": pa.array(cells.col),
+        "count": pa.array(cells.count),
+        "activation": matrix_column(cells.activation),
+        "coherence": pa.array(members.coherence()),
+        "examples": _examples(members.examples(), rows),
+    }
+    if cells.attribution is not None:
+        columns["attribution"] = matrix_column(cells.attribution)
+    return pa.table(columns)
+
+
+def _examples(nearest: np.ndarray, rows: pa.Table) -> pa.ListArray:
+    """(cell, example) row numbers, -1 for none -> a list of image and position for each cell."""
+    there = nearest >= 0
+    offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32)
+    chosen = rows.select(["image_id", "row", "col"]).take(pa.array(nearest[there]))
+    structs = pa.StructArray.from_arrays(
+        [chosen[field.name].combine_chunks() for field in EXAMPLE_TYPE], fields=list(EXAMPLE_TYPE)
+    )
+    return pa.ListArray.from_arrays(pa.array(offsets), structs)
+
+
+BIN = Stage(
+    name="bin",
+    version=1,
+    unit="rows",
+    split=lambda job: [{"rows": job.inputs["project"].num_rows}],
+    size=lambda task: task["rows"],
+    compute=_compute,
+)
+
+
+def steps(config: Config, sample: Step, layout: Step) -> dict[int, Step]:
+    """One step a grid size; those that are missing share two passes over the activations."""
+    return {
+        size: Step(
+            stage=BIN,
+            config={
+                "size": size,
+                "min_count": config.grid.min_count,
+                "attribution": config.sample.attribution != "none",
+            },
+            inputs={"sample": sample, "project": layout},
+            layer=layout.layer,
+            view=layout.view,
+            grid=size,
+            shared="bin",
+        )
+        for size in config.grid.sizes
+    }

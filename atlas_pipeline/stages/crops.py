@@ -1,0 +1,96 @@
+"""crops: real images at the icons' size, the yardstick of legibility and the baseline of fidelity."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from atlas_pipeline.config import Config
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.stages.opened import model_config, model_spec, opened_network
+
+if TYPE_CHECKING:
+    import torch
+
+NUM_CROPS = 256
+
+
+def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+    from atlas_pipeline.images.batches import image_batches
+
+    (job,) = jobs
+    index, settings = job.inputs["index"], job.settings
+    rng = np.random.default_rng(job.config["seed"])
+    chosen = np.sort(rng.permutation(index.num_rows)[:NUM_CROPS])
+    batches = image_batches(
+        index.read().take(pa.array(chosen)),
+        source=settings["source"],
+        path=settings["path"],
+        preprocess=opened_network(settings["model"], runtime.device).preprocess,
+        seed=settings["seed"],
+        batch_size=NUM_CROPS,
+        num_workers=0,
+    )
+    ids, crops = [], []
+    for batch in batches:
+        ids += batch.image_id.tolist()
+        crops += [_crop(image, job.config["size_px"], rng) for image in batch.images]
+    runtime.advance(len(ids))
+    return [
+        Output(table=pa.table({"image_id": pa.array(ids, pa.int64()), "crop": pa.array(crops, pa.binary())}))
+    ]
+
+
+def _crop(image: torch.Tensor, size_px: int, rng: np.random.Generator) -> bytes:
+    """PNG of a random square of (3, height, width) uint8; an image that is too small is enlarged."""
+    from PIL import Image
+
+    pixels = Image.fromarray(image.permute(1, 2, 0).numpy())
+    if min(pixels.size) < size_px:
+        pixels = pixels.resize((size_px, size_px), Image.Resampling.BICUBIC)
+    left, top = (int(rng.integers(0, side - size_px + 1)) for side in pixels.size)
+    png = io.BytesIO()
+    pixels.crop((left, top, left + size_px, top + size_px)).save(png, "PNG")
+    return png.getvalue()
+
+
+CROPS = Stage(
+    name="crops",
+    version=1,
+    unit="images",
+    split=lambda job: [{}],
+    size=lambda task: NUM_CROPS,
+    compute=_compute,
+)
+
+
+def real_crops(artefact: Artefact) -> np.ndarray:
+    """(crop, side, side, 3) uint8."""
+    from PIL import Image
+
+    return np.stack([np.asarray(Image.open(io.BytesIO(png))) for png in artefact.read()["crop"].to_pylist()])
+
+
+def step(config: Config, index: Step) -> Step:
+    """Real crops of the icons' size."""
+    model = model_config(config)
+    return Step(
+        stage=CROPS,
+        config={
+            # What the crops show hangs on the preprocessing, not on the weights.
+            "model": {key: model.get(key) for key in ("source", "name", "preprocess")},
+            "size_px": config.invert.size_px,
+            "seed": config.seed,
+        },
+        inputs={"index": index},
+        settings={
+            "model": model_spec(config),
+            "source": config.images.source,
+            "path": config.images.path,
+            "seed": config.seed,
+        },
+    )

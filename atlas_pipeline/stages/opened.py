@@ -1,0 +1,66 @@
+"""A process opens a network once, however many tasks use it."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from atlas_pipeline.config import Config
+from atlas_pipeline.models.spec import ModelSpec, file_digest, model_identity
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from atlas_pipeline.models import Network
+
+
+def model_spec(config: Config) -> ModelSpec:
+    """How to open the network of a run: picklable, and never fingerprinted."""
+    model = config.model
+    overrides = model.preprocess.model_dump(exclude_none=True) if model.preprocess else None
+    return ModelSpec(
+        source=model.source,
+        name=model.name,
+        weights=model.weights,
+        labels=model.labels,
+        preprocess=overrides,
+        seed=config.seed,
+    )
+
+
+def model_config(config: Config) -> Mapping[str, Any]:
+    """What of the network affects results: fingerprinted."""
+    return model_identity(model_spec(config))
+
+
+def labels_digest(config: Config) -> str | None:
+    """What identifies the file of class labels; None where the labels are the model's own."""
+    return file_digest(Path(config.model.labels).expanduser()) if config.model.labels else None
+
+
+@lru_cache(maxsize=1)
+def _open(key: str, device: str) -> Network:
+    from atlas_pipeline.models import open_network
+
+    return open_network(pickle.loads(bytes.fromhex(key))).to(device)
+
+
+def opened_network(spec: ModelSpec, device: str) -> Network:
+    """The network of ``spec`` on ``device``; the second call of a process returns the first one's."""
+    # A spec may hold a mapping, which cannot be hashed; its pickle can.
+    return _open(pickle.dumps(spec).hex(), device)
+
+
+@lru_cache(maxsize=2)
+def _cut(network: Network, layer: str) -> nn.Module:
+    from atlas_pipeline.models.cut import cut
+
+    return cut(network, layer)
+
+
+def opened_cut(spec: ModelSpec, layer: str, device: str) -> nn.Module:
+    """The network cut at ``layer``: images in [0, 1] -> feature map; opened once a process."""
+    return _cut(opened_network(spec, device), layer)

@@ -1,0 +1,64 @@
+"""plot: the layout as pictures: its density map and its scatter plot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from atlas_pipeline.config import Config
+from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.images.listing import class_names
+from atlas_pipeline.stages.opened import model_config
+from atlas_pipeline.stages.provenance import picture_text, random_weights_caption
+from atlas_pipeline.viewer.figures import density_figure, png_bytes, scatter_figure, with_caption
+
+
+def layout_xy(table: pa.Table) -> np.ndarray:
+    """(activation, 2) float32 in the unit square, y up, of a project artefact."""
+    return np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])
+
+
+def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+    (job,) = jobs
+    xy = layout_xy(job.inputs["project"].read(["x", "y"]))
+    labels = job.inputs["sample"].read(["label"])["label"].to_numpy()
+    names = class_names(job.settings["source"], job.settings["path"])
+    pictures = {"density.png": density_figure(xy), "scatter.png": scatter_figure(xy, labels, names)}
+    caption = random_weights_caption(job)
+    files = {
+        name: png_bytes(with_caption(picture, caption) if caption else picture, picture_text(job))
+        for name, picture in pictures.items()
+    }
+    runtime.advance(len(files))
+    return [Output(table=file_table(files))]
+
+
+def file_table(files: dict[str, bytes]) -> pa.Table:
+    """One row a file: what a run's folder is made from."""
+    return pa.table(
+        {"file": pa.array(files, pa.string()), "content": pa.array(files.values(), pa.large_binary())}
+    )
+
+
+PLOT = Stage(
+    name="plot",
+    version=1,
+    unit="pictures",
+    split=lambda job: [{}],
+    size=lambda task: 2,
+    compute=_compute,
+)
+
+
+def step(config: Config, sample: Step, layout: Step) -> Step:
+    """The pictures of one layout."""
+    return Step(
+        stage=PLOT,
+        config={"model": model_config(config)},
+        inputs={"sample": sample, "project": layout},
+        settings={"source": config.images.source, "path": config.images.path},
+        layer=layout.layer,
+        view=layout.view,
+    )

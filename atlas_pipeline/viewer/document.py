@@ -1,0 +1,185 @@
+"""The atlas as JSON, for programs: ``activation-atlas/1``, described by ``atlas.schema.json``."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+SCHEMA_NAME = "activation-atlas/1"
+NUM_CLASSES_SHOWN = 5
+# Of the cells' numbers: more digits than any of them means, and half the bytes of float64's own.
+_SIGNIFICANT_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cells:
+    """What is known of the cells that have an icon, a column each; NaN for a number that could not be had.
+
+    Attributes: row, col, count: (cell,) integers, row 0 on top. coherence, fidelity, fidelity_whitened:
+                (cell,). round_trip: (cell,) integers. attribution: (cell, class) means, None where there are
+                none. examples: for each cell its nearest activations as {image_id, row, col, key?}.
+                saturated, spectrum_distance, colour_distance: (cell,), left out where None.
+    """
+
+    row: ArrayLike
+    col: ArrayLike
+    count: ArrayLike
+    coherence: ArrayLike
+    fidelity: ArrayLike
+    fidelity_whitened: ArrayLike
+    round_trip: ArrayLike
+    examples: Sequence[Sequence[Mapping[str, Any]]]
+    attribution: ArrayLike | None = None
+    saturated: ArrayLike | None = None
+    spectrum_distance: ArrayLike | None = None
+    colour_distance: ArrayLike | None = None
+
+
+_INTEGERS = ("row", "col", "count", "round_trip")
+_NUMBERS = ("coherence", "fidelity", "fidelity_whitened", "saturated", "spectrum_distance", "colour_distance")
+
+
+def atlas_document(
+    *,
+    model: str,
+    weights: str,
+    random_weights: bool,
+    layer: str,
+    view: str,
+    grid: int,
+    icon_px: int,
+    num_activations: int,
+    layout: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    cells: Cells,
+    labels: Sequence[str] | None = None,
+    class_indices: Sequence[int] | None = None,
+) -> dict[str, Any]:
+    """The atlas as plain JSON values, cells in the order given.
+
+    Args:    weights: the note of where they come from; with ``random_weights`` it joins the provenance.
+             icon_px: side of a cell in the picture. layout: its quality by name. labels: by class index;
+             None where the network has none. class_indices: the class of each column of the cells'
+             attribution; None: the columns are the classes.
+    Raises:  ValueError: columns of different lengths.
+    """
+    return {
+        "schema": SCHEMA_NAME,
+        "model": model,
+        "layer": layer,
+        "view": view,
+        "grid": int(grid),
+        "icon_px": int(icon_px),
+        "num_activations": int(num_activations),
+        "layout": _plain(layout),
+        "provenance": {**_plain(provenance), "weights": weights, "random_weights": bool(random_weights)},
+        "cells": _cells(cells, labels, class_indices),
+    }
+
+
+def atlas_json(document: Mapping[str, Any]) -> bytes:
+    """The document as UTF-8 JSON, one cell a line: small enough to load, and a diff of two atlases reads."""
+
+    def dumped(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    head = [f"{dumped(key)}:{dumped(value)}" for key, value in document.items() if key != "cells"]
+    cells = ",\n".join(dumped(cell) for cell in document["cells"])
+    return ("{" + ",\n".join(head) + ',\n"cells":[\n' + cells + "\n]}\n").encode()
+
+
+@lru_cache(maxsize=1)
+def atlas_schema() -> dict[str, Any]:
+    """The JSON schema of an atlas document."""
+    return json.loads(resources.files(__package__).joinpath("atlas.schema.json").read_text(encoding="utf-8"))
+
+
+def document_problems(document: Any, most: int = 10) -> list[str]:
+    """What is wrong with an atlas document, a line each; empty: it is valid.
+
+    Beyond the schema: cells inside the grid and none twice, counts within the number of activations,
+    ranks below the number of cells.
+    """
+    from jsonschema import Draft202012Validator
+
+    errors = sorted(Draft202012Validator(atlas_schema()).iter_errors(document), key=lambda e: e.json_path)
+    if errors:
+        return [f"{error.json_path}: {error.message[:200]}" for error in errors[:most]]
+    cells, grid = document["cells"], document["grid"]
+    places = [(cell["row"], cell["col"]) for cell in cells]
+    problems = [f"cell {p} lies outside the grid of {grid} x {grid}" for p in places if max(p) >= grid]
+    if len(set(places)) != len(places):
+        problems.append("a cell is given twice")
+    if sum(cell["count"] for cell in cells) > document["num_activations"]:
+        problems.append(f"the cells count more than the {document['num_activations']} activations there are")
+    if any((cell["round_trip"] or 0) >= len(cells) for cell in cells):
+        problems.append(f"a round trip ranks beyond the {len(cells)} cells")
+    return problems[:most]
+
+
+def _cells(
+    cells: Cells, labels: Sequence[str] | None, class_indices: Sequence[int] | None
+) -> list[dict[str, Any]]:
+    columns: dict[str, list[Any]] = {}
+    for name in (*_INTEGERS, *_NUMBERS):
+        values = getattr(cells, name)
+        if values is not None:
+            columns[name] = [_number(v) for v in np.asarray(values).tolist()]
+    columns["classes"] = _classes(cells, labels, class_indices)
+    columns["examples"] = [[_plain(example) for example in of_cell] for of_cell in cells.examples]
+    if len({len(values) for values in columns.values()}) != 1:
+        raise ValueError(f"columns differ in length: { {name: len(v) for name, v in columns.items()} }")
+    order = ["row", "col", "count", *(n for n in columns if n not in ("row", "col", "count"))]
+    return [
+        dict(zip(order, values, strict=True)) for values in zip(*(columns[n] for n in order), strict=True)
+    ]
+
+
+def _classes(
+    cells: Cells, labels: Sequence[str] | None, class_indices: Sequence[int] | None
+) -> list[list[dict[str, Any]]]:
+    if cells.attribution is None:
+        return [[] for _ in np.asarray(cells.row)]
+    attribution = np.asarray(cells.attribution, dtype=np.float64)
+    index = np.arange(attribution.shape[1]) if class_indices is None else np.asarray(class_indices)
+    if len(index) != attribution.shape[1]:
+        raise ValueError(f"{len(index)} class indices for {attribution.shape[1]} columns of attribution")
+    # Stable: of two equal classes the first. NaN sorts last and is left out.
+    strongest = np.argsort(-attribution, axis=1, kind="stable")[:, :NUM_CLASSES_SHOWN]
+    return [
+        [
+            {
+                "index": int(index[c]),
+                "label": None if labels is None else labels[index[c]],
+                "attribution": _number(row[c]),
+            }
+            for c in best
+            if np.isfinite(row[c])
+        ]
+        for row, best in zip(attribution, strongest, strict=True)
+    ]
+
+
+def _number(value: float) -> float | int | None:
+    if isinstance(value, int):
+        return value
+    return float(f"{value:.{_SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else None
+
+
+def _plain(value: Any) -> Any:
+    """Numpy scalars and arrays, tuples and NaN to what JSON has."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, np.generic | np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

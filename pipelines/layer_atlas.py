@@ -1,0 +1,42 @@
+"""Layer atlas: what a layer has learned to see, on one map (Carter et al., 2019, "Activation Atlas").
+
+From every image we take one activation at a random spatial position, with its attribution to every logit. The
+activations of a layer are laid out in the plane by UMAP; a grid is drawn over the layout; the activations of a
+cell are averaged; and of each mean we make an icon by feature inversion.
+"""
+
+from collections.abc import Iterator
+
+from atlas_pipeline.config import Config
+from atlas_pipeline.engine.stage import Step
+from atlas_pipeline.stages import bin, crops, index, invert, neighbors, plot, project, sample, stitch, whiten
+
+
+def pipeline(config: Config) -> Iterator[Step]:
+    images = index.step(config)
+    yield images
+
+    # One pass over the images serves all layers.
+    samples = sample.steps(config, images)
+    yield from samples.values()
+
+    # What real images look like at the icons' size: the yardstick of legibility.
+    real_crops = crops.step(config, images)
+    yield real_crops
+
+    for layer in config.layers:
+        activations = samples[layer]
+        precision = whiten.step(activations)
+        nearest = neighbors.step(config, activations)
+        layout = project.step(config, activations, nearest)
+        yield from (precision, nearest, layout)
+        yield plot.step(config, activations, layout)
+
+        # One pass over the activations serves all grids.
+        grids = bin.steps(config, activations, layout)
+        yield from grids.values()
+
+        for cells in grids.values():
+            icons = invert.step(config, cells, precision, real_crops)
+            yield icons
+            yield stitch.step(config, images, layout, cells, icons)

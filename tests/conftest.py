@@ -1,0 +1,76 @@
+"""Small whole runs: a network in a file, generated images, a workspace of the test's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+NETWORK = """
+import torch
+from torch import nn
+
+def build():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(8, 12, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 5),
+    )
+
+PREPROCESS = dict(resize=32, crop=32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+LABELS = ["ant", "bee", "cat", "dog", "emu"]
+"""
+EARLY, LATE = "1", "4"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> dict[str, Any]:
+    """A config of a whole run that takes a second or two."""
+    (tmp_path / "network.py").write_text(NETWORK)
+    return {
+        "name": "small",
+        "model": {"source": "python", "name": f"{tmp_path}/network.py:build"},
+        "images": {"source": "generated", "num_images": 60},
+        "layers": [LATE],
+        "sample": {"shard_size": 25},
+        "project": {"num_neighbors": 5, "num_epochs": 10},
+        "grid": {"sizes": [3], "min_count": 2},
+        "invert": {"size_px": 16, "steps": 2},
+        "run": {"workspace": str(tmp_path / "workspace"), "device": "cpu", "workers": 0},
+    }
+
+
+@pytest.fixture
+def atlas(tmp_path: Path) -> Callable[..., Result]:
+    """`atlas COMMAND config --set ...` in this process; the result has stdout, stderr and exit_code."""
+    from atlas_pipeline.cli import main
+
+    def call(command: str, config: dict[str, Any], *arguments: str) -> Result:
+        path = tmp_path / f"{config['name']}.yaml"
+        path.write_text(yaml.safe_dump(config))
+        result = CliRunner().invoke(main, [command, str(path), *arguments])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call
+
+
+@pytest.fixture
+def states(atlas: Callable[..., Result]) -> Callable[..., dict[str, str]]:
+    """`atlas status --json` as {"bin 4 all 3": "done", ...}."""
+
+    def call(config: dict[str, Any], *arguments: str) -> dict[str, str]:
+        result = atlas("status", config, "--json", *arguments)
+        assert result.exit_code == 0, result.stderr
+        labels = ("stage", "layer", "view", "grid")
+        listed = json.loads(result.stdout)
+        return {" ".join(str(s[k]) for k in labels if s[k] is not None): s["state"] for s in listed}
+
+    return call

@@ -1,0 +1,167 @@
+"""Files that are cut short, altered or gone are found and made again; disk trouble is one clear line."""
+
+import errno
+import os
+
+import pytest
+
+from atlas_pipeline.engine import artefact_of, plan
+from atlas_pipeline.errors import CorruptArtefactError, ResourceError
+
+BIN_A = ["bin 0 a2,a3"]
+
+
+def flip(path, *, keep_times, at=None):
+    """Invert one byte, in the last column's page unless told where."""
+    stat = path.stat()
+    content = bytearray(path.read_bytes())
+    content[at if at is not None else content.rindex(b"\x28\xb5\x2f\xfd") + 8] ^= 0xFF
+    path.write_bytes(content)
+    if keep_times:
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def state_of(bench, stage, layer="a"):
+    return next(s for s in plan(bench.steps(), bench.store) if (s.stage, s.layer) == (stage, layer))
+
+
+@pytest.mark.parametrize("how", [cut, lambda path: flip(path, keep_times=False), os.remove])
+def test_a_damaged_part_is_made_again_alone(bench, how):
+    bench.run()
+    before = bench.values()
+    part = bench.folder("sample", "a") / "part-00003.parquet"
+    how(part)
+    state = state_of(bench, "sample")
+    assert (state.state, state.tasks, state.tasks_done) == ("partial", 4, 3)
+    assert state.reason == f"part-00003.parquet is {'damaged' if part.exists() else 'missing'}"
+    assert bench.run() == ["sample 3 a"]
+    assert bench.values() == before
+    assert bench.run() == []
+
+
+@pytest.mark.parametrize("how", [cut, lambda path: flip(path, keep_times=True, at=40)])
+def test_a_damaged_manifest_is_written_again_from_the_parts(bench, how):
+    bench.run()
+    before = bench.values()
+    how(bench.folder("sample", "a") / "manifest.json")
+    state = state_of(bench, "sample")
+    assert (state.state, state.tasks_done, state.reason) == ("partial", 4, "manifest.json is damaged")
+    assert bench.run() == []
+    assert state_of(bench, "sample").state == "done"
+    assert bench.values() == before
+
+
+def test_a_damaged_manifest_of_an_input_with_identity_holds_nothing_up(bench):
+    bench.run()
+    cut(bench.folder("list") / "manifest.json")
+    assert state_of(bench, "sample").fingerprint is None
+    assert bench.run() == []
+
+
+def test_damage_that_only_shows_on_reading_is_made_again_on_the_way(bench):
+    """The size and the time are as recorded: only the page's checksum tells."""
+    bench.run()
+    before = bench.values()
+    flip(bench.folder("sample", "a") / "part-00001.parquet", keep_times=True)
+    assert bench.run() == []  # nobody reads it
+    for grid in bench.store.folders("project"):
+        (grid / "manifest.json").unlink()
+        (grid / "part-00000.parquet").unlink()
+    ran = bench.run()
+    assert sorted(ran) == ["project 0 a", "project 0 a", "project 0 b", "sample 1 a"]
+    assert ran.index("sample 1 a") < len(ran) - 1 - ran[::-1].index("project 0 a")
+    assert bench.values() == before
+
+
+def test_damage_in_an_unfinished_artefact_is_found_on_taking_it_over(bench):
+    bench.run()
+    before = bench.values()
+    folder = bench.folder("sample", "a")
+    (folder / "manifest.json").unlink()
+    flip(folder / "part-00002.parquet", keep_times=True)
+    assert bench.run() == ["sample 2 a"]
+    assert bench.values() == before
+
+
+def test_a_disk_that_spoils_everything_ends_the_run(bench, monkeypatch):
+    bench.run(only={"sample"})
+
+    def unreadable(self, columns=None):
+        raise CorruptArtefactError("part-00000.parquet is damaged (again)")
+
+    monkeypatch.setattr("atlas_pipeline.engine.artefact.StoredArtefact.parts", unreadable)
+    with pytest.raises(CorruptArtefactError, match="again"):
+        bench.run()
+
+
+def test_a_copied_workspace_is_read_through_once(bench, monkeypatch):
+    bench.run()
+    for part in bench.store.root.rglob("part-*"):
+        os.utime(part, ns=(0, 0))
+    assert bench.run() == []
+    monkeypatch.setattr("atlas_pipeline.engine.store.file_digest", None)
+    assert bench.run() == []
+
+
+@pytest.mark.parametrize(
+    ("trouble", "says"),
+    [
+        (errno.ENOSPC, "the disk is full; free some space"),
+        (errno.EROFS, "the file system is read-only"),
+        (errno.EACCES, "permission denied"),
+    ],
+)
+def test_disk_trouble_is_one_line_and_leaves_nothing_half_written(bench, monkeypatch, trouble, says):
+    bench.run(only={"list"})
+
+    def fail(path):
+        raise OSError(trouble, os.strerror(trouble))
+
+    monkeypatch.setattr("atlas_pipeline.engine.files.open_aside", fail)
+    with pytest.raises(ResourceError, match=says) as caught:
+        bench.run()
+    assert "\n" not in str(caught.value)
+    assert "part-00000.parquet" in str(caught.value)
+    monkeypatch.undo()
+    assert len(bench.run()) == 8
+
+
+def test_a_really_full_disk(bench, monkeypatch):
+    """The kernel's own refusal, half-way through a file."""
+
+    def on_full_disk(path):
+        path.touch()
+        return open("/dev/full", "wb")
+
+    monkeypatch.setattr("atlas_pipeline.engine.files.open_aside", on_full_disk)
+    with pytest.raises(ResourceError, match="disk is full"):
+        bench.run()
+    assert not list(bench.store.root.rglob("*.tmp"))
+
+
+def test_a_finished_run_needs_no_writing(bench, monkeypatch):
+    """Someone else's read-only workspace can be used as it is."""
+    bench.run()
+
+    def fail(*_):
+        raise OSError(errno.EROFS, "read-only")
+
+    monkeypatch.setattr("atlas_pipeline.engine.files.open_aside", fail)
+    monkeypatch.setattr("atlas_pipeline.engine.execute.try_locks", fail)
+    assert bench.run() == []
+    assert artefact_of(bench.steps()[1], bench.store).num_rows == 20
+
+
+def test_left_over_temp_files_are_swept(bench):
+    bench.run()
+    folder = bench.folder("sample", "a")
+    (folder / "manifest.json").unlink()
+    (folder / ".part-00000.parquet.0.tmp").write_bytes(b"half")
+    (folder / "part-00009.parquet").write_bytes(b"stray")
+    bench.run()
+    names = sorted(file.name for file in folder.iterdir())
+    assert names == ["manifest.json", *[f"part-{i:05d}.parquet" for i in range(4)]]

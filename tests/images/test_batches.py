@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from making import encoded, picture, write_files, write_shard
+
+from atlas_pipeline.errors import ResourceError
+from atlas_pipeline.images import batches as batches_module
+from atlas_pipeline.images import reading
+from atlas_pipeline.images.batches import image_batches
+from atlas_pipeline.images.listing import list_images
+from atlas_pipeline.images.preprocess import apply_preprocess
+
+
+@dataclass(frozen=True)
+class Geometry:
+    resize: int | None = 20
+    crop: int = 16
+    interpolation: str = "bilinear"
+
+
+def read(index, source, path, batch_size=4, num_workers=0, preprocess=None):
+    """All batches of an index, put together: ids, images, bad; and the batches' sizes."""
+    found = list(image_batches(index, source, path, preprocess or Geometry(), 0, batch_size, num_workers))
+    ids = np.concatenate([batch.image_id for batch in found])
+    images = torch.cat([batch.images for batch in found])
+    return (
+        ids,
+        images,
+        [one for batch in found for one in batch.bad],
+        [len(batch.image_id) for batch in found],
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Eleven good images, and four that are not."""
+    root = tmp_path / "images"
+    write_files(root, [f"{i:02}.png" for i in range(11)])
+    (root / "03-empty.jpg").write_bytes(b"")
+    (root / "05-words.jpg").write_text("words " * 50)
+    (root / "07-cut.jpg").write_bytes(encoded(picture(0, 90, 90), "JPEG")[:900])
+    write_files(root, ["09-gone.png"])
+    index = list_images("folder", str(root), None, 0)
+    (root / "09-gone.png").unlink()
+    return index, str(root)
+
+
+@pytest.fixture
+def shards(tmp_path):
+    raw = [encoded(picture(i)) for i in range(20)]
+    raw[7] = raw[7][:80]
+    write_shard(tmp_path / "s/0.parquet", raw[:9], [None] * 9, [0] * 9, row_group_size=4)
+    write_shard(tmp_path / "s/1.parquet", raw[9:], [None] * 11, [0] * 11, row_group_size=5)
+    return list_images("parquet", str(tmp_path / "s"), None, 0), str(tmp_path / "s")
+
+
+def test_images_are_in_order_and_bad_ones_are_named(folder):
+    index, root = folder
+    ids, images, bad, sizes = read(index, "folder", root)
+    keys = index["key"].to_pylist()
+    assert {one.key: one.reason.split(" (")[0] for one in bad} == {
+        "03-empty.jpg": "empty file",
+        "05-words.jpg": "not an image of a known format",
+        "07-cut.jpg": "image file is truncated",
+        "09-gone.png": "missing",
+    }
+    assert all(keys[one.image_id] == one.key for one in bad)
+    assert sorted([*ids.tolist(), *(one.image_id for one in bad)]) == list(range(15))
+    assert (np.diff(ids) > 0).all()
+    assert sizes == [4, 4, 3]
+    assert ids.dtype == np.int64
+    assert (images.dtype, images.shape) == (torch.uint8, (11, 3, 16, 16))
+    for i, image in zip(ids, images, strict=True):
+        number = int(keys[i].removesuffix(".png"))
+        assert np.array_equal(image.numpy(), apply_preprocess(picture(number), Geometry()))
+
+
+@pytest.mark.parametrize("source", ["folder", "shards"])
+def test_batch_size_and_chunks_change_nothing(source, request, monkeypatch):
+    index, path = request.getfixturevalue(source)
+    kind = "folder" if source == "folder" else "parquet"
+    ids, images, bad, _ = read(index, kind, path)
+    for batch_size, chunk in ((1, 64), (3, 2), (5, 7), (1000, 3)):
+        monkeypatch.setitem(reading.MAX_CHUNK_ROWS, kind, chunk)
+        other = read(index, kind, path, batch_size)
+        assert np.array_equal(ids, other[0])
+        assert torch.equal(images, other[1])
+        assert bad == other[2]
+
+
+def test_part_of_an_index(shards):
+    index, path = shards
+    ids, images, _, _ = read(index, "parquet", path)
+    some = read(index.slice(6, 9), "parquet", path)
+    assert some[0].tolist() == [6, *range(8, 15)]
+    assert torch.equal(some[1], images[(ids >= 6) & (ids < 15)])
+
+
+def test_workers_give_what_this_process_gives(folder, shards, monkeypatch):
+    monkeypatch.setitem(reading.MAX_CHUNK_ROWS, "folder", 2)
+    state = torch.get_rng_state()
+    for (index, path), source in ((folder, "folder"), (shards, "parquet")):
+        alone, helped = read(index, source, path), read(index, source, path, num_workers=2)
+        assert np.array_equal(alone[0], helped[0])
+        assert torch.equal(alone[1], helped[1])
+        assert alone[2:] == helped[2:]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_generated_images_do_not_hang_on_workers():
+    pytest.importorskip("atlas_pipeline.images.generated")
+    index = list_images("generated", None, 6, seed=0)
+    alone = read(index, "generated", None)
+    helped = read(index, "generated", None, num_workers=1)
+    assert alone[0].tolist() == list(range(6))
+    assert torch.equal(alone[1], helped[1])
+
+
+def test_relative_paths(shards, monkeypatch):
+    index, path = shards
+    monkeypatch.chdir(os.path.dirname(path))
+    assert torch.equal(read(index, "parquet", "s", num_workers=1)[1], read(index, "parquet", path)[1])
+
+
+def test_chunks_end_with_row_groups(shards):
+    index, path = shards
+    cut = reading.chunks(reading.places(index), "parquet", path, crop=16)
+    assert [len(chunk) for chunk in cut] == [4, 4, 1, 5, 5, 1]
+
+
+def test_chunks_of_large_images_are_small():
+    places = [reading.Place(i, str(i), str(i), -1) for i in range(9)]
+    assert [len(c) for c in reading.chunks(places, "folder", "x", crop=1024)] == [5, 4]
+
+
+def test_a_shard_that_vanishes_or_breaks_is_counted_image_by_image(shards):
+    index, path = shards
+    os.unlink(os.path.join(path, "0.parquet"))
+    ids, _, bad, _ = read(index, "parquet", path)
+    assert ids.tolist() == list(range(9, 20))
+    assert {one.reason for one in bad} == {"missing"}
+    with open(os.path.join(path, "1.parquet"), "wb") as file:
+        file.write(b"words")
+    _, images, bad, _ = read(index, "parquet", path)
+    assert images.shape == (0, 3, 16, 16)
+    assert len(bad) == 20
+    assert "cannot be read" in bad[-1].reason
+
+
+def test_only_bad_images(tmp_path):
+    (tmp_path / "1.png").write_bytes(b"")
+    ids, images, bad, _ = read(list_images("folder", str(tmp_path), None, 0), "folder", str(tmp_path))
+    assert (len(ids), images.shape, len(bad)) == (0, (0, 3, 16, 16), 1)
+
+
+def test_no_rows_give_no_batches(folder):
+    index, root = folder
+    assert list(image_batches(index.slice(0, 0), "folder", root, Geometry(), 0, 4, 2)) == []
+
+
+def test_leaving_early_ends_the_workers(folder, monkeypatch):
+    monkeypatch.setitem(reading.MAX_CHUNK_ROWS, "folder", 1)
+    index, root = folder
+    batches = image_batches(index, "folder", root, Geometry(), 0, 1, 2)
+    next(batches)
+    assert len(multiprocessing.active_children()) == 2
+    batches.close()
+    assert multiprocessing.active_children() == []
+
+
+class Deadly:
+    """A reader whose process is killed."""
+
+    def __getitem__(self, chunk):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_dies_is_named(monkeypatch):
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
+    with pytest.raises(ResourceError, match="image worker process died"):
+        list(batches_module._decoded(Deadly(), [[]], num_workers=1))
+
+
+def _num_images_in_daemon(queue, index, root):
+    queue.put(sum(len(batch.image_id) for batch in image_batches(index, "folder", root, Geometry(), 0, 4, 2)))
+
+
+def test_a_daemonic_process_decodes_itself(folder):
+    context = batches_module._context()
+    queue = context.SimpleQueue()
+    process = context.Process(target=_num_images_in_daemon, args=(queue, *folder), daemon=True)
+    process.start()
+    assert queue.get() == 11
+    process.join()

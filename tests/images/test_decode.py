@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+from making import encoded, picture, png_16_bit_rgb
+from PIL import Image
+
+from atlas_pipeline.images import decode as decode_module
+from atlas_pipeline.images.decode import BadImageError, decode, decode_image
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("PNG", {}),
+        ("BMP", {}),
+        ("TIFF", {}),
+        ("PPM", {}),
+        ("WEBP", {"lossless": True}),
+        ("TIFF", {"compression": "jpeg", "quality": 100}),
+    ],
+)
+def test_rgb_comes_back(kind, options):
+    decoded = decode(encoded(picture(), kind, **options))
+    assert decoded.dtype == np.uint8
+    assert decoded.shape == (24, 36, 3)
+    lossless = "quality" not in options
+    assert np.abs(decoded.astype(int) - picture()).max() <= (0 if lossless else 3)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+def test_jpeg_is_close(options):
+    decoded = decode(encoded(picture(), "JPEG", quality=95, **options))
+    assert np.abs(decoded.astype(int) - picture()).mean() < 2
+
+
+def test_jpeg_has_torchvisions_pixels():
+    import torch
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    raw = encoded(picture(1, 61, 97), "JPEG")
+    theirs = decode_jpeg(torch.frombuffer(bytearray(raw), dtype=torch.uint8), mode=ImageReadMode.RGB)
+    assert np.array_equal(decode(raw), theirs.permute(1, 2, 0).numpy())
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "PPM"])
+def test_grey_is_the_same_in_all_channels(kind):
+    grey = picture()[:, :, 0]
+    decoded = decode(encoded(grey, kind, **({"quality": 100} if kind == "JPEG" else {})))
+    assert np.abs(decoded.astype(int) - grey[:, :, None]).max() <= (2 if kind == "JPEG" else 0)
+
+
+def test_one_bit():
+    image = Image.fromarray(picture()[:, :, 0]).convert("1")
+    assert np.array_equal(decode(encoded(image))[:, :, 1], np.asarray(image) * np.uint8(255))
+
+
+def test_palette():
+    image = Image.fromarray(picture()).quantize(16)
+    assert np.array_equal(decode(encoded(image)), np.asarray(image.convert("RGB")))
+
+
+def test_first_frame_of_a_gif():
+    frames = [Image.new("RGB", (5, 4), colour) for colour in ("red", "blue")]
+    decoded = decode(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    assert np.array_equal(decoded, np.broadcast_to([255, 0, 0], (4, 5, 3)))
+
+
+def test_cmyk_jpeg():
+    decoded = decode(encoded(Image.fromarray(picture()).convert("CMYK"), "JPEG", quality=98))
+    assert np.abs(decoded.astype(int) - picture()).mean() < 4
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_16_bit_grey_is_divided_by_257(kind):
+    values = np.array([[0, 128, 129, 257], [32768, 65278, 65407, 65535]], np.uint16)
+    decoded = decode(encoded(values, kind))
+    assert decoded[:, :, 0].tolist() == [[0, 0, 1, 1], [128, 254, 255, 255]]
+    assert (decoded == decoded[:, :, :1]).all()
+
+
+def test_16_bit_rgb_png_is_within_one_level():
+    values = np.linspace(0, 65535, 8 * 9 * 3).round().astype(np.uint16).reshape(8, 9, 3)
+    decoded = decode(png_16_bit_rgb(values))
+    assert np.abs(decoded - values / 257).max() <= 1
+    assert decoded[-1, -1].tolist() == [255, 255, 255]
+
+
+def test_transparency_is_laid_on_white():
+    pixels = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 0, 0, 128]]], np.uint8)
+    decoded = decode(encoded(pixels))
+    assert decoded[0, :2].tolist() == [[10, 20, 30], [255, 255, 255]]
+    assert np.abs(decoded[0, 2].astype(int) - 127).max() <= 1
+
+
+def test_transparent_colour_of_a_palette_is_white():
+    image = Image.new("P", (2, 1))
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.putpixel((1, 0), 1)
+    assert decode(encoded(image, transparency=1)).tolist() == [[[255, 0, 0], [255, 255, 255]]]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(kind, orientation):
+    upright = picture(2)
+    # How a camera that is held so stores the upright scene (EXIF 2.3, tag 0x0112).
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    quality = {"quality": 98} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
+    decoded = decode(encoded(np.ascontiguousarray(stored), kind, exif=exif.tobytes(), **quality))
+    assert decoded.shape == upright.shape
+    assert np.abs(decoded.astype(int) - upright).mean() < 2
+
+
+def test_broken_exif_is_ignored():
+    raw = encoded(picture(), "JPEG", quality=98, exif=b"Exif\0\0not a tiff header")
+    assert decode(raw).shape == (24, 36, 3)
+
+
+def test_one_pixel():
+    assert decode(encoded(np.full((1, 1, 3), 7, np.uint8))).tolist() == [[[7, 7, 7]]]
+
+
+def test_more_pixels_than_pillow_likes():
+    raw = encoded(Image.new("1", (20_000, 10_000)))
+    limit = Image.MAX_IMAGE_PIXELS
+    assert limit is not None
+    assert 2 * limit < 20_000 * 10_000
+    assert decode_image(raw).size == (20_000, 10_000)
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_more_pixels_than_the_limit(monkeypatch):
+    monkeypatch.setattr(decode_module, "MAX_PIXELS", 24 * 36 - 1)
+    with pytest.raises(BadImageError, match="36 x 24 pixels, more than 863"):
+        decode(encoded(picture()))
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "empty file"),
+        (b"These are words, not pixels.\n" * 9, "not an image of a known format"),
+        (encoded(picture(0, 90, 90), "JPEG")[:900], "truncated"),
+        (encoded(picture(0, 90, 90))[:900], "truncated"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image of a known format"),
+        (encoded(Image.new("F", (4, 4)), "TIFF"), "32-bit samples"),
+        (encoded(Image.new("I", (4, 4)), "TIFF"), "32-bit samples"),
+    ],
+)
+def test_bad_images_say_why(raw, reason):
+    with pytest.raises(BadImageError, match=reason) as caught:
+        decode(raw)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
+def test_files_cut_anywhere_raise_nothing_else(kind):
+    whole = encoded(picture(), kind)
+    for length in range(0, len(whole), max(1, len(whole) // 40)):
+        with contextlib.suppress(BadImageError):
+            assert decode(whole[:length]).shape == (24, 36, 3)
+
+
+def test_large_jpegs_are_decoded_smaller_but_never_below_twice_the_need():
+    raw = encoded(picture(3, 640, 960), "JPEG", quality=95)
+    assert decode_image(raw).size == (960, 640)
+    assert decode_image(raw, shorter_px=161).size == (960, 640)
+    assert decode_image(raw, shorter_px=160).size == (480, 320)
+    assert decode_image(raw, shorter_px=64).size == (240, 160)

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from making import encoded, picture, write_shard
+
+from atlas_pipeline.errors import ImagesError
+from atlas_pipeline.images import parquet
+from atlas_pipeline.images.listing import class_names, list_images, listing_stamp
+from atlas_pipeline.images.row_reader import RowReader
+
+RAW = [encoded(picture(i)) for i in range(17)]
+
+
+def listed(path, num_images=None, seed=0):
+    return list_images("parquet", str(path), num_images, seed)
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Two shards of three row groups each; the last rows of the second have no path."""
+    write_shard(tmp_path / "s/train-0.parquet", RAW[:8], [f"p{i}.png" for i in range(8)], list(range(8)))
+    paths = [f"p{i}.png" for i in range(8, 14)] + [None, "", None]
+    write_shard(tmp_path / "s/train-1.parquet", RAW[8:], paths, [*range(8, 15), None, -1])
+    write_shard(tmp_path / "s/test-0.parquet", RAW[:1], ["t.png"], [0])
+    return tmp_path / "s"
+
+
+def test_files_row_groups_and_keys(shards):
+    table = listed(shards / "train-*.parquet")
+    assert table["key"].to_pylist()[:14] == [f"p{i}.png" for i in range(14)]
+    assert table["key"].to_pylist()[14:] == [f"train-1.parquet#{row}" for row in (6, 7, 8)]
+    assert table["label"].to_pylist() == [*range(15), -1, -1]
+    assert table["file"].to_pylist() == ["train-0.parquet"] * 8 + ["train-1.parquet"] * 9
+    assert table["row"].to_pylist() == [*range(8), *range(9)]
+    assert table["digest"].to_pylist() == [hashlib.blake2b(raw, digest_size=16).hexdigest() for raw in RAW]
+    assert class_names("parquet", str(shards)) is None
+
+
+def test_a_folder_of_shards_and_a_single_one(shards):
+    assert listed(shards)["file"].to_pylist() == [
+        "test-0.parquet",
+        *listed(shards / "train-*.parquet")["file"].to_pylist(),
+    ]
+    assert listed(shards / "test-0.parquet")["file"].to_pylist() == ["test-0.parquet"]
+    nested = listed(shards.parent / "*" / "test-0.parquet")
+    assert nested["file"].to_pylist() == ["s/test-0.parquet"]
+    assert RowReader(shards.parent).read("s/test-0.parquet", 0) == RAW[0]
+
+
+def test_a_subset(shards, monkeypatch):
+    monkeypatch.setattr(parquet, "ROWS_A_READ", 2)
+    every, some = listed(shards / "train-*").to_pylist(), listed(shards / "train-*", 6).to_pylist()
+    by_key = {row["key"]: row for row in every}
+    assert [row["image_id"] for row in some] == list(range(6))
+    for row in some:
+        assert row | {"image_id": by_key[row["key"]]["image_id"]} == by_key[row["key"]]
+    assert [by_key[row["key"]]["image_id"] for row in some] == sorted(
+        by_key[row["key"]]["image_id"] for row in some
+    )
+
+
+def test_rows_in_any_order(shards, monkeypatch):
+    monkeypatch.setattr(parquet, "ROWS_A_READ", 2)
+    table, reader = listed(shards / "train-*").to_pylist(), RowReader(shards)
+    order = [*range(17), *np.random.default_rng(0).permutation(17).tolist()]
+    assert [reader.read(table[i]["file"], table[i]["row"]) for i in order] == [RAW[i] for i in order]
+
+
+def test_a_row_group_is_read_once_when_rows_are_asked_for_in_order(shards, monkeypatch):
+    from atlas_pipeline.images import row_reader
+
+    opened = []
+    real = row_reader.batches
+    monkeypatch.setattr(
+        row_reader,
+        "batches",
+        lambda shard, group, columns: opened.append(group) or real(shard, group, columns),
+    )
+    reader = RowReader(shards)
+    for row in (0, 2, 2, 3, 5, 7):
+        reader.read("train-0.parquet", row)
+    assert opened == [0, 1, 2]
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view()])
+@pytest.mark.parametrize("column", ["bytes", "image", "some_name"])
+def test_a_plain_column_of_bytes(tmp_path, kind, column):
+    try:
+        pq.write_table(pa.table({"id": [1, 2], column: pa.array(RAW[:2], kind)}), tmp_path / "x.parquet")
+    except pa.ArrowNotImplementedError:
+        pytest.skip(f"this pyarrow writes no {kind}")
+    table = listed(tmp_path)
+    assert table["key"].to_pylist() == ["x.parquet#0", "x.parquet#1"]
+    assert table["label"].to_pylist() == [-1, -1]
+    assert RowReader(tmp_path).read("x.parquet", 1) == RAW[1]
+
+
+@pytest.mark.parametrize("encode", [pa.array, lambda names: pa.array(names).dictionary_encode()])
+def test_text_labels_are_numbered_by_their_sorted_names(tmp_path, encode):
+    for name, text in (("0", ["dog", "cat"]), ("1", ["ant", None])):
+        pq.write_table(pa.table({"image": RAW[:2], "label": encode(text)}), tmp_path / f"{name}.parquet")
+    assert class_names("parquet", str(tmp_path)) == ["ant", "cat", "dog"]
+    assert listed(tmp_path)["label"].to_pylist() == [2, 1, 0, -1]
+
+
+def test_names_that_hugging_face_wrote(tmp_path):
+    features = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
+    table = pa.table({"image": RAW[:2], "label": [1, 0]})
+    pq.write_table(
+        table.replace_schema_metadata({"huggingface": json.dumps(features)}), tmp_path / "x.parquet"
+    )
+    assert class_names("parquet", str(tmp_path)) == ["cat", "dog"]
+    assert listed(tmp_path)["label"].to_pylist() == [1, 0]
+
+
+def test_null_images_are_listed_as_empty(tmp_path):
+    write_shard(tmp_path / "x.parquet", [RAW[0], None], ["a.png", "b.png"], [0, 1])
+    assert listed(tmp_path)["digest"].to_pylist()[1] == hashlib.blake2b(b"", digest_size=16).hexdigest()
+    assert RowReader(tmp_path).read("x.parquet", 1) == b""
+
+
+def test_the_stamp(shards):
+    pattern = str(shards / "train-*")
+    before = listing_stamp("parquet", pattern)
+    shards.rename(shards.parent / "t")
+    moved = str(shards.parent / "t" / "train-*")
+    assert listing_stamp("parquet", moved) == before
+    os.utime(shards.parent / "t" / "train-1.parquet", ns=(1, 1))
+    assert listing_stamp("parquet", moved) != before
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            {"imgae": ["u"], "label": [0]},
+            "'image' is not in 'x.parquet'; nearest: 'imgae'.*its columns: imgae, label",
+        ),
+        ({"image": ["a.png"]}, "'image' of 'x.parquet' does not hold bytes"),
+        ({"left": [b"1"], "right": [b"2"]}, "left, right of 'x.parquet' all hold bytes; rename"),
+        ({"image": [b"1"], "label": [0.5]}, "'label' of 'x.parquet' is double, neither integer nor text"),
+        ({"image": [b"1"], "label": [2**40]}, "does not fit 32 bits"),
+        ({"image": pa.array([], pa.binary())}, "have no rows"),
+    ],
+)
+def test_mistakes_in_a_shard(tmp_path, columns, message):
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    with pytest.raises(ImagesError, match=message) as caught:
+        listed(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_mistakes_about_the_path(tmp_path):
+    with pytest.raises(ImagesError, match="does not exist"):
+        listed(tmp_path / "nowhere")
+    with pytest.raises(ImagesError, match="matches no file"):
+        listed(tmp_path / "*.parquet")
+    with pytest.raises(ImagesError, match=r"has no \.parquet file below it"):
+        listing_stamp("parquet", str(tmp_path))
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-200], lambda whole: b"words", lambda whole: b""])
+def test_a_shard_that_is_not_whole_is_named(shards, damage):
+    file = shards / "train-1.parquet"
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(
+        ImagesError, match=r"shard '.*train-1\.parquet' cannot be read \(.*\); copy it anew"
+    ) as caught:
+        listed(shards)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_shard_with_broken_pages_is_named(tmp_path):
+    write_shard(tmp_path / "x.parquet", RAW[:8], [None] * 8, list(range(8)))
+    whole = bytearray((tmp_path / "x.parquet").read_bytes())
+    whole[4:400] = bytes(396)
+    (tmp_path / "x.parquet").write_bytes(whole)
+    with pytest.raises(ImagesError, match=r"x\.parquet' cannot be read"):
+        listed(tmp_path)

@@ -1,0 +1,78 @@
+import math
+
+import pytest
+import torch
+
+from atlas_pipeline.inversion.objective import (
+    centre_activation,
+    centre_position,
+    cosine_power,
+    metric_root,
+)
+
+
+@pytest.mark.parametrize(("side", "centre"), [(1, 0), (2, 1), (7, 3), (8, 4)])
+def test_centre(side, centre):
+    assert centre_position(side, side + 1) == (centre, (side + 1) // 2)
+    maps = torch.arange(side * side).view(1, 1, side, side)
+    assert centre_activation(maps).item() == centre * side + centre
+
+
+def test_value_is_the_article_s_formula():
+    h, v = torch.tensor([[3.0, 4.0]]), torch.tensor([[2.0, 0.0]])
+    # (h.v)^(n+1) / (|h| |v|)^n over v.v, in logarithms: h.v = 6, |h| |v| = 10, v.v = 4.
+    want = math.log(6**3 / 10**2 / 4)
+    assert cosine_power(h, v, 2.0).item() == pytest.approx(want, rel=1e-6)
+
+
+def test_strength_of_a_direction_does_not_change_its_gradient():
+    h = torch.tensor([[1.0, 2.0]], requires_grad=True)
+    v = torch.tensor([[2.0, 1.0]])
+    (weak,) = torch.autograd.grad(cosine_power(h, v, 4.0).sum(), h)
+    (strong,) = torch.autograd.grad(cosine_power(h, 5 * v, 4.0).sum(), h)
+    torch.testing.assert_close(weak, strong)
+
+
+@pytest.mark.parametrize("h", [[1.0, 2.0, 0.5], [-1.0, 0.2, 0.1], [0.01, 0.0, 0.0], [0.3, -0.3, 2.0]])
+def test_gradient_equals_finite_differences(h):
+    v = torch.tensor([[0.5, 1.0, 0.1]], dtype=torch.float64)
+    h = torch.tensor([h], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda h: cosine_power(h, v, 6.0), (h,))
+
+
+def test_below_zero_it_still_climbs():
+    v = torch.tensor([[1.0, 1.0]])
+    h = torch.tensor([[-1.0, -2.0], [0.0, 0.0], [-1e3, 0.0]], requires_grad=True)
+    scores = cosine_power(h, v.expand(3, 2), 6.0)
+    (slope,) = torch.autograd.grad(scores.sum(), h)
+    assert torch.isfinite(scores).all()
+    assert torch.isfinite(slope).all()
+    assert ((slope * v).sum(1) > 0).all()
+
+
+def test_icons_do_not_touch_each_other():
+    h = torch.tensor([[1.0, 2.0], [float("nan"), 1.0]], requires_grad=True)
+    scores = cosine_power(h, torch.ones(2, 2), 6.0)
+    (slope,) = torch.autograd.grad(scores.sum(), h)
+    assert torch.isfinite(slope[0]).all()
+
+
+def test_metric_root_turns_whitened_cosines_into_plain_ones():
+    samples = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2.0, 5.0, 0.1])
+    precision = torch.linalg.inv(samples.T @ samples / 50)
+    root = metric_root(precision)
+    h, v = samples[:2]
+    torch.testing.assert_close((h @ root) @ (v @ root), h @ precision @ v, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("precision", "word"),
+    [
+        (torch.ones(2, 3), "shape"),
+        (torch.full((2, 2), float("nan")), "finite"),
+        (torch.diag(torch.tensor([1.0, -1.0])), "semi-definite"),
+    ],
+)
+def test_metric_root_refuses(precision, word):
+    with pytest.raises(ValueError, match=word):
+        metric_root(precision)

@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+
+from atlas_pipeline.layout import neighbors as module
+from atlas_pipeline.layout.neighbors import approximate_neighbors, exact_neighbors, neighbors
+
+
+def naive(activations, k, metric):
+    """Itself, then by distance, equals by index: float64, one row at a time."""
+    rows = activations.astype(np.float64)
+    indices, distances = [], []
+    for i, row in enumerate(rows):
+        if metric == "euclidean":
+            distance = np.sqrt(((rows - row) ** 2).sum(axis=1))
+        else:
+            norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(row)
+            both_zero = (np.linalg.norm(rows, axis=1) == 0) & (np.linalg.norm(row) == 0)
+            distance = 1 - rows @ row / np.where(norms > 0, norms, 1)
+            distance[both_zero] = 0
+        distance[i] = 0
+        others = sorted((round(d, 9), j) for j, d in enumerate(distance.tolist()) if j != i)
+        order = [i, *(j for _, j in others)][:k]
+        indices.append(order)
+        distances.append(distance[order])
+    return np.array(indices), np.array(distances)
+
+
+def activations(num_rows, num_channels=8, seed=0):
+    return np.maximum(np.random.default_rng(seed).normal(size=(num_rows, num_channels)), 0).astype(np.float32)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("tile", [1 << 23, 5000])
+def test_exact_equals_the_naive_loop(metric, tile, monkeypatch):
+    monkeypatch.setattr(module, "_TILE_CPU", tile)
+    rows = activations(300)
+    indices, distances = exact_neighbors(rows, 12, metric)
+    expected = naive(rows, 12, metric)
+    assert np.array_equal(indices, expected[0])
+    assert distances == pytest.approx(expected[1], abs=1e-6)
+    assert (indices.dtype, distances.dtype) == (np.int32, np.float32)
+    assert (distances[:, 0] == 0).all()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_copies_and_zeros(metric):
+    """More copies than neighbours and candidates: the first of them, itself in front."""
+    rows = np.concatenate([activations(40), np.zeros((45, 8)), np.ones((60, 8)), activations(40)])
+    rows = rows[np.random.default_rng(1).permutation(len(rows))].astype(np.float32)
+    indices, distances = exact_neighbors(rows, 6, metric)
+    expected = naive(rows, 6, metric)
+    assert np.array_equal(indices, expected[0])
+    assert distances == pytest.approx(expected[1], abs=1e-6)
+
+
+def test_small_distances_are_not_lost():
+    """1 - cosine in float32 knows nothing below 1e-7."""
+    angle = np.array([0, 1e-4, 3e-4, 1e-3])
+    rows = np.column_stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
+    _, distances = exact_neighbors(rows, 4)
+    assert distances[0] == pytest.approx(1 - np.cos(angle), rel=0.01)
+
+
+def test_activations_far_from_the_origin_keep_their_euclidean_neighbours():
+    rows = activations(200) * 0.01
+    near = exact_neighbors(rows, 5, "euclidean")[0]
+    far = exact_neighbors(rows + np.float32(64), 5, "euclidean")[0]
+    assert (near == far).mean() > 0.98
+
+
+@pytest.mark.parametrize("num_rows", [0, 1, 2, 5])
+def test_fewer_rows_than_neighbours(num_rows):
+    indices, distances = exact_neighbors(activations(num_rows), 20)
+    assert indices.shape == distances.shape == (num_rows, num_rows)
+    assert all(sorted(row) == list(range(num_rows)) for row in indices.tolist())
+
+
+def test_all_rows_the_same():
+    for metric in ("cosine", "euclidean"):
+        indices, distances = exact_neighbors(np.full((50, 3), 0.1, np.float32), 3, metric)
+        assert not distances.any()
+        assert indices[:3].tolist() == [[0, 1, 2], [1, 0, 2], [2, 0, 1]]
+        assert indices[9].tolist() == [9, 0, 1]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_is_refused(bad):
+    rows = activations(10)
+    rows[4, 2] = bad
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        exact_neighbors(rows, 3)
+
+
+def test_progress_adds_up_and_float16_is_read():
+    rows = activations(3000).astype(np.float16)
+    told = []
+    exact_neighbors(rows, 3, advance=told.append)
+    assert sum(told) == 3000
+    assert len(told) > 1
+
+
+def test_the_number_of_rows_alone_chooses_the_method(monkeypatch):
+    called = []
+    monkeypatch.setattr(module, "EXACT_UP_TO", 10)
+    monkeypatch.setattr(module, "exact_neighbors", lambda *_: called.append("exact"))
+    monkeypatch.setattr(module, "approximate_neighbors", lambda *_: called.append("approximate"))
+    neighbors(activations(10), 3)
+    neighbors(activations(11), 3, device="cuda")
+    neighbors(activations(11), 3, method="exact")
+    neighbors(activations(10), 3, method="approximate")
+    assert called == ["exact", "approximate", "exact", "approximate"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_approximate_finds_nearly_all(metric):
+    rows = np.concatenate([activations(1500, 16), np.zeros((20, 16), np.float32)])
+    exact, true_distances = exact_neighbors(rows, 10, metric)
+    found, distances = approximate_neighbors(rows, 10, metric, seed=3)
+    again, _ = approximate_neighbors(rows, 10, metric, seed=3)
+    assert np.array_equal(found, again)
+    assert (found[:, 0] == np.arange(len(rows))).all()
+    assert np.mean([len(set(a) & set(b)) for a, b in zip(exact.tolist(), found.tolist(), strict=True)]) > 9.8
+    assert (distances >= true_distances - 1e-6).all()
+
+
+@pytest.mark.slow
+def test_approximate_with_fewer_rows_than_neighbours():
+    indices, _ = approximate_neighbors(activations(5), 20)
+    assert all(sorted(row) == list(range(5)) for row in indices.tolist())

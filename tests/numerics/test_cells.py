@@ -1,0 +1,181 @@
+"""Against a loop over rows that anyone can check."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from atlas_pipeline.numerics.cells import CellMembers, CellSums, largest_grid_with
+from atlas_pipeline.numerics.grid import cell_of
+
+
+def naive(xy, activation, attribution, grid_size, min_count, num_examples):
+    members = {}
+    for row, (x, y) in enumerate(xy.tolist()):
+        col = min(int(x * grid_size), grid_size - 1)
+        from_bottom = min(int(y * grid_size), grid_size - 1)
+        members.setdefault((grid_size - 1 - from_bottom, col), []).append(row)
+    cells = []
+    for cell in sorted(members):
+        rows = members[cell]
+        if len(rows) < min_count:
+            continue
+        mean = activation[rows].astype(np.float64).mean(axis=0)
+        cosines = []
+        for row in rows:
+            norms = np.linalg.norm(activation[row].astype(np.float64)) * np.linalg.norm(mean)
+            cosines.append(
+                float(np.float32(activation[row].astype(np.float64) @ mean / norms if norms else 0.0))
+            )
+        nearest = sorted(zip([-c for c in cosines], rows, strict=True))[:num_examples]
+        cells.append((cell, rows, mean, attribution[rows].astype(np.float64).mean(axis=0), cosines, nearest))
+    return cells
+
+
+def binned(xy, activation, attribution, grid_size, min_count=1, num_examples=9, cuts=()):
+    parts = list(zip(*(np.split(a, cuts) for a in (xy, activation, attribution)), strict=True))
+    sums = CellSums(grid_size)
+    for part in parts:
+        sums.add(*part)
+    cells = sums.cells(min_count)
+    members = CellMembers(cells, num_examples)
+    for part_xy, part_activation, _ in parts:
+        members.add(part_xy, part_activation)
+    return sums, cells, members
+
+
+def some_rows(num_rows, seed=0, num_channels=6, dtype=np.float16):
+    rng = np.random.default_rng(seed)
+    xy = rng.random((num_rows, 2)).astype(np.float32)
+    activation = np.maximum(rng.normal(size=(num_rows, num_channels)), 0).astype(dtype)
+    return xy, activation, rng.normal(size=(num_rows, 4)).astype(dtype)
+
+
+@pytest.mark.parametrize("grid_size", [1, 4, 9])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_cells_equal_the_naive_loop(grid_size, dtype):
+    rows = some_rows(400, dtype=dtype)
+    sums, cells, members = binned(*rows, grid_size, min_count=3, num_examples=4, cuts=(130, 131))
+    expected = naive(*rows, grid_size, 3, 4)
+    assert sums.counts.sum() == 400
+    assert [(r, c) for r, c in zip(cells.row.tolist(), cells.col.tolist(), strict=True)] == [
+        e[0] for e in expected
+    ]
+    assert cells.count.tolist() == [len(e[1]) for e in expected]
+    assert cells.activation == pytest.approx(np.array([e[2] for e in expected]), rel=1e-6)
+    assert cells.attribution == pytest.approx(np.array([e[3] for e in expected]), rel=1e-5, abs=1e-7)
+    assert members.coherence() == pytest.approx(np.array([np.mean(e[4]) for e in expected]), rel=1e-5)
+    assert (cells.activation.dtype, cells.attribution.dtype, cells.count.dtype) == (
+        np.float32,
+        np.float32,
+        np.int32,
+    )
+    examples = members.examples()
+    for found, (_, _, mean, _, _, nearest) in zip(examples, expected, strict=True):
+        assert len(set(found[: len(nearest)].tolist())) == len(nearest)
+        assert (found[len(nearest) :] == -1).all()
+        cosines = [_cosine(rows[1][row], mean) for row in found[: len(nearest)]]
+        assert cosines == pytest.approx([-n[0] for n in nearest], abs=1e-6)
+
+
+def _cosine(activation, mean):
+    activation = activation.astype(np.float64)
+    norms = np.linalg.norm(activation) * np.linalg.norm(mean)
+    return activation @ mean / norms if norms else 0.0
+
+
+coordinate = st.sampled_from([0.0, 0.2, 0.25, 0.5, 0.75, 0.99, 1.0])
+# Few values, so that copies, zeros and ties are the rule.
+row = st.tuples(coordinate, coordinate, st.integers(0, 2), st.integers(0, 2), st.integers(-2, 2))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(row, min_size=1, max_size=40),
+    st.integers(1, 5),
+    st.integers(1, 4),
+    st.integers(1, 5),
+    st.lists(st.integers(0, 40), max_size=3),
+)
+def test_any_rows_in_any_parts_equal_the_naive_loop(rows, grid_size, min_count, num_examples, cuts):
+    table = np.array(rows, np.float32)
+    xy, activation, attribution = table[:, :2], table[:, 2:4], table[:, 4:]
+    cuts = sorted(min(cut, len(rows)) for cut in cuts)
+    _, cells, members = binned(xy, activation, attribution, grid_size, min_count, num_examples, cuts)
+    expected = naive(xy, activation, attribution, grid_size, min_count, num_examples)
+    assert cells.count.tolist() == [len(e[1]) for e in expected]
+    if not expected:
+        return
+    assert cells.activation == pytest.approx(np.array([e[2] for e in expected]), rel=1e-6)
+    assert members.coherence() == pytest.approx(np.array([np.mean(e[4]) for e in expected]), rel=1e-5)
+    _, whole_cells, whole = binned(xy, activation, attribution, grid_size, min_count, num_examples)
+    assert np.array_equal(members.examples(), whole.examples())
+    assert np.array_equal(cells.activation, whole_cells.activation)
+
+
+def test_equals_come_in_the_order_of_rows_however_they_are_cut():
+    """25 copies and one other: the copies tie."""
+    xy = np.full((26, 2), 0.3, np.float32)
+    activation = np.tile(np.array([[0.1, 0.7, 0.3]], np.float32), (26, 1))
+    activation[3] = [1, 0, 0]
+    nothing = np.zeros((26, 1), np.float32)
+    for cuts in ((), (1,), (4, 5, 20), tuple(range(1, 26))):
+        _, _, members = binned(xy, activation, nothing, 1, cuts=cuts)
+        assert members.examples().tolist() == [[0, 1, 2, 4, 5, 6, 7, 8, 9]]
+
+
+def test_members_of_cells_left_out_are_no_examples():
+    xy = np.array([[0.9, 0.9], [0.1, 0.1], [0.1, 0.1]], np.float32)
+    activation = np.eye(3, dtype=np.float32)
+    _, cells, members = binned(xy, activation, activation, 2, min_count=2, num_examples=3)
+    assert (cells.row.tolist(), cells.col.tolist(), cells.count.tolist()) == ([1], [0], [2])
+    assert members.examples().tolist() == [[1, 2, -1]]
+
+
+def test_activations_of_zeros_have_a_coherence_of_zero():
+    xy, zeros = np.full((4, 2), 0.5, np.float32), np.zeros((4, 3), np.float16)
+    _, cells, members = binned(xy, zeros, zeros, 1)
+    assert members.coherence().tolist() == [0]
+    assert members.examples()[0].tolist() == [0, 1, 2, 3, -1, -1, -1, -1, -1]
+
+
+def test_float16_sums_do_not_overflow():
+    xy, large = np.full((1000, 2), 0.5, np.float32), np.full((1000, 2), 60_000, np.float16)
+    _, cells, members = binned(xy, large, large, 1)
+    assert cells.activation.tolist() == [[60_000, 60_000]]
+    assert members.coherence().tolist() == [1]
+
+
+def test_without_attributions():
+    xy, activation, _ = some_rows(30)
+    sums = CellSums(2)
+    sums.add(xy, activation)
+    assert sums.cells().attribution is None
+
+
+def test_no_cell_is_full_enough():
+    sums = CellSums(3)
+    sums.add(*some_rows(20))
+    cells = sums.cells(min_count=50)
+    assert len(cells.row) == len(cells.activation) == 0
+    members = CellMembers(cells)
+    members.add(*some_rows(20)[:2])
+    assert members.coherence().shape == (0,)
+    assert members.examples().shape == (0, 9)
+
+
+def test_rows_that_do_not_go_together():
+    with pytest.raises(ValueError, match="4 rows of values for 5 points"):
+        CellSums(2).add(np.zeros((5, 2), np.float32), np.zeros((4, 3), np.float32))
+
+
+def test_advice_names_a_size_that_works():
+    xy = np.random.default_rng(0).random((300, 2))
+    size = largest_grid_with(xy, min_count=10, up_to=160)
+    assert np.bincount(cell_of(xy, size) @ [size, 1]).max() >= 10
+    assert np.bincount(cell_of(xy, 160) @ [160, 1]).max() < 10
+    assert 4 < size < 30
+    assert largest_grid_with(xy, min_count=300, up_to=40) == 1
+    assert largest_grid_with(xy, min_count=301, up_to=40) == 0
+    assert largest_grid_with(np.full((10, 2), 0.3), min_count=10, up_to=40) == 40
+    assert largest_grid_with(np.zeros((0, 2)), min_count=1, up_to=40) == 0

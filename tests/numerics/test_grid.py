@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atlas_pipeline.numerics.grid import cell_centre, cell_of, counts_of, flat_cell, unflat_cell
+
+
+def test_top_left_of_layout_is_row_0_col_0():
+    xy = np.array([[0.0, 1.0], [1.0, 0.0]])  # y points up
+    assert cell_of(xy, grid_size=2).tolist() == [[0, 0], [1, 1]]
+
+
+def test_up_is_a_smaller_row_and_right_a_larger_column():
+    xy = [[0.1, 0.1], [0.1, 0.9], [0.9, 0.1]]
+    assert cell_of(xy, grid_size=4).tolist() == [[3, 0], [0, 0], [3, 3]]
+
+
+def test_a_point_on_a_corner_of_cells_is_in_one_cell():
+    assert cell_of([[0.5, 0.5]], grid_size=2).tolist() == [[0, 1]]
+    assert counts_of(np.full((7, 2), 0.5), grid_size=2).sum() == 7
+
+
+def test_the_outer_border_belongs_to_the_last_cell():
+    corners = [[0, 0], [1, 0], [0, 1], [1, 1]]
+    assert cell_of(corners, grid_size=3).tolist() == [[2, 0], [2, 2], [0, 0], [0, 2]]
+
+
+@pytest.mark.parametrize("bad", [[-0.01, 0.5], [0.5, 1.001], [np.nan, 0.5]])
+def test_a_point_outside_is_named(bad):
+    with pytest.raises(ValueError, match="point 1 "):
+        cell_of([[0.5, 0.5], bad], 4)
+
+
+@pytest.mark.parametrize("grid_size", [1, 3, 20, 160])
+def test_centres_and_flat_numbers_lead_back(grid_size):
+    flat = np.arange(grid_size**2)
+    cells = unflat_cell(flat, grid_size)
+    assert np.array_equal(flat_cell(cells, grid_size), flat)
+    assert np.array_equal(cell_of(cell_centre(cells, grid_size), grid_size), cells)
+
+
+def test_reading_order():
+    assert unflat_cell([0, 1, 5], 5).tolist() == [[0, 0], [0, 1], [1, 0]]
+
+
+points = st.lists(st.tuples(st.floats(0, 1, width=32), st.floats(0, 1, width=32)), min_size=1, max_size=30)
+
+
+@given(points, st.integers(1, 50))
+def test_every_point_is_inside_the_cell_it_is_given(xy, grid_size):
+    xy = np.array(xy, np.float32)
+    for (x, y), (row, col) in zip(xy.tolist(), cell_of(xy, grid_size).tolist(), strict=True):
+        assert col <= x * grid_size < col + 1 or x == 1
+        bottom = grid_size - 1 - row
+        assert bottom <= y * grid_size < bottom + 1 or y == 1
+        assert 0 <= row < grid_size
+        assert 0 <= col < grid_size
+    counts = counts_of(xy, grid_size)
+    assert counts.shape == (grid_size, grid_size)
+    assert counts.sum() == len(xy)

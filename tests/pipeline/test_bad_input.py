@@ -1,0 +1,188 @@
+"""A user's mistake: one clear line on stderr, exit code 2, nothing lost."""
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import save_file
+
+LATE = "4"
+
+
+def _refused(result, *words: str) -> None:
+    assert result.exit_code == 2, (result.exit_code, result.stdout, result.stderr)
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in errors[0], errors[0]
+
+
+@pytest.fixture
+def photos(small, tmp_path) -> dict:
+    """A run over 30 PNGs of noise."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(30):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(folder / f"{number:02}.png")
+    return {**small, "images": {"source": "folder", "path": str(folder)}}
+
+
+def test_an_unknown_key_names_the_nearest(small, atlas):
+    _refused(atlas("run", {**small, "grids": {}}), "'grids'", "nearest: 'grid'")
+
+
+def test_an_unknown_layer_names_the_nearest_before_anything_runs(small, atlas, tmp_path):
+    _refused(atlas("run", {**small, "layers": ["44"]}), "'44'", "nearest: '4'")
+    assert not list((tmp_path / "workspace").glob("cache/sample/*"))
+
+
+def test_an_unknown_class_names_the_nearest(small, atlas):
+    config = {**small, "sample": {**small["sample"], "attribution": ["caat"]}}
+    _refused(atlas("run", config), "'caat'", "nearest: 'cat'")
+
+
+def test_a_layer_without_a_spatial_map_is_refused(small, atlas):
+    _refused(atlas("run", {**small, "layers": ["8"]}), "layer '8'", "no spatial map")
+
+
+def test_a_missing_image_path_is_named(small, atlas, tmp_path):
+    images = {"source": "folder", "path": str(tmp_path / "nowhere")}
+    _refused(atlas("run", {**small, "images": images}), "nowhere")
+
+
+def test_an_empty_folder_is_refused(small, atlas, tmp_path):
+    (tmp_path / "empty").mkdir()
+    images = {"source": "folder", "path": str(tmp_path / "empty")}
+    _refused(atlas("run", {**small, "images": images}), "empty")
+
+
+def _spoil(folder: Path) -> set[str]:
+    """A truncated JPEG, a text named .jpg and an empty file among the good ones."""
+    good = folder / "good.jpg"
+    rng = np.random.default_rng(1)
+    Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(good)
+    (folder / "cut.jpg").write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    (folder / "text.jpg").write_text("this is not a picture\n" * 20)
+    (folder / "nothing.png").write_bytes(b"")
+    return {"cut.jpg", "text.jpg", "nothing.png"}
+
+
+def test_bad_images_are_counted_named_and_skipped(photos, atlas, tmp_path):
+    spoilt = _spoil(tmp_path / "photos")
+    photos["images"]["max_bad"] = 0.2
+    result = atlas("run", photos)
+    assert result.exit_code == 0, result.stderr
+    assert "3 images could not be read" in result.stdout
+    (manifest,) = (tmp_path / "workspace" / "cache" / "sample").glob("*/manifest.json")
+    notes = json.loads(manifest.read_text())["notes"]
+    assert {bad["key"] for bad in notes["bad"]} == spoilt
+    assert all(bad["reason"] for bad in notes["bad"])
+    rows = sum(pq.read_metadata(part).num_rows for part in manifest.parent.glob("part-*.parquet"))
+    assert rows == 31
+
+
+def test_too_many_bad_images_stop_the_run(photos, atlas, tmp_path):
+    _spoil(tmp_path / "photos")
+    _refused(atlas("run", photos), "images.max_bad", "cannot be read")
+
+
+def test_weights_that_do_not_fit_name_the_keys(small, atlas, tmp_path):
+    save_file({"0.weight": torch.zeros(1, 2), "stranger": torch.zeros(1)}, tmp_path / "w.safetensors")
+    config = {**small, "model": {**small["model"], "weights": str(tmp_path / "w.safetensors")}}
+    _refused(atlas("run", config), "stranger", "0.weight")
+
+
+class _Bomb:
+    def __reduce__(self):
+        return (Path("exploded").touch, ())
+
+
+def test_a_weights_file_runs_no_code(small, atlas, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.pt").write_bytes(pickle.dumps(_Bomb()))
+    config = {**small, "model": {**small["model"], "weights": str(tmp_path / "w.pt")}}
+    _refused(atlas("run", config), "w.pt")
+    assert not (tmp_path / "exploded").exists()
+
+
+def _network_with(tmp_path: Path, small: dict, last_bias: str) -> dict:
+    """The small network with one bias of its second convolution set: `nan`, or large enough to overflow."""
+    source = (tmp_path / "network.py").read_text()
+    (tmp_path / "broken.py").write_text(
+        f"{source}\n\n_good = build\n\ndef build():\n    network = _good()\n"
+        f"    network[3].bias.data[0] = float('{last_bias}')\n    return network\n"
+    )
+    return {**small, "model": {**small["model"], "name": f"{tmp_path}/broken.py:build"}}
+
+
+def test_nan_activations_name_layer_and_image(small, atlas, tmp_path):
+    _refused(atlas("sample", _network_with(tmp_path, small, "nan")), f"layer '{LATE}'", "image 0", "NaN")
+
+
+def test_activations_beyond_float16_are_stored_as_float32(small, atlas, tmp_path):
+    config = _network_with(tmp_path, small, "1e6")
+    config["model"]["preprocess"] = {"std": [0.25, 0.25, 0.25]}
+    assert atlas("sample", config).exit_code == 0
+    (manifest,) = (tmp_path / "workspace" / "cache" / "sample").glob("*/manifest.json")
+    part = pq.read_table(manifest.parent / "part-00000.parquet")
+    assert str(part.schema.field("activation").type.value_type) == "float"
+    assert max(part["activation"][0].as_py()) > 65504
+    assert atlas("bin", config).exit_code == 0
+
+
+def test_too_few_activations_for_any_cell_says_what_would_work(small, atlas):
+    config = {**small, "grid": {"sizes": [40], "min_count": 30}}
+    _refused(atlas("run", config), "grid.min_count (30)", "grid.sizes=", "would work")
+    impossible = {**small, "grid": {"sizes": [3], "min_count": 1000}}
+    _refused(atlas("run", impossible), "only 60 activations")
+
+
+def test_no_deps_says_what_is_missing(small, atlas):
+    _refused(atlas("bin", small, "--no-deps"), "sample")
+
+
+def test_a_missing_gpu_is_told(small, atlas):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    _refused(atlas("run", small, "--device", "cuda"), "cuda")
+
+
+def test_a_workspace_that_cannot_be_written_is_told(small, atlas, tmp_path):
+    (tmp_path / "file").write_text("")
+    small["run"]["workspace"] = str(tmp_path / "file" / "workspace")
+    result = atlas("run", small)
+    assert result.exit_code == 2, result.stderr
+    assert "workspace" in result.stderr
+
+
+def test_an_artefact_cut_short_or_flipped_is_found_and_made_again(small, atlas, states, tmp_path):
+    assert atlas("run", small).exit_code == 0
+    cache = tmp_path / "workspace" / "cache"
+    (part,) = (cache / "bin").glob("*/part-00000.parquet")
+    whole = part.read_bytes()
+    for spoilt in (whole[: len(whole) // 2], whole[:200] + bytes([whole[200] ^ 255]) + whole[201:]):
+        part.write_bytes(spoilt)
+        assert states(small)[f"bin {LATE} all 3"] != "done"
+        assert atlas("run", small).exit_code == 0
+        assert pq.read_table(part).equals(pq.read_table(part))
+        assert set(states(small).values()) == {"done"}
+
+
+def test_the_command_line_itself_exits_with_2(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text(yaml.safe_dump({"name": "x"}))
+    call = [sys.executable, "-m", "atlas_pipeline", "status", str(config)]
+    result = subprocess.run(call, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.splitlines()) == 1

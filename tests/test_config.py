@@ -1,0 +1,98 @@
+"""Config: defaults, overrides, and mistakes told in one line with the nearest known key."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from atlas_pipeline.config import Config
+from atlas_pipeline.config_file import load_config, parse_config
+from atlas_pipeline.errors import ConfigError
+
+REPOSITORY = Path(__file__).parent.parent
+LEAST = {"name": "run", "model": {"source": "demo"}, "images": {"source": "generated"}, "layers": ["mixed4"]}
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_configs_that_come_with_us_load(path):
+    config = load_config(path)
+    assert config.name == path.stem
+    assert "atlas run configs/" + path.name in path.read_text()
+
+
+def test_only_name_model_images_and_layers_have_no_default():
+    parse_config(LEAST)
+    for key in LEAST:
+        with pytest.raises(ConfigError, match=f"key '{key}' is missing"):
+            parse_config({k: v for k, v in LEAST.items() if k != key})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"modle": {}}, "key 'modle' is not in the config; nearest: 'model'"),
+        ({"grid": {"size": [20]}}, "key 'size' is not in grid; nearest: 'sizes'"),
+        (
+            {"model": {"source": "demo", "preprocess": {"meen": 1}}},
+            "key 'meen' is not in model.preprocess; nearest: 'mean'",
+        ),
+        ({"invert": {"steps": "many"}}, "invert.steps: .*valid integer.*'many'"),
+        ({"run": {"device": "tpu"}}, "run.device: .*'tpu'"),
+        ({"grid": {"sizes": [20, 20]}}, "sizes must be a list of different grid sizes"),
+        ({"layers": ["mixed4", "mixed4"]}, "a layer is named twice"),
+        ({"layers": []}, "layers: .*at least 1 item"),
+        ({"name": "a/b"}, "plain folder name"),
+        ({"model": {"source": "python"}}, "source 'python' needs a name"),
+        ({"images": {"source": "folder"}}, "source 'folder' needs a path"),
+        ({"images": {"source": "generated", "path": "x"}}, "takes no path"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_key(change, message):
+    with pytest.raises(ConfigError) as error:
+        parse_config({**LEAST, **change}, where="my.yaml")
+    assert re.search(message, str(error.value))
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith("my.yaml")
+
+
+def test_overrides_reach_nested_keys_and_read_yaml_values(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(LEAST))
+    config = load_config(path, ["grid.sizes=[5, 9]", "invert.learning_rate=1e-3", "images.num_images=null"])
+    assert config.grid.sizes == (5, 9)
+    assert config.invert.learning_rate == pytest.approx(1e-3)
+    assert config.images.num_images is None
+
+
+@pytest.mark.parametrize("text", ["invert.steps", "=3", "grid.sizes=[1"])
+def test_an_override_that_cannot_be_read_is_refused(tmp_path, text):
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(LEAST))
+    with pytest.raises(ConfigError, match="--set"):
+        load_config(path, [text])
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "a: [1\n"])
+def test_a_file_that_is_no_config_is_refused(tmp_path, text):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="run.yaml"):
+        load_config(path)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_config(tmp_path / "nothing.yaml")
+
+
+def test_the_resolved_config_reads_back_as_itself():
+    config = parse_config({**LEAST, "sample": {"attribution": ["cat", "dog"]}})
+    assert Config.model_validate(yaml.safe_load(config.to_yaml())) == config
+
+
+def test_generated_images_have_a_number_of_their_own():
+    assert parse_config(LEAST).images.wanted == 20_000
+    assert parse_config({**LEAST, "images": {"source": "generated", "num_images": 7}}).images.wanted == 7
+    folder = {"source": "folder", "path": "photos"}
+    assert parse_config({**LEAST, "images": folder}).images.wanted is None

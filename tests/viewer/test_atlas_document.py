@@ -1,0 +1,143 @@
+import copy
+import json
+
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+
+from atlas_pipeline.viewer.document import Cells, atlas_document, atlas_json, atlas_schema, document_problems
+
+NUM_CELLS = 4
+
+
+def cells(**changes):
+    rng = np.random.default_rng(0)
+    columns = {
+        "row": np.array([0, 0, 1, 3], np.int16),
+        "col": np.array([0, 2, 1, 3], np.int16),
+        "count": np.array([10, 12, 40, 11], np.int32),
+        "coherence": np.float32([0.8, 0.7, 0.9, 0.6]),
+        "fidelity": np.float32([0.95, 0.91, np.nan, 0.97]),
+        "fidelity_whitened": np.float32([0.6, 0.5, 0.4, 0.3]),
+        "round_trip": np.array([0, 3, 1, 0], np.int32),
+        "attribution": rng.normal(size=(NUM_CELLS, 7)).astype(np.float32),
+        "saturated": np.float32([0.01, 0.02, 0.0, 0.5]),
+        "examples": [
+            [{"image_id": np.int64(n), "row": np.int16(1), "col": 2, "key": f"a/{n}.jpg"}] for n in range(4)
+        ],
+    }
+    return Cells(**{**columns, **changes})
+
+
+def document(labels=("a", "b", "c", "d", "e", "f", "g"), class_indices=None, random_weights=False, **changes):
+    return atlas_document(
+        model="demo",
+        weights="RANDOM WEIGHTS (seed 0)" if random_weights else "trained: demo.safetensors",
+        random_weights=random_weights,
+        layer="mixed4",
+        view="all",
+        grid=4,
+        icon_px=64,
+        num_activations=100,
+        layout={"trustworthiness": np.float64(0.93)},
+        provenance={
+            "fingerprint": "abc",
+            "made": 1754403780.123,
+            "config": {"seed": np.int64(0), "sizes": (20, 40)},
+        },
+        cells=cells(**changes),
+        labels=labels,
+        class_indices=class_indices,
+    )
+
+
+def test_the_schema_is_a_schema_and_the_document_follows_it():
+    Draft202012Validator.check_schema(atlas_schema())
+    assert document_problems(document()) == []
+    assert document_problems(document(labels=None, attribution=None, saturated=None)) == []
+
+
+def test_the_json_comes_back_as_the_document_with_a_cell_a_line():
+    made = document()
+    text = atlas_json(made)
+    assert json.loads(text) == made
+    assert sum(line.startswith(b'{"row"') for line in text.splitlines()) == NUM_CELLS
+
+
+def test_columns_become_cells_in_order():
+    made = document()
+    first, third = made["cells"][0], made["cells"][2]
+    assert (first["row"], first["col"], first["count"], first["round_trip"]) == (0, 0, 10, 0)
+    assert first["fidelity"] == pytest.approx(0.95)
+    assert third["fidelity"] is None
+    assert third["examples"] == [{"image_id": 2, "row": 1, "col": 2, "key": "a/2.jpg"}]
+
+
+def test_the_five_strongest_classes_come_first():
+    made = document()
+    attribution = np.asarray(cells().attribution)
+    for row, cell in zip(attribution, made["cells"], strict=True):
+        best = sorted(range(7), key=lambda c: -row[c])[:5]
+        assert [c["index"] for c in cell["classes"]] == best
+        assert [c["label"] for c in cell["classes"]] == ["abcdefg"[c] for c in best]
+        assert cell["classes"][0]["attribution"] == pytest.approx(row.max(), rel=1e-5)
+
+
+def test_classes_of_a_chosen_few_keep_their_own_indices():
+    made = document(class_indices=[6, 2], attribution=np.array([[1.0, 2.0]] * NUM_CELLS))
+    assert [(c["index"], c["label"]) for c in made["cells"][0]["classes"]] == [(2, "c"), (6, "g")]
+    with pytest.raises(ValueError, match="3 class indices for 2 columns"):
+        document(class_indices=[0, 1, 2], attribution=np.ones((NUM_CELLS, 2)))
+
+
+def test_no_labels_no_names_and_nan_is_no_class():
+    attribution = np.array([[1.0, np.nan, 3.0]] * NUM_CELLS)
+    classes = document(labels=None, attribution=attribution)["cells"][0]["classes"]
+    assert classes == [
+        {"index": 2, "label": None, "attribution": 3.0},
+        {"index": 0, "label": None, "attribution": 1.0},
+    ]
+
+
+def test_random_weights_stand_in_the_document():
+    made = document(random_weights=True)
+    assert made["provenance"]["weights"] == "RANDOM WEIGHTS (seed 0)"
+    assert made["provenance"]["random_weights"] is True
+
+
+def test_provenance_is_kept_digit_by_digit():
+    assert document()["provenance"]["made"] == 1754403780.123
+
+
+def test_columns_of_different_lengths_are_refused():
+    with pytest.raises(ValueError, match="differ in length"):
+        document(coherence=[0.5])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d.pop("layer"), "'layer' is a required property"),
+        (lambda d: d.update(extra=1), "extra"),
+        (lambda d: d.update(schema="activation-atlas/2"), "$.schema"),
+        (lambda d: d["cells"][1].update(count=0), "$.cells[1].count"),
+        (lambda d: d["cells"][1].update(fidelity=1.5), "$.cells[1].fidelity"),
+        (lambda d: d["cells"][1]["classes"][0].pop("label"), "'label' is a required property"),
+        (lambda d: d["provenance"].pop("random_weights"), "'random_weights' is a required property"),
+        (lambda d: d["cells"][1].update(row=4), "cell (4, 2) lies outside the grid"),
+        (lambda d: d["cells"][1].update(col=0), "given twice"),
+        (lambda d: d["cells"][1].update(count=60), "more than the 100 activations"),
+        (lambda d: d["cells"][1].update(round_trip=4), "beyond the 4 cells"),
+    ],
+)
+def test_what_is_wrong_is_named(change, words):
+    broken = copy.deepcopy(document())
+    change(broken)
+    problems = document_problems(broken)
+    assert len(problems) == 1
+    assert words in problems[0]
+
+
+def test_a_document_that_is_no_mapping_is_a_problem_and_not_a_crash():
+    assert document_problems([]) != []
+    assert document_problems(None) != []
