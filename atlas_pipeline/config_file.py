@@ -11,18 +11,25 @@ from pydantic import BaseModel, ValidationError
 
 from atlas_pipeline.config import Config
 from atlas_pipeline.errors import ConfigError, unknown_name
+from atlas_pipeline.shipped import shipped
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML config and apply ``a.b=c`` overrides.
+    """Read a YAML config, a file or one of ours by its name (``quickstart``), and apply ``a.b=c`` overrides.
 
     Raises: ConfigError: no such file, not YAML, an unknown key (nearest named), a value that does not fit.
     """
+    ours = shipped("configs", ".yaml")
     path = Path(path)
+    if not path.exists() and str(path).removesuffix(".yaml").removeprefix("configs/") in ours:
+        path = ours[path.stem]
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"config '{path}' does not exist; see configs/ for ones that work") from None
+        known = ", ".join(ours)
+        raise ConfigError(
+            f"config '{path}' does not exist; ours can be named without a path: {known}"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"config '{path}' cannot be read: {error}") from None
     except yaml.YAMLError as error:

@@ -8,10 +8,8 @@ from pathlib import Path
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.errors import ConfigError, unknown_name
+from atlas_pipeline.shipped import shipped
 
-PACKAGE = Path(__file__).parent
-# In the wheel they lie inside the package, in a checkout beside it.
-FOLDERS = (PACKAGE / "pipelines", PACKAGE.parent / "pipelines")
 DEFAULT = "layer_atlas"
 
 
@@ -28,7 +26,7 @@ def pipeline_path(name_or_path: str | None) -> Path:
                 f"pipeline '{name}' does not exist; give the path of a .py file or the name of one of ours"
             )
         return path
-    ours = {path.stem: path for folder in FOLDERS for path in sorted(folder.glob("*.py"))}
+    ours = shipped("pipelines", ".py")
     if name not in ours:
         raise ConfigError(
             unknown_name("pipeline", name, ours, "ours", "Your own: give the path of its .py file")

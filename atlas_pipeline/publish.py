@@ -106,13 +106,23 @@ def _entry(step: Step, folder: Path) -> AtlasEntry:
     def there(name: str) -> str | None:
         return f"{base}/{name}" if (folder / base / name).is_file() else None
 
+    preview = there(f"atlas-{step.grid}-preview.png")
     return entry_of(
         json.loads((folder / document).read_bytes()),
+        preview=preview,
+        width_px=_width_px(folder / preview) if preview else None,
         atlas=f"{base}/atlas-{step.grid}.png",
         document_path=document,
         density=there("density.png"),
         scatter=there("scatter.png"),
     )
+
+
+def _width_px(path: Path) -> int:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return picture.width
 
 
 def _summary(config: Config, made: Mapping[Step, Artefact]) -> RunSummary:

@@ -12,7 +12,7 @@ from atlas_pipeline import engine
 from atlas_pipeline.config import Config
 from atlas_pipeline.devices import resolved_device, resolved_workers
 from atlas_pipeline.engine import Executor, Step, StepState, Store
-from atlas_pipeline.errors import ConfigError
+from atlas_pipeline.errors import ConfigError, ResourceError
 from atlas_pipeline.pipeline_file import steps_of
 from atlas_pipeline.publish import Publication, publish, reached, run_folder
 from atlas_pipeline.stages.opened import model_config, model_spec, opened_network
@@ -51,7 +51,7 @@ def run(
     start = time.monotonic()
     if cluster and local_cluster:
         raise ConfigError("--cluster and --local-cluster exclude each other; give one")
-    store, steps = Store(config.run.workspace), steps_of(config, pipeline)
+    store, steps = _store(config), steps_of(config, pipeline)
     tasks_run = 0
     if force or any(state.state != "done" for state in engine.plan(steps, store)):
         # Only now: a run with nothing to do never imports torch.
@@ -83,7 +83,7 @@ def run(
 
 def status(config: Config, pipeline: str | None = None) -> list[StepState]:
     """The state of every step."""
-    return engine.plan(steps_of(config, pipeline), Store(config.run.workspace))
+    return engine.plan(steps_of(config, pipeline), _store(config))
 
 
 def layers(config: Config) -> tuple[str, list[LayerInfo]]:
@@ -111,7 +111,7 @@ def page(config: Config) -> Path:
 
 def clean(config: Config, pipeline: str | None = None, *, remove: bool) -> list[tuple[Path, int]]:
     """Artefacts that neither this config nor any run of the workspace reaches, and their bytes."""
-    store = Store(config.run.workspace)
+    store = _store(config)
     keep = engine.reachable(status(config, pipeline), store)
     for folder in run_folder(config).parent.glob("*"):
         keep |= reached(folder)
@@ -119,6 +119,16 @@ def clean(config: Config, pipeline: str | None = None, *, remove: bool) -> list[
     if remove:
         engine.remove(store, [folder for folder, _ in unreached])
     return unreached
+
+
+def _store(config: Config) -> Store:
+    workspace = Path(config.run.workspace)
+    for folder in (workspace, *workspace.parents):
+        if folder.exists() and not folder.is_dir():
+            raise ResourceError(
+                f"run.workspace '{workspace}': '{folder}' is a file; choose another workspace"
+            )
+    return Store(workspace)
 
 
 def _check_names(config: Config, steps: list[Step], store: Store, device: str) -> None:

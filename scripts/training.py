@@ -140,6 +140,7 @@ def save_weights(network: nn.Module, path: Path, metadata: Mapping[str, str]) ->
     partial = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
         save_file(weights, partial, {"command": shlex.join(["python", *sys.argv]), **metadata})
+        partial.chmod(0o644)  # safetensors leaves it readable by its owner alone
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

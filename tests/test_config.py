@@ -77,8 +77,14 @@ def test_an_override_that_cannot_be_read_is_refused(tmp_path, text):
 def test_a_file_that_is_no_config_is_refused(tmp_path, text):
     path = tmp_path / "run.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match="run.yaml"):
+    with pytest.raises(ConfigError, match=r"run\.yaml"):
         load_config(path)
+
+
+def test_a_config_of_ours_can_be_named_without_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config("quickstart").name == "quickstart"
+    assert load_config("configs/quickstart.yaml").name == "quickstart"
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""What a contributor relies on: one list of known-good versions, the README's commands, nothing that records addresses."""
+"""What a contributor relies on: one list of versions, the README's commands, no recorded addresses."""
 
 import subprocess
 import tomllib

@@ -10,7 +10,9 @@ import logging
 import os
 import queue
 import uuid
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError as FutureCancelled
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -23,7 +25,6 @@ from .task import Outcome, TaskCall, run_task
 # A task that loses its worker this often more is given up: it may be what kills them.
 RETRIES = 2
 CONNECT_S = 20.0
-STOP_S = 10.0
 
 
 class DaskExecutor:
@@ -33,37 +34,36 @@ class DaskExecutor:
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._session = uuid.uuid4().hex[:8]
-        self._futures: dict[str, Any] = {}
-        self._finished: queue.SimpleQueue[tuple[int, int, Any]] = queue.SimpleQueue()
+        # A future that nobody holds is dropped by the scheduler.
+        self._held: dict[str, tuple[TaskCall, Any]] = {}
+        self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
         call = replace(call, runtime=worker_runtime(call.runtime))
-        future = self._client.submit(
-            run_task, call, key=self._key(call.group, call.index), pure=False, retries=RETRIES
-        )
-        self._futures[future.key] = future
-        future.add_done_callback(lambda done: self._finished.put((call.group, call.index, done)))
+        key = f"atlas-{call.stage.name}-{call.index}-{uuid.uuid4().hex}"
+        future = self._client.submit(run_task, call, key=key, pure=False, retries=RETRIES)
+        self._held[key] = call, future
+        future.add_done_callback(self._finished.put)
 
     def wait(self, timeout_s: float | None) -> list[Outcome]:
         try:
-            group, index, future = self._finished.get(timeout=timeout_s)
+            future = self._finished.get(timeout=timeout_s)
         except queue.Empty:
             return []
-        # Not to hold the results of a long run twice.
-        self._futures.pop(future.key, None)
-        error = future.exception(timeout=STOP_S) if future.status != "cancelled" else None
-        if future.status == "finished":
-            return [future.result(timeout=STOP_S)]
-        return [Outcome(group=group, index=index, error=_lost(error))]
+        held = self._held.pop(future.key, None)
+        if held is None:
+            return []  # of a run that was given up
+        call, _ = held
+        try:
+            # Where the worker died with the result, this waits for the task to be run again.
+            return [future.result()]
+        except (Exception, CancelledError) as error:
+            return [Outcome(group=call.group, index=call.index, error=_lost(error))]
 
     def cancel(self) -> None:
         with suppress(Exception):
-            self._client.cancel(list(self._futures.values()), force=True)
-        self._futures.clear()
-
-    def _key(self, group: int, index: int) -> str:
-        return f"atlas-{self._session}-{group}-{index}"
+            self._client.cancel([future for _, future in self._held.values()], force=True)
+        self._held.clear()
 
 
 @contextmanager
@@ -164,9 +164,9 @@ def worker_runtime(runtime: Runtime) -> Runtime:
     )
 
 
-def _lost(error: BaseException | None) -> Exception:
+def _lost(error: BaseException) -> Exception:
     if type(error).__name__ == "KilledWorker":
         return RuntimeError(f"its worker died {RETRIES + 1} times; most often for want of memory")
-    if isinstance(error, Exception):
-        return error
-    return RuntimeError("the Dask scheduler dropped the task or is gone")
+    if isinstance(error, CancelledError | FutureCancelled):
+        return RuntimeError("the Dask scheduler dropped the task or is gone")
+    return error if isinstance(error, Exception) else RuntimeError(repr(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,6 +88,12 @@ def _decoded(reader: Any, work: Sequence[list[Place]], num_workers: int) -> Iter
             "an image worker process died (killed, or out of memory); what is done is kept: run again, with "
             f"fewer than {num_workers} workers if it comes back"
         ) from error
+
+
+def prepare_workers() -> None:
+    """Begin in the background what worker processes start from, while this process does something else."""
+    _context()
+    forkserver.ensure_running()
 
 
 def _context() -> Any:

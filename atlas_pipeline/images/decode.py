@@ -7,6 +7,7 @@ second once resizing is counted, knows fewer formats, and takes seconds to impor
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -59,7 +60,7 @@ def decode_image(raw: bytes, shorter_px: int | None = None) -> Image.Image:
     if not raw:
         raise BadImageError("empty file")
     try:
-        with _own_pixel_limit(), Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+        with _quiet_pillow(), Image.open(io.BytesIO(raw), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise BadImageError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
             if shorter_px is not None and image.format == "JPEG":
@@ -77,12 +78,14 @@ def decode_image(raw: bytes, shorter_px: int | None = None) -> Image.Image:
 
 
 @contextmanager
-def _own_pixel_limit() -> Iterator[None]:
-    """Pillow's own limit (179 million pixels) put aside: ours stands above."""
+def _quiet_pillow() -> Iterator[None]:
+    """Without Pillow's own limit of 179 million pixels (ours stands above) and its warnings on metadata."""
     limit = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 

@@ -120,7 +120,7 @@ def _walk(folder: Path, extensions: frozenset[str]) -> Iterator[tuple[str, os.Di
         for entry in entries:
             if entry.is_dir():
                 (linked if entry.is_symlink() else real).append(f"{prefix}{_utf8(entry.name, folder)}/")
-            elif entry.name.rpartition(".")[2].lower() in extensions and entry.is_file():
+            elif os.path.splitext(entry.name)[1][1:].lower() in extensions and entry.is_file():
                 yield prefix + _utf8(entry.name, folder), entry
 
 

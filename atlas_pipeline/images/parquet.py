@@ -85,7 +85,11 @@ def class_names(path: str) -> list[str] | None:
     for file in files:
         with open_shard(root, file) as shard:
             try:
-                names.update(pc.unique(_text(shard.read(columns=["label"])["label"])).drop_null().to_pylist())
+                names.update(
+                    pc.unique(shard.read(columns=["label"])["label"].cast(pa.string()))
+                    .drop_null()
+                    .to_pylist()
+                )
             except (OSError, KeyError, pa.ArrowException) as error:
                 raise unreadable(root, file, error) from error
     return sorted(names)
@@ -120,65 +124,61 @@ def _identify_group(root: Path, group: RowGroup, wanted: np.ndarray, names: dict
         try:
             for start, batch in batches(shard, group.group, columns):
                 first, last = np.searchsorted(wanted, [start, start + batch.num_rows])
-                _add(
-                    rows,
-                    batch.take(pa.array(wanted[first:last] - start)),
-                    group,
-                    wanted[first:last],
-                    columns,
-                    names,
+                chosen = batch.take(pa.array(wanted[first:last] - start))
+                rows.extend(
+                    _identify_rows(chosen, group.file, wanted[first:last] + group.start, columns, names)
                 )
         except (OSError, pa.ArrowException) as error:
             raise unreadable(root, group.file, error) from error
     return rows
 
 
-def _add(
-    rows: Rows,
-    batch: pa.RecordBatch,
-    group: RowGroup,
-    wanted: np.ndarray,
-    columns: Columns,
-    names: dict[str, int],
-) -> None:
-    row = (wanted + group.start).tolist()
-    paths = field(batch, columns.path).to_pylist() if columns.path else [None] * len(row)
-    rows.file.extend([group.file] * len(row))
-    rows.row.extend(row)
-    rows.key.extend(path or f"{group.file}#{r}" for path, r in zip(paths, row, strict=True))
-    rows.label.extend(_labels(batch, columns, group.file, names))
-    rows.digest.extend(
-        hashlib.blake2b(raw or b"", digest_size=DIGEST_BYTES).hexdigest()
-        for raw in field(batch, columns.image).to_pylist()
+def _identify_rows(
+    batch: pa.RecordBatch, file: str, row: np.ndarray, columns: Columns, names: dict[str, int]
+) -> Rows:
+    paths = batch["path"].to_pylist() if columns.path else [None] * len(row)
+    return Rows(
+        file=[file] * len(row),
+        row=row.tolist(),
+        key=[path or f"{file}#{r}" for path, r in zip(paths, row.tolist(), strict=True)],
+        label=_labels(batch, columns, file, names),
+        digest=[
+            hashlib.blake2b(raw or b"", digest_size=DIGEST_BYTES).hexdigest()
+            for raw in batch["image"].to_pylist()
+        ],
     )
 
 
 def _labels(batch: pa.RecordBatch, columns: Columns, file: str, names: dict[str, int]) -> list[int]:
     if columns.label is None:
         return [-1] * batch.num_rows
-    values = batch.column(columns.label)
     if columns.label_is_text:
-        return [-1 if name is None else names[name] for name in _text(values).to_pylist()]
+        return [-1 if name is None else names[name] for name in batch["label"].cast(pa.string()).to_pylist()]
     try:
-        return pc.fill_null(values.cast(pa.int32()), -1).to_pylist()
+        return pc.fill_null(batch["label"].cast(pa.int32()), -1).to_pylist()
     except pa.ArrowInvalid as error:
         raise ImagesError(f"a label of '{file}' does not fit 32 bits; number the classes from 0") from error
 
 
-def _text(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    return values.cast(pa.string())
-
-
 def batches(shard: pq.ParquetFile, group: int, columns: Columns) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """(first row in the group, rows) of a row group, in order."""
-    wanted = [name for name in (columns.image, columns.path, columns.label) if name]
+    """A row group, piece by piece, in order.
+
+    Yields: the piece's first row in the group; its columns image (large_binary) and, where the shard has
+        them, path (string) and label (as it stands).
+    """
+    wanted = {"image": columns.image, "path": columns.path, "label": columns.label}
+    there = {name: column for name, column in wanted.items() if column}
+    plain = {"image": pa.large_binary(), "path": pa.string()}
     start = 0
-    for batch in shard.iter_batches(ROWS_A_READ, row_groups=[group], columns=wanted, use_threads=False):
-        yield start, batch
+    for batch in shard.iter_batches(
+        ROWS_A_READ, row_groups=[group], columns=list(there.values()), use_threads=False
+    ):
+        arrays = {name: _field(batch, column) for name, column in there.items()}
+        yield start, pa.record_batch({n: a.cast(plain.get(n, a.type)) for n, a in arrays.items()})
         start += batch.num_rows
 
 
-def field(batch: pa.RecordBatch, column: str) -> pa.Array:
+def _field(batch: pa.RecordBatch, column: str) -> pa.Array:
     """A column, or a field of a struct column, by its dotted path."""
     if column in batch.schema.names:
         return batch.column(column)

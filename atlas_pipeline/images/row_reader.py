@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.images.parquet import RowGroup, batches, field, shard_row_groups
+from atlas_pipeline.images.parquet import RowGroup, batches, shard_row_groups
 from atlas_pipeline.images.shards import Columns, find_columns, open_shard, unreadable
 
 
@@ -59,9 +59,10 @@ class _GroupStream:
     """The rows of one row group, read forward."""
 
     def __init__(self, shard: pq.ParquetFile, group: RowGroup, columns: Columns):
-        self._group, self._column = group, columns.image
+        self._group = group
         self._batches = batches(shard, group.group, columns)
-        self._first, self._values = group.start, pa.array([], pa.binary())
+        # Not pa.array([]): its first use imports pandas, 1.6 s in every worker.
+        self._first, self._values = group.start, pa.nulls(0)
 
     def reaches(self, row: int) -> bool:
         """Whether ``row`` is in this row group and not yet passed."""
@@ -70,5 +71,5 @@ class _GroupStream:
     def read(self, row: int) -> bytes:
         while row >= self._first + len(self._values):
             self._first += len(self._values)
-            self._values = field(next(self._batches)[1], self._column)
+            self._values = next(self._batches)[1]["image"]
         return self._values[row - self._first].as_py() or b""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -113,8 +113,8 @@ def _invert_batch(
     root = None if root is None else root.to(device)
     goals = _in_metric(directions.to(device), root)
 
-    def score(images: Tensor) -> tuple[Tensor, Tensor]:
-        with _arithmetic(settings, device):
+    def score(images: Tensor, arithmetic: str) -> tuple[Tensor, Tensor]:
+        with _arithmetic(arithmetic, device):
             centre = objective.centre_activation(feature_map(images)).float()
         _check_channels(centre, directions)
         return centre, objective.cosine_power(_in_metric(centre, root), goals, settings.cosine_power)
@@ -126,7 +126,7 @@ def _invert_batch(
     for step in range(settings.steps):
         optimizer.param_groups[0]["lr"] = settings.learning_rate * _pace(step, settings)
         canvas = fourier.render(coefficients, weights, settings.contrast)
-        _, scores = score(transforms.look(canvas, maps[step], settings.size_px))
+        _, scores = score(transforms.look(canvas, maps[step], settings.size_px), settings.arithmetic)
         (gradient,) = torch.autograd.grad(-scores.sum(), coefficients)
         coefficients.grad = _usable(gradient, start, step)
         optimizer.step()
@@ -134,7 +134,8 @@ def _invert_batch(
     with torch.no_grad():
         canvas = fourier.render(coefficients, weights, settings.contrast)
         images = (fourier.middle(canvas, settings.size_px) * 255).round().to(torch.uint8)
-        activation, scores = score(images.float() / 255)
+        # Whatever arithmetic found it: what the icon is judged by is read in full.
+        activation, scores = score(images.float() / 255, "float32")
     steps = torch.full((len(images),), settings.steps, dtype=torch.int32)
     return Icons(images.permute(0, 2, 3, 1).contiguous().cpu(), activation.cpu(), scores.cpu(), steps)
 
@@ -163,12 +164,12 @@ def _in_metric(vectors: Tensor, root: Tensor | None) -> Tensor:
 
 
 @contextlib.contextmanager
-def _arithmetic(settings: InversionSettings, device: torch.device):
+def _arithmetic(name: str, device: torch.device) -> Iterator[None]:
     """The network's arithmetic, for as long as the context lasts."""
-    if settings.arithmetic == "bfloat16":
+    if name == "bfloat16":
         with torch.autocast(device.type, dtype=torch.bfloat16):
             yield
-    elif settings.arithmetic == "tf32" and device.type == "cuda":
+    elif name == "tf32" and device.type == "cuda":
         before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         try:

@@ -47,7 +47,9 @@ class InversionSettings:
     shift: float = 0.12
     """Furthest shift on either side and axis, as a share of the icon's side."""
     settle: float = 0.25
-    """Share of the steps, at the end, over which the transforms fade to none."""
+    """Share of the steps, towards the end, over which the transforms fade to none."""
+    still: float = 0.0
+    """Share of the steps, at the very end, without transforms."""
     arithmetic: str = "float32"
     """Of the network: `float32`, `tf32` (CUDA) or `bfloat16` (autocast); the canvas is always float32."""
 
@@ -62,6 +64,7 @@ class InversionSettings:
             _require(math.isfinite(value) and value >= 0, name, value, "0 or more")
         _require(0 <= self.adam_memory < 1, "adam_memory", self.adam_memory, "in [0, 1)")
         _require(0 <= self.settle <= 1, "settle", self.settle, "in [0, 1]")
+        _require(0 <= self.still <= 1 - self.settle, "still", self.still, f"in [0, 1 - settle = {1 - self.settle:g}]")
         _require(self.zoom_max >= self.zoom_min, "zoom_max", self.zoom_max, f"at least zoom_min ({self.zoom_min})")
         _require(self.canvas_scale >= 1, "canvas_scale", self.canvas_scale, "at least 1")
         _require(self.metric in METRICS, "metric", self.metric, f"one of {', '.join(METRICS)}")

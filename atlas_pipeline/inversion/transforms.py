@@ -21,13 +21,14 @@ TRANSFORM_STREAM = 2
 
 
 def strengths(settings: InversionSettings) -> Tensor:
-    """How strong the transforms are at each step: 1, and over the settling steps linearly down to 0.
+    """How strong the transforms are at each step: 1, then linearly down to 0, then still.
 
-    Returns: (T,) float64. A settling share of 0 gives all ones.
+    Returns: (T,) float64.
     """
+    moving = settings.steps - round(settings.steps * settings.still)
     settling = round(settings.steps * settings.settle)
-    step = torch.arange(settings.steps, dtype=torch.float64)
-    return ((settings.steps - 1 - step) / settling).clamp(0.0, 1.0) if settling else torch.ones_like(step)
+    left = moving - torch.arange(settings.steps, dtype=torch.float64)
+    return (left / (settling + 1)).clamp(0.0, 1.0)
 
 
 def draw_transforms(seeds: Sequence[int], settings: InversionSettings) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -129,12 +130,16 @@ class _Search:
         self.tile = min(1024, max(32, self.at_once // max(len(vectors), 1)))
 
     def descend(self, k: int, seed: int) -> NDArray[np.int64]:
-        """(activation, k) candidates; -1 where the descent found none."""
+        """(activation, candidate) a few more than k; -1 where the descent found none."""
         from pynndescent import NNDescent
 
         vectors = self.vectors.cpu().numpy()
+        wanted = min(k + _SPARE, len(vectors))
         state = np.random.RandomState(np.random.PCG64(seed))
-        index = NNDescent(vectors, metric="euclidean", n_neighbors=k, random_state=state, compressed=False)
+        with warnings.catch_warnings():
+            # It warns of incomplete rows: we complete them.
+            warnings.simplefilter("ignore", UserWarning)
+            index = NNDescent(vectors, metric="euclidean", n_neighbors=wanted, random_state=state)
         return index.neighbor_graph[0].astype(np.int64)
 
     def nearest(

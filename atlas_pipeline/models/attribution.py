@@ -45,7 +45,8 @@ def attribution(
     """
     check_layers(network, [layer])
     tail = suffix(network, layer) if feature_map is not None else None
-    with torch.no_grad(), forward_ad.dual_level(), ExitStack() as stack:
+    # Inference mode drops tangents without a word: it is left first.
+    with torch.inference_mode(False), torch.no_grad(), forward_ad.dual_level(), ExitStack() as stack:
 
         def start(output: Tensor) -> Tensor:
             # Pools before the layer carry no tangent: their relaxation would be work for nothing.

@@ -21,9 +21,9 @@ from atlas_pipeline.models.network import Network, Normalise
 def cut(network: Network, layer: str) -> nn.Module:
     """Images (B, 3, height, width) in [0, 1] -> feature map (B, C, rows, columns), differentiable.
 
-    A frozen copy on the network's device, in its memory format. Where the network can be traced it holds nothing
-    beyond the layer and its batch norms are folded into the convolutions before them; elsewhere a forward
-    stops at the layer. Equals ``feature_maps`` but for float32 rounding.
+    A frozen copy on the network's device, in its memory format. Where the network can be traced it holds
+    nothing beyond the layer, and its batch norms are folded into the convolutions before them; elsewhere a
+    forward stops at the layer. Equals ``feature_maps`` but for float32 rounding.
 
     Raises: ModelError: no such layer, or no spatial map.
     """

@@ -6,7 +6,6 @@ do: their gradients skip pixels, and the icons of feature inversion show that as
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -70,7 +69,7 @@ class SmallInception(nn.Module):
     def __init__(
         self,
         num_classes: int,
-        width: int = 48,
+        width: int = 32,
         num_blocks: Sequence[int] = (1, 1, 1),
         num_stem_pools: int = 2,
         pool_before_mixed5: bool = False,
@@ -116,11 +115,6 @@ def demo_metadata(path: Path | str | None = None) -> dict[str, str]:
         return dict(weights.metadata() or {})
 
 
-def demo_labels(path: Path | str | None = None) -> tuple[str, ...]:
-    """Class names of the demo network, one a logit."""
-    return tuple(json.loads(demo_metadata(path)["labels"]))
-
-
 def load_demo(path: Path | str | None = None) -> SmallInception:
     """The trained demo network, in eval mode, weights float32.
 
@@ -140,7 +134,7 @@ def load_demo(path: Path | str | None = None) -> SmallInception:
 
 def build_demo(num_classes: int) -> SmallInception:
     """The demo network's shape with fresh weights: 64 px in; mixed3 16 x 16, mixed4 and mixed5 8 x 8."""
-    return SmallInception(num_classes, width=48, num_blocks=(1, 1, 1), num_stem_pools=2)
+    return SmallInception(num_classes, width=32, num_blocks=(1, 1, 1), num_stem_pools=2)
 
 
 def _existing(path: Path | str | None) -> Path:

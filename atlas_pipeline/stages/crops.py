@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from atlas_pipeline.config import Config
-from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.stages.opened import model_config, model_spec, opened_network
+from atlas_pipeline.stages.tables import png_of
 
 if TYPE_CHECKING:
     import torch
@@ -53,9 +53,7 @@ def _crop(image: torch.Tensor, size_px: int, rng: np.random.Generator) -> bytes:
     if min(pixels.size) < size_px:
         pixels = pixels.resize((size_px, size_px), Image.Resampling.BICUBIC)
     left, top = (int(rng.integers(0, side - size_px + 1)) for side in pixels.size)
-    png = io.BytesIO()
-    pixels.crop((left, top, left + size_px, top + size_px)).save(png, "PNG")
-    return png.getvalue()
+    return png_of(np.asarray(pixels.crop((left, top, left + size_px, top + size_px))))
 
 
 CROPS = Stage(
@@ -66,13 +64,6 @@ CROPS = Stage(
     size=lambda task: NUM_CROPS,
     compute=_compute,
 )
-
-
-def real_crops(artefact: Artefact) -> np.ndarray:
-    """(crop, side, side, 3) uint8."""
-    from PIL import Image
-
-    return np.stack([np.asarray(Image.open(io.BytesIO(png))) for png in artefact.read()["crop"].to_pylist()])
 
 
 def step(config: Config, index: Step) -> Step:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,9 +12,8 @@ from atlas_pipeline.config import Config
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.numerics import fidelity, legibility
 from atlas_pipeline.schema import column_matrix
-from atlas_pipeline.stages.crops import real_crops
 from atlas_pipeline.stages.opened import model_config, model_spec, opened_cut
-from atlas_pipeline.stages.whiten import precision_of
+from atlas_pipeline.stages.tables import png_of, precision_of, real_crops
 
 # A task is what a killed run loses at most, and what a GPU is given at once.
 CELLS_PER_TASK = 64
@@ -86,15 +84,6 @@ def _legibility(images: np.ndarray, crops: Artefact) -> dict[str, np.ndarray]:
         "spectrum_distance": legibility.spectrum_distance(images, real),
         "colour_distance": legibility.colour_distance(images, real),
     }
-
-
-def png_of(image: np.ndarray) -> bytes:
-    """PNG of a (height, width, 3) uint8 image."""
-    from PIL import Image
-
-    png = io.BytesIO()
-    Image.fromarray(image).save(png, "PNG")
-    return png.getvalue()
 
 
 INVERT = Stage(

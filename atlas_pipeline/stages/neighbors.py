@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pyarrow as pa
 
 from atlas_pipeline.config import Config
-from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.schema import column_matrix, matrix_column
-
-
-def activations(sample: Artefact) -> np.ndarray:
-    """(activation, channel) float32 of a whole sample: rows x channels x 4 bytes of memory."""
-    parts = [column_matrix(part, "activation") for part in sample.parts(["activation"])]
-    return np.concatenate(parts, dtype=np.float32)
+from atlas_pipeline.schema import matrix_column
+from atlas_pipeline.stages.tables import activations
 
 
 def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:

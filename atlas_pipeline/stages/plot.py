@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import pyarrow as pa
-
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.images.listing import class_names
 from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.provenance import picture_text, random_weights_caption
+from atlas_pipeline.stages.tables import file_table, layout_xy
 from atlas_pipeline.viewer.figures import density_figure, png_bytes, scatter_figure, with_caption
-
-
-def layout_xy(table: pa.Table) -> np.ndarray:
-    """(activation, 2) float32 in the unit square, y up, of a project artefact."""
-    return np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])
 
 
 def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
@@ -33,13 +26,6 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     }
     runtime.advance(len(files))
     return [Output(table=file_table(files))]
-
-
-def file_table(files: dict[str, bytes]) -> pa.Table:
-    """One row a file: what a run's folder is made from."""
-    return pa.table(
-        {"file": pa.array(files, pa.string()), "content": pa.array(files.values(), pa.large_binary())}
-    )
 
 
 PLOT = Stage(

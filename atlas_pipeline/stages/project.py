@@ -12,7 +12,7 @@ from atlas_pipeline.config import Config
 from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.numerics.normalise import normalise_layout
 from atlas_pipeline.schema import column_matrix
-from atlas_pipeline.stages.neighbors import activations
+from atlas_pipeline.stages.tables import activations
 
 
 def _layout(job: Job, vectors: np.ndarray) -> np.ndarray:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,7 +13,6 @@ from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.numerics.mosaic import icon_px_within, mosaic
 from atlas_pipeline.schema import column_matrix
 from atlas_pipeline.stages.opened import labels_digest, model_config, model_spec
-from atlas_pipeline.stages.plot import file_table
 from atlas_pipeline.stages.provenance import (
     has_random_weights,
     model_title,
@@ -24,8 +21,12 @@ from atlas_pipeline.stages.provenance import (
     random_weights_caption,
     weights_note,
 )
+from atlas_pipeline.stages.tables import file_table, pixels
 from atlas_pipeline.viewer.document import Cells, atlas_document, atlas_json
 from atlas_pipeline.viewer.figures import png_bytes, with_caption
+
+# A page with larger pictures is slow to open: it shows a smaller copy, and links to the whole.
+LARGEST_ON_PAGE_PX, PREVIEW_PX = 8000, 4000
 
 
 def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
@@ -36,18 +37,16 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
         f"atlas-{grid}.png": _picture(job, grid, icon_px),
         f"atlas-{grid}.json": atlas_json(_document(job, grid, icon_px)),
     }
+    if grid * icon_px > LARGEST_ON_PAGE_PX:
+        files[f"atlas-{grid}-preview.png"] = _picture(job, grid, icon_px_within(grid, icon_px, PREVIEW_PX))
     runtime.advance(job.inputs["bin"].num_rows)
     return [Output(table=file_table(files))]
 
 
 def _picture(job: Job, grid: int, icon_px: int) -> bytes:
-    from PIL import Image
-
     cells = job.inputs["bin"].read(["row", "col", "count"])
-    icons = job.inputs["invert"].read(["icon"])["icon"]
-    pixels = np.stack([np.asarray(Image.open(io.BytesIO(icon.as_py()))) for icon in icons])
     picture = mosaic(
-        pixels,
+        pixels(job.inputs["invert"].read(["icon"])["icon"]),
         cells["row"].to_numpy(),
         cells["col"].to_numpy(),
         cells["count"].to_numpy(),

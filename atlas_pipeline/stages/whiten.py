@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.numerics.whitening import SecondMoment, precision
 from atlas_pipeline.schema import column_matrix, matrix_column
 
@@ -29,11 +28,6 @@ WHITEN = Stage(
     size=lambda task: task["rows"],
     compute=_compute,
 )
-
-
-def precision_of(artefact: Artefact) -> np.ndarray:
-    """(channel, channel) float64."""
-    return column_matrix(artefact.read(), "precision")
 
 
 def step(sample: Step) -> Step:

@@ -182,8 +182,7 @@ class Deadly:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_worker_that_dies_is_named(monkeypatch):
-    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
+def test_a_worker_that_dies_is_named():
     with pytest.raises(ResourceError, match="image worker process died"):
         list(batches_module._decoded(Deadly(), [[]], num_workers=1))
 

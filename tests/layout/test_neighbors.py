@@ -33,7 +33,7 @@ def activations(num_rows, num_channels=8, seed=0):
 @pytest.mark.parametrize("tile", [1 << 23, 5000])
 def test_exact_equals_the_naive_loop(metric, tile, monkeypatch):
     monkeypatch.setattr(module, "_TILE_CPU", tile)
-    rows = activations(300)
+    rows = activations(300, 16)
     indices, distances = exact_neighbors(rows, 12, metric)
     expected = naive(rows, 12, metric)
     assert np.array_equal(indices, expected[0])
@@ -120,7 +120,7 @@ def test_approximate_finds_nearly_all(metric):
     again, _ = approximate_neighbors(rows, 10, metric, seed=3)
     assert np.array_equal(found, again)
     assert (found[:, 0] == np.arange(len(rows))).all()
-    assert np.mean([len(set(a) & set(b)) for a, b in zip(exact.tolist(), found.tolist(), strict=True)]) > 9.8
+    assert np.mean([len(set(a) & set(b)) for a, b in zip(exact.tolist(), found.tolist(), strict=True)]) > 9.95
     assert (distances >= true_distances - 1e-6).all()
 
 

@@ -134,7 +134,7 @@ def test_members_of_cells_left_out_are_no_examples():
 
 def test_activations_of_zeros_have_a_coherence_of_zero():
     xy, zeros = np.full((4, 2), 0.5, np.float32), np.zeros((4, 3), np.float16)
-    _, cells, members = binned(xy, zeros, zeros, 1)
+    _, _, members = binned(xy, zeros, zeros, 1)
     assert members.coherence().tolist() == [0]
     assert members.examples()[0].tolist() == [0, 1, 2, 3, -1, -1, -1, -1, -1]
 

@@ -1,7 +1,8 @@
 """The classes: a shape, the texture of each of its regions, and the texture of its background.
 
 No texture tells the class: each is in two classes or more. Nor do two textures: `stripes` on `sand` is a
-disk or a star, and with the textures exchanged a cross. So a network needs forms, shapes and what is in front.
+disk or a star, and with the textures exchanged a cross. So a network needs forms, shapes, and which is in
+front.
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ def per_cell(rng: np.random.Generator, cell: NDArray[np.int64], low: float, high
 def smooth_noise(rng: np.random.Generator, num_rows: int, num_columns: int) -> Field:
     """Gaussian noise of that many knots a side, interpolated smoothly; mean about 0, deviation about 1."""
     knots = rng.standard_normal((num_rows + 3, num_columns + 3), dtype=np.float32)
-    return _SPLINES[num_rows] @ knots @ _SPLINES[num_columns].T
+    noise = _SPLINES[num_rows] @ knots @ _SPLINES[num_columns].T
+    return noise.astype(np.float32, copy=False)
 
 
 def _spline(num_knots: int) -> Field:

@@ -1,4 +1,4 @@
-"""Regular textures: bands, tilings and motifs on a lattice. Each draws a field in [0, 1] from its generator."""
+"""Regular textures: bands, tilings, motifs on a lattice. Each draws a field in [0, 1] from its generator."""
 
 from __future__ import annotations
 
@@ -100,7 +100,8 @@ def triangles(rng: np.random.Generator) -> Field:
     root = np.float32(np.sqrt(3) / 2)
     signs = np.ones_like(u)
     to_border = np.full_like(u, height)
-    for along in (v, u * root + v / 2, u * root - v / 2):
+    half_v = v * np.float32(0.5)
+    for along in (v, u * root + half_v, u * root - half_v):
         # A sign that flips at every multiple of the height; the product over three directions tiles.
         signs *= np.where(np.floor(along / np.float32(height)) % 2 == 0, 1, -1).astype(np.float32)
         to_border = np.minimum(to_border, fold(along, height))
@@ -108,28 +109,28 @@ def triangles(rng: np.random.Generator) -> Field:
 
 
 def weave(rng: np.random.Generator) -> Field:
-    period = rng.uniform(9, 12)
+    # A basket: in each square two strands side by side, in the next square two the other way.
+    period = rng.uniform(12, 15)
     u, v, cell = lattice(*turned(rng), period)
-    horizontal = (cell // 16 + cell) % 2 == 0
-    along, across = np.where(horizontal, u, v), np.where(horizontal, v, u)
-    rounded = np.cos(along * np.float32(0.9 * np.pi / period))
-    return coverage(np.float32(0.38 * period) - np.abs(across)) * (np.float32(0.35) + np.float32(0.65) * rounded)
+    across = np.where((cell // 16 + cell) % 2 == 0, v, u)
+    along = np.where((cell // 16 + cell) % 2 == 0, u, v)
+    half_strand = np.float32(period / 4 - 0.8)
+    strands = coverage(half_strand - np.abs(np.abs(across) - np.float32(period / 4)))
+    return strands * coverage(np.float32(period / 2 - 0.7) - np.abs(along))
 
 
 def scales(rng: np.random.Generator) -> Field:
     u, v = turned(rng, _SLIGHTLY)
     width = rng.uniform(13, 16)
-    rise, radius = np.float32(width * 0.42), np.float32(width * 0.56)
+    rise, radius = np.float32(width * 0.42), np.float32(width * 0.57)
     row = np.floor(v / rise)
     value = np.zeros_like(u)
-    for above in (2, 1, 0):  # a lower row lies under the one above it
+    for above in (0, 1):  # each row hangs over the one below it
         centre = row - np.float32(above)
         from_middle = _from_nearest(u + centre * np.float32(width / 2), width)
         distance = np.hypot(from_middle, v - centre * rise)
-        scale = np.float32(0.45) + np.float32(0.55) * (1 - distance / radius)
-        inside = distance < radius
-        value = np.where(inside, coverage(radius - np.float32(1.8) - distance) * scale, value)
-    return np.clip(value * np.float32(1.25), 0, 1)
+        value = np.where(distance < radius, coverage(radius - np.float32(1.7) - distance), value)
+    return value
 
 
 def pluses(rng: np.random.Generator) -> Field:

@@ -34,7 +34,15 @@ def leaves(rng: np.random.Generator) -> Field:
 
 
 def spots(rng: np.random.Generator) -> Field:
-    return coverage((smooth_noise(rng, 8, 8) - np.float32(0.25)) * np.float32(3.5))
+    # An animal's: a lattice shaken until it is none, each spot with an outline of its own.
+    period = rng.uniform(12, 15)
+    u, v = turned(rng)
+    across, down, cell = lattice(
+        u + np.float32(3) * smooth_noise(rng, 6, 6), v + np.float32(3) * smooth_noise(rng, 6, 6), period
+    )
+    radius = per_cell(rng, cell, 0.26, 0.44) * np.float32(period)
+    lobes = 1 + np.float32(0.2) * np.cos(3 * np.arctan2(down, across) + per_cell(rng, cell, 0, 2 * np.pi))
+    return coverage(radius * lobes - np.hypot(across, down))
 
 
 def maze(rng: np.random.Generator) -> Field:
@@ -54,14 +62,17 @@ def sky(rng: np.random.Generator) -> Field:
 
 
 def wood(rng: np.random.Generator) -> Field:
-    u, v = turned(rng, np.pi)
-    plank = rng.uniform(15, 19)
+    # Planks: dark seams, and along each a faint grain of its own.
+    u, v = turned(rng)
+    plank = rng.uniform(14, 18)
     row = np.rint(v / np.float32(plank))
     number = row.astype(np.int64) & 15
-    grain = v + np.float32(2.5) * np.sin(u * np.float32(0.12) + per_cell(rng, number, 0, 2 * np.pi))
-    grain += smooth_noise(rng, 5, 5)
-    lines = np.float32(0.7) + np.float32(0.3) * np.sin(grain * np.float32(2 * np.pi / rng.uniform(4, 5)))
-    seam = coverage(np.float32(plank / 2 - 1.2) - np.abs(v - row * np.float32(plank)))
+    bend = np.sin(u * np.float32(0.16) + per_cell(rng, number, 0, 2 * np.pi))
+    grain = v + np.float32(1.3) * bend + smooth_noise(rng, 4, 4)
+    lines = np.float32(0.75) + np.float32(0.25) * np.sin(
+        grain * np.float32(2 * np.pi / rng.uniform(4.5, 5.5))
+    )
+    seam = coverage(np.float32(plank / 2 - 1.1) - np.abs(v - row * np.float32(plank)))
     return lines * seam * per_cell(rng, number, 0.7, 1)
 
 
@@ -70,7 +81,9 @@ def bubbles(rng: np.random.Generator) -> Field:
     u, v, cell = lattice(*turned(rng), period)
     radius = per_cell(rng, cell, 0.24, 0.46) * np.float32(period)
     light = per_cell(rng, cell[:1, :1], 0, 2 * np.pi)
-    glint = np.hypot(u - radius * np.cos(light) * np.float32(0.35), v - radius * np.sin(light) * np.float32(0.35))
+    glint = np.hypot(
+        u - radius * np.cos(light) * np.float32(0.35), v - radius * np.sin(light) * np.float32(0.35)
+    )
     ball = np.clip(np.float32(1.15) - glint / radius, np.float32(0.25), 1)
     return coverage(radius - np.hypot(u, v)) * ball
 
@@ -103,7 +116,8 @@ def cracks(rng: np.random.Generator) -> Field:
             second = np.where(closer, nearest, np.minimum(second, distance))
             owner = np.where(closer, neighbour, owner)
             nearest = np.where(closer, distance, nearest)
-    return coverage((second - nearest) / 2 - np.float32(0.9)) * per_cell(rng, owner, 0.65, 1)
+    to_border = (second - nearest) * np.float32(0.5) - np.float32(0.9)
+    return coverage(to_border) * per_cell(rng, owner, 0.65, 1)
 
 
 def _annulus() -> Field:

@@ -17,14 +17,14 @@ def _hue(turn: float) -> np.ndarray:
 
 
 def _light(rng: np.random.Generator) -> np.ndarray:
-    colour = 1 - (1 - _hue(rng.uniform())) * rng.uniform(0.1, 0.85)
+    colour = 1 - (1 - _hue(rng.uniform())) * rng.uniform(0.1, 0.75)
     luminance = colour @ _LUMINANCE
     # Blue is dark even when pure: mix in white until it is light enough.
     return colour + (1 - colour) * max(0.0, (_MIN_LIGHT - luminance) / (1 - luminance))
 
 
 def _dark(rng: np.random.Generator) -> np.ndarray:
-    colour = (1 - (1 - _hue(rng.uniform())) * rng.uniform(0.3, 1.0)) * rng.uniform(0.15, 0.75)
+    colour = (1 - (1 - _hue(rng.uniform())) * rng.uniform(0.3, 0.9)) * rng.uniform(0.15, 0.75)
     return colour * min(1.0, _MAX_DARK / (colour @ _LUMINANCE))
 
 

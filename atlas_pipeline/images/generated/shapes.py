@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from atlas_pipeline.images.generated.fields import Field
+from atlas_pipeline.images.generated.fields import Field, fold
 
 Shape = Callable[[Field, Field], tuple[Field, ...]]
 
@@ -32,35 +32,37 @@ def triangle(u: Field, v: Field) -> tuple[Field, ...]:
 
 
 def star(u: Field, v: Field) -> tuple[Field, ...]:
-    # Folded into one of ten equal wedges, a star is one straight edge from tip (1.15) to notch (0.5).
+    # Folded into one of ten equal wedges, a star is one straight edge from tip (1.3) to notch (0.62).
     radius, angle = np.hypot(u, v), np.arctan2(v, u)
-    wedge = np.abs(angle - np.float32(2 * np.pi / 5) * np.rint(angle / np.float32(2 * np.pi / 5)))
+    wedge = fold(angle, 2 * np.pi / 5)
     along, aside = radius * np.cos(wedge), radius * np.sin(wedge)
-    tip, notch = 1.15, 0.52 * np.array([np.cos(np.pi / 5), np.sin(np.pi / 5)])
+    tip, notch = 1.3, 0.62 * np.array([np.cos(np.pi / 5), np.sin(np.pi / 5)])
     normal = np.array([notch[1], tip - notch[0]]) / np.hypot(notch[1], tip - notch[0])
-    return (np.float32(normal[0] * tip) - along * np.float32(normal[0]) - aside * np.float32(normal[1]),)
+    to_edge = np.float32(normal[0] * tip) - along * np.float32(normal[0]) - aside * np.float32(normal[1])
+    return (to_edge.astype(np.float32, copy=False),)
 
 
 def ring(u: Field, v: Field) -> tuple[Field, ...]:
-    return (np.float32(0.3) - np.abs(np.hypot(u, v) - np.float32(0.78)),)
+    return (np.float32(0.34) - np.abs(np.hypot(u, v) - np.float32(0.78)),)
 
 
 def cross(u: Field, v: Field) -> tuple[Field, ...]:
     u, v = np.abs(u), np.abs(v)
-    return (np.minimum(np.float32(0.4) - np.minimum(u, v), 1 - np.maximum(u, v)),)
+    return (np.minimum(np.float32(0.42) - np.minimum(u, v), 1 - np.maximum(u, v)),)
 
 
 def heart(u: Field, v: Field) -> tuple[Field, ...]:
-    u, v = np.abs(u), v + np.float32(0.1)
-    lobe = np.float32(0.56) - np.hypot(u - np.float32(0.46), v + np.float32(0.36))
-    # Below the lobes: two straight sides that meet in a point.
-    point = np.minimum((np.float32(0.98) - u - v * np.float32(0.82)) / np.float32(1.29), v + np.float32(0.36))
-    return (np.maximum(lobe, point),)
+    u, v = np.abs(u), v + np.float32(0.15)
+    lobe = np.float32(0.53) - np.hypot(u - np.float32(0.5), v + np.float32(0.3))
+    # Under the lobes, two straight sides that touch them and meet in a point.
+    side = (np.float32(1.22) - u - v) * np.float32(np.sqrt(0.5))
+    diamond = np.minimum(side, (v - u + np.float32(0.42)) * np.float32(np.sqrt(0.5)))
+    return (np.maximum(lobe, diamond),)
 
 
 def moon(u: Field, v: Field) -> tuple[Field, ...]:
-    bite = np.hypot(u - np.float32(0.55), v + np.float32(0.1)) - np.float32(0.7)
-    return (np.minimum(np.float32(1.05) - np.hypot(u, v), bite),)
+    bite = np.hypot(u - np.float32(0.72), v) - np.float32(0.72)
+    return (np.minimum(np.float32(1.1) - np.hypot(u, v), bite),)
 
 
 def house(u: Field, v: Field) -> tuple[Field, ...]:

@@ -1,0 +1,56 @@
+"""Artefact columns as arrays and back, where several stages read or write the same."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from atlas_pipeline.engine.stage import Artefact
+from atlas_pipeline.schema import column_matrix
+
+
+def activations(sample: Artefact) -> np.ndarray:
+    """(activation, channel) float32 of a whole sample: rows x channels x 4 bytes of memory."""
+    parts = [column_matrix(part, "activation") for part in sample.parts(["activation"])]
+    return np.concatenate(parts, dtype=np.float32)
+
+
+def layout_xy(table: pa.Table) -> np.ndarray:
+    """(activation, 2) float32 in the unit square, y up, of a layout."""
+    return np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])
+
+
+def precision_of(artefact: Artefact) -> np.ndarray:
+    """(channel, channel) float64."""
+    return column_matrix(artefact.read(), "precision")
+
+
+def real_crops(artefact: Artefact) -> np.ndarray:
+    """(crop, side, side, 3) uint8."""
+    return pixels(artefact.read(["crop"])["crop"])
+
+
+def pixels(pngs: pa.ChunkedArray) -> np.ndarray:
+    """A column of PNG files, all of one size -> (image, height, width, 3) uint8."""
+    from PIL import Image
+
+    return np.stack([np.asarray(Image.open(io.BytesIO(png))) for png in pngs.to_pylist()])
+
+
+def png_of(image: np.ndarray) -> bytes:
+    """PNG of a (height, width, 3) uint8 image."""
+    from PIL import Image
+
+    png = io.BytesIO()
+    Image.fromarray(image).save(png, "PNG")
+    return png.getvalue()
+
+
+def file_table(files: Mapping[str, bytes]) -> pa.Table:
+    """One row a file: what a run's folder is made from."""
+    return pa.table(
+        {"file": pa.array(files, pa.string()), "content": pa.array(files.values(), pa.large_binary())}
+    )

@@ -1,0 +1,121 @@
+"""The same tasks on Dask: equal values, lost workers, failures."""
+
+import os
+import time
+
+import pytest
+import toy_stages
+
+from atlas_pipeline.engine import Runtime, run
+from atlas_pipeline.engine.cluster import existing_cluster, local_cluster, worker_environments, worker_runtime
+from atlas_pipeline.errors import ImagesError, ResourceError, TasksFailedError
+
+
+@pytest.fixture(scope="module")
+def executor():
+    with local_cluster(2) as executor:
+        yield executor
+
+
+def test_gives_what_inline_gives(bench, executor):
+    inline = bench.run()
+    values = bench.values()
+    bench.wipe()
+    assert sorted(bench.run(executor=executor)) == sorted(inline)
+    assert bench.values() == values
+    assert bench.run(executor=executor) == []
+
+
+def test_independent_steps_run_at_the_same_time(bench, executor):
+    steps = bench.steps({"slow_s": 1.0})
+    bench.run(steps, executor=executor, only={"sample"})
+    started = time.monotonic()
+    bench.run(steps, executor=executor, only={"project"})
+    assert time.monotonic() - started < 1.8
+
+
+def test_a_killed_worker_costs_its_task_only(bench, executor):
+    bench.run()
+    values = bench.values()
+    bench.wipe()
+    bench.order("sample-2", "kill once")
+    ran = bench.run(executor=executor)
+    assert ran.count("sample 2 a,b") == 2
+    assert len(ran) == 10
+    assert bench.values() == values
+
+
+def test_a_task_that_kills_its_workers_is_given_up_and_the_rest_is_kept(bench, executor):
+    bench.order("sample-2", "kill")
+    with pytest.raises(TasksFailedError, match="1 of 4 tasks of sample failed.*its worker died 3 times"):
+        bench.run(executor=executor)
+    assert bench.ran().count("sample 2 a,b") == 3
+    (bench.orders / "sample-2").unlink()
+    assert "sample 2 a,b" in bench.run(executor=executor)
+    assert bench.run() == []
+
+
+def test_failures_of_tasks_are_not_retried(bench, executor):
+    bench.order("sample-1", "bug")
+    with pytest.raises(TasksFailedError, match="ZeroDivisionError: sample 1") as caught:
+        bench.run(executor=executor)
+    assert bench.ran().count("sample 1 a,b") == 1
+    # The worker's traceback travels with it, for --debug.
+    assert "toy_stages.py" in "".join(caught.value.__cause__.__notes__)
+    bench.order("sample-1", "user")
+    with pytest.raises(ImagesError, match="sample 1"):
+        bench.run(executor=executor)
+
+
+def test_damage_found_by_a_worker_is_made_again(bench, executor):
+    from test_engine_damage import flip
+
+    bench.run()
+    values = bench.values()
+    flip(bench.folder("sample", "b") / "part-00000.parquet", keep_times=True)
+    bench.store.remove("project", bench.folder("project", "b").name)
+    assert sorted(bench.run(executor=executor)) == ["project 0 b", "project 0 b", "sample 0 b"]
+    assert bench.values() == values
+
+
+def runtime_task(task, jobs, runtime):
+    return [toy_stages.Output(table=toy_stages.pa.table({"as": [f"{runtime.workers} {runtime.batch_size}"]}))]
+
+
+def test_workers_decode_by_themselves_unless_told(bench, executor):
+    step = toy_stages.Step(stage=toy_stages.stage_of("as", toy_stages.one_task, runtime_task), config={})
+    run([step], bench.store, executor=executor, runtime=Runtime(batch_size=7))
+    assert bench.values([step]) == {("as", None, None, None): [{"as": "0 7"}]}
+    assert worker_runtime(Runtime(device="cuda:1", workers=3)).device == "cuda"
+    assert worker_runtime(Runtime(workers=3)).workers == 3
+
+
+def test_one_worker_a_visible_gpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(8, "cuda")] == ["4", "7"]
+    assert [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(1, "cuda")] == ["4"]
+    assert "CUDA_VISIBLE_DEVICES" not in worker_environments(2, "cpu")[0]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(ResourceError, match="no GPU is visible"):
+        worker_environments(2, "cuda")
+
+
+def test_cores_are_shared_out(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert worker_environments(3, "cpu")[0]["OMP_NUM_THREADS"] == "2"
+    assert worker_environments(16, "cpu")[0]["OMP_NUM_THREADS"] == "1"
+
+
+def test_nobody_at_the_address(monkeypatch):
+    monkeypatch.setattr("atlas_pipeline.engine.cluster.CONNECT_S", 0.5)
+    with (
+        pytest.raises(ResourceError, match="no Dask scheduler answers at tcp://127.0.0.1:9"),
+        existing_cluster("tcp://127.0.0.1:9"),
+    ):
+        pass
+
+
+def test_an_existing_scheduler(bench, executor):
+    address = executor._client.scheduler.address
+    with existing_cluster(address) as other:
+        assert len(bench.run(executor=other)) == 9

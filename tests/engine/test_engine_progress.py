@@ -1,0 +1,106 @@
+"""What a run tells."""
+
+import io
+
+import toy_stages
+
+from atlas_pipeline.engine import PlainReporter, SilentReporter, open_reporter
+from atlas_pipeline.engine import progress as progress_module
+from atlas_pipeline.engine.bars import BarsReporter
+from atlas_pipeline.engine.progress import duration, rate_text
+
+
+class Listener(SilentReporter):
+    """Remembers every bar: label, unit, total, done at the start, units since, how it ended."""
+
+    def __init__(self):
+        self.bars = []
+
+    def bar(self, label, unit, *, total, done):
+        self.bars.append([label, unit, total, done, 0, None])
+        return _Heard(self.bars[-1])
+
+
+class _Heard:
+    def __init__(self, bar):
+        self._bar = bar
+
+    def advance(self, units):
+        self._bar[4] += units
+
+    def close(self, finished):
+        self._bar[5] = finished
+
+
+def test_a_bar_a_group_that_ends_full(bench):
+    listener = Listener()
+    bench.run(reporter=listener)
+    assert listener.bars == [
+        ["list", "rows", 1, 0, 1, True],
+        ["sample a, b", "rows", 20, 0, 20, True],
+        ["project a all", "rows", 1, 0, 1, True],
+        ["bin a all 2, 3", "rows", 1, 0, 1, True],
+        ["project b all", "rows", 1, 0, 1, True],
+        ["bin b all 2, 3", "rows", 1, 0, 1, True],
+    ]
+
+
+def test_a_resumed_bar_begins_where_the_last_one_ended(bench):
+    bench.run()
+    folder = bench.folder("sample", "a")
+    (folder / "manifest.json").unlink()
+    (folder / "part-00003.parquet").unlink()
+    listener = Listener()
+    bench.run(reporter=listener)
+    assert listener.bars == [["sample a", "rows", 20, 18, 2, True]]
+
+
+def test_a_stage_that_counts_too_much_does_not_overfill_its_bar(bench, monkeypatch):
+    monkeypatch.setattr(toy_stages, "begin", lambda stage, index, jobs, runtime: runtime.advance(5))
+    listener = Listener()
+    bench.run(reporter=listener)
+    assert [(bar[2], bar[4]) for bar in listener.bars][:2] == [(1, 1), (20, 20)]
+
+
+def test_plain_lines_every_few_seconds_and_at_the_end(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    bar = PlainReporter(stream).bar("sample mixed4", "images", total=20_000, done=5_000)
+    for second in range(1, 13):
+        now[0] = second
+        bar.advance(1_000)
+    bar.close(finished=True)
+    assert stream.getvalue().splitlines() == [
+        "sample mixed4: 10,000 of 20,000 images, 1,000 images/s, 0:10 left",
+        "sample mixed4: 15,000 of 20,000 images, 1,000 images/s, 0:05 left",
+        "sample mixed4: 17,000 of 20,000 images, 1,000 images/s, done after 0:12",
+    ]
+
+
+def test_bars_on_a_terminal_show_label_count_and_rate():
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    reporter = open_reporter(stream=stream)
+    assert isinstance(reporter, BarsReporter)
+    with reporter:
+        bar = reporter.bar("bin mixed4 all 20", "cells", total=400, done=100)
+        bar.advance(300)
+        bar.close(finished=True)
+        reporter.say("[one] line")
+    shown = stream.getvalue()
+    assert "bin mixed4 all 20" in shown
+    assert "400 of 400 cells" in shown
+    assert "cells/s" in shown
+    assert "[one] line" in shown
+
+
+def test_where_lines_go():
+    assert type(open_reporter(quiet=True)) is SilentReporter
+    assert type(open_reporter(stream=io.StringIO())) is PlainReporter
+
+
+def test_numbers_for_people():
+    assert (duration(42), duration(3909)) == ("0:42", "1:05:09")
+    assert rate_text(None, "icons") == "- icons/s"
+    assert (rate_text(312.4, "images"), rate_text(0.4231, "icons")) == ("312 images/s", "0.42 icons/s")

@@ -1,0 +1,67 @@
+"""Networks to look into, small: built once, used by many tests."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_networks import TINY, Branching, InPlace, small_network
+from torch import Tensor
+
+from atlas_pipeline.models.calibrate import calibrate_batch_norms, noise_images, seeded
+from atlas_pipeline.models.demo import SmallInception
+from atlas_pipeline.models.network import Network
+from atlas_pipeline.models.open import open_network
+from atlas_pipeline.models.spec import ModelSpec
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def googlenet() -> Network:
+    spec = ModelSpec(source="torchvision", name="googlenet", weights="random", preprocess={"crop": 64})
+    return open_network(spec)
+
+
+@pytest.fixture(scope="session")
+def resnet18() -> Network:
+    spec = ModelSpec(source="torchvision", name="resnet18", weights="random", preprocess={"crop": 64})
+    return open_network(spec)
+
+
+@pytest.fixture(scope="session")
+def small_inception() -> Network:
+    with seeded(0):
+        module = SmallInception(12, width=16, num_blocks=(1, 1, 1))
+    network = Network(name="small", module=module, preprocess=TINY, weights_note="")
+    calibrate_batch_norms(module, lambda: network.logits(noise_images(32, 0)))
+    return network
+
+
+@pytest.fixture
+def in_place() -> Network:
+    with seeded(1):
+        return small_network(InPlace())
+
+
+@pytest.fixture
+def branching() -> Network:
+    with seeded(1):
+        return small_network(Branching())
+
+
+@pytest.fixture
+def images() -> Tensor:
+    """(2, 3, 64, 64) in [0, 1]."""
+    return noise_images(64, seed=7, num_images=2)
+
+
+@pytest.fixture
+def tiny_images() -> Tensor:
+    """(3, 3, 32, 32) in [0, 1]."""
+    return noise_images(32, seed=7, num_images=3)

@@ -1,0 +1,57 @@
+"""Networks that are awkward on purpose, and what their tests count."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from atlas_pipeline.models.network import Network
+from atlas_pipeline.models.preprocess import Preprocess
+
+TINY = Preprocess(resize=32, crop=32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
+
+class InPlace(nn.Module):
+    """Everything here that follows a module alters its output in place; `act` runs twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 6, 3, padding=1)
+        self.norm1 = nn.BatchNorm2d(6)
+        self.act = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(6, 6, 3, padding=1, stride=2)
+        self.skip = nn.Conv2d(6, 6, 1, stride=2)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        first = self.act(self.norm1(self.conv1(images)))
+        second = self.conv2(first)
+        second += self.skip(first)
+        return self.head(self.act(second).mean(dim=(2, 3)))
+
+
+class Branching(nn.Module):
+    """Looks at its values: torch.fx cannot trace it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.norm(self.conv(images))
+        if features.sum() > 1e9:
+            features = features * 2
+        return self.head(features.relu().mean(dim=(2, 3)))
+
+
+def small_network(module: nn.Module) -> Network:
+    return Network(name=type(module).__name__, module=module, preprocess=TINY, weights_note="")
+
+
+def num_hooks(module: nn.Module) -> int:
+    """All hooks of all submodules, of whatever kind."""
+    return sum(
+        len(part._forward_hooks) + len(part._forward_pre_hooks) + len(part._backward_hooks)
+        for part in module.modules()
+    )
