@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from atlas_pipeline.inversion import InversionSettings
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -109,16 +111,6 @@ class GridConfig(_Section):
         return self
 
 
-class InvertConfig(_Section):
-    """Feature inversion: from a cell's mean activation to its icon."""
-
-    size_px: int = Field(80, ge=8)
-    steps: int = Field(128, ge=1)
-    learning_rate: float = Field(0.02, gt=0)
-    cosine_power: float = Field(6, ge=0)
-    metric: Literal["raw", "whitened"] = "raw"
-
-
 class StitchConfig(_Section):
     """How icons become the atlas image."""
 
@@ -145,7 +137,7 @@ class Config(_Section):
     sample: SampleConfig = SampleConfig()
     project: ProjectConfig = ProjectConfig()
     grid: GridConfig = GridConfig()
-    invert: InvertConfig = InvertConfig()
+    invert: InversionSettings = InversionSettings()
     stitch: StitchConfig = StitchConfig()
     run: RunConfig = RunConfig()
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -70,14 +71,8 @@ def _override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any
 def _first_mistake(error: ValidationError) -> str:
     mistake = error.errors(include_url=False)[0]
     path = [str(part) for part in mistake["loc"]]
-    if mistake["type"] == "extra_forbidden":
-        section = _section_at(path[:-1])
-        where = ".".join(path[:-1]) or "the config"
-        return (
-            unknown_name("key", path[-1], section.model_fields, where)
-            if section
-            else f"unknown key {'.'.join(path)}"
-        )
+    if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return unknown_name("key", path[-1], _keys_of(path[:-1]), ".".join(path[:-1]) or "the config")
     key = ".".join(p for p in path if not p.startswith(("function-", "literal[", "tuple[", "constrained-")))
     if mistake["type"] == "missing":
         return f"key '{key}' is missing"
@@ -86,15 +81,17 @@ def _first_mistake(error: ValidationError) -> str:
     return f"{key}: {message}{given}" if key else message + given
 
 
-def _section_at(path: Sequence[str]) -> type[BaseModel] | None:
-    section: type[BaseModel] = Config
+def _keys_of(path: Sequence[str]) -> list[str]:
+    """The keys that the section at ``path`` has."""
+    section: Any = Config
     for part in path:
-        field = section.model_fields.get(part)
-        if field is None:
-            return None
-        options = [field.annotation, *get_args(field.annotation)]
-        found = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
-        if not found:
-            return None
-        section = found[0]
-    return section
+        annotation = _fields(section)[part]
+        section = next(option for option in (annotation, *get_args(annotation)) if _fields(option))
+    return list(_fields(section))
+
+
+def _fields(section: Any) -> dict[str, Any]:
+    """Key -> annotation, of a pydantic model or a dataclass; nothing for any other type."""
+    if isinstance(section, type) and issubclass(section, BaseModel):
+        return {name: field.annotation for name, field in section.model_fields.items()}
+    return get_type_hints(section) if is_dataclass(section) else {}

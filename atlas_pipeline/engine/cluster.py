@@ -13,8 +13,9 @@ import uuid
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError as FutureCancelled
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from ..errors import ResourceError
@@ -28,20 +29,29 @@ CONNECT_S = 20.0
 
 
 class DaskExecutor:
-    """Sends calls to a scheduler. Open it with `local_cluster` or `existing_cluster`."""
+    """Sends calls to a scheduler.
+
+    It connects, or starts workers, with the first call: a run with nothing to do needs none. Made by
+    `local_cluster` and `existing_cluster`, which also end what it started.
+    """
 
     concurrent = True
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        self._connect = connect
         # A future that nobody holds is dropped by the scheduler.
         self._held: dict[str, tuple[TaskCall, Any]] = {}
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
+    @cached_property
+    def client(self) -> Any:
+        """The `distributed.Client`. Raises: ResourceError: nobody answers, or there are no workers."""
+        return self._connect()
+
     def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
         call = replace(call, runtime=worker_runtime(call.runtime))
         key = f"atlas-{call.stage.name}-{call.index}-{uuid.uuid4().hex}"
-        future = self._client.submit(run_task, call, key=key, pure=False, retries=RETRIES)
+        future = self.client.submit(run_task, call, key=key, pure=False, retries=RETRIES)
         self._held[key] = call, future
         future.add_done_callback(self._finished.put)
 
@@ -62,7 +72,7 @@ class DaskExecutor:
 
     def cancel(self) -> None:
         with suppress(Exception):
-            self._client.cancel([future for _, future in self._held.values()], force=True)
+            self.client.cancel([future for _, future in self._held.values()], force=True)
         self._held.clear()
 
 
@@ -73,33 +83,34 @@ def local_cluster(num_workers: int, *, device: str = "cpu") -> Iterator[DaskExec
     Raises: ResourceError: CUDA, and no GPU to be seen.
     """
     environments = worker_environments(num_workers, device)
+    with ExitStack() as stack:
+        yield DaskExecutor(lambda: _start_workers(environments, stack))
+
+
+@contextmanager
+def existing_cluster(address: str) -> Iterator[DaskExecutor]:
+    """The workers of the scheduler at `tcp://host:port`; they need this package and the same workspace path.
+
+    Raises, with the first task: ResourceError: nobody answers, or it has no workers.
+    """
+    with ExitStack() as stack:
+        yield DaskExecutor(lambda: _connect(address, stack))
+
+
+def _start_workers(environments: Sequence[Mapping[str, str]], stack: ExitStack) -> Any:
     import dask
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
+    place = {"host": "127.0.0.1", "dashboard": False}
+    options = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL, **place}
     workers = {
-        f"worker-{number}": {
-            "cls": Nanny,
-            "options": {
-                "nthreads": 1,
-                "host": "127.0.0.1",
-                "env": environment,
-                "memory_limit": 0,
-                "dashboard": False,
-                "silence_logs": logging.CRITICAL,
-            },
-        }
+        f"worker-{number}": {"cls": Nanny, "options": {**options, "env": environment}}
         for number, environment in enumerate(environments)
     }
-    scheduler = {
-        "cls": Scheduler,
-        "options": {"host": "127.0.0.1", "port": 0, "dashboard": False, "allowed_failures": RETRIES},
-    }
-    with (
-        dask.config.set(_LOCAL_CONFIG),
-        SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield DaskExecutor(client)
+    scheduler = {"cls": Scheduler, "options": {"port": 0, "allowed_failures": RETRIES, **place}}
+    stack.enter_context(dask.config.set(_LOCAL_CONFIG))
+    cluster = SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
+    return stack.enter_context(Client(stack.enter_context(cluster), set_as_default=False))
 
 
 _LOCAL_CONFIG = {
@@ -113,29 +124,23 @@ _LOCAL_CONFIG = {
 }
 
 
-@contextmanager
-def existing_cluster(address: str) -> Iterator[DaskExecutor]:
-    """The workers of the scheduler at `tcp://host:port`; they need this package and the same workspace path.
-
-    Raises: ResourceError: nobody answers, or it has no workers.
-    """
+def _connect(address: str, stack: ExitStack) -> Any:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=CONNECT_S, set_as_default=False)
+        client = stack.enter_context(Client(address, timeout=CONNECT_S, set_as_default=False))
     except (OSError, ValueError) as error:
         raise ResourceError(
             f"no Dask scheduler answers at {address}; start one with: dask scheduler, or use --local-cluster"
         ) from error
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=CONNECT_S)
-        except TimeoutError as error:
-            raise ResourceError(
-                f"the Dask scheduler at {address} has no workers; "
-                f"start some with: dask worker {address} --nthreads 1"
-            ) from error
-        yield DaskExecutor(client)
+    try:
+        client.wait_for_workers(1, timeout=CONNECT_S)
+    except TimeoutError as error:
+        raise ResourceError(
+            f"the Dask scheduler at {address} has no workers; "
+            f"start some with: dask worker {address} --nthreads 1"
+        ) from error
+    return client
 
 
 def worker_environments(num_workers: int, device: str) -> list[Mapping[str, str]]:
@@ -148,10 +153,16 @@ def worker_environments(num_workers: int, device: str) -> list[Mapping[str, str]
         gpus = visible_gpus()[:num_workers]
         if not gpus:
             raise ResourceError(f"device {device}: no GPU is visible here; use --device cpu")
-    threads = str(max(1, len(os.sched_getaffinity(0)) // max(1, len(gpus))))
+    threads = str(max(1, _num_cores() // max(1, len(gpus))))
     share = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     share["NUMBA_NUM_THREADS"] = threads
     return [{**share, "CUDA_VISIBLE_DEVICES": gpu} if gpu is not None else dict(share) for gpu in gpus]
+
+
+def _num_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def worker_runtime(runtime: Runtime) -> Runtime:

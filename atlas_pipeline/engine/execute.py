@@ -112,7 +112,8 @@ class _Run:
 
     def _start_ready(self) -> None:
         tried: set[tuple[str, ...]] = set()
-        while self._executor.concurrent or not self._groups:
+        # Where another run is at a step, wait for it: two runs of one pipeline would only crowd each other.
+        while not self._waiting and (self._executor.concurrent or not self._groups):
             untried = {key: steps for key, steps in self._ready().items() if key not in tried}
             if not untried:
                 return

@@ -34,6 +34,7 @@ class Group:
         self._calls: dict[int, tuple[TaskCall, list[Making]]] = {}
         self._makings: list[Making] = []
         self._bar: Bar | None = None
+        self._is_finished = False
         self._reported: dict[int, int] = {}
 
     @property
@@ -106,11 +107,12 @@ class Group:
         """
         for making in self._makings:
             making.finish(survey)
+        self._is_finished = True
 
     def close(self) -> None:
         """Give the locks back."""
         if self._bar:
-            self._bar.close(finished=self.is_drained and not self.failures and self.corrupt is None)
+            self._bar.close(finished=self._is_finished)
         self._locks.close()
 
     def _split(self) -> Sequence[Task]:

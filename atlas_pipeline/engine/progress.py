@@ -82,38 +82,58 @@ class PlainReporter(SilentReporter):
         self._stream = stream
 
     def bar(self, label: str, unit: str, *, total: int, done: int) -> Bar:
-        return _PlainBar(self, label, unit, total, done)
+        return _PlainBar(self, Pace(label, unit, total, done))
 
     def say(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
 
 
 class _PlainBar:
-    def __init__(self, reporter: PlainReporter, label: str, unit: str, total: int, done: int) -> None:
-        self._reporter, self._label, self._unit, self._total = reporter, label, unit, total
-        self._before, self._done = done, done
-        self._started = self._said = time.monotonic()
+    def __init__(self, reporter: PlainReporter, pace: Pace) -> None:
+        self._reporter, self._pace = reporter, pace
+        self._said = time.monotonic()
 
     def advance(self, units: int) -> None:
-        self._done += units
-        now = time.monotonic()
-        if now - self._said >= PLAIN_LINE_EVERY_S:
-            self._said = now
-            rate = self._rate(now)
-            left = f", {duration((self._total - self._done) / rate)} left" if rate else ""
-            self._reporter.say(f"{self._count()}, {rate_text(rate, self._unit)}{left}")
+        self._pace.done += units
+        if time.monotonic() - self._said >= PLAIN_LINE_EVERY_S:
+            self._said = time.monotonic()
+            self._reporter.say(self._pace.line())
 
     def close(self, finished: bool) -> None:
-        now = time.monotonic()
-        end = "done" if finished else "stopped"
-        rate = rate_text(self._rate(now), self._unit)
-        self._reporter.say(f"{self._count()}, {rate}, {end} after {duration(now - self._started)}")
+        self._reporter.say(self._pace.last_line(finished))
 
-    def _count(self) -> str:
-        return f"{self._label}: {self._done:,} of {self._total:,} {self._unit}"
 
-    def _rate(self, now: float) -> float:
-        return (self._done - self._before) / max(now - self._started, 1e-9)
+class Pace:
+    """How far one step is and how fast it goes, as text."""
+
+    def __init__(self, label: str, unit: str, total: int, done: int) -> None:
+        self.label, self.unit, self.total, self.done = label, unit, total, done
+        self._before = done
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    @property
+    def rate(self) -> float:
+        """Units a second, of this run."""
+        return (self.done - self._before) / max(self.seconds, 1e-9)
+
+    def count(self) -> str:
+        return f"{self.done:,} of {self.total:,} {self.unit}"
+
+    def left(self) -> str:
+        return f"{duration((self.total - self.done) / self.rate)} left" if self.rate else ""
+
+    def line(self) -> str:
+        return ", ".join(filter(None, [self._begin(), self.left()]))
+
+    def last_line(self, finished: bool) -> str:
+        return f"{self._begin()}, {'done' if finished else 'stopped'} after {duration(self.seconds)}"
+
+    def _begin(self) -> str:
+        return f"{self.label}: {self.count()}, {rate_text(self.rate, self.unit)}"
 
 
 def rate_text(per_s: float | None, unit: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import connection, forkserver
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,6 +79,7 @@ def _decoded(reader: Any, work: Sequence[list[Place]], num_workers: int) -> Iter
         num_workers=num_workers,
         prefetch_factor=CHUNKS_AHEAD if num_workers else None,
         multiprocessing_context=_context() if num_workers else None,
+        worker_init_fn=_end_with_parent if num_workers else None,
         generator=torch.Generator(),  # or the loader draws from torch's global one
     )
     try:
@@ -106,6 +109,22 @@ def _context() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     return context
+
+
+def _end_with_parent(worker: int) -> None:
+    """In a worker: end when the process that wants the images is killed.
+
+    The loader's own watch looks at the fork server, which lives as long as its workers do.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a worker process has a parent"
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        connection.wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
 def _filled(decoded: Iterable[Decoded], batch_size: int) -> Iterator[Batch]:

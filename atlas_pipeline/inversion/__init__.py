@@ -1,19 +1,38 @@
 """Feature inversion: images whose activation points along given directions. Needs torch alone.
 
-    import torch, torchvision
-    from atlas_pipeline.inversion import InversionSettings, invert
+import torch, torchvision
+from atlas_pipeline.inversion import InversionSettings, invert
 
-    network = torchvision.models.googlenet(weights="DEFAULT").eval().requires_grad_(False)
-    layer = torch.nn.Sequential(*list(network.children())[:9])         # up to inception4a
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    directions = torch.eye(512)[:8]                                    # one channel an icon
-    settings = InversionSettings(size_px=80, steps=128)
-    icons = invert(lambda images: layer((images - mean) / std), directions, seeds=range(8), settings=settings)
-    torchvision.io.write_png(icons.images[0].permute(2, 0, 1), "icon.png")
+network = torchvision.models.googlenet(weights="DEFAULT").eval().requires_grad_(False)
+layer = torch.nn.Sequential(*list(network.children())[:9])         # up to inception4a
+mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+directions = torch.eye(512)[:8]                                    # one channel an icon
+settings = InversionSettings(size_px=80, steps=128)
+icons = invert(lambda images: layer((images - mean) / std), directions, seeds=range(8), settings=settings)
+torchvision.io.write_png(icons.images[0].permute(2, 0, 1), "icon.png")
 """
 
-from atlas_pipeline.inversion.invert import FeatureMap, Icons, invert
-from atlas_pipeline.inversion.objective import centre_activation, centre_position
-from atlas_pipeline.inversion.settings import InversionSettings
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atlas_pipeline.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from atlas_pipeline.inversion.loop import FeatureMap, Icons, invert
+    from atlas_pipeline.inversion.objective import centre_activation, centre_position
+    from atlas_pipeline.inversion.settings import InversionSettings
 
 __all__ = ["FeatureMap", "Icons", "InversionSettings", "centre_activation", "centre_position", "invert"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "FeatureMap": "loop",
+        "Icons": "loop",
+        "InversionSettings": "settings",
+        "centre_activation": "objective",
+        "centre_position": "objective",
+        "invert": "loop",
+    },
+)

@@ -64,12 +64,21 @@ class InversionSettings:
             _require(math.isfinite(value) and value >= 0, name, value, "0 or more")
         _require(0 <= self.adam_memory < 1, "adam_memory", self.adam_memory, "in [0, 1)")
         _require(0 <= self.settle <= 1, "settle", self.settle, "in [0, 1]")
-        _require(0 <= self.still <= 1 - self.settle, "still", self.still, f"in [0, 1 - settle = {1 - self.settle:g}]")
-        _require(self.zoom_max >= self.zoom_min, "zoom_max", self.zoom_max, f"at least zoom_min ({self.zoom_min})")
+        _require(
+            0 <= self.still <= 1 - self.settle,
+            "still",
+            self.still,
+            f"in [0, 1 - settle = {1 - self.settle:g}]",
+        )
+        _require(
+            self.zoom_max >= self.zoom_min, "zoom_max", self.zoom_max, f"at least zoom_min ({self.zoom_min})"
+        )
         _require(self.canvas_scale >= 1, "canvas_scale", self.canvas_scale, "at least 1")
         _require(self.metric in METRICS, "metric", self.metric, f"one of {', '.join(METRICS)}")
         _require(self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {', '.join(SCHEDULES)}")
-        _require(self.arithmetic in ARITHMETICS, "arithmetic", self.arithmetic, f"one of {', '.join(ARITHMETICS)}")
+        _require(
+            self.arithmetic in ARITHMETICS, "arithmetic", self.arithmetic, f"one of {', '.join(ARITHMETICS)}"
+        )
 
     @property
     def canvas_px(self) -> int:

@@ -171,7 +171,7 @@ class _Search:
 
         num_vectors = len(self.vectors)
         wanted = min(k + _SPARE, num_vectors)
-        scores = self.vectors[own] @ self.vectors.T - self.half_squares
+        scores = torch.addmm(-self.half_squares, self.vectors[own], self.vectors.T)
         scores[torch.arange(len(own), device=own.device), own] = torch.inf
         best, near = scores.topk(wanted, dim=1)
         if wanted == num_vectors:

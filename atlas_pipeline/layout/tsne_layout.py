@@ -21,7 +21,7 @@ def tsne_layout(
     num_dimensions: int = 2,
     perplexity: float = 30.0,
 ) -> NDArray[np.float32]:
-    """A t-SNE layout (Barnes-Hut), the same for the same seed.
+    """A t-SNE layout (Barnes-Hut), the same for the same seed whatever the number of threads.
 
     Args:    activations: (activation, channel), finite. num_dimensions: 1 or 2. perplexity: lowered to a
              third of the other activations where they are few.
@@ -30,6 +30,7 @@ def tsne_layout(
     """
     from sklearn.manifold import TSNE
     from sklearn.preprocessing import normalize
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     start = pca_start(activations, num_dimensions, metric)
     if len(start) < _FEWEST_ROWS:
@@ -43,4 +44,7 @@ def tsne_layout(
     )
     vectors = activations.astype(np.float32)
     # Unit vectors, not metric="cosine": squares of distances are compared, and 2 (1 - cos) is such a square.
-    return tsne.fit_transform(normalize(vectors) if metric == "cosine" else vectors)
+    vectors = normalize(vectors) if metric == "cosine" else vectors
+    # Its threads add up their forces in whatever order they end; one thread gives one result.
+    with threadpool_limits(1, user_api="openmp"):
+        return tsne.fit_transform(vectors)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -52,15 +50,14 @@ def umap_layout(
         return start
     from umap.umap_ import find_ab_params, fuzzy_simplicial_set, simplicial_set_embedding
 
-    with _one_thread():
-        graph, _, _ = fuzzy_simplicial_set(
-            activations,
-            k,
-            random_state,
-            metric,
-            knn_indices=indices.astype(np.int32),
-            knn_dists=distances.astype(np.float32),
-        )
+    graph, _, _ = fuzzy_simplicial_set(
+        activations,
+        k,
+        random_state,
+        metric,
+        knn_indices=indices.astype(np.int32),
+        knn_dists=distances.astype(np.float32),
+    )
     a, b = find_ab_params(1.0, min_dist)
     layout, _ = simplicial_set_embedding(
         data=activations,
@@ -93,16 +90,3 @@ def _start(
     if largest > 0:
         start *= _START_SPAN / largest
     return start + random_state.normal(scale=_START_NOISE, size=start.shape).astype(np.float32)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Numba on one thread: its parallel mean rounds differently on another number of cores."""
-    import numba
-
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)

@@ -6,8 +6,9 @@ module are taken from it: ``attribution.attribution``, ``capture.capture``, ``cu
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from atlas_pipeline.lazy import lazy_names
 
 if TYPE_CHECKING:
     from atlas_pipeline.models.capture import feature_maps
@@ -32,22 +33,19 @@ __all__ = [
     "open_network",
 ]
 
-_HOME = {
-    "LayerInfo": "layers",
-    "ModelSpec": "spec",
-    "Network": "network",
-    "Preprocess": "preprocess",
-    "check_layers": "layers",
-    "class_index": "labels",
-    "class_labels": "labels",
-    "feature_maps": "capture",
-    "list_layers": "layers",
-    "model_identity": "spec",
-    "open_network": "open",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "LayerInfo": "layers",
+        "ModelSpec": "spec",
+        "Network": "network",
+        "Preprocess": "preprocess",
+        "check_layers": "layers",
+        "class_index": "labels",
+        "class_labels": "labels",
+        "feature_maps": "capture",
+        "list_layers": "layers",
+        "model_identity": "spec",
+        "open_network": "open",
+    },
+)

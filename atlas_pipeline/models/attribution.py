@@ -45,6 +45,26 @@ def attribution(
     """
     check_layers(network, [layer])
     tail = suffix(network, layer) if feature_map is not None else None
+
+    def forward(replace: Callable[[Tensor], Tensor]) -> Tensor:
+        if tail is not None and feature_map is not None:
+            return network.checked_logits(tail(replace(feature_map)))
+        return _logits_through(network, images, layer, replace)
+
+    try:
+        tangent = _tangent(forward, positions, maxpool_gradient)
+    except NotImplementedError as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"{network.name} has no attribution from layer '{layer}' ({reason}); set sample.attribution: none"
+        ) from error
+    return tangent if classes is None else tangent[:, list(classes)]
+
+
+def _tangent(
+    forward: Callable[[Callable[[Tensor], Tensor]], Tensor], positions: Any, maxpool_gradient: MaxPoolGradient
+) -> Tensor:
+    """The logits' tangent; ``forward`` gives the logits for a function that replaces the layer's output."""
     # Inference mode drops tangents without a word: it is left first.
     with torch.inference_mode(False), torch.no_grad(), forward_ad.dual_level(), ExitStack() as stack:
 
@@ -53,22 +73,10 @@ def attribution(
             stack.enter_context(max_pool_gradient(maxpool_gradient))
             return _with_tangent(output, positions)
 
-        try:
-            if tail is not None and feature_map is not None:
-                logits = network.checked_logits(tail(start(feature_map)))
-            else:
-                logits = _logits_through(network, images, layer, start)
-        except NotImplementedError as error:
-            reason = str(error).splitlines()[0]
-            raise ModelError(
-                f"{network.name} has no attribution from layer '{layer}' ({reason}); "
-                "set sample.attribution: none"
-            ) from error
+        logits = forward(start)
         tangent = forward_ad.unpack_dual(logits).tangent
-    if tangent is None:
-        # The logits do not depend on the layer.
-        tangent = torch.zeros_like(logits)
-    return tangent if classes is None else tangent[:, list(classes)]
+    # None: the logits do not depend on the layer.
+    return torch.zeros_like(logits) if tangent is None else tangent
 
 
 def _with_tangent(feature_map: Tensor, positions: Any) -> Tensor:

@@ -47,8 +47,9 @@ class CutNetwork(nn.Module):
         super().__init__()
         self.normalise = Normalise(network.preprocess).to(network.device)
         self.memory_format = network.memory_format
-        self.body = body.eval().requires_grad_(False)
+        self.body = body.requires_grad_(False)
         self.body.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Images in [0, 1] -> feature map."""

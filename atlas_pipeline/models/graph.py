@@ -75,14 +75,27 @@ def _may_write(node: fx.Node, root: nn.Module) -> bool:
     """Whether dropping ``node`` could change a value that is used: it writes in place, or might."""
     if node.op in ("placeholder", "output"):
         return True
+    return _writes_in_place(node, root) and not _owns_its_input(node, root)
+
+
+def _writes_in_place(node: fx.Node, root: nn.Module) -> bool:
     if node.kwargs.get("inplace") or "out" in node.kwargs:
         return True
-    name = getattr(node.target, "__name__", str(node.target)).rpartition(".")[2]
     if node.op == "call_module":
         return bool(getattr(root.get_submodule(str(node.target)), "inplace", False))
-    if node.op == "call_function":
-        return name.endswith("_") or name in ("setitem", "iadd", "imul", "isub", "itruediv")
-    return node.op == "call_method" and name.endswith("_")
+    name = getattr(node.target, "__name__", str(node.target))
+    return name.endswith("_") or name in ("setitem", "iadd", "imul", "isub", "itruediv")
+
+
+def _owns_its_input(node: fx.Node, root: nn.Module) -> bool:
+    """Whether what ``node`` writes to was made for it alone, by a module that returns new memory."""
+    made_by = node.args[0] if node.args else None
+    return (
+        isinstance(made_by, fx.Node)
+        and made_by.op == "call_module"
+        and len(made_by.users) == 1
+        and isinstance(root.get_submodule(str(made_by.target)), nn.Conv2d | nn.BatchNorm2d | nn.Linear)
+    )
 
 
 def suffix(network: Network, layer: str) -> nn.Module | None:

@@ -30,7 +30,8 @@ def fidelity(activations: Floats, means: Floats) -> NDArray[np.float32]:
 def fidelity_whitened(activations: Floats, means: Floats, precision: Floats) -> NDArray[np.float32]:
     """The same cosine in the whitened metric, h P v / sqrt(h P h * v P v).
 
-    Args:    activations, means: as `fidelity`. precision: (channel, channel), symmetric, positive semi-definite.
+    Args:    activations, means: as `fidelity`. precision: (channel, channel), symmetric,
+             positive semi-definite.
     Returns: (icon,) in [-1, 1].
     Raises:  ValueError: as `fidelity`, or a precision of another size.
     """
@@ -42,7 +43,9 @@ def fidelity_whitened(activations: Floats, means: Floats, precision: Floats) -> 
     return fidelity(h @ root, v @ root)
 
 
-def round_trip(activations: Floats, means: Floats, own: NDArray[np.integer] | None = None) -> NDArray[np.int32]:
+def round_trip(
+    activations: Floats, means: Floats, own: NDArray[np.integer] | None = None
+) -> NDArray[np.int32]:
     """How many other cells' means are as near to the icon's activation as its own cell's, by cosine.
 
     Args:    activations: (icon, channel). means: (cell, channel).

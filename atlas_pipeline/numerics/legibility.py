@@ -95,7 +95,10 @@ def real_statistics(images: Images) -> RealStatistics:
 
 
 def spectrum_distance(images: Images, real: RealStatistics) -> NDArray[np.float32]:
-    """Root mean square over bands of (log power - real mean) / real spread. Returns: (image,), real crops about 1."""
+    """Root mean square over bands of (log power - real mean) / real spread; real crops about 1.
+
+    Returns: (image,).
+    """
     return _distance(log_spectrum(images), real.spectrum_mean, real.spectrum_sd)
 
 
@@ -107,7 +110,8 @@ def colour_distance(images: Images, real: RealStatistics) -> NDArray[np.float32]
 def speckle(images: Images, real: RealStatistics) -> NDArray[np.float32]:
     """Excess of the highest frequencies over the average real crop, in decades of power.
 
-    Bands from 0.3 cycles per pixel on: patterns of three pixels and less. Returns: (image,), 0: as real crops.
+    Bands from 0.3 cycles per pixel on: patterns of three pixels and less.
+    Returns: (image,), 0: as real crops.
     """
     spectra = log_spectrum(images)
     top = band_frequencies(images.shape[1]) >= _SPECKLE_FROM
@@ -123,5 +127,5 @@ def _distance(values: NDArray, mean: NDArray, sd: NDArray) -> NDArray[np.float32
 def _checked(images: Images) -> Images:
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
-        raise ValueError(f"images are {images.dtype} {images.shape}; they must be uint8 (image, height, width, 3)")
+        raise ValueError(f"images are {images.dtype} {images.shape}; wanted uint8 (image, height, width, 3)")
     return images

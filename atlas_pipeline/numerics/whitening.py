@@ -35,7 +35,7 @@ class SecondMoment:
             self._add_sum(other._sum, other.num_rows)
 
     def _add_sum(self, outer: NDArray[np.float64], num_rows: int) -> None:
-        self._sum = outer.copy() if self._sum is None else self._sum + outer
+        self._sum = outer if self._sum is None else self._sum + outer
         self.num_rows += num_rows
 
     def value(self) -> NDArray[np.float64]:

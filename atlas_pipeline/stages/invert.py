@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -104,7 +105,7 @@ def step(config: Config, cells: Step, precision: Step, crops: Step) -> Step:
             "model": model_config(config),
             "layer": cells.layer,
             "seed": config.seed,
-            "invert": config.invert.model_dump(mode="json"),
+            "invert": asdict(config.invert),
         },
         inputs={"bin": cells, "whiten": precision, "crops": crops},
         settings={"model": model_spec(config)},

@@ -33,9 +33,12 @@ def _split(job: Job) -> list[Task]:
 
 
 def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
-    from atlas_pipeline.images.batches import image_batches
+    from atlas_pipeline.images.batches import image_batches, prepare_workers
     from atlas_pipeline.models import check_layers
 
+    if runtime.workers:
+        # They import torch while we open the network.
+        prepare_workers()
     settings, index = jobs[0].settings, jobs[0].inputs["index"]
     network = opened_network(settings["model"], runtime.device)
     check_layers(network, [job.config["layer"] for job in jobs])

@@ -17,7 +17,7 @@ class Bench:
         self.orders.mkdir()
 
     def steps(self, settings=None, **config):
-        own = {"log": str(self.log), "fail": str(self.orders)}
+        own = {"log": str(self.log), "orders": str(self.orders)}
         return toy_stages.steps({**own, **(settings or {})}, **config)
 
     def run(self, steps=None, **options):

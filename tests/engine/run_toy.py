@@ -1,4 +1,4 @@
-"""The toy pipeline as a process of its own, to be killed, interrupted or waited for: workspace log orders slow_s."""
+"""The toy pipeline as a process of its own, to be killed, interrupted or waited for."""
 
 import sys
 
@@ -7,12 +7,15 @@ import toy_stages
 from atlas_pipeline.engine import PlainReporter, Store, run
 from atlas_pipeline.engine.cluster import local_cluster
 
+
+def main(workspace, log, orders, num_workers):
+    steps = toy_stages.steps({"log": log, "orders": orders})
+    reporter = PlainReporter(sys.stderr)
+    if num_workers:
+        with local_cluster(num_workers) as executor:
+            return run(steps, Store(workspace), executor=executor, reporter=reporter).tasks_run
+    return run(steps, Store(workspace), reporter=reporter).tasks_run
+
+
 if __name__ == "__main__":
-    workspace, log, orders, slow_s, workers = sys.argv[1:]
-    steps = toy_stages.steps({"log": log, "fail": orders, "slow_s": float(slow_s)})
-    if int(workers):
-        with local_cluster(int(workers)) as executor:
-            report = run(steps, Store(workspace), executor=executor, reporter=PlainReporter(sys.stderr))
-    else:
-        report = run(steps, Store(workspace), reporter=PlainReporter(sys.stderr))
-    print(report.tasks_run)
+    print(main(*sys.argv[1:4], int(sys.argv[4])))

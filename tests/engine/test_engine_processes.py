@@ -1,5 +1,6 @@
 """Runs as processes: killed, interrupted, two at once."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -7,24 +8,23 @@ import time
 from pathlib import Path
 
 import pytest
+import toy_stages
 
+TIMEOUT_S = 120
 SCRIPT = Path(__file__).with_name("run_toy.py")
 
 
-def start(bench, slow_s=0.0, workers=0):
-    arguments = [bench.store.root.parent, bench.log, bench.orders, slow_s, workers]
+def start(bench, num_workers=0):
+    arguments = [bench.store.root.parent, bench.log, bench.orders, num_workers]
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
 
 
-def wait_for(bench, line, timeout_s=60):
+def wait_for(bench, line):
     """Until the task has begun."""
-    ends = time.monotonic() + timeout_s
-    while line not in (bench.ran() if bench.log.exists() else []):
-        assert time.monotonic() < ends, f"{line} did not begin"
-        time.sleep(0.02)
+    toy_stages.wait_until(lambda: bench.log.exists() and line in bench.ran())
 
 
 @pytest.fixture
@@ -37,54 +37,83 @@ def undisturbed(bench):
     return values
 
 
-@pytest.mark.parametrize("line", ["sample 2 a,b", "project 0 a", "bin 0 b2,b3"])
-def test_killed_in_the_middle_the_next_run_does_the_rest(bench, undisturbed, line):
-    process = start(bench, slow_s=0.15)
-    wait_for(bench, line)
+@pytest.mark.parametrize("task", ["sample-2", "project-0", "bin-0"])
+def test_killed_in_the_middle_the_next_run_does_the_rest(bench, undisturbed, task):
+    bench.order(task, "hold")
+    process = start(bench)
+    cut_off = {"sample-2": "sample 2 a,b", "project-0": "project 0 a", "bin-0": "bin 0 a2,a3"}[task]
+    wait_for(bench, cut_off)
     process.kill()
     process.wait()
+    (bench.orders / task).unlink()
     before = bench.ran()
     rest = bench.run()
-    assert rest[0] == line  # the one that was cut off, and none of those before it
-    assert sorted([*before[:-1], *rest]) == sorted({*before, *rest})
+    assert rest[0] == cut_off == before[-1]
+    assert len(before[:-1] + rest) == 9  # nothing twice but what was cut off
     assert bench.values() == undisturbed
 
 
 def test_killed_by_itself_while_it_computes(bench, undisturbed):
     bench.order("sample-1", "kill once")
     process = start(bench)
-    process.communicate(timeout=60)
+    process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == -signal.SIGKILL
     assert bench.run()[0] == "sample 1 a,b"
     assert bench.values() == undisturbed
 
 
-def test_interrupted_by_the_terminal(bench, undisturbed):
-    process = start(bench, slow_s=0.3)
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_interrupted_by_the_terminal(bench, undisturbed, num_workers):
+    """The terminal interrupts every process of the group, workers too."""
+    bench.order("sample-1", "hold")
+    process = start(bench, num_workers)
     wait_for(bench, "sample 1 a,b")
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert "KeyboardInterrupt" in errors
-    assert bench.run()[0] == "sample 1 a,b"
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == -signal.SIGINT
+    assert errors.strip().endswith("KeyboardInterrupt")
+    (bench.orders / "sample-1").unlink()
+    assert "sample 1 a,b" in bench.run()
     assert bench.values() == undisturbed
 
 
+def test_workers_go_with_their_killed_driver(bench):
+    bench.order("sample-1", "hold")
+    process = start(bench, num_workers=1)
+    wait_for(bench, "sample 1 a,b")
+    process.kill()
+    process.communicate(timeout=TIMEOUT_S)  # ends when nobody holds its pipes any more
+
+
 def test_of_two_runs_at_once_the_second_waits_says_so_and_runs_nothing(bench, undisturbed):
-    first = start(bench, slow_s=0.4)
-    wait_for(bench, "sample 0 a,b")
+    bench.order("bin-0-b2,b3", "hold")
+    first = start(bench)
+    wait_for(bench, "bin 0 b2,b3")
     second = start(bench)
-    first_out, _ = first.communicate(timeout=60)
-    second_out, said = second.communicate(timeout=60)
-    assert (first_out.strip(), second_out.strip()) == ("9", "0")
-    assert said.count("sample a, b: another run is making it; waiting for that to end") == 1
+    said = second.stderr.readline()
+    assert said == "bin b all 2, 3: another run is making it; waiting for that to end\n"
+    time.sleep(1.2)  # it looks twice more, and is not to say it again
+    (bench.orders / "bin-0-b2,b3").unlink()
+    first_out, _ = first.communicate(timeout=TIMEOUT_S)
+    second_out, said = second.communicate(timeout=TIMEOUT_S)
+    assert (int(first_out), int(second_out)) == (9, 0)
+    assert said == ""
+    assert bench.values() == undisturbed
+
+
+def test_two_runs_from_the_start_run_each_task_once(bench, undisturbed):
+    runs = [start(bench) for _ in range(2)]
+    counts = [int(run.communicate(timeout=TIMEOUT_S)[0]) for run in runs]
+    assert sum(counts) == 9
+    assert len(bench.ran()) == len(set(bench.ran())) == 9
     assert bench.values() == undisturbed
 
 
 def test_a_killed_run_holds_no_lock(bench):
-    process = start(bench, slow_s=5)
+    bench.order("list-0", "hold")
+    process = start(bench)
     wait_for(bench, "list 0 ")
     process.kill()
     process.wait()
-    started = time.monotonic()
-    bench.run()
-    assert time.monotonic() - started < 4
+    (bench.orders / "list-0").unlink()
+    bench.run()  # else it would wait for ever

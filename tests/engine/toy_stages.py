@@ -1,7 +1,8 @@
 """A small pipeline for the tests: list -> sample (layers together) -> project -> bin (grids together).
 
-Settings, which are never fingerprinted, steer it: `log` (a file: one line a task), `fail` (a folder: a file
-`<stage>-<task>` there makes that task fail, with its text as the kind), `slow_s`, `bad` (images a task) and `max_bad`.
+Settings, which are never fingerprinted, steer it: `log` (a file: one line a task), `orders` (a folder: a file
+`<stage>-<task>` or `<stage>-<task>-<labels>` says how that task fails or what it waits for), `bad` (images a
+task) and `max_bad`.
 """
 
 import os
@@ -104,25 +105,42 @@ def bin_task(task, jobs, runtime):
 
 
 def begin(stage, index, jobs, runtime):
-    """Log the task, then do what the settings ask for."""
+    """Log the task, then do what it was ordered to."""
     settings = jobs[0].settings
-    if "log" in settings:
-        labels = ",".join(f"{job.layer or ''}{job.grid or ''}" for job in jobs)
-        with open(settings["log"], "a") as file:
-            file.write(f"{stage} {index} {labels}\n")
-    time.sleep(settings.get("slow_s", 0))
-    if "fail" not in settings:
+    labels = ",".join(f"{job.layer or ''}{job.grid or ''}" for job in jobs)
+    if "log" not in settings:
         return
-    order = Path(settings["fail"]) / f"{stage}-{index}"
-    if order.exists():
-        how = order.read_text()
+    log = Path(settings["log"])
+    with log.open("a") as file:
+        file.write(f"{stage} {index} {labels}\n")
+    for name in (f"{stage}-{index}", f"{stage}-{index}-{labels}"):
+        order = Path(settings["orders"]) / name
+        if order.exists():
+            obey(order, f"{stage} {index}", log)
+
+
+def obey(order, task, log):
+    how = order.read_text()
+    if how == "hold":  # until the order is taken back
+        wait_until(lambda: not order.exists())
+    elif how == "meet":  # until two of its kind are at it
+        wait_until(lambda: log.read_text().count(f"{task} ") == 2)
+    elif how == "interrupt":
+        raise KeyboardInterrupt
+    elif how.startswith("kill"):
         if how == "kill once":
             order.unlink()
-        if how.startswith("kill"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if how == "interrupt":
-            raise KeyboardInterrupt
-        raise {"user": ImagesError, "atlas": AtlasError, "bug": ZeroDivisionError}[how](f"{stage} {index}")
+        os.kill(os.getpid(), signal.SIGKILL)
+    else:
+        raise {"user": ImagesError, "atlas": AtlasError, "bug": ZeroDivisionError}[how](task)
+
+
+def wait_until(condition, timeout_s=120):
+    ends = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > ends:
+            raise TimeoutError
+        time.sleep(0.02)
 
 
 def size_of(task):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from making import encoded, picture, write_files, write_shard
 from atlas_pipeline.errors import ResourceError
 from atlas_pipeline.images import batches as batches_module
 from atlas_pipeline.images import reading
-from atlas_pipeline.images.batches import image_batches
+from atlas_pipeline.images.batches import image_batches, prepare_workers
 from atlas_pipeline.images.listing import list_images
 from atlas_pipeline.images.preprocess import apply_preprocess
 
@@ -105,6 +106,7 @@ def test_part_of_an_index(shards):
 
 def test_workers_give_what_this_process_gives(folder, shards, monkeypatch):
     monkeypatch.setitem(reading.MAX_CHUNK_ROWS, "folder", 2)
+    prepare_workers()
     state = torch.get_rng_state()
     for (index, path), source in ((folder, "folder"), (shards, "parquet")):
         alone, helped = read(index, source, path), read(index, source, path, num_workers=2)
@@ -185,6 +187,36 @@ class Deadly:
 def test_a_worker_that_dies_is_named():
     with pytest.raises(ResourceError, match="image worker process died"):
         list(batches_module._decoded(Deadly(), [[]], num_workers=1))
+
+
+def _tell_workers_and_wait(queue, index, root):
+    batches = image_batches(index, "folder", root, Geometry(), 0, 1, 2)
+    next(batches)
+    queue.put([child.pid for child in multiprocessing.active_children()])
+    time.sleep(60)
+
+
+def test_workers_end_when_their_parent_is_killed(folder):
+    context = batches_module._context()
+    queue = context.SimpleQueue()
+    process = context.Process(target=_tell_workers_and_wait, args=(queue, *folder))
+    process.start()
+    workers = queue.get()
+    process.kill()
+    process.join()
+    deadline = time.monotonic() + 20
+    while any(_is_running(worker) for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(workers) == 1
+    assert not any(_is_running(worker) for worker in workers)
+
+
+def _is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _num_images_in_daemon(queue, index, root):

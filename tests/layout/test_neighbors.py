@@ -53,6 +53,14 @@ def test_copies_and_zeros(metric):
     assert distances == pytest.approx(expected[1], abs=1e-6)
 
 
+def test_zeros_are_near_zeros_and_at_right_angles_to_the_rest():
+    rows = np.eye(5, dtype=np.float32)
+    rows[[1, 3]] = 0
+    indices, distances = exact_neighbors(rows, 5)
+    assert indices[[0, 1, 3]].tolist() == [[0, 1, 2, 3, 4], [1, 3, 0, 2, 4], [3, 1, 0, 2, 4]]
+    assert distances[[0, 1, 3]].tolist() == [[0, 1, 1, 1, 1], [0, 0, 1, 1, 1], [0, 0, 1, 1, 1]]
+
+
 def test_small_distances_are_not_lost():
     """1 - cosine in float32 knows nothing below 1e-7."""
     angle = np.array([0, 1e-4, 3e-4, 1e-3])

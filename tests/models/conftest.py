@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 from small_networks import TINY, Branching, InPlace, small_network
@@ -14,24 +17,33 @@ from atlas_pipeline.models.open import open_network
 from atlas_pipeline.models.spec import ModelSpec
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums depend on the number of threads in their last bit, and small networks gain nothing by more."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
 @pytest.fixture(scope="session")
 def googlenet() -> Network:
     spec = ModelSpec(source="torchvision", name="googlenet", weights="random", preprocess={"crop": 64})
-    return open_network(spec)
+    with one_thread():
+        return open_network(spec)
 
 
 @pytest.fixture(scope="session")
 def resnet18() -> Network:
     spec = ModelSpec(source="torchvision", name="resnet18", weights="random", preprocess={"crop": 64})
-    return open_network(spec)
+    with one_thread():
+        return open_network(spec)
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +51,8 @@ def small_inception() -> Network:
     with seeded(0):
         module = SmallInception(12, width=16, num_blocks=(1, 1, 1))
     network = Network(name="small", module=module, preprocess=TINY, weights_note="")
-    calibrate_batch_norms(module, lambda: network.logits(noise_images(32, 0)))
+    with one_thread():
+        calibrate_batch_norms(module, lambda: network.logits(noise_images(32, 0)))
     return network
 
 

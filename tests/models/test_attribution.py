@@ -166,3 +166,18 @@ def test_an_operation_without_forward_derivative_says_what_to_do(tiny_images):
     with pytest.raises(ModelError, match=r"no attribution from layer 'conv'.*sample.attribution: none"):
         attribution(network, tiny_images, "conv", torch.tensor([[1, 1]] * 3))
     assert num_hooks(network.module) == 0
+
+
+def test_logsigmoid_has_an_attribution_too(tiny_images):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            return F.logsigmoid(self.conv(x)).mean(dim=(2, 3))
+
+    network = small_network(Net())
+    positions = torch.tensor([[1, 1]] * 3)
+    expected = by_backward(network, tiny_images, "conv", positions, "exact", range(4))
+    assert_close(attribution(network, tiny_images, "conv", positions), expected)

@@ -26,6 +26,13 @@ def test_the_outer_border_belongs_to_the_last_cell():
     assert cell_of(corners, grid_size=3).tolist() == [[2, 0], [2, 2], [0, 0], [0, 2]]
 
 
+def test_the_last_float32_before_an_edge_is_before_it():
+    """In float32, 11 times the number just below 5/11 is 5."""
+    below = np.nextafter(np.float32(5 / 11), np.float32(0))
+    assert below * np.float32(11) == 5
+    assert cell_of(np.array([[below, below]]), grid_size=11).tolist() == [[6, 4]]
+
+
 @pytest.mark.parametrize("bad", [[-0.01, 0.5], [0.5, 1.001], [np.nan, 0.5]])
 def test_a_point_outside_is_named(bad):
     with pytest.raises(ValueError, match="point 1 "):

@@ -43,6 +43,16 @@ def test_recall_and_rank_correlation_equal_naive_ones(metric):
     assert quality["rank_correlation"] == pytest.approx(spearmanr(true[upper], shown[upper])[0], abs=0.01)
 
 
+def test_equal_distances_share_their_rank():
+    rng = np.random.default_rng(0)
+    true, shown = rng.choice([0.0, 1.0, 5.0], (2, 200), p=[0.6, 0.3, 0.1]).astype(np.float32)
+    vectors, layout = np.column_stack([true, true * 0]), np.column_stack([true + shown, shown * 0])
+    quality = layout_quality(vectors, layout, seed=0, metric="euclidean")
+    upper = np.triu_indices(200, 1)
+    distances = [np.abs(a[upper[0], 0] - a[upper[1], 0]) for a in (vectors, layout)]
+    assert quality["rank_correlation"] == pytest.approx(spearmanr(*distances)[0], abs=0.005)
+
+
 def test_a_perfect_layout_and_a_random_one():
     vectors = np.random.default_rng(0).random((400, 2)).astype(np.float32)
     perfect = layout_quality(vectors, vectors, seed=0, metric="euclidean")

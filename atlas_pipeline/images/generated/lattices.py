@@ -16,7 +16,7 @@ from atlas_pipeline.images.generated.fields import (
     turned,
 )
 
-_SLIGHTLY = np.radians(15)
+_SLIGHTLY = math.radians(20)
 
 
 def stripes(rng: np.random.Generator) -> Field:
@@ -37,18 +37,18 @@ def zigzag(rng: np.random.Generator) -> Field:
 
 def dots(rng: np.random.Generator) -> Field:
     period = rng.uniform(10, 14)
-    u, v, _ = lattice(*turned(rng), period)
+    u, v, _ = lattice(*turned(rng, _SLIGHTLY), period)
     return coverage(np.float32(rng.uniform(0.29, 0.34) * period) - np.hypot(u, v))
 
 
 def rings(rng: np.random.Generator) -> Field:
     period = rng.uniform(14, 18)
-    u, v, _ = lattice(*turned(rng), period)
+    u, v, _ = lattice(*turned(rng, _SLIGHTLY), period)
     return coverage(np.float32(1.7) - np.abs(np.hypot(u, v) - np.float32(0.33 * period)))
 
 
 def checks(rng: np.random.Generator) -> Field:
-    u, v = turned(rng)
+    u, v = turned(rng, _SLIGHTLY)
     period = rng.uniform(13, 18)
     quarter = np.float32(period / 4)
     across, down = fold(u, period) - quarter, fold(v, period) - quarter
@@ -66,7 +66,7 @@ def bricks(rng: np.random.Generator) -> Field:
 
 
 def grid(rng: np.random.Generator) -> Field:
-    u, v = turned(rng)
+    u, v = turned(rng, _SLIGHTLY)
     period = rng.uniform(11, 15)
     return coverage(np.float32(1.4) - np.minimum(fold(u, period), fold(v, period)))
 
@@ -82,7 +82,7 @@ def plaid(rng: np.random.Generator) -> Field:
 
 
 def hexagons(rng: np.random.Generator) -> Field:
-    u, v = turned(rng)
+    u, v = turned(rng, _SLIGHTLY)
     width = rng.uniform(13, 16)
     height = width * math.sqrt(3)
     # A hexagonal lattice is two rectangular ones; the nearer centre owns the pixel.
@@ -95,7 +95,7 @@ def hexagons(rng: np.random.Generator) -> Field:
 
 
 def triangles(rng: np.random.Generator) -> Field:
-    u, v = turned(rng)
+    u, v = turned(rng, _SLIGHTLY)
     height = rng.uniform(10, 13)
     root = np.float32(np.sqrt(3) / 2)
     signs = np.ones_like(u)
@@ -111,7 +111,7 @@ def triangles(rng: np.random.Generator) -> Field:
 def weave(rng: np.random.Generator) -> Field:
     # A basket: in each square two strands side by side, in the next square two the other way.
     period = rng.uniform(12, 15)
-    u, v, cell = lattice(*turned(rng), period)
+    u, v, cell = lattice(*turned(rng, _SLIGHTLY), period)
     across = np.where((cell // 16 + cell) % 2 == 0, v, u)
     along = np.where((cell // 16 + cell) % 2 == 0, u, v)
     half_strand = np.float32(period / 4 - 0.8)
@@ -135,7 +135,7 @@ def scales(rng: np.random.Generator) -> Field:
 
 def pluses(rng: np.random.Generator) -> Field:
     period = rng.uniform(12, 15)
-    u, v, _ = lattice(*turned(rng), period)
+    u, v, _ = lattice(*turned(rng, _SLIGHTLY), period)
     u, v = np.abs(u), np.abs(v)
     arm = np.float32(0.36 * period)
     return coverage(np.minimum(np.float32(1.9) - np.minimum(u, v), arm - np.maximum(u, v)))
@@ -143,7 +143,7 @@ def pluses(rng: np.random.Generator) -> Field:
 
 def flowers(rng: np.random.Generator) -> Field:
     period = rng.uniform(17, 21)
-    u, v, cell = lattice(*turned(rng), period)
+    u, v, cell = lattice(*turned(rng, _SLIGHTLY), period)
     radius, angle = np.hypot(u, v), np.arctan2(v, u)
     petals = 1 + np.float32(0.38) * np.cos(5 * angle + per_cell(rng, cell, 0, 2 * np.pi))
     flower = coverage(np.float32(0.33 * period) * petals - radius)
@@ -151,7 +151,7 @@ def flowers(rng: np.random.Generator) -> Field:
 
 
 def windows(rng: np.random.Generator) -> Field:
-    u, v = turned(rng, _SLIGHTLY / 2)
+    u, v = turned(rng, _SLIGHTLY / 3)
     width, height = rng.uniform(14, 17), rng.uniform(16, 20)
     u, v = np.abs(_from_nearest(u, width)), np.abs(_from_nearest(v, height))
     outside = np.minimum(np.float32(0.36 * width) - u, np.float32(0.38 * height) - v)

@@ -29,10 +29,8 @@ def _dark(rng: np.random.Generator) -> np.ndarray:
 
 
 def palette(rng: np.random.Generator) -> np.ndarray:
-    """Two or three colours, (colour, 3) in [0, 1]: a light and a dark end in random order, and a middle."""
+    """Two or three colours from dark to light, (colour, 3) in [0, 1], of any hues."""
     ends = [_dark(rng), _light(rng)]
-    if rng.random() < 0.5:
-        ends.reverse()
     if rng.random() < 0.5:
         return np.array(ends, np.float32)
     middle = 0.35 * (ends[0] + ends[1]) + 0.3 * _hue(rng.uniform())

@@ -78,12 +78,14 @@ def invert(
     while start < len(directions):
         stop = min(start + batch_size, len(directions))
         try:
-            batch = _invert_batch(feature_map, directions[start:stop], seeds[start:stop], settings, root, device)
+            batch = _invert_batch(
+                feature_map, directions[start:stop], seeds[start:stop], settings, root, device
+            )
         except torch.cuda.OutOfMemoryError as error:
             if stop - start == 1:
                 side = settings.size_px
                 raise ResourceError(
-                    f"one icon of {side} px does not fit the memory of {device}; use a smaller size_px or the CPU"
+                    f"one icon of {side} px does not fit the memory of {device}; lower size_px or use the CPU"
                 ) from error
             batch = None
         if batch is None:
@@ -198,7 +200,7 @@ def _checked_directions(directions: Tensor, seeds: Sequence[int]) -> Tensor:
 def _checked_root(settings: InversionSettings, precision: Tensor | None, num_channels: int) -> Tensor | None:
     if (settings.metric == "whitened") != (precision is not None):
         raise ValueError(
-            f"metric is '{settings.metric}' and precision is {'given' if precision is not None else 'missing'}; "
+            f"metric is '{settings.metric}', precision {'given' if precision is not None else 'missing'}; "
             "the whitened metric needs one, the raw one takes none"
         )
     if precision is None:
@@ -214,7 +216,7 @@ def _checked_root(settings: InversionSettings, precision: Tensor | None, num_cha
 def _check_channels(activations: Tensor, directions: Tensor) -> None:
     if activations.shape[1] != directions.shape[1]:
         raise ModelError(
-            f"the network's feature map has {activations.shape[1]} channels, the directions {directions.shape[1]}; "
+            f"the feature map has {activations.shape[1]} channels, the directions have {directions.shape[1]}; "
             "cut the network at the layer they were sampled from"
         )
 
