@@ -1,8 +1,8 @@
 """Layer atlas: what a layer has learned to see, on one map (Carter et al., 2019, "Activation Atlas").
 
-From every image we take one activation at a random spatial position, with its attribution to every logit. The
-activations of a layer are laid out in the plane by UMAP; a grid is drawn over the layout; the activations of a
-cell are averaged; and of each mean we make an icon by feature inversion.
+From every image we take one activation at a random spatial position, with its attribution to every logit.
+The activations of a layer are laid out in the plane by UMAP; a grid is drawn over the layout; the activations
+of a cell are averaged; and of each mean we make an icon by feature inversion.
 """
 
 from collections.abc import Iterator

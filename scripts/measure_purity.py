@@ -1,9 +1,9 @@
-"""How pure the cells of an atlas of generated images are in the parts that really cover the sampled positions.
+"""How pure an atlas's cells are in the parts that really cover the sampled positions of generated images.
 
     python scripts/measure_purity.py configs/quickstart.yaml
 
-Purity of a cell: the share of its commonest part among its activations; of an atlas: the mean over activations. Beside
-it the same number for random groups of the same sizes, from ten shuffles.
+Purity of a cell: the share of its commonest part; of an atlas: the mean of that over activations.
+Beside it the same number for random groups of the same sizes, from ten shuffles.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from atlas_pipeline.config_file import load_config
-from atlas_pipeline.engine import Store, artefact_of
+from atlas_pipeline.engine import Artefact, Store, artefact_of
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.images.generated import PART_NAMES, part_at
 from atlas_pipeline.numerics.grid import cell_of, flat_cell
@@ -35,10 +35,10 @@ def purity(groups: np.ndarray, parts: np.ndarray) -> float:
     return float(counts.max(axis=1).sum() / len(groups))
 
 
-def true_parts(sample: object, index: object, seed: int) -> np.ndarray:
+def true_parts(sample: Artefact, index: Artefact, seed: int) -> np.ndarray:
     """(activation,) the part that covers most of the pixels under each sampled position."""
-    table = sample.read(["image_id", "row", "col", "height", "width"])  # type: ignore[attr-defined]
-    number = dict(enumerate(int(key) for key in index.read(["key"])["key"].to_pylist()))  # type: ignore[attr-defined]
+    table = sample.read(["image_id", "row", "col", "height", "width"])
+    number = [int(key) for key in index.read(["key"])["key"].to_pylist()]
     rows = zip(*(table[name].to_pylist() for name in table.column_names), strict=True)
     return np.array(
         [
@@ -55,10 +55,14 @@ def main(config_path: str, overrides: tuple[str, ...]) -> None:
     """Print the purity of every layer's cells."""
     config = load_config(config_path, overrides)
     if config.images.source != "generated":
-        raise ConfigError("only generated images come with a ground truth; use a config with images.source: generated")
+        raise ConfigError(
+            "only generated images have a ground truth; give a config with images.source: generated"
+        )
     store, steps = Store(config.run.workspace), steps_of(config)
     made = {(s.stage.name, s.layer): a for s in steps if s.grid is None and (a := artefact_of(s, store))}
-    table = Table("layer", "grid", "activations", "cells", "purity", "random groups", "ratio", "commonest part of all")
+    table = Table(
+        "layer", "grid", "activations", "cells", "purity", "random groups", "ratio", "commonest part of all"
+    )
     rng = np.random.default_rng(0)
     for layer in config.layers:
         parts = true_parts(made["sample", layer], made["index", None], config.seed)
@@ -72,8 +76,14 @@ def main(config_path: str, overrides: tuple[str, ...]) -> None:
             most = np.bincount(parts[kept]).argmax()
             share = float(np.mean(parts[kept] == most))
             table.add_row(
-                layer, str(size), f"{len(groups) and kept.sum():,}", str(groups.max() + 1), f"{ours:.3f}",
-                f"{chance:.3f}", f"{ours / chance:.1f}", f"{PART_NAMES[most]} {share:.3f}",
+                layer,
+                str(size),
+                f"{kept.sum():,}",
+                str(groups.max() + 1),
+                f"{ours:.3f}",
+                f"{chance:.3f}",
+                f"{ours / chance:.1f}",
+                f"{PART_NAMES[most]} {share:.3f}",
             )
     Console().print(table)
 

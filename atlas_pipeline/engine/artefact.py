@@ -89,8 +89,7 @@ class StoredArtefact:
         while start < stop:
             part, end = self.manifest.parts[index], min(stop, ends[index])
             first = ends[index] - part.rows
-            if end > start:
-                tables.append(self._read(part, schema, start - first, end - first))
+            tables.append(self._read(part, schema, start - first, end - first))
             start, index = end, index + 1
         return pa.concat_tables(tables) if tables else schema.empty_table()
 

@@ -216,7 +216,7 @@ def _checked_root(settings: InversionSettings, precision: Tensor | None, num_cha
 def _check_channels(activations: Tensor, directions: Tensor) -> None:
     if activations.shape[1] != directions.shape[1]:
         raise ModelError(
-            f"the feature map has {activations.shape[1]} channels, the directions have {directions.shape[1]}; "
+            f"the feature map has {activations.shape[1]} channels, the directions {directions.shape[1]}; "
             "cut the network at the layer they were sampled from"
         )
 

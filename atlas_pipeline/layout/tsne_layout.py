@@ -45,6 +45,6 @@ def tsne_layout(
     vectors = activations.astype(np.float32)
     # Unit vectors, not metric="cosine": squares of distances are compared, and 2 (1 - cos) is such a square.
     vectors = normalize(vectors) if metric == "cosine" else vectors
-    # Its threads add up their forces in whatever order they end; one thread gives one result.
+    # Its threads add to one sum in the order they end, which rounds; one thread gives one result.
     with threadpool_limits(1, user_api="openmp"):
         return tsne.fit_transform(vectors)

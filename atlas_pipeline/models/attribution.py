@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 import torch.autograd.forward_ad as forward_ad
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.execution import hooked
@@ -65,8 +66,12 @@ def _tangent(
     forward: Callable[[Callable[[Tensor], Tensor]], Tensor], positions: Any, maxpool_gradient: MaxPoolGradient
 ) -> Tensor:
     """The logits' tangent; ``forward`` gives the logits for a function that replaces the layer's output."""
-    # Inference mode drops tangents without a word: it is left first.
-    with torch.inference_mode(False), torch.no_grad(), forward_ad.dual_level(), ExitStack() as stack:
+    with ExitStack() as stack:
+        # Inference mode drops tangents without a word: it is left first.
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(_plain_attention())
+        stack.enter_context(forward_ad.dual_level())
 
         def start(output: Tensor) -> Tensor:
             # Pools before the layer carry no tangent: their relaxation would be work for nothing.
@@ -77,6 +82,18 @@ def _tangent(
         tangent = forward_ad.unpack_dual(logits).tangent
     # None: the logits do not depend on the layer.
     return torch.zeros_like(logits) if tangent is None else tangent
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Attention made of operations that have forward-mode derivatives; the fused ones have none."""
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
 def _with_tangent(feature_map: Tensor, positions: Any) -> Tensor:

@@ -163,7 +163,9 @@ def test_whitened_metric_raises_the_whitened_cosine(settings):
     whitened = dataclasses.replace(settings, metric="whitened")
 
     raw_icons = invert(lambda images: conv(images - 0.5), directions, SEEDS, settings)
-    whitened_icons = invert(lambda images: conv(images - 0.5), directions, SEEDS, whitened, precision=precision)
+    whitened_icons = invert(
+        lambda images: conv(images - 0.5), directions, SEEDS, whitened, precision=precision
+    )
 
     def whitened_cosines(icons):
         return fidelity_whitened(icons.activation.numpy(), directions.numpy(), precision.numpy())

@@ -58,7 +58,8 @@ def test_icons_do_not_touch_each_other():
 
 
 def test_metric_root_turns_whitened_cosines_into_plain_ones():
-    samples = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2.0, 5.0, 0.1])
+    generator = torch.Generator().manual_seed(0)
+    samples = torch.randn(50, 4, generator=generator) * torch.tensor([1.0, 2.0, 5.0, 0.1])
     precision = torch.linalg.inv(samples.T @ samples / 50)
     root = metric_root(precision)
     h, v = samples[:2]

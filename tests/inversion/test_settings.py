@@ -24,6 +24,8 @@ def test_a_value_out_of_range_is_named(name, value):
         InversionSettings(**{name: value})
 
 
-@pytest.mark.parametrize(("size_px", "scale", "canvas_px"), [(32, 1.5, 48), (80, 1.5, 120), (15, 1.5, 23), (32, 1.0, 32)])
+@pytest.mark.parametrize(
+    ("size_px", "scale", "canvas_px"), [(32, 1.5, 48), (80, 1.5, 120), (15, 1.5, 23), (32, 1.0, 32)]
+)
 def test_canvas_side(size_px, scale, canvas_px):
     assert InversionSettings(size_px=size_px, canvas_scale=scale).canvas_px == canvas_px

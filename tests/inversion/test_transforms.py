@@ -5,13 +5,12 @@ import torch
 
 from atlas_pipeline.inversion import InversionSettings, fourier, transforms
 
-STILL = InversionSettings(
-    size_px=10, steps=4, rotation_degrees=0, zoom_min=1, zoom_max=1, shift=0, settle=0
-)
+STILL = InversionSettings(size_px=10, steps=4, rotation_degrees=0, zoom_min=1, zoom_max=1, shift=0, settle=0)
 
 
 def noise_canvas(settings: InversionSettings) -> torch.Tensor:
-    return torch.rand(2, 3, settings.canvas_px, settings.canvas_px, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(2, 3, settings.canvas_px, settings.canvas_px, generator=generator)
 
 
 def test_without_transforms_the_network_sees_the_finished_icon():

@@ -8,6 +8,7 @@ from torch import nn
 
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.attribution import attribution
+from atlas_pipeline.models.calibrate import seeded
 from atlas_pipeline.models.capture import feature_maps
 from atlas_pipeline.models.execution import hooked
 from atlas_pipeline.models.graph import suffix
@@ -181,3 +182,17 @@ def test_logsigmoid_has_an_attribution_too(tiny_images):
     positions = torch.tensor([[1, 1]] * 3)
     expected = by_backward(network, tiny_images, "conv", positions, "exact", range(4))
     assert_close(attribution(network, tiny_images, "conv", positions), expected)
+
+
+@pytest.mark.parametrize("kind", ["exact", "smooth"])
+def test_transformers_have_attributions_from_their_patches(tiny_images, kind):
+    from torchvision.models import VisionTransformer
+
+    with seeded(0):
+        module = VisionTransformer(32, 8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=7)
+        nn.init.normal_(module.heads.head.weight)
+    network = small_network(module)
+    positions = torch.tensor([[1, 1], [0, 2], [3, 3]])
+    expected = by_backward(network, tiny_images, "conv_proj", positions, kind, range(7))
+    assert_close(attribution(network, tiny_images, "conv_proj", positions, kind), expected)
+    assert torch.backends.mha.get_fastpath_enabled()

@@ -1,5 +1,7 @@
 """torchvision and demo networks: random, from files, with other heads."""
 
+import subprocess
+import sys
 import urllib.error
 
 import pytest
@@ -146,3 +148,23 @@ def test_the_demo_with_random_weights(monkeypatch):
     assert demo.labels == names
     assert demo.num_classes == 24
     assert demo.preprocess.crop == 64
+
+
+def test_the_demo_itself():
+    demo = open_network(ModelSpec(source="demo"))
+    assert not demo.random
+    assert demo.labels is not None
+    assert len(demo.labels) == demo.num_classes
+
+
+def test_models_import_with_torch_alone():
+    program = """
+import sys
+import atlas_pipeline.models, atlas_pipeline.models.preprocess, atlas_pipeline.models.spec
+assert "torch" not in sys.modules
+from atlas_pipeline.models import attribution, cut, layers, open, receptive_field
+from atlas_pipeline.models import python_source, torchvision_names, torchvision_source
+others = {"torchvision", "safetensors", "pandas", "pyarrow", "pydantic"}
+assert not others & set(sys.modules), others & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
