@@ -92,7 +92,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--num-images", type=int, default=24_000)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--perturbation", type=float, default=1.5)
+    parser.add_argument("--perturbation", type=float, default=0.0)
     parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's own choice)")
     parser.add_argument("--out", type=Path, default=WEIGHTS_PATH)
     return parser.parse_args()

@@ -102,3 +102,20 @@ def test_generated_images_have_a_number_of_their_own():
     assert parse_config({**LEAST, "images": {"source": "generated", "num_images": 7}}).images.wanted == 7
     folder = {"source": "folder", "path": "photos"}
     assert parse_config({**LEAST, "images": folder}).images.wanted is None
+
+
+def _keys(section: object, prefix: str = "") -> set[str]:
+    names = set()
+    for name, value in section.items():
+        names |= _keys(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}"}
+    return names
+
+
+def test_every_key_is_documented():
+    documented = set()
+    for line in (REPOSITORY / "docs" / "config.md").read_text().splitlines():
+        if line.startswith("| `"):
+            first, *more = re.findall(r"`([a-z_.]+)`", line.split("|")[1])
+            section = first.rpartition(".")[0]
+            documented |= {first} | {f"{section}.{name}" for name in more}
+    assert documented == _keys(parse_config(LEAST).model_dump(mode="json"))

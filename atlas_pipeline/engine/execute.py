@@ -164,6 +164,7 @@ class _Run:
         try:
             if group.corrupt is None and not group.failures:
                 group.finish(self._agenda.survey)
+                self._look_again(group)
         except CorruptArtefactError as error:
             group.corrupt = error
         if group.corrupt is not None:
@@ -173,6 +174,16 @@ class _Run:
         del self._groups[group.number]
         group.close()
         self._report(group)
+
+    def _look_again(self, group: Group) -> None:
+        survey = self._agenda.survey
+        for step, job in zip(group.steps, group.jobs, strict=True):
+            survey.forget(step.stage.name, job.fingerprint)
+            if not survey.look(step).is_done:
+                raise CorruptArtefactError(
+                    f"{group.label}: what was written to {self._store.root} does not read back as it was; "
+                    "check the disk"
+                )
 
     def _repair(self, group: Group, error: CorruptArtefactError) -> None:
         """The next round makes again what was damaged, then the rest of the group."""

@@ -111,7 +111,6 @@ def _invert_batch(
 ) -> Icons:
     weights = fourier.spectrum_weights(settings).to(device)
     start = fourier.start_coefficients(seeds, settings).to(device)
-    maps = transforms.draw_transforms(seeds, settings).to(device)
     root = None if root is None else root.to(device)
     goals = _in_metric(directions.to(device), root)
 
@@ -121,6 +120,10 @@ def _invert_batch(
         _check_channels(centre, directions)
         return centre, objective.cosine_power(_in_metric(centre, root), goals, settings.cosine_power)
 
+    with torch.no_grad():
+        first = fourier.middle(fourier.render(start[:1], weights, settings.contrast), settings.size_px)
+        map_side = min(feature_map(first).shape[-2:])
+    maps = transforms.draw_transforms(seeds, settings, map_side).to(device)
     coefficients = start.clone().requires_grad_()
     optimizer = torch.optim.Adam(
         [coefficients], lr=settings.learning_rate, betas=(0.9, settings.adam_memory), fused=True

@@ -26,7 +26,7 @@ class InversionSettings:
     """Of the learning rate: `constant`, or `cosine` (falls to nearly nothing at the last step)."""
     adam_memory: float = 0.99
     """Adam's beta 2. The usual 0.999 remembers the steep first steps for longer than a run lasts."""
-    cosine_power: float = 6.0
+    cosine_power: float = 12.0
     """n of (h.v)^(n+1) / (|h| |v|)^n."""
     metric: str = "raw"
     """Where cosines are taken: `raw`, or `whitened` (then `invert` needs a precision matrix)."""
@@ -36,19 +36,19 @@ class InversionSettings:
     """Of the coefficients at the start."""
     spectrum_gain: float = 0.25
     """Weight of a coefficient of frequency f (cycles per pixel): gain / f ** falloff, damped at the top."""
-    spectrum_falloff: float = 1.0
-    spectrum_cutoff: float = 0.5
+    spectrum_falloff: float = 1.25
+    spectrum_cutoff: float = 0.4
     """Frequency, in cycles per pixel, from which the canvas is damped: single pixels are not patterns."""
     contrast: float = 4.0
     """Gain before the sigmoid."""
-    rotation_degrees: float = 15.0
-    zoom_min: float = 0.85
-    zoom_max: float = 1.2
-    shift: float = 0.12
-    """Furthest shift on either side and axis, as a share of the icon's side."""
-    settle: float = 0.25
+    rotation_degrees: float = 7.0
+    zoom_min: float = 0.92
+    zoom_max: float = 1.08
+    shift: float = 0.5
+    """Furthest shift on either side and axis, in positions of the feature map; at most 0.12 of the icon's side."""
+    settle: float = 0.4
     """Share of the steps, towards the end, over which the transforms fade to none."""
-    still: float = 0.0
+    still: float = 0.35
     """Share of the steps, at the very end, without transforms."""
     arithmetic: str = "float32"
     """Of the network: `float32`, `tf32` (CUDA) or `bfloat16` (autocast); the canvas is always float32."""

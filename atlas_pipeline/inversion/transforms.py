@@ -19,6 +19,9 @@ from atlas_pipeline.inversion.settings import InversionSettings
 
 TRANSFORM_STREAM = 2
 
+# Of the icon's side. A map of one position would otherwise shift the icon out of sight.
+_LARGEST_SHIFT = 0.12
+
 
 def strengths(settings: InversionSettings) -> Tensor:
     """How strong the transforms are at each step: 1, then linearly down to 0, then still.
@@ -31,11 +34,14 @@ def strengths(settings: InversionSettings) -> Tensor:
     return (left / (settling + 1)).clamp(0.0, 1.0)
 
 
-def draw_transforms(seeds: Sequence[int], settings: InversionSettings) -> Tensor:
+def draw_transforms(seeds: Sequence[int], settings: InversionSettings, map_side: int) -> Tensor:
     """Affine maps from the icon's coordinates to the canvas', as `grid_sample` wants them.
 
-    Rotation and shift are uniform on both sides of none, the logarithm of the zoom is uniform.
+    Rotation and shift are uniform on both sides of none, the logarithm of the zoom is uniform. The shift
+    follows the feature map: near the input a position sees a few pixels, and the shift that a deep layer
+    does not notice would blur all that it sees.
 
+    Args:    map_side: positions along the feature map's side.
     Returns: (T, B, 2, 3) float32 on the CPU.
     """
     unit = draws.uniform(seeds, TRANSFORM_STREAM, 4 * settings.steps).view(len(seeds), settings.steps, 4)
@@ -45,7 +51,8 @@ def draw_transforms(seeds: Sequence[int], settings: InversionSettings) -> Tensor
     zoom = torch.exp((low + (high - low) * unit[..., 1]) * strength)
     # In grid_sample's units the canvas is 2 wide: a shift by the icon's side is 2 S / C.
     share = settings.size_px / settings.canvas_px
-    shift = (2 * unit[..., 2:] - 1) * settings.shift * 2 * share * strength[:, None]
+    furthest = min(settings.shift / map_side, _LARGEST_SHIFT)
+    shift = (2 * unit[..., 2:] - 1) * furthest * 2 * share * strength[:, None]
     scale = share / zoom
     cos, sin = scale * torch.cos(angle), scale * torch.sin(angle)
     rows = torch.stack([cos, -sin, shift[..., 0], sin, cos, shift[..., 1]], dim=-1)

@@ -18,7 +18,7 @@ def flip(path, *, keep_times, at=None):
     """
     stat = path.stat()
     content = bytearray(path.read_bytes())
-    content[at if at is not None else content.rindex(b"\x28\xb5\x2f\xfd") + 20] ^= 0xFF
+    content[at if at is not None else content.rindex(b"\x28\xb5\x2f\xfd") + 32] ^= 0xFF
     path.write_bytes(content)
     if keep_times:
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
@@ -102,6 +102,12 @@ def test_a_disk_that_spoils_everything_ends_the_run(bench, monkeypatch):
 
     monkeypatch.setattr("atlas_pipeline.engine.artefact.StoredArtefact.parts", unreadable)
     with pytest.raises(CorruptArtefactError, match="again"):
+        bench.run()
+
+
+def test_a_disk_that_changes_what_is_written_ends_the_run(bench, monkeypatch):
+    monkeypatch.setattr("atlas_pipeline.engine.store.Store.damaged", lambda *_, **__: ["part-00000.parquet"])
+    with pytest.raises(CorruptArtefactError, match="does not read back as it was; check the disk"):
         bench.run()
 
 

@@ -5,7 +5,7 @@ import torch
 
 from atlas_pipeline.inversion import InversionSettings, fourier, transforms
 
-STILL = InversionSettings(size_px=10, steps=4, rotation_degrees=0, zoom_min=1, zoom_max=1, shift=0, settle=0)
+STILL = InversionSettings(size_px=10, steps=4, rotation_degrees=0, zoom_min=1, zoom_max=1, shift=0, settle=0, still=0)
 
 
 def noise_canvas(settings: InversionSettings) -> torch.Tensor:
@@ -15,23 +15,23 @@ def noise_canvas(settings: InversionSettings) -> torch.Tensor:
 
 def test_without_transforms_the_network_sees_the_finished_icon():
     canvas = noise_canvas(STILL)
-    seen = transforms.look(canvas, transforms.draw_transforms([1, 2], STILL)[0], 10)
+    seen = transforms.look(canvas, transforms.draw_transforms([1, 2], STILL, 4)[0], 10)
     torch.testing.assert_close(seen, fourier.middle(canvas, 10), atol=1e-5, rtol=0)
 
 
 def test_the_last_step_has_settled():
-    settings = InversionSettings(size_px=10, steps=8, settle=0.5)
-    maps = transforms.draw_transforms([1, 2], settings)
-    still = transforms.draw_transforms([1, 2], dataclasses.replace(STILL, steps=8))
+    settings = InversionSettings(size_px=10, steps=8, settle=0.375, still=0.25)
+    maps = transforms.draw_transforms([1, 2], settings, 4)
+    still = transforms.draw_transforms([1, 2], dataclasses.replace(STILL, steps=8), 4)
     torch.testing.assert_close(maps[-1], still[-1])
     strength = transforms.strengths(settings)
-    assert strength.tolist() == [1, 1, 1, 1, 0.75, 0.5, 0.25, 0]
+    assert strength.tolist() == [1, 1, 1, 0.75, 0.5, 0.25, 0, 0]
 
 
 def test_a_shift_moves_by_whole_pixels():
     canvas = noise_canvas(STILL)
     size_px = STILL.canvas_px
-    maps = transforms.draw_transforms([1, 2], STILL)[0]
+    maps = transforms.draw_transforms([1, 2], STILL, 4)[0]
     maps[:, 0, 2] += 2 * 2 / size_px
     seen = transforms.look(canvas, maps, 10)
     edge = (size_px - 10) // 2
@@ -40,9 +40,9 @@ def test_a_shift_moves_by_whole_pixels():
 
 def test_draws_keep_their_ranges():
     settings = InversionSettings(
-        size_px=10, steps=500, rotation_degrees=30, zoom_min=0.5, zoom_max=2, shift=0.1, settle=0
+        size_px=10, steps=500, rotation_degrees=30, zoom_min=0.5, zoom_max=2, shift=0.5, settle=0, still=0
     )
-    maps = transforms.draw_transforms(range(4), settings)
+    maps = transforms.draw_transforms(range(4), settings, 5)
     share = 10 / settings.canvas_px
     zoom = share / torch.linalg.vector_norm(maps[..., 0, :2], dim=-1)
     assert 0.5 <= zoom.min() < 0.55
@@ -50,11 +50,18 @@ def test_draws_keep_their_ranges():
     angle = torch.atan2(maps[..., 1, 0], maps[..., 0, 0]) * 180 / math.pi
     assert 29 < angle.abs().max() <= 30
     assert abs(angle.mean()) < 2
-    assert maps[..., 2].abs().max() <= 2 * 0.1 * share
+    assert 0.099 < maps[..., 2].abs().max() / (2 * share) <= 0.1
+
+
+def test_a_shift_is_never_more_than_a_share_of_the_icon():
+    settings = InversionSettings(size_px=10, steps=500, shift=0.5, settle=0, still=0)
+    share = 10 / settings.canvas_px
+    maps = transforms.draw_transforms([1], settings, map_side=1)
+    assert 0.119 < maps[..., 2].abs().max() / (2 * share) <= 0.12001
 
 
 def test_each_icon_has_its_own_draws_and_keeps_them():
     settings = InversionSettings(size_px=10, steps=6)
-    together = transforms.draw_transforms([1, 2], settings)
+    together = transforms.draw_transforms([1, 2], settings, 4)
     assert not torch.equal(together[:, 0], together[:, 1])
-    assert torch.equal(together[:, 1:], transforms.draw_transforms([2], settings))
+    assert torch.equal(together[:, 1:], transforms.draw_transforms([2], settings, 4))

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from small_networks import num_hooks
-from torch import nn
+import torch.nn.functional as F
+from small_networks import num_hooks, small_network
+from torch import fx, nn
 
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.capture import feature_maps
@@ -96,8 +97,6 @@ def test_branches_that_lead_elsewhere_are_dropped(googlenet):
 
 
 def test_a_shared_convolution_is_not_folded(tiny_images):
-    from small_networks import small_network
-
     class Shared(nn.Module):
         def __init__(self):
             super().__init__()
@@ -112,6 +111,23 @@ def test_a_shared_convolution_is_not_folded(tiny_images):
             return self.out(self.norm(self.conv(x)) + self.conv(x)).mean(dim=(2, 3))
 
     assert num_norms(check(small_network(Shared()), tiny_images, "out")) == 1
+
+
+def test_what_works_in_place_is_kept_though_its_result_is_dropped(tiny_images):
+    class Forgetful(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+            self.out = nn.Conv2d(4, 4, 3)
+
+        def forward(self, x):
+            x = self.conv(x) * 1
+            x.add_(0.5)
+            F.relu(x, inplace=True)
+            return self.out(x).mean(dim=(2, 3))
+
+    part = check(small_network(Forgetful()), tiny_images, "out")
+    assert isinstance(part.body, fx.GraphModule)
 
 
 def test_unknown_layers(resnet18):
