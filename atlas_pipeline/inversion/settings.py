@@ -45,7 +45,7 @@ class InversionSettings:
     zoom_min: float = 0.92
     zoom_max: float = 1.08
     shift: float = 0.5
-    """Furthest shift on either side and axis, in positions of the feature map; at most 0.12 of the icon's side."""
+    """Furthest shift on either side and axis, in positions of the map; at most 0.12 of the icon's side."""
     settle: float = 0.4
     """Share of the steps, towards the end, over which the transforms fade to none."""
     still: float = 0.35

@@ -46,7 +46,7 @@ def test_pixel_variance_at_the_start_does_not_depend_on_the_canvas_size():
 
 
 def test_weights_fall_with_frequency_and_end_before_the_corner():
-    settings = InversionSettings(size_px=32, canvas_scale=1.0, spectrum_cutoff=0.25)
+    settings = InversionSettings(size_px=32, canvas_scale=1.0, spectrum_falloff=1, spectrum_cutoff=0.25)
     weights = fourier.spectrum_weights(settings)
     along = weights[0]
     assert (along[1:] <= along[:-1]).all()

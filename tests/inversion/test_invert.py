@@ -95,8 +95,9 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(feature_map, direction
 
     counts: list[int] = []
     icons = invert(small_memory, directions, SEEDS, settings, advance=counts.append)
-    assert sizes[0] == 6
-    assert sizes[1] == 3
+    # The first call, of one image, asks for the map's size only.
+    batches = [size for size in sizes if size > 1]
+    assert batches[:2] == [6, 3]
     assert counts == [3, 1, 1, 1]
     assert_same_icons(icons, invert(feature_map, directions, SEEDS, settings))
 

@@ -5,7 +5,9 @@ import torch
 
 from atlas_pipeline.inversion import InversionSettings, fourier, transforms
 
-STILL = InversionSettings(size_px=10, steps=4, rotation_degrees=0, zoom_min=1, zoom_max=1, shift=0, settle=0, still=0)
+STILL = InversionSettings(
+    size_px=10, steps=4, rotation_degrees=0, zoom_min=1, zoom_max=1, shift=0, settle=0, still=0
+)
 
 
 def noise_canvas(settings: InversionSettings) -> torch.Tensor:
