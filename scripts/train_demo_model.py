@@ -68,7 +68,7 @@ def main() -> None:
     network = build_demo(len(generated.CLASS_NAMES))
     num_weights = sum(weight.numel() for weight in network.parameters())
     console.print(f"{len(images)} images, {num_weights} weights, on {device}")
-    schedule = Schedule(epochs=arguments.epochs, seed=arguments.seed, perturbation=arguments.perturbation)
+    schedule = Schedule(epochs=arguments.epochs, seed=arguments.seed)
     fit(network, images, labels, schedule, PREPROCESS, augment, device)
     test_accuracy = accuracy(network, test_images, test_labels, PREPROCESS, device)
     metadata = {
@@ -92,7 +92,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--num-images", type=int, default=24_000)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--perturbation", type=float, default=0.0)
     parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's own choice)")
     parser.add_argument("--out", type=Path, default=WEIGHTS_PATH)
     return parser.parse_args()

@@ -33,7 +33,6 @@ class Schedule:
     batch_size: int = 128
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
-    perturbation: float = 0.0
     seed: int = 0
 
 
@@ -79,10 +78,6 @@ def fit(
                 order.split(schedule.batch_size), description=f"epoch {epoch + 1}/{schedule.epochs}"
             ):
                 batch = augment(images[chosen].float() / 255, generator)
-                if schedule.perturbation:
-                    batch = _perturbed(
-                        network, batch, labels[chosen], preprocess, loss_of, schedule.perturbation, device
-                    )
                 loss, logits = _step(network, batch, labels[chosen], preprocess, loss_of, optimizer, device)
                 cycle.step()
                 loss_sum += loss
@@ -109,24 +104,6 @@ def _step(
     loss.backward()
     optimizer.step()
     return loss.item(), logits.detach().cpu()
-
-
-def _perturbed(
-    network: nn.Module,
-    batch: Tensor,
-    labels: Tensor,
-    preprocess: Mapping[str, Any],
-    loss_of: nn.Module,
-    length: float,
-    device: torch.device,
-) -> Tensor:
-    """The batch moved by `length` (Euclidean, in [0, 1] units) an image to where the loss grows fastest."""
-    batch = batch.to(device).requires_grad_()
-    with torch.autocast(device.type, torch.bfloat16, enabled=_bfloat16_is_native(device)):
-        logits = network(_normalised(batch, preprocess, device)).float()
-    (gradient,) = torch.autograd.grad(loss_of(logits, labels.to(device)), batch)
-    size = gradient.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
-    return (batch.detach() + gradient * (length / size)).clamp(0, 1)
 
 
 def accuracy(
