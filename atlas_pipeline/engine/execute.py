@@ -137,7 +137,9 @@ class _Run:
             locks.close()
             return
         self._num_groups += 1
-        group = Group(self._num_groups, [step for step, _ in left], [job for _, job in left], locks)
+        group = Group(
+            self._num_groups, [step for step, _ in left], [job for _, job in left], locks, self._store
+        )
         self._groups[group.number] = group
         self._open(group)
 
@@ -146,12 +148,12 @@ class _Run:
         for step, job in zip(group.steps, group.jobs, strict=True):
             found = survey.look(step)
             if found.forced:
-                retire(self._store, step.stage, job.fingerprint, found.manifest)
+                retire(self._store, step.stage, job.fingerprint, found.manifest, found.damage)
                 self._agenda.retired(step.stage.name, job.fingerprint)
             elif found.damage:
                 self._reporter.say(f"{describe(step)}: {', '.join(found.damage)} damaged; making it again")
         try:
-            calls = group.open(survey, self._store, self._runtime, self._reporter)
+            calls = group.open(survey, self._runtime, self._reporter)
         except CorruptArtefactError as error:
             calls, group.corrupt = [], error
         for call in calls:
@@ -164,7 +166,6 @@ class _Run:
         try:
             if group.corrupt is None and not group.failures:
                 group.finish(self._agenda.survey)
-                self._look_again(group)
         except CorruptArtefactError as error:
             group.corrupt = error
         if group.corrupt is not None:
@@ -173,17 +174,10 @@ class _Run:
             self.failed.append(group)
         del self._groups[group.number]
         group.close()
-        self._report(group)
-
-    def _look_again(self, group: Group) -> None:
-        survey = self._agenda.survey
+        self.tasks_run += group.tasks_run
+        self.reports.extend(group.reports())
         for step, job in zip(group.steps, group.jobs, strict=True):
-            survey.forget(step.stage.name, job.fingerprint)
-            if not survey.look(step).is_done:
-                raise CorruptArtefactError(
-                    f"{group.label}: what was written to {self._store.root} does not read back as it was; "
-                    "check the disk"
-                )
+            self._agenda.survey.forget(step.stage.name, job.fingerprint)
 
     def _repair(self, group: Group, error: CorruptArtefactError) -> None:
         """The next round makes again what was damaged, then the rest of the group."""
@@ -195,21 +189,6 @@ class _Run:
                 self._agenda.survey.forget(stage, fingerprint)
                 if names:
                     self._reporter.say(f"{stage} {fingerprint}: {', '.join(names)} damaged; making it again")
-
-    def _report(self, group: Group) -> None:
-        self.tasks_run += group.tasks_run
-        for step, job in zip(group.steps, group.jobs, strict=True):
-            self._agenda.survey.forget(step.stage.name, job.fingerprint)
-            self.reports.append(
-                StepReport(
-                    step=step,
-                    fingerprint=job.fingerprint,
-                    path=str(self._store.folder(step.stage.name, job.fingerprint)),
-                    tasks=group.num_tasks,
-                    tasks_run=group.tasks_run,
-                    seconds=group.seconds,
-                )
-            )
 
     def _say_once(self, text: str) -> None:
         if text not in self._said:

@@ -8,6 +8,7 @@ whole, or parts of the new one and the note of what they replace.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 
 from ..errors import CorruptArtefactError
@@ -17,12 +18,16 @@ from .store import Store
 from .values import values_digest
 
 
-def retire(store: Store, stage: Stage, fingerprint: str, manifest: Manifest | None) -> None:
-    """Remove an artefact that is to be made anew, under its lock. manifest: None where it is not finished.
+def retire(
+    store: Store, stage: Stage, fingerprint: str, manifest: Manifest | None, damage: Collection[str]
+) -> None:
+    """Remove an artefact that is to be made anew, under its lock.
 
+    manifest: None where it is not finished, or its manifest is among the damage.
     Raises: ResourceError: read-only or not permitted.
     """
-    if not stage.identity:
+    # Of what was never finished nothing was made.
+    if not stage.identity and (manifest is not None or damage):
         replaced = store.replaced(stage.name, fingerprint) or {"identity": None, "values": None}
         if manifest is not None:
             with suppress(CorruptArtefactError):

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from ..errors import CorruptArtefactError, TasksFailedError, UserError
 from .making import Making
 from .progress import Bar, Reporter
+from .report import StepReport
 from .stage import Job, Runtime, Step, Task, describe
 from .store import Store
 from .survey import Survey
@@ -21,7 +22,9 @@ class Group:
     failures: tasks that failed, by number. corrupt: set where a file that was read turned out damaged.
     """
 
-    def __init__(self, number: int, steps: Sequence[Step], jobs: Sequence[Job], locks: ExitStack) -> None:
+    def __init__(
+        self, number: int, steps: Sequence[Step], jobs: Sequence[Job], locks: ExitStack, store: Store
+    ) -> None:
         self.number, self.steps, self.jobs = number, steps, jobs
         self.stage = steps[0].stage
         self.label = describe(*steps)
@@ -30,7 +33,7 @@ class Group:
         self.tasks_run = 0
         self.num_tasks = 0
         self._started = time.monotonic()
-        self._locks = locks
+        self._locks, self._store = locks, store
         self._calls: dict[int, tuple[TaskCall, list[Making]]] = {}
         self._makings: list[Making] = []
         self._bar: Bar | None = None
@@ -42,11 +45,7 @@ class Group:
         """Whether every call has come back."""
         return not self._calls
 
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._started
-
-    def open(self, survey: Survey, store: Store, runtime: Runtime, reporter: Reporter) -> list[TaskCall]:
+    def open(self, survey: Survey, runtime: Runtime, reporter: Reporter) -> list[TaskCall]:
         """Split the work and take over what is there; the calls that are still to be made.
 
         Raises: CorruptArtefactError: an input was found damaged. AtlasError: the stage stops the run.
@@ -54,7 +53,7 @@ class Group:
         tasks = self._split()
         self.num_tasks = len(tasks)
         for step, job in zip(self.steps, self.jobs, strict=True):
-            making = Making(step, job, tasks, store)
+            making = Making(step, job, tasks, self._store)
             if making.adopt(survey.look(step).manifest):
                 making.summary()  # what stopped the last run stops this one before it begins
             self._makings.append(making)
@@ -108,6 +107,20 @@ class Group:
         for making in self._makings:
             making.finish(survey)
         self._is_finished = True
+
+    def reports(self) -> list[StepReport]:
+        """What was done so far, for each step."""
+        return [
+            StepReport(
+                step=step,
+                fingerprint=job.fingerprint,
+                path=str(self._store.folder(step.stage.name, job.fingerprint)),
+                tasks=self.num_tasks,
+                tasks_run=self.tasks_run,
+                seconds=time.monotonic() - self._started,
+            )
+            for step, job in zip(self.steps, self.jobs, strict=True)
+        ]
 
     def close(self) -> None:
         """Give the locks back."""

@@ -92,3 +92,6 @@ class Making:
             finished=datetime.now(UTC).isoformat(),
         )
         write_manifest(self.folder, replace(manifest, identity=identity_of(self._store, stage, manifest)))
+        if damaged := self._store.damaged(manifest):
+            path = self.folder / damaged[0]
+            raise CorruptArtefactError(f"{path} does not read back as it was written; check the disk")

@@ -107,7 +107,7 @@ def test_a_disk_that_spoils_everything_ends_the_run(bench, monkeypatch):
 
 def test_a_disk_that_changes_what_is_written_ends_the_run(bench, monkeypatch):
     monkeypatch.setattr("atlas_pipeline.engine.store.Store.damaged", lambda *_, **__: ["part-00000.parquet"])
-    with pytest.raises(CorruptArtefactError, match="does not read back as it was; check the disk"):
+    with pytest.raises(CorruptArtefactError, match="does not read back as it was written; check the disk"):
         bench.run()
 
 

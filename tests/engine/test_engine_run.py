@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 import toy_stages
 
-from atlas_pipeline.engine import Output, Step, artefact_of, run
+from atlas_pipeline.engine import Output, Step, artefact_of, plan, run
 from atlas_pipeline.errors import AtlasError, ImagesError, MissingInputError, TasksFailedError
 
 ALL = [
@@ -128,6 +128,14 @@ def test_force_with_other_values_reaches_everything_after_it(bench, monkeypatch)
     assert bench.run() == []
     monkeypatch.setattr(toy_stages, "CHANNELS", 4)
     assert bench.run(force={"sample"}) == ALL[1:]
+
+
+def test_force_of_what_was_never_there_is_a_plain_run(bench):
+    bench.run()
+    plain = [state.fingerprint for state in plan(bench.steps(), bench.store)]
+    bench.wipe()
+    assert bench.run(force={"list", "sample", "project", "bin"}) == ALL
+    assert [state.fingerprint for state in plan(bench.steps(), bench.store)] == plain
 
 
 def test_force_only_reaches_the_stages_that_were_asked_for(bench):
