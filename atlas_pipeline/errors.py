@@ -6,8 +6,10 @@ AtlasError                  anything we raise on purpose
 │   ├── ModelError          a network, its weights, its layers
 │   ├── ImagesError         where the images are, or too many bad ones
 │   ├── ResourceError       disk full, read-only, no memory, no such device
+│   ├── EmptyActivationsError   nothing to whiten by (numerics.whitening)
 │   └── MissingInputError   a stage's input is not there and --no-deps was given
 ├── TasksFailedError        some tasks failed, the rest is kept: exit code 3
+├── BadImageError           one image that cannot be read: counted and left out (images.decode)
 └── CorruptArtefactError    an artefact file is cut short or altered; the engine remakes it
 """
 
