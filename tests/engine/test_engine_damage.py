@@ -103,6 +103,7 @@ def test_a_disk_that_spoils_everything_ends_the_run(bench, monkeypatch):
     monkeypatch.setattr("atlas_pipeline.engine.artefact.StoredArtefact.parts", unreadable)
     with pytest.raises(CorruptArtefactError, match="again"):
         bench.run()
+    assert bench.ran() == ["project 0 a"] * 4
 
 
 def test_a_disk_that_changes_what_is_written_ends_the_run(bench, monkeypatch):
