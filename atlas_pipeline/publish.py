@@ -131,7 +131,7 @@ def _summary(config: Config, made: Mapping[Step, Artefact]) -> RunSummary:
     where = "generated images" if config.images.source == "generated" else f"images of {config.images.path}"
     return RunSummary(
         name=config.name,
-        model=model_title(model),
+        model=config.model.name or config.model.source,
         weights=weights_note(model),
         random_weights=has_random_weights(model),
         images=f"{index.num_rows:,} {where}",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.images.listing import class_names
-from atlas_pipeline.stages.opened import model_config
+from atlas_pipeline.stages.opened import labels_digest, model_config, model_spec
 from atlas_pipeline.stages.provenance import picture_text, random_weights_caption
 from atlas_pipeline.stages.tables import file_table, layout_xy
 from atlas_pipeline.viewer.figures import density_figure, png_bytes, scatter_figure, with_caption
@@ -17,7 +17,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     (job,) = jobs
     xy = layout_xy(job.inputs["project"].read(["x", "y"]))
     labels = job.inputs["sample"].read(["label"])["label"].to_numpy()
-    names = class_names(job.settings["source"], job.settings["path"])
+    names = _names(job, int(labels.max(initial=-1)))
     pictures = {"density.png": density_figure(xy), "scatter.png": scatter_figure(xy, labels, names)}
     caption = random_weights_caption(job)
     files = {
@@ -26,6 +26,17 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     }
     runtime.advance(len(files))
     return [Output(table=file_table(files))]
+
+
+def _names(job: Job, last: int) -> Sequence[str] | None:
+    """The images' own class names; where they have none, the network's, if it has enough of them."""
+    from atlas_pipeline.models import class_labels
+
+    own = class_names(job.settings["source"], job.settings["path"])
+    if own is not None:
+        return own
+    networks = class_labels(job.settings["model"])
+    return networks if networks is not None and last < len(networks) else None
 
 
 PLOT = Stage(
@@ -42,9 +53,13 @@ def step(config: Config, sample: Step, layout: Step) -> Step:
     """The pictures of one layout."""
     return Step(
         stage=PLOT,
-        config={"model": model_config(config)},
+        config={"model": model_config(config), "labels": labels_digest(config)},
         inputs={"sample": sample, "project": layout},
-        settings={"source": config.images.source, "path": config.images.path},
+        settings={
+            "model": model_spec(config),
+            "source": config.images.source,
+            "path": config.images.path,
+        },
         layer=layout.layer,
         view=layout.view,
     )
