@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from atlas_pipeline import __version__
-from atlas_pipeline.errors import AtlasError, TasksFailedError, UserError
+from atlas_pipeline.errors import AtlasError, ConfigError, TasksFailedError, UserError
 
 EXIT_USER, EXIT_TASKS, EXIT_INTERRUPTED = 2, 3, 130
 
@@ -18,6 +18,7 @@ EXIT_USER, EXIT_TASKS, EXIT_INTERRUPTED = 2, 3, 130
 STAGES_OF = {
     "index": ("index",),
     "sample": ("sample",),
+    "select": ("select",),
     "project": ("neighbors", "project"),
     "bin": ("bin",),
     "invert": ("whiten", "crops", "invert"),
@@ -27,6 +28,7 @@ STAGES_OF = {
 WHAT_IT_DOES = {
     "index": "List the images, in a fixed order, each known by its content.",
     "sample": "Take one random spatial activation an image, with its attribution to every logit.",
+    "select": "Choose the activations that matter to the classes and comparisons of CONFIG.",
     "project": "Lay the activations out in the plane.",
     "bin": "Lay grids over the layout and average each cell.",
     "invert": "Make the icon of every cell by feature inversion.",
@@ -131,6 +133,88 @@ def _stage_command(name: str) -> None:
 
 for _name in STAGES_OF:
     _stage_command(_name)
+
+
+@main.command()
+@_config_options
+@_run_options
+@click.option("--no-deps", is_flag=True, help="Do not make missing inputs first: say which are missing.")
+@click.option("--class", "name", metavar="CLASS", help="A name, an index or a WordNet id.")
+@click.option("--layer", "layers", multiple=True, metavar="LAYER", help="Default: all of the run's.")
+@click.option(
+    "--sign",
+    type=click.Choice(["+", "-", "positive", "negative"]),
+    help="What lights: + (default) what speaks for the class, - what speaks against it.",
+)
+def highlight(sign: str | None, **how: Any) -> None:
+    """Light one class up in the layer atlases: the one named, or those that CONFIG lists.
+
+    Opacity is the cells' mean attribution to the class. Icons are read, not made again.
+    """
+    entry = {"sign": {"+": "positive", "-": "negative"}.get(sign, sign)} if sign else {}
+    _figures("highlight", "highlights", entry, **how)
+
+
+@main.command()
+@_config_options
+@_run_options
+@click.option("--no-deps", is_flag=True, help="Do not make missing inputs first: say which are missing.")
+@click.option("--class", "name", metavar="CLASS", help="A name, an index or a WordNet id.")
+@click.option("--layer", "layers", multiple=True, metavar="LAYER", help="Default: all of the run's.")
+def vocabulary(**how: Any) -> None:
+    """Show, layer by layer, the icons that a class's attribution comes from.
+
+    Of the class named, or of those that CONFIG lists.
+    """
+    _figures("vocabulary", "vocabularies", {}, **how)
+
+
+def _figures(
+    stage: str,
+    section: str,
+    entry: dict[str, str],
+    *,
+    config: str,
+    overrides: tuple[str, ...],
+    pipeline: str | None,
+    debug: bool,
+    name: str | None,
+    layers: tuple[str, ...],
+    **how: Any,
+) -> None:
+    from atlas_pipeline import runs
+    from atlas_pipeline.tables import print_pictures
+
+    on = (how.pop("device"), how.pop("workers"))
+    wanted: dict[str, Any] = {**entry, **({"layers": layers} if layers else {})}
+    if wanted and name is None:
+        raise ConfigError(f"--layer and --sign say which {stage} of --class; name a class too")
+    asked = None
+    if name is not None:
+        entries = json.dumps([{"class": name, **wanted}])
+        asked = _load(config, (*overrides, f"{section}={entries}"), *on)
+    print_pictures(runs.figures(_load(config, overrides, *on), pipeline, stage=stage, asked=asked, **how))
+
+
+@main.command(name="patch-test")
+@_config_options
+@_run_options
+@click.option("--no-deps", is_flag=True, help="Do not make missing inputs first: say which are missing.")
+@click.option("--compare", metavar="LEFT,RIGHT", help="Two classes, by name, index or WordNet id.")
+@click.option("--layer", "layers", multiple=True, metavar="LAYER", help="Default: the comparison's own.")
+@click.option("--num-images", type=click.IntRange(1), help="Images of LEFT that patches are pasted onto.")
+def patch_test(config: str, overrides: tuple[str, ...], debug: bool, **how: Any) -> None:
+    """Paste patches of a comparison's cells onto images: how often does the answer change?
+
+    Of the comparison named, or of those that CONFIG marks with patch_test: true.
+    """
+    from atlas_pipeline import runs
+    from atlas_pipeline.tables import print_patch_tests
+
+    if how["layers"] and how["compare"] is None:
+        raise ConfigError("--layer says where to test --compare; name two classes too")
+    loaded = _load(config, overrides, how.pop("device"), how.pop("workers"))
+    print_patch_tests(*runs.patch_tests(loaded, **how))
 
 
 @main.command()

@@ -6,16 +6,24 @@ Reading a file, overrides and the wording of mistakes stand in ``config_file``.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from atlas_pipeline.errors import nearest_name
 from atlas_pipeline.inversion import InversionSettings
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    # Defaults too are validated: a 30 that stands for 30.0 would have a fingerprint of its own.
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+        populate_by_name=True,
+        validate_default=True,
+    )
 
 
 def _folder_name(name: str) -> str:
@@ -76,12 +84,18 @@ class ImagesConfig(_Section):
         return 20_000 if self.source == "generated" and self.num_images is None else self.num_images
 
 
+ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
+"""A class of the network: its name, its index (``12`` or ``class 12``) or its WordNet id."""
+
+
 class SampleConfig(_Section):
     """One random spatial activation an image, and its attribution to the logits."""
 
     positions_per_image: int = Field(1, ge=1)
     edge: int = Field(1, ge=0)
-    attribution: Literal["all", "none"] | tuple[str, ...] = "all"
+    attribution: Literal["all", "none"] | tuple[ClassName, ...] = "all"
+    attribution_method: Literal["gradient", "integrated", "ablation"] = "gradient"
+    integrated_steps: int = Field(8, ge=1, description="points on the path of `integrated`")
     maxpool_gradient: Literal["smooth", "exact"] = "smooth"
     shard_size: int = Field(16384, ge=1)
 
@@ -90,6 +104,7 @@ class ProjectConfig(_Section):
     """From activations to a layout in the plane."""
 
     method: Literal["umap", "tsne"] = "umap"
+    perplexity: float = Field(30.0, gt=0, description="t-SNE's")
     engine: Literal["auto", "cpu"] = "auto"
     neighbors: Literal["auto", "exact", "approximate"] = "auto"
     num_neighbors: int = Field(20, ge=2)
@@ -111,6 +126,84 @@ class GridConfig(_Section):
         return self
 
 
+class ViewGridConfig(GridConfig):
+    """The grids over the layout of a selection: coarser, for it is small."""
+
+    sizes: tuple[Annotated[int, Field(ge=1, le=2000)], ...] = (8,)
+    min_count: int = Field(4, ge=1)
+
+
+Sign = Literal["positive", "negative"]
+
+
+class _ViewConfig(_Section):
+    """What class atlases and comparisons share: the layers, the layout of the selection, its grids."""
+
+    layers: tuple[str, ...] | None = Field(None, min_length=1, description="null: all of the run's")
+    method: Literal["tsne", "umap"] = "tsne"
+    perplexity: float = Field(30.0, gt=0, description="t-SNE's")
+    num_neighbors: int = Field(20, ge=2, description="UMAP's")
+    min_dist: float = Field(0.02, ge=0, le=1, description="UMAP's")
+    grid: ViewGridConfig = ViewGridConfig()
+
+
+class ClassConfig(_ViewConfig):
+    """A class atlas: the activations that matter to one class, or to each (``all``)."""
+
+    class_: ClassName = Field(alias="class")
+    filter: Literal["rank", "magnitude", "both"] = "both"
+    sign: Sign = "positive"
+    top: int | None = Field(None, ge=1, description="of magnitude and both; null: see stages.select")
+
+
+class ComparisonConfig(_ViewConfig):
+    """A class comparison: x says which of two classes an activation speaks for."""
+
+    left: ClassName
+    right: ClassName
+    top: int | None = Field(None, ge=1, description="for each of the two; null: see stages.select")
+    patch_test: bool = False
+
+    @model_validator(mode="after")
+    def _two(self) -> ComparisonConfig:
+        if self.left == self.right:
+            raise ValueError(f"left and right are both '{self.left}'; name two classes")
+        return self
+
+
+class HighlightConfig(_Section):
+    """One class lit up in a whole layer atlas."""
+
+    class_: ClassName = Field(alias="class")
+    layers: tuple[str, ...] | None = Field(None, min_length=1, description="null: all of the run's")
+    sign: Sign = "positive"
+
+
+class VocabularyConfig(_Section):
+    """The cells of each layer that carry most of a class's attribution, a strip a layer."""
+
+    class_: ClassName = Field(alias="class")
+    layers: tuple[str, ...] | None = Field(None, min_length=1, description="null: all of the run's")
+    num_cells: int = Field(12, ge=1, description="icons a strip")
+
+
+class PatchTestConfig(_Section):
+    """How comparisons are put to the test by patches pasted onto images."""
+
+    num_images: int = Field(1000, ge=1, description="of the left class, that the network gets right; at most")
+    num_patches: int = Field(10, ge=1, description="cells that pull hardest to the right class")
+    sizes: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (0.2, 0.3, 0.4), min_length=1, description="sides of the patch, shares of the image's"
+    )
+    fixed_size: float = Field(0.3, gt=0, le=1, description="the size of the figure at the top left corner")
+
+    @model_validator(mode="after")
+    def _fixed_is_one(self) -> PatchTestConfig:
+        if self.fixed_size not in self.sizes:
+            raise ValueError(f"fixed_size {self.fixed_size} is not among sizes {list(self.sizes)}")
+        return self
+
+
 class StitchConfig(_Section):
     """How icons become the atlas image."""
 
@@ -126,6 +219,10 @@ class RunConfig(_Section):
     workers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
 
 
+def _all_classes(classes: Any) -> Any:
+    return [{"class": "all"}] if classes == "all" else classes
+
+
 class Config(_Section):
     """A whole run."""
 
@@ -139,6 +236,11 @@ class Config(_Section):
     grid: GridConfig = GridConfig()
     invert: InversionSettings = InversionSettings()
     stitch: StitchConfig = StitchConfig()
+    classes: Annotated[tuple[ClassConfig, ...], BeforeValidator(_all_classes)] = ()
+    comparisons: tuple[ComparisonConfig, ...] = ()
+    highlights: tuple[HighlightConfig, ...] = ()
+    vocabularies: tuple[VocabularyConfig, ...] = ()
+    patch_test: PatchTestConfig = PatchTestConfig()
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")
@@ -147,6 +249,26 @@ class Config(_Section):
             raise ValueError("layers: a layer is named twice")
         return self
 
+    @model_validator(mode="after")
+    def _views_of_sampled_layers(self) -> Config:
+        for section in ("classes", "comparisons", "highlights", "vocabularies"):
+            for entry in getattr(self, section):
+                for layer in entry.layers or ():
+                    if layer not in self.layers:
+                        raise ValueError(
+                            f"{section}: layer '{layer}' is not among the run's layers; "
+                            f"nearest: '{nearest_name(layer, self.layers)}'"
+                        )
+                if self.sample.attribution == "none":
+                    raise ValueError(
+                        f"{section} need attributions, and sample.attribution is none; set it to all, or to "
+                        "a list of classes. The sample stage then runs again, over every image: a forward "
+                        "and about one more for each layer"
+                    )
+        return self
+
     def to_yaml(self) -> str:
         """The resolved config, every default spelled out."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump(
+            self.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True
+        )

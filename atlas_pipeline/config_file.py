@@ -85,13 +85,20 @@ def _keys_of(path: Sequence[str]) -> list[str]:
     """The keys that the section at ``path`` has."""
     section: Any = Config
     for part in path:
-        annotation = _fields(section)[part]
-        section = next(option for option in (annotation, *get_args(annotation)) if _fields(option))
+        if not part.isdigit():  # a place in a list is of the list's own type
+            section = _section_in(_fields(section)[part])
     return list(_fields(section))
+
+
+def _section_in(annotation: Any) -> Any:
+    """The section within an annotation such as ``X | None`` or ``tuple[X, ...]``."""
+    if _fields(annotation):
+        return annotation
+    return next((found for option in get_args(annotation) if (found := _section_in(option))), None)
 
 
 def _fields(section: Any) -> dict[str, Any]:
     """Key -> annotation, of a pydantic model or a dataclass; nothing for any other type."""
     if isinstance(section, type) and issubclass(section, BaseModel):
-        return {name: field.annotation for name, field in section.model_fields.items()}
+        return {field.alias or name: field.annotation for name, field in section.model_fields.items()}
     return get_type_hints(section) if is_dataclass(section) else {}

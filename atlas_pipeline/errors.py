@@ -55,10 +55,15 @@ class CorruptArtefactError(AtlasError):
     """An artefact file is not what its manifest says."""
 
 
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like ``name``, whatever the case; None where none is known."""
+    by_lower = {n.lower(): n for n in reversed(list(known))}
+    nearest = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.0)
+    return by_lower[nearest[0]] if nearest else None
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], where: str, remedy: str = "") -> str:
     """One line that names the nearest known name: ``layer 'mixed4x' is not in demo; nearest: 'mixed4'``."""
-    names = list(known)
-    by_lower = {n.lower(): n for n in reversed(names)}
-    nearest = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.0)
-    hint = f"; nearest: '{by_lower[nearest[0]]}'" if nearest else ""
+    nearest = nearest_name(name, known)
+    hint = f"; nearest: '{nearest}'" if nearest is not None else ""
     return f"{kind} '{name}' is not in {where}{hint}" + (f". {remedy}" if remedy else "")

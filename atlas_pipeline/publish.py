@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from atlas_pipeline.config import Config
-from atlas_pipeline.engine import Artefact, Store, artefact_of
+from atlas_pipeline.engine import Artefact, Store, artefact_of, ordered
 from atlas_pipeline.engine.files import atomic_file
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.stages.opened import model_config
@@ -26,7 +27,14 @@ from atlas_pipeline.viewer.overview import Panel, overview
 from atlas_pipeline.viewer.page import index_page
 
 PUBLISHED = ".published.json"
-OVERVIEW = "overview.png"
+# A sheet for each kind of view, by the first word of its name: its file, and how a page calls it.
+SHEETS = {
+    "all": ("overview.png", "All layers on one sheet"),
+    "class": ("class-atlases.png", "All class atlases on one sheet"),
+    "compare": ("comparisons.png", "All comparisons on one sheet"),
+}
+# Stages whose files go into a run's folder.
+PICTURED = ("plot", "stitch", "highlight", "vocabulary", "patch_report")
 # Width of a layer on the overview; twice that is kept of its picture.
 PANEL_PX = 760
 
@@ -44,37 +52,80 @@ def run_folder(config: Config) -> Path:
     return Path(config.run.workspace) / "runs" / config.name
 
 
-def publish(config: Config, steps: Sequence[Step], store: Store) -> Publication:
+def publish(
+    config: Config, steps: Sequence[Step], store: Store, by_command: Sequence[Step] = ()
+) -> Publication:
     """Bring a run's folder up to date with whatever of its pictures is done.
 
+    Args:   by_command: steps that a command asked for beside the config's. Their files stay in later
+            publications too, for as long as what of the run they were made from is still the run's.
     Raises: ResourceError: it cannot be written.
     """
     folder = _Folder(run_folder(config))
     folder.write("config.yaml", config.to_yaml().encode())
     made = {step: artefact for step in steps if (artefact := artefact_of(step, store)) is not None}
+    entries = []
     for step, artefact in made.items():
-        if step.stage.name in ("plot", "stitch"):
-            for part in artefact.parts():
-                for row in part.to_pylist():
-                    folder.write(f"{step.layer}/{step.view}/{row['file']}", row["content"])
-    entries = [_entry(step, folder.path) for step in made if step.stage.name == "stitch"]
+        # A selection without icons has no atlas.
+        if _write_pictures(folder, step, artefact) and step.stage.name == "stitch":
+            entries.append(_entry(step, folder.path))
+    current = {artefact.fingerprint for artefact in made.values()}
+    for step in by_command:
+        if (artefact := artefact_of(step, store)) is not None:
+            sources = {a.fingerprint for s in ordered([step]) if (a := artefact_of(s, store))}
+            folder.keep(
+                _write_pictures(folder, step, artefact), own=sources - current, beneath=sources & current
+            )
     if entries:
-        folder.write(OVERVIEW, _overview(config, entries, folder.path))
-        folder.write("index.html", index_page(_summary(config, made), entries).encode())
-    folder.finish([artefact.fingerprint for artefact in made.values()])
+        by_kind = {kind: [entry for entry in entries if _kind(entry) == kind] for kind in SHEETS}
+        sheets = {words: file for kind, (file, words) in SHEETS.items() if by_kind[kind]}
+        for kind, (file, _) in SHEETS.items():
+            if by_kind[kind]:
+                folder.write(file, _sheet(config, by_kind[kind], folder.path))
+        folder.write("index.html", index_page(_summary(config, made, sheets), entries).encode())
+    folder.finish(current)
     return Publication(page=folder.path / "index.html" if entries else None, atlases=tuple(entries))
+
+
+def _write_pictures(folder: _Folder, step: Step, artefact: Artefact) -> list[str]:
+    """Write the files of a step, if it has any; their names."""
+    if step.stage.name not in PICTURED:
+        return []
+    names = []
+    for part in artefact.parts():
+        for row in part.to_pylist():
+            names.append(_published_name(step, row["file"]))
+            folder.write(names[-1], row["content"])
+    return names
+
+
+def _published_name(step: Step, file: str) -> str:
+    # What spans the layers has a place of its own.
+    return f"{step.layer}/{step.view}/{file}" if step.layer else f"{step.stage.name}/{file}"
+
+
+def published_pictures(config: Config, step: Step, store: Store) -> list[Path]:
+    """Where the PNGs of a step are in a run's folder; none where it has none, or is not done."""
+    artefact = artefact_of(step, store)
+    if artefact is None or step.stage.name not in PICTURED:
+        return []
+    files = artefact.read(["file"])["file"].to_pylist()
+    return [run_folder(config) / _published_name(step, file) for file in files if file.endswith(".png")]
 
 
 def reached(folder: Path) -> set[str]:
     """Fingerprints of the artefacts that a run's folder was last made from."""
-    return set(_published(folder).get("artefacts", ()))
+    record = _published(folder)
+    kept = (fingerprint for kept in record["by_command"].values() for fingerprint in kept["own"])
+    return {*record["artefacts"], *kept}
 
 
-def _published(folder: Path) -> Mapping[str, Sequence[str]]:
+def _published(folder: Path) -> Mapping[str, Any]:
     try:
-        return json.loads((folder / PUBLISHED).read_bytes())
+        record = json.loads((folder / PUBLISHED).read_bytes())
     except (OSError, ValueError):
-        return {}
+        record = {}
+    return {"artefacts": [], "files": [], "by_command": {}} | record
 
 
 class _Folder:
@@ -82,8 +133,9 @@ class _Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._before = set(_published(path).get("files", ()))
-        self._now: set[str] = set()
+        before = _published(path)
+        self._before, self._now = set(before["files"]), set[str]()
+        self._by_command = dict(before["by_command"])
 
     def write(self, name: str, content: bytes) -> None:
         self._now.add(name)
@@ -92,10 +144,24 @@ class _Folder:
             with atomic_file(path) as file:
                 file.write(content)
 
-    def finish(self, fingerprints: Sequence[str]) -> None:
-        for name in self._before - self._now:
+    def keep(self, names: Sequence[str], *, own: Collection[str], beneath: Collection[str]) -> None:
+        """These files stay while the artefacts beneath are the run's; own: artefacts made for them alone."""
+        for name in names:
+            self._by_command[name] = {"own": sorted(own), "beneath": sorted(beneath)}
+
+    def finish(self, fingerprints: Collection[str]) -> None:
+        kept = {
+            name: sources
+            for name, sources in self._by_command.items()
+            if set(sources["beneath"]) <= set(fingerprints) and (self.path / name).is_file()
+        }
+        for name in self._before - self._now - set(kept):
             (self.path / name).unlink(missing_ok=True)
-        record = {"artefacts": sorted(set(fingerprints)), "files": sorted(self._now)}
+        record = {
+            "artefacts": sorted(set(fingerprints)),
+            "files": sorted(self._now | set(kept)),
+            "by_command": kept,
+        }
         self.write(PUBLISHED, json.dumps(record, indent=1).encode())
 
 
@@ -125,7 +191,7 @@ def _width_px(path: Path) -> int:
         return picture.width
 
 
-def _summary(config: Config, made: Mapping[Step, Artefact]) -> RunSummary:
+def _summary(config: Config, made: Mapping[Step, Artefact], sheets: Mapping[str, str]) -> RunSummary:
     model = model_config(config)
     (index,) = [artefact for step, artefact in made.items() if step.stage.name == "index"]
     where = "generated images" if config.images.source == "generated" else f"images of {config.images.path}"
@@ -136,21 +202,31 @@ def _summary(config: Config, made: Mapping[Step, Artefact]) -> RunSummary:
         random_weights=has_random_weights(model),
         images=f"{index.num_rows:,} {where}",
         provenance={"config": config.model_dump(mode="json", exclude={"run"}), "model": model},
-        overview=OVERVIEW,
+        sheets=sheets,
     )
 
 
-def _overview(config: Config, entries: Sequence[AtlasEntry], folder: Path) -> bytes:
-    """Every layer's coarsest atlas on one sheet."""
+def _kind(entry: AtlasEntry) -> str:
+    """`all`, `class` or `compare`."""
+    return entry.view.partition("-")[0]
+
+
+def _sheet(config: Config, entries: Sequence[AtlasEntry], folder: Path) -> bytes:
+    """The coarsest atlas of every layer and view."""
     coarsest: dict[tuple[str, str], AtlasEntry] = {}
     for entry in sorted(entries, key=lambda e: e.grid):
         coarsest.setdefault((entry.layer, entry.view), entry)
+    # Selections are many and coarse: small, and without thumbnails.
+    of_layers = _kind(entries[0]) == "all"
+    panel_px = PANEL_PX if of_layers else PANEL_PX // 2
     panels = [
         Panel(
-            title=entry.layer if entry.view == "all" else f"{entry.layer}, {entry.view}",
+            title=entry.layer if of_layers else f"{entry.layer}, {entry.view}",
             subtitle=f"{entry.num_activations:,} activations in {entry.num_cells} cells",
-            atlas=_reduced(folder / entry.atlas, 2 * PANEL_PX),
-            thumbnails=[_reduced(folder / p, PANEL_PX) for p in (entry.density, entry.scatter) if p],
+            atlas=_reduced(folder / entry.atlas, 2 * panel_px),
+            thumbnails=[
+                _reduced(folder / p, panel_px) for p in (entry.density, entry.scatter) if p and of_layers
+            ],
         )
         for entry in entries
         if coarsest[(entry.layer, entry.view)] is entry
@@ -158,7 +234,7 @@ def _overview(config: Config, entries: Sequence[AtlasEntry], folder: Path) -> by
     model = model_config(config)
     caption = f"{weights_note(model)} - {model_title(model)}" if has_random_weights(model) else None
     return png_bytes(
-        overview(panels, PANEL_PX, caption), {"Title": config.name, "Weights": weights_note(model)}
+        overview(panels, panel_px, caption), {"Title": config.name, "Weights": weights_note(model)}
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atlas_pipeline import engine
 from atlas_pipeline.config import Config
@@ -14,11 +15,15 @@ from atlas_pipeline.devices import resolved_device, resolved_workers
 from atlas_pipeline.engine import Executor, Step, StepState, Store
 from atlas_pipeline.errors import ConfigError, ResourceError
 from atlas_pipeline.pipeline_file import steps_of
-from atlas_pipeline.publish import Publication, publish, reached, run_folder
+from atlas_pipeline.publish import Publication, publish, published_pictures, reached, run_folder
+from atlas_pipeline.remarks import remarks
+from atlas_pipeline.stages.classes import other_names
 from atlas_pipeline.stages.layer_shard import attributed_classes
 from atlas_pipeline.stages.opened import model_config, model_spec, opened_network
-from atlas_pipeline.stages.provenance import has_random_weights, model_title, weights_note
-from atlas_pipeline.stages.sample import edge_fallback, num_bad
+from atlas_pipeline.stages.patch_report import PatchSummary, summary_of
+from atlas_pipeline.stages.patch_test import STAGES as PATCH_STAGES
+from atlas_pipeline.stages.patch_test import with_patch_test
+from atlas_pipeline.stages.provenance import model_title, weights_note
 
 if TYPE_CHECKING:
     from atlas_pipeline.models import LayerInfo
@@ -32,6 +37,7 @@ class RunResult:
     seconds: float
     published: Publication
     remarks: tuple[str, ...]
+    pictures: tuple[Path, ...] = ()
 
 
 def run(
@@ -44,15 +50,21 @@ def run(
     local_cluster: int | None = None,
     cluster: str | None = None,
     quiet: bool = False,
+    asked: Config | None = None,
 ) -> RunResult:
     """Run what is not done: every stage, or those of `only` with whatever they miss.
 
+    Args:   asked: the config with other entries than its own for the stages of `only`: then those are made
+            in place of its own, and their files stay in the run's folder beside them.
     Raises: AtlasError, see `errors`.
     """
     start = time.monotonic()
     if cluster and local_cluster:
         raise ConfigError("--cluster and --local-cluster exclude each other; give one")
-    store, steps = _store(config), steps_of(config, pipeline)
+    store, own = _store(config), steps_of(config, pipeline)
+    steps = own
+    if asked is not None:
+        steps = engine.ordered(_targets(steps_of(asked, pipeline), only))
     tasks_run = 0
     if force or any(state.state != "done" for state in engine.plan(steps, store)):
         # Only now: a run with nothing to do never imports torch.
@@ -73,13 +85,62 @@ def run(
                 reporter=reporter,
             )
         tasks_run = report.tasks_run
-    published = publish(config, steps, store)
+    targets = _targets(steps, only)
+    published = publish(config, own, store, by_command=targets if asked is not None else ())
     return RunResult(
         tasks_run=tasks_run,
         seconds=time.monotonic() - start,
         published=published,
-        remarks=tuple(_remarks(config, steps, store)),
+        remarks=tuple(remarks(config, steps, store)),
+        pictures=tuple(path for step in targets for path in published_pictures(config, step, store)),
     )
+
+
+def figures(
+    config: Config, pipeline: str | None = None, *, stage: str, asked: Config | None = None, **how: Any
+) -> RunResult:
+    """Bring the figures of one stage up to date: the config's own, or those that ``asked`` lists.
+
+    Raises: ConfigError: none are listed. AtlasError, as ``run``.
+    """
+    only = frozenset({stage})
+    if not _targets(steps_of(asked or config, pipeline), only):
+        raise ConfigError(
+            f"there is no {stage} to make: the config lists none, or its pipeline makes none; "
+            f"name a class, e.g. atlas {stage} CONFIG --class zebra"
+        )
+    return run(config, pipeline, only=only, asked=asked, **how)
+
+
+def patch_tests(
+    config: Config,
+    pipeline: str | None = None,
+    *,
+    compare: str | None = None,
+    layers: Sequence[str] = (),
+    num_images: int | None = None,
+    **how: Any,
+) -> tuple[RunResult, list[PatchSummary]]:
+    """Bring patch tests up to date: that of one comparison (``cat,dog``), or those that the config marks.
+
+    Raises: ConfigError: none is marked, or not two classes. AtlasError, as ``run``.
+    """
+    asked = with_patch_test(config, compare, layers, num_images)
+    reports = [s for s in steps_of(asked, pipeline) if s.stage.name == "patch_report"]
+    if not reports:
+        raise ConfigError(
+            "there is no patch test to make: the config marks no comparison with patch_test: true, or its "
+            "pipeline makes none; name two classes, e.g. atlas patch-test CONFIG --compare cat,dog"
+        )
+    result = run(config, pipeline, only=PATCH_STAGES, asked=asked if asked != config else None, **how)
+    store = _store(config)
+    made = [a for step in reports if (a := engine.artefact_of(step, store))]
+    return result, [summary_of(artefact) for artefact in made]
+
+
+def _targets(steps: Sequence[Step], only: frozenset[str] | None) -> list[Step]:
+    """The steps of the stages that a command is for; none where it is for all."""
+    return [step for step in steps if step.stage.name in (only or ())]
 
 
 def status(config: Config, pipeline: str | None = None) -> list[StepState]:
@@ -138,9 +199,11 @@ def _check_names(config: Config, steps: list[Step], store: Store, device: str) -
         return
     from atlas_pipeline.models import check_layers
 
-    network = opened_network(model_spec(config), device)
+    spec, images = model_spec(config), config.images
+    network = opened_network(spec, device)
     check_layers(network, config.layers)
-    attributed_classes(config.sample.attribution, network)
+    others = other_names(spec, images.source, images.path, network.num_classes)
+    attributed_classes(config.sample.attribution, network, others)
 
 
 def _executor(
@@ -164,21 +227,3 @@ def _runtime(config: Config, device: str, on_cluster: bool) -> engine.Runtime:
         # On a cluster every worker is a process of its own: decoding more beside it would crowd the cores.
         workers=0 if on_cluster and run.workers == "auto" else resolved_workers(run.workers),
     )
-
-
-def _remarks(config: Config, steps: list[Step], store: Store) -> list[str]:
-    """What a reader of the result must know."""
-    remarks = []
-    model = model_config(config)
-    if has_random_weights(model):
-        remarks.append(f"{weights_note(model)}: nobody trained this network; every picture says so")
-    samples = [
-        (s.layer, a) for s in steps if s.stage.name == "sample" and (a := engine.artefact_of(s, store))
-    ]
-    for _, artefact in samples[:1]:
-        if bad := num_bad(artefact):
-            remarks.append(f"{bad} images could not be read and were left out; sample's manifest names them")
-    for layer, artefact in samples:
-        if lost := edge_fallback(artefact):
-            remarks.append(f"{layer}: {lost}")
-    return remarks

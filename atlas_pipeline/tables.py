@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from atlas_pipeline.viewer.entries import MEASURES
+from atlas_pipeline.viewer.measures import MEASURES
 
 if TYPE_CHECKING:
     from atlas_pipeline.engine import StepState
     from atlas_pipeline.models import LayerInfo
     from atlas_pipeline.runs import RunResult
+    from atlas_pipeline.stages.patch_report import PatchSummary
 
 STATE_STYLE = {"done": "green", "partial": "yellow", "missing": "red"}
 
@@ -103,11 +104,13 @@ def print_result(result: RunResult) -> None:
     console = _console()
     atlases = result.published.atlases
     if atlases:
-        headings = [measure.heading for measure in MEASURES]
+        # A terminal is narrow; the page shows the baselines too.
+        measures = [measure for measure in MEASURES if not measure.is_baseline]
+        headings = [measure.heading for measure in measures]
         table = _table("layer", "view", "grid", *headings, right=["grid", *headings])
         for atlas in atlases:
             table.add_row(
-                atlas.layer, atlas.view, str(atlas.grid), *(measure.shown(atlas) for measure in MEASURES)
+                atlas.layer, atlas.view, str(atlas.grid), *(measure.shown(atlas) for measure in measures)
             )
         console.print(table)
     for line in result.remarks:
@@ -118,6 +121,34 @@ def print_result(result: RunResult) -> None:
         for atlas in atlases:
             console.print(str(folder / atlas.atlas), highlight=False, soft_wrap=True)
         console.print(str(result.published.page), highlight=False, soft_wrap=True)
+
+
+def print_pictures(result: RunResult) -> None:
+    """What a reader must know, and where the pictures are."""
+    console = _console()
+    for line in result.remarks:
+        console.print(line, style="yellow", highlight=False, soft_wrap=True)
+    console.print(f"{result.tasks_run} tasks run, {result.seconds:.0f} s", highlight=False)
+    for path in result.pictures:
+        console.print(str(path), highlight=False, soft_wrap=True)
+
+
+def print_patch_tests(result: RunResult, summaries: Sequence[PatchSummary]) -> None:
+    """A table a patch test, what a reader must know, and where the files are."""
+    console = _console()
+    for summary in summaries:
+        console.print(summary.title, style="bold", highlight=False)
+        if summary.rows:
+            table = _table(*summary.header, right=summary.header[1:2])
+            for row in summary.rows:
+                table.add_row(*row)
+            console.print(table)
+    for line in result.remarks:
+        console.print(line, style="yellow", highlight=False, soft_wrap=True)
+    console.print(f"{result.tasks_run} tasks run, {result.seconds:.0f} s", highlight=False)
+    for picture in result.pictures:
+        for suffix in (".md", ".csv", ".png"):
+            console.print(str(picture.with_suffix(suffix)), highlight=False, soft_wrap=True)
 
 
 def print_clean(unreached: Sequence[tuple[Path, int]], removed: bool) -> None:

@@ -9,7 +9,20 @@ from collections.abc import Iterator
 
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine.stage import Step
-from atlas_pipeline.stages import bin, crops, index, invert, neighbors, plot, project, sample, stitch, whiten
+from atlas_pipeline.stages import (
+    bin,
+    crops,
+    highlight,
+    index,
+    invert,
+    neighbors,
+    plot,
+    project,
+    sample,
+    stitch,
+    vocabulary,
+    whiten,
+)
 
 
 def pipeline(config: Config) -> Iterator[Step]:
@@ -24,6 +37,7 @@ def pipeline(config: Config) -> Iterator[Step]:
     real_crops = crops.step(config, images)
     yield real_crops
 
+    coarsest_cells, coarsest_icons = {}, {}
     for layer in config.layers:
         activations = samples[layer]
         precision = whiten.step(activations)
@@ -37,6 +51,11 @@ def pipeline(config: Config) -> Iterator[Step]:
         yield from grids.values()
 
         # A finer grid's icons start from the finished ones of the coarser.
-        for size, icons in invert.steps(config, grids, precision, real_crops).items():
-            yield icons
-            yield stitch.step(config, images, layout, grids[size], icons)
+        icons = invert.steps(config, grids, precision, real_crops)
+        for size, of_grid in icons.items():
+            yield of_grid
+            yield stitch.step(config, images, layout, grids[size], of_grid)
+            yield from highlight.steps(config, grids[size], of_grid)
+        coarsest_cells[layer], coarsest_icons[layer] = grids[min(grids)], icons[min(icons)]
+
+    yield from vocabulary.steps(config, coarsest_cells, coarsest_icons)

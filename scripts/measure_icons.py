@@ -2,8 +2,8 @@
 
     python scripts/measure_icons.py configs/quickstart.yaml --json icons.json --sheets sheets/
 
-Baselines of fidelity: noise images of the icons' size; a random sampled activation; the sampled activation
-nearest to the cell's mean. Of legibility: real crops of the icons' size.
+Baselines of fidelity: noise images of the icons' size; a random sampled activation; the cell's own activation
+nearest to its mean. Of legibility: real crops of the icons' size.
 """
 
 from __future__ import annotations
@@ -14,24 +14,19 @@ from typing import Any
 
 import click
 import numpy as np
-import torch
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from atlas_pipeline.config import Config
 from atlas_pipeline.config_file import load_config
 from atlas_pipeline.engine import Artefact, Store, artefact_of
 from atlas_pipeline.errors import ConfigError
-from atlas_pipeline.inversion import centre_activation
 from atlas_pipeline.inversion.settings import MID_GREY
 from atlas_pipeline.numerics import legibility
 from atlas_pipeline.pipeline_file import steps_of
 from atlas_pipeline.schema import column_matrix
-from atlas_pipeline.stages.opened import model_spec, opened_cut
 from atlas_pipeline.stages.tables import over_ground, pixels, real_crops
 
-NUM_NOISE = 64
 WORST_SHARE = 0.05
 
 
@@ -40,53 +35,43 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.where(lengths > 0, lengths, 1)
 
 
-def noise_cosines(config: Config, layer: str, means: np.ndarray) -> float:
-    """Median cosine between the activations of uniform noise images and the cells' means."""
-    side = config.invert.size_px
-    noise = torch.rand(NUM_NOISE, 3, side, side, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        activation = centre_activation(opened_cut(model_spec(config), layer, "cpu")(noise)).numpy()
-    return float(np.median(_unit(activation) @ _unit(means).T))
+def random_cosine(sample: Artefact, means: np.ndarray) -> float:
+    """Median cosine of a random sampled activation to a cell's mean; streamed, a median of the parts'."""
+    goals = _unit(means).T
+    medians = [
+        np.median(_unit(column_matrix(part, "activation").astype(np.float32)) @ goals)
+        for part in sample.parts(["activation"])
+    ]
+    return float(np.median(medians))
 
 
-def real_cosines(sample: Artefact, means: np.ndarray) -> tuple[float, float]:
-    """Median cosine of a random sampled activation, and of the nearest, to a cell's mean; streamed."""
-    goals, nearest, medians = _unit(means).T, np.full(len(means), -1.0), []
-    for part in sample.parts(["activation"]):
-        cosines = _unit(column_matrix(part, "activation").astype(np.float32)) @ goals
-        nearest = np.maximum(nearest, cosines.max(axis=0))
-        medians.append(np.median(cosines))
-    return float(np.median(medians)), float(np.median(nearest))
-
-
-def measured(config: Config, layer: str, grid: int, made: dict[tuple, Artefact]) -> dict[str, Any]:
+def measured(layer: str, grid: int, made: dict[tuple, Artefact]) -> dict[str, Any]:
     """Every number of one atlas."""
-    cells, icons = made["bin", layer, grid], made["invert", layer, grid]
-    means = column_matrix(cells.read(["activation"]), "activation")
-    table = icons.read()
-    crops = real_crops(made["crops", None, None])
-    real = legibility.real_statistics(crops)
+    icons = made["invert", layer, grid]
+    cells, table = made["bin", layer, grid].read(["activation", "nearest"]), icons.read()
+    means = column_matrix(cells, "activation")
+    crops = legibility.real_statistics(real_crops(made["crops", None, None]))
     images = over_ground(pixels(table["icon"]), MID_GREY)
     fidelity, ranks = table["fidelity"].to_numpy(), table["round_trip"].to_numpy()
-    random_real, nearest_real = real_cosines(made["sample", layer, None], means)
+    real = icons.notes["real_crops"]
     return {
         "layer": layer,
         "grid": grid,
         "cells": len(means),
         "fidelity": float(np.median(fidelity)),
         "fidelity_p5": float(np.percentile(fidelity, 5)),
-        "noise": noise_cosines(config, layer, means),
-        "random_real": random_real,
-        "nearest_real": nearest_real,
+        "noise": float(np.median(table["noise"].to_numpy())),
+        "random_real": random_cosine(made["sample", layer, None], means),
+        "nearest_real": float(np.median(cells["nearest"].to_numpy())),
         "round_trip_top1": float((ranks < 1).mean()),
         "round_trip_top5": float((ranks < 5).mean()),
         "saturated": float(table["saturated"].to_numpy().mean()),
-        "saturated_real": float(legibility.saturated_share(crops).mean()),
+        "saturated_real": real["saturated"],
         "spectrum_distance": float(np.median(table["spectrum_distance"].to_numpy())),
-        "spectrum_distance_real": float(np.median(legibility.spectrum_distance(crops, real))),
+        "spectrum_distance_real": real["spectrum_distance"],
         "colour_distance": float(np.median(table["colour_distance"].to_numpy())),
-        "colour_distance_real": float(np.median(legibility.colour_distance(crops, real))),
-        "speckle": float(np.median(legibility.speckle(images, real))),
+        "colour_distance_real": real["colour_distance"],
+        "speckle": float(np.median(legibility.speckle(images, crops))),
     }
 
 
@@ -115,7 +100,8 @@ def main(config_path: str, overrides: tuple[str, ...], json_path: Path | None, s
     """Print the numbers of every atlas of CONFIG's finished run."""
     config = load_config(config_path, overrides)
     store, steps = Store(config.run.workspace), steps_of(config)
-    made = {(s.stage.name, s.layer, s.grid): a for s in steps if (a := artefact_of(s, store))}
+    whole = [step for step in steps if step.view in (None, "all")]
+    made = {(s.stage.name, s.layer, s.grid): a for s in whole if (a := artefact_of(s, store))}
     rows = []
     for layer in config.layers:
         for grid in config.grid.sizes:
@@ -123,7 +109,7 @@ def main(config_path: str, overrides: tuple[str, ...], json_path: Path | None, s
                 raise ConfigError(
                     f"{layer}, grid {grid} has no icons yet; make them with: atlas run {config_path}"
                 )
-            rows.append(measured(config, layer, grid, made))
+            rows.append(measured(layer, grid, made))
             if sheets:
                 worst_sheet(
                     made["bin", layer, grid], made["invert", layer, grid], sheets / f"{layer}-{grid}.png"

@@ -59,7 +59,8 @@ def main(config_path: str, overrides: tuple[str, ...]) -> None:
             "only generated images have a ground truth; give a config with images.source: generated"
         )
     store, steps = Store(config.run.workspace), steps_of(config)
-    made = {(s.stage.name, s.layer): a for s in steps if s.grid is None and (a := artefact_of(s, store))}
+    of_layers = [s for s in steps if s.grid is None and s.view in (None, "all")]
+    made = {(s.stage.name, s.layer): a for s in of_layers if (a := artefact_of(s, store))}
     table = Table(
         "layer", "grid", "activations", "cells", "purity", "random groups", "ratio", "commonest part of all"
     )

@@ -74,3 +74,23 @@ def states(atlas: Callable[..., Result]) -> Callable[..., dict[str, str]]:
         return {" ".join(str(s[k]) for k in labels if s[k] is not None): s["state"] for s in listed}
 
     return call
+
+
+@pytest.fixture
+def store_of() -> Callable[..., Any]:
+    """The finished artefacts of a config: `store_of(config)("select", "class-bee")`, by stage and view."""
+    from atlas_pipeline.config_file import parse_config
+    from atlas_pipeline.engine import Store, artefact_of
+    from atlas_pipeline.pipeline_file import steps_of
+
+    def call(values: dict[str, Any]) -> Callable[[str, str | None], Any]:
+        config = parse_config(values)
+        store, steps = Store(config.run.workspace), steps_of(config)
+
+        def made(stage: str, view: str | None) -> Any:
+            (step,) = [step for step in steps if step.stage.name == stage and step.view == view]
+            return artefact_of(step, store)
+
+        return made
+
+    return call

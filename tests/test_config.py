@@ -97,6 +97,12 @@ def test_the_resolved_config_reads_back_as_itself():
     assert Config.model_validate(yaml.safe_load(config.to_yaml())) == config
 
 
+def test_a_default_written_out_is_the_same_to_the_type():
+    config = parse_config({**LEAST, **ENTRIES})
+    again = Config.model_validate(yaml.safe_load(config.to_yaml()))
+    assert repr(again.model_dump(mode="json")) == repr(config.model_dump(mode="json"))
+
+
 def test_generated_images_have_a_number_of_their_own():
     assert parse_config(LEAST).images.wanted == 20_000
     assert parse_config({**LEAST, "images": {"source": "generated", "num_images": 7}}).images.wanted == 7
@@ -104,18 +110,72 @@ def test_generated_images_have_a_number_of_their_own():
     assert parse_config({**LEAST, "images": folder}).images.wanted is None
 
 
+ENTRIES = {
+    "classes": [{"class": "all"}],
+    "comparisons": [{"left": "ring", "right": "brick"}],
+    "highlights": [{"class": "ring"}],
+    "vocabularies": [{"class": "ring"}],
+}
+# Said once, of class atlases: "as in `classes`".
+AS_IN_CLASSES = (
+    "layers",
+    "method",
+    "perplexity",
+    "num_neighbors",
+    "min_dist",
+    "grid.sizes",
+    "grid.min_count",
+)
+
+
 def _keys(section: object, prefix: str = "") -> set[str]:
     names = set()
     for name, value in section.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            value = value[0]
         names |= _keys(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}"}
     return names
 
 
 def test_every_key_is_documented():
-    documented = set()
+    documented = {f"comparisons.{key}" for key in AS_IN_CLASSES}
+    documented |= {
+        f"{section}.{key}" for section in ("highlights", "vocabularies") for key in ("class", "layers")
+    }
+    documented |= {"highlights.sign"}
     for line in (REPOSITORY / "docs" / "config.md").read_text().splitlines():
         if line.startswith("| `"):
             first, *more = re.findall(r"`([a-z_.]+)`", line.split("|")[1])
             section = first.rpartition(".")[0]
             documented |= {first} | {f"{section}.{name}" for name in more}
-    assert documented == _keys(parse_config(LEAST).model_dump(mode="json"))
+    assert documented == _keys(parse_config({**LEAST, **ENTRIES}).model_dump(mode="json", by_alias=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": [{"class": "ring", "layrs": []}]}, "key 'layrs' is not in classes.0; nearest: 'layers'"),
+        ({"classes": [{"filter": "rank"}]}, "key 'classes.0.class' is missing"),
+        (
+            {"highlights": [{"class": "ring", "layers": ["mixed5"]}]},
+            "layer 'mixed5' is not among the run's layers; nearest: 'mixed4'",
+        ),
+        ({"comparisons": [{"left": "ring", "right": "ring"}]}, "left and right are both 'ring'"),
+        (
+            {"classes": "all", "sample": {"attribution": "none"}},
+            "sample.attribution is none; set it to all.*sample stage then runs again",
+        ),
+        ({"patch_test": {"fixed_size": 0.25}}, "fixed_size 0.25 is not among sizes"),
+    ],
+)
+def test_mistakes_in_the_views_are_told(change, message):
+    with pytest.raises(ConfigError) as error:
+        parse_config({**LEAST, **change})
+    assert re.search(message, str(error.value))
+
+
+def test_all_stands_for_a_class_atlas_of_every_class_and_an_index_may_be_a_number():
+    config = parse_config({**LEAST, "classes": "all", "comparisons": [{"left": 3, "right": "ring"}]})
+    assert [entry.class_ for entry in config.classes] == ["all"]
+    assert config.comparisons[0].left == "3"
+    assert Config.model_validate(yaml.safe_load(config.to_yaml())) == config

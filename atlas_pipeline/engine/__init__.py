@@ -12,7 +12,7 @@ lock.py, repair.py, force.py, clean.py, progress.py, bars.py    what goes with i
 from atlas_pipeline.engine.clean import reachable, remove, unreachable
 from atlas_pipeline.engine.execute import run
 from atlas_pipeline.engine.executor import Executor, InlineExecutor
-from atlas_pipeline.engine.fingerprint import canonical_json
+from atlas_pipeline.engine.fingerprint import canonical_json, ordered
 from atlas_pipeline.engine.plan import StepState, artefact_of, plan
 from atlas_pipeline.engine.progress import PlainReporter, Reporter, SilentReporter, open_reporter
 from atlas_pipeline.engine.report import RunReport, StepReport
@@ -41,6 +41,7 @@ __all__ = [
     "canonical_json",
     "describe",
     "open_reporter",
+    "ordered",
     "plan",
     "reachable",
     "remove",

@@ -12,6 +12,9 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+# Labels of one kind that a line on the terminal has room for.
+_MOST_NAMED = 4
+
 Task = Mapping[str, Any]
 """Which slice of the work, never the data itself; JSON-able."""
 
@@ -159,9 +162,11 @@ class Step:
 
 
 def describe(*steps: Step) -> str:
-    """``bin mixed4 all 20, 40``: the stage, then the labels, each once."""
+    """``bin mixed4 all 20, 40``: the stage, then the labels, each once; of many the first few."""
     names = [steps[0].stage.name]
     for label in ("layer", "view", "grid"):
-        values = dict.fromkeys(str(v) for s in steps if (v := getattr(s, label)) is not None)
+        values = list(dict.fromkeys(str(v) for s in steps if (v := getattr(s, label)) is not None))
+        if len(values) > _MOST_NAMED:
+            values[_MOST_NAMED - 1 :] = [f"and {len(values) - _MOST_NAMED + 1} more"]
         names.extend([", ".join(values)] if values else [])
     return " ".join(names)

@@ -14,6 +14,14 @@ _START_STD = 1e-4
 _FEWEST_ROWS = 4
 
 
+def bearable_perplexity(perplexity: float, num_rows: int) -> float:
+    """The perplexity asked for, or a third of the other activations where that is less.
+
+    t-SNE weighs about three times as many neighbours as its perplexity says.
+    """
+    return max(0.0, min(perplexity, (num_rows - 1) / 3))
+
+
 def tsne_layout(
     activations: NDArray[np.floating],
     metric: Literal["cosine", "euclidean"],
@@ -23,8 +31,8 @@ def tsne_layout(
 ) -> NDArray[np.float32]:
     """A t-SNE layout (Barnes-Hut), the same for the same seed whatever the number of threads.
 
-    Args:    activations: (activation, channel), finite. num_dimensions: 1 or 2. perplexity: lowered to a
-             third of the other activations where they are few.
+    Args:    activations: (activation, channel), finite. num_dimensions: 1 or 2. perplexity: see
+             ``bearable_perplexity``.
     Returns: (activation, dimension), in no particular range; the start itself below 4 activations.
     Source:  van der Maaten 2014.
     """
@@ -38,7 +46,7 @@ def tsne_layout(
     spread = start[:, 0].std()
     tsne = TSNE(
         n_components=num_dimensions,
-        perplexity=min(perplexity, (len(start) - 1) / 3),
+        perplexity=bearable_perplexity(perplexity, len(start)),
         init=start * (_START_STD / spread) if spread > 0 else "random",
         random_state=np.random.RandomState(np.random.PCG64(seed)),
     )

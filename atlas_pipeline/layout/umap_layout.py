@@ -23,6 +23,7 @@ def umap_layout(
     metric: Literal["cosine", "euclidean"],
     seed: int,
     num_epochs: int | None = None,
+    num_dimensions: int = 2,
 ) -> NDArray[np.float32]:
     """A UMAP layout, the same for the same seed whatever the number of threads.
 
@@ -33,7 +34,8 @@ def umap_layout(
     Args:    activations: (activation, channel), for the start only. neighbors: indices and distances, each
              (activation, neighbour), itself first; at least ``num_neighbors`` of them, or all there are.
              num_epochs: passes over the graph; None: 500 up to 10,000 activations, 200 beyond.
-    Returns: (activation, 2), in no particular range.
+             num_dimensions: 1 or 2.
+    Returns: (activation, dimension), in no particular range.
     Raises:  ValueError: fewer neighbours than asked for, though there are more activations.
     Source:  McInnes, Healy and Melville 2018.
     """
@@ -45,7 +47,7 @@ def umap_layout(
             f"neighbors have shape {neighbors[0].shape}; wanted {num_rows} rows and at least {k} of each"
         )
     random_state = np.random.RandomState(np.random.PCG64(seed))
-    start = _start(activations, metric, random_state)
+    start = _start(activations, num_dimensions, metric, random_state)
     if k < 2:
         return start
     from umap.umap_ import find_ab_params, fuzzy_simplicial_set, simplicial_set_embedding
@@ -62,7 +64,7 @@ def umap_layout(
     layout, _ = simplicial_set_embedding(
         data=activations,
         graph=graph,
-        n_components=2,
+        n_components=num_dimensions,
         initial_alpha=1.0,
         a=a,
         b=b,
@@ -82,10 +84,11 @@ def umap_layout(
 
 def _start(
     activations: NDArray[np.floating],
+    num_dimensions: int,
     metric: Literal["cosine", "euclidean"],
     random_state: np.random.RandomState,
 ) -> NDArray[np.float32]:
-    start = pca_start(activations, 2, metric)
+    start = pca_start(activations, num_dimensions, metric)
     largest = np.abs(start).max(initial=0.0)
     if largest > 0:
         start *= _START_SPAN / largest

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from atlas_pipeline.errors import ModelError, unknown_name
+from atlas_pipeline.errors import ModelError, nearest_name
 from atlas_pipeline.models.spec import ModelSpec
 
-BY_INDEX = re.compile(r"class (\d+)")
+BY_INDEX = re.compile(r"(?:class )?(\d+)", re.ASCII | re.IGNORECASE)
+WORDNET_ID = re.compile(r"n\d{8}", re.ASCII)
+# The ids of ImageNet's 1,000 classes (ILSVRC 2012), in the order of their indices.
+IMAGENET_IDS = Path(__file__).with_name("imagenet_wordnet_ids.txt")
+MOST_CANDIDATES = 5
 # A line of the list that goes with InceptionV1's graph: ``n02119789 1 kit fox``.
-SYNSET_LINE = re.compile(r"n\d{8}\s+(\d+)\s+(.+)")
+SYNSET_LINE = re.compile(r"(n\d{8})\s+(\d+)\s+(.+)")
 
 
 def class_labels(spec: ModelSpec, num_classes: int | None = None) -> tuple[str, ...] | None:
@@ -75,43 +80,98 @@ def torchvision_labels(spec: ModelSpec) -> tuple[str, ...]:
     return tuple(find_weights(spec.name, named).meta["categories"])
 
 
+def wordnet_ids(spec: ModelSpec, num_classes: int) -> tuple[str, ...] | None:
+    """A WordNet id for every class (``n02391049``); "" for one that has none; None where none are known.
+
+    A labels file of synsets says them. Else a network of 1,000 classes is taken for one of ImageNet's, where
+    the index of a class is the place of its id among the 1,000 sorted ones.
+
+    Raises: ModelError: the labels file cannot be read.
+    """
+    if spec.labels is not None and (synsets := _synsets(_lines(spec.labels))):
+        ids = {index: wordnet_id for wordnet_id, index, _ in synsets}
+        return tuple(ids.get(i, "") for i in range(num_classes))
+    return tuple(IMAGENET_IDS.read_text("utf-8").split()) if num_classes == 1000 else None
+
+
 def _read_labels(file: str, num_classes: int | None) -> tuple[str, ...]:
     """One class a line; or synset, index and name a line: classes without a line are called by index."""
+    lines = _lines(file)
+    names = {index: name for _, index, name in _synsets(lines)}
+    if not names:
+        return lines
+    return tuple(names.get(i, f"class {i}") for i in range(max(num_classes or 0, max(names) + 1)))
+
+
+def _lines(file: str) -> tuple[str, ...]:
     path = Path(file).expanduser()
     try:
-        labels = tuple(line.strip() for line in path.read_text(encoding="utf-8").strip().splitlines())
+        lines = tuple(line.strip() for line in path.read_text(encoding="utf-8").strip().splitlines())
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ModelError(
             f"model.labels: file '{path}' cannot be read ({reason}); give one class a line"
         ) from None
-    if not labels or "" in labels:
+    if not lines or "" in lines:
         raise ModelError(
             f"model.labels: file '{path}' has an empty line or no line at all; give one class a line"
         )
-    indexed = [SYNSET_LINE.fullmatch(label) for label in labels]
-    names = {int(match[1]): match[2] for match in indexed if match}
-    if len(names) < len(labels):
-        return labels
-    return tuple(names.get(i, f"class {i}") for i in range(max(num_classes or 0, max(names) + 1)))
+    return lines
 
 
-def class_index(labels: Sequence[str], name: str) -> int:
-    """The index of a class by its name, or by ``class 12``.
+def _synsets(lines: Sequence[str]) -> list[tuple[str, int, str]]:
+    """WordNet id, index and name of every line; nothing unless every line is so."""
+    found = [SYNSET_LINE.fullmatch(line) for line in lines]
+    synsets = [(match[1], int(match[2]), match[3]) for match in found if match]
+    return synsets if len(synsets) == len(lines) else []
 
-    Raises: ModelError: no such class (the nearest is named), or a name that several classes bear (ImageNet
+
+def class_index(
+    labels: Sequence[str], name: str, others: Callable[[], Iterable[Sequence[str] | None]] = tuple
+) -> int:
+    """The index of a class by its label, by its index (``12`` or ``class 12``) or by another name it has.
+
+    Upper and lower case differ only where two labels differ by nothing else.
+
+    Args:   labels: one a class.
+            others: further lists of names, WordNet ids say, looked at only where the labels do not have the
+            name; a list that is not as long as ``labels`` names other things.
+    Raises: ModelError: no such class (the likeliest are named), or a name that several classes bear (ImageNet
             has two cranes).
     """
-    indices = [i for i, label in enumerate(labels) if label == name]
-    indices = indices or [i for i, label in enumerate(labels) if label.lower() == name.lower()]
+    if indices := _bearing(labels, name):
+        return _only(indices, name)
     by_index = BY_INDEX.fullmatch(name)
-    if not indices and by_index and int(by_index[1]) < len(labels):
+    if by_index and int(by_index[1]) < len(labels):
         return int(by_index[1])
-    if not indices:
-        raise ModelError(unknown_name("class", name, labels, f"the network's {len(labels)}"))
+    for names in others():
+        if names is not None and len(names) == len(labels) and (indices := _bearing(names, name)):
+            return _only(indices, name)
+    raise ModelError(f"class '{name}' is not in the network's {len(labels)}; {_hint(labels, name)}")
+
+
+def _bearing(names: Sequence[str], name: str) -> list[int]:
+    exact = [i for i, known in enumerate(names) if known == name]
+    return exact or [i for i, known in enumerate(names) if known.lower() == name.lower()]
+
+
+def _only(indices: Sequence[int], name: str) -> int:
     if len(indices) > 1:
         choices = " or ".join(f"'class {i}'" for i in indices)
         raise ModelError(
             f"class '{name}' is the name of {len(indices)} classes of the network; write {choices}"
         )
     return indices[0]
+
+
+def _hint(labels: Sequence[str], name: str) -> str:
+    if BY_INDEX.fullmatch(name):
+        return f"they are class 0 to class {len(labels) - 1}"
+    if WORDNET_ID.fullmatch(name):
+        return "it has no class of this WordNet id: write a name or an index"
+    lower = {label.lower(): label for label in labels}
+    # Who asks for a cat may mean the Persian cat, however little the spelling is alike.
+    likely = [label for low, label in lower.items() if name and name.lower() in low]
+    likely += [lower[low] for low in difflib.get_close_matches(name.lower(), lower, n=MOST_CANDIDATES)]
+    likely = likely or [label for label in [nearest_name(name, labels)] if label is not None]
+    return "nearest: " + ", ".join(f"'{label}'" for label in list(dict.fromkeys(likely))[:MOST_CANDIDATES])

@@ -27,6 +27,17 @@ def fidelity(activations: Floats, means: Floats) -> NDArray[np.float32]:
     return np.einsum("ik,ik->i", _unit(h), _unit(v)).astype(np.float32)
 
 
+def of_others(activations: Floats, means: Floats) -> NDArray[np.float32]:
+    """Median cosine of each mean with activations that were not made for it: what `fidelity` is by chance.
+
+    Args:    activations: (other, channel), at least one. means: (cell, channel).
+    Returns: (cell,) in [-1, 1].
+    Raises:  ValueError: as `fidelity`.
+    """
+    h, v = _checked(activations, means)
+    return np.median(_unit(h) @ _unit(v).T, axis=0).astype(np.float32)
+
+
 def fidelity_whitened(activations: Floats, means: Floats, precision: Floats) -> NDArray[np.float32]:
     """The same cosine in the whitened metric, h P v / sqrt(h P h * v P v).
 

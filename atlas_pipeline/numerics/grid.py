@@ -52,3 +52,17 @@ def counts_of(xy: ArrayLike, grid_size: int) -> NDArray[np.int64]:
     """Points in every cell: (grid_size, grid_size), row 0 on top; they add up to the points."""
     flat = flat_cell(cell_of(xy, grid_size), grid_size)
     return np.bincount(flat, minlength=grid_size**2).reshape(grid_size, grid_size)
+
+
+def largest_grid_with(xy: NDArray[np.floating], min_count: int, up_to: int) -> int:
+    """A grid size with at least one cell of ``min_count`` activations, for the advice when a grid has none.
+
+    Tries ``up_to`` and smaller sizes in steps of 5 %, or of 1: near the largest such size, not always it.
+
+    Args:    xy: (activation, 2) in the unit square. up_to: the largest size to try.
+    Returns: cells a side; 0 where even a single cell holds too few.
+    """
+    size = up_to
+    while size > 0 and (len(xy) < min_count or counts_of(xy, size).max() < min_count):
+        size = min(size - 1, int(size * 0.95))
+    return size

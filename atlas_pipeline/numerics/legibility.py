@@ -77,7 +77,8 @@ def colour_statistics(images: Images) -> NDArray[np.float64]:
 
     Returns: (image, 6), in [0, 1] light units: three means, three standard deviations.
     """
-    pixels = _checked(images).reshape(len(images), -1, 3) / 255
+    images = _checked(images)
+    pixels = images.reshape(len(images), images.shape[1] * images.shape[2], 3) / 255
     red, green, blue = np.moveaxis(pixels, -1, 0)
     planes = np.stack([pixels @ _LUMINANCE, red - green, (red + green) / 2 - blue], axis=-1)
     return np.concatenate([planes.mean(axis=1), planes.std(axis=1)], axis=1)

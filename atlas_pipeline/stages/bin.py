@@ -1,20 +1,22 @@
-"""bin: grids over a layout; per cell the count, the mean activation, the mean attribution, the coherence.
+"""bin: grids over a layout; per cell the count, the means, and how alike its members are.
 
 All grids of a view come from two streamed passes over the activations: their steps share them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config import Config
-from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.config import Config, GridConfig
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.numerics.cells import CellMembers, Cells, CellSums, largest_grid_with
+from atlas_pipeline.numerics.cells import CellMembers, Cells, CellSums
+from atlas_pipeline.numerics.grid import largest_grid_with
 from atlas_pipeline.schema import EXAMPLE_TYPE, column_matrix, matrix_column
+from atlas_pipeline.stages.tables import population
 
 NUM_EXAMPLES = 9
 
@@ -26,7 +28,7 @@ def _columns(job: Job) -> list[str]:
 def _streamed(job: Job, xy: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
     """(xy, activation, attribution) of every part; float16 or float32 as stored."""
     start = 0
-    for part in job.inputs["sample"].parts(_columns(job)):
+    for part in population(job.inputs).parts(_columns(job)):
         rows = slice(start, start + part.num_rows)
         start += part.num_rows
         attribution = column_matrix(part, "attribution") if job.config["attribution"] else None
@@ -43,8 +45,10 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
             grid.add(part_xy, activation, attribution)
         runtime.advance(len(part_xy))
     cells = [grid.cells(min_count=job.config["min_count"]) for grid, job in zip(sums, jobs, strict=True)]
-    for grid_cells, job in zip(cells, jobs, strict=True):
-        _refuse_if_empty(grid_cells, job, xy)
+    empty = [_why_empty(grid_cells, job, xy) for grid_cells, job in zip(cells, jobs, strict=True)]
+    if "select" not in first.inputs:
+        for reason in filter(None, empty):
+            raise ImagesError(reason)
     members = [CellMembers(grid_cells, num_examples=NUM_EXAMPLES) for grid_cells in cells]
     for part_xy, activation, _ in _streamed(first, xy):
         for grid_members in members:
@@ -53,25 +57,32 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     return [
         Output(
             table=_table(grid_cells, grid_members, table),
-            notes={**network, "num_activations": len(xy), "num_binned": int(grid_cells.count.sum())},
+            notes={
+                **network,
+                "num_activations": len(xy),
+                "num_binned": int(grid_cells.count.sum()),
+                "empty": reason,
+            },
         )
-        for grid_cells, grid_members in zip(cells, members, strict=True)
+        for grid_cells, grid_members, reason in zip(cells, members, empty, strict=True)
     ]
 
 
-def _refuse_if_empty(cells: Cells, job: Job, xy: np.ndarray) -> None:
+def _why_empty(cells: Cells, job: Job, xy: np.ndarray) -> str | None:
+    """Why a grid has no cell with an icon, and what would work; None where it has one."""
     if len(cells.row):
-        return
+        return None
     size, min_count = job.config["size"], job.config["min_count"]
+    where = f"layer '{job.layer}', {'' if job.view == 'all' else f'{job.view}, '}grid {size}"
     works = largest_grid_with(xy, min_count, size)
     if works == size:
-        raise ImagesError(
-            f"layer '{job.layer}', grid {size}: the mean activation of every cell is zero; "
+        return (
+            f"{where}: the mean activation of every cell is zero; "
             "the layer is silent on these images, take another layer"
         )
     remedy = f"grid.sizes={works} would work" if works else f"there are only {len(xy)} activations in all"
-    raise ImagesError(
-        f"layer '{job.layer}', grid {size}: no cell has grid.min_count ({min_count}) activations; {remedy}, "
+    return (
+        f"{where}: no cell has grid.min_count ({min_count}) activations; {remedy}, "
         f"or lower grid.min_count or give more images"
     )
 
@@ -83,10 +94,12 @@ def _table(cells: Cells, members: CellMembers, rows: pa.Table) -> pa.Table:
         "count": pa.array(cells.count),
         "activation": matrix_column(cells.activation),
         "coherence": pa.array(members.coherence()),
+        "nearest": pa.array(members.nearest()),
         "examples": _examples(members.examples(), rows),
     }
     if cells.attribution is not None:
         columns["attribution"] = matrix_column(cells.attribution)
+        columns["consistency"] = pa.array(cells.consistency)
     return pa.table(columns)
 
 
@@ -103,7 +116,7 @@ def _examples(nearest: np.ndarray, rows: pa.Table) -> pa.ListArray:
 
 BIN = Stage(
     name="bin",
-    version=2,
+    version=3,
     unit="rows",
     split=lambda job: [{"rows": job.inputs["project"].num_rows}],
     size=lambda task: task["rows"],
@@ -113,19 +126,33 @@ BIN = Stage(
 
 def steps(config: Config, sample: Step, layout: Step) -> dict[int, Step]:
     """One step a grid size; those that are missing share two passes over the activations."""
+    return _steps(config, config.grid, {"sample": sample, "project": layout})
+
+
+def view_steps(config: Config, grid: GridConfig, sample: Step, select: Step, layout: Step) -> dict[int, Step]:
+    """The same over a selection: a grid without cells is no error, but is left without icons."""
+    return _steps(config, grid, {"sample": sample, "select": select, "project": layout})
+
+
+def _steps(config: Config, grid: GridConfig, inputs: Mapping[str, Step]) -> dict[int, Step]:
     return {
         size: Step(
             stage=BIN,
             config={
                 "size": size,
-                "min_count": config.grid.min_count,
+                "min_count": grid.min_count,
                 "attribution": config.sample.attribution != "none",
             },
-            inputs={"sample": sample, "project": layout},
-            layer=layout.layer,
-            view=layout.view,
+            inputs=inputs,
+            layer=inputs["project"].layer,
+            view=inputs["project"].view,
             grid=size,
             shared="bin",
         )
-        for size in config.grid.sizes
+        for size in grid.sizes
     }
+
+
+def why_empty(artefact: Artefact) -> str | None:
+    """Why a grid over a selection has no icons, and what would work; None where it has some."""
+    return artefact.notes["empty"]

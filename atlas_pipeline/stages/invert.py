@@ -13,8 +13,9 @@ import pyarrow as pa
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.inversion.settings import MID_GREY
-from atlas_pipeline.numerics import fidelity, legibility
+from atlas_pipeline.numerics import fidelity
 from atlas_pipeline.schema import column_matrix
+from atlas_pipeline.stages.icon_numbers import legible, noise_activation, of_real
 from atlas_pipeline.stages.opened import model_config, model_spec, opened_cut
 from atlas_pipeline.stages.tables import over_ground, pixels, png_of, precision_of, real_crops
 
@@ -31,7 +32,8 @@ def _split(job: Job) -> list[Task]:
     num_cells = job.inputs["bin"].num_rows
     return [
         {"start": start, "stop": min(start + CELLS_PER_TASK, num_cells)}
-        for start in range(0, num_cells, CELLS_PER_TASK)
+        # A selection may have left no cell: one task then, of none.
+        for start in range(0, max(num_cells, 1), CELLS_PER_TASK)
     ]
 
 
@@ -54,8 +56,9 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     rows, cols = cells["row"].to_numpy()[mine], cells["col"].to_numpy()[mine]
     precision = precision_of(job.inputs["whiten"])
     crops = real_crops(job.inputs["crops"])
+    feature_map = opened_cut(job.settings["model"], job.config["layer"], runtime.device)
     icons = invert(
-        opened_cut(job.settings["model"], job.config["layer"], runtime.device),
+        feature_map,
         torch.tensor(means[mine]),
         seeds=[icon_seed(job.config["seed"], int(r), int(c)) for r, c in zip(rows, cols, strict=True)],
         settings=settings,
@@ -67,6 +70,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
         advance=runtime.advance,
     )
     images, activation = icons.images.numpy(), icons.activation.numpy()
+    noise = noise_activation(feature_map, settings.size_px, job.config["seed"], runtime.device)
     return [
         Output(
             table=pa.table(
@@ -79,11 +83,13 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
                     "round_trip": fidelity.round_trip(
                         activation, means, np.arange(task["start"], task["stop"])
                     ),
+                    "noise": fidelity.of_others(noise, means[mine]),
                     "objective": icons.objective.numpy(),
                     "steps": icons.steps.numpy(),
-                    **_legibility(over_ground(images, MID_GREY), crops),
+                    **legible(over_ground(images, MID_GREY), crops),
                 }
-            )
+            ),
+            notes={"real_crops": of_real(crops)},
         )
     ]
 
@@ -99,13 +105,9 @@ def _start(inputs: Mapping[str, Artefact], means: np.ndarray) -> torch.Tensor | 
     return torch.tensor(pixels(icons.take(pa.array(fidelity.nearest(means, coarser)))))
 
 
-def _legibility(images: np.ndarray, crops: np.ndarray) -> dict[str, np.ndarray]:
-    real = legibility.real_statistics(crops)
-    return {
-        "saturated": legibility.saturated_share(images),
-        "spectrum_distance": legibility.spectrum_distance(images, real),
-        "colour_distance": legibility.colour_distance(images, real),
-    }
+def _summarise(job: Job, notes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    # Every task says the same of the crops.
+    return notes[0] if notes else {}
 
 
 def _magnitude(crops: np.ndarray, settings: InversionSettings) -> torch.Tensor | None:
@@ -118,11 +120,12 @@ def _magnitude(crops: np.ndarray, settings: InversionSettings) -> torch.Tensor |
 
 INVERT = Stage(
     name="invert",
-    version=2,
+    version=3,
     unit="icons",
     split=_split,
     size=lambda task: task["stop"] - task["start"],
     compute=_compute,
+    summarise=_summarise,
 )
 
 

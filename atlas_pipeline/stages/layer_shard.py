@@ -12,6 +12,7 @@ from atlas_pipeline.engine.stage import Job, Output
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.numerics.positions import effective_edge, relative_positions, spatial_positions
 from atlas_pipeline.schema import matrix_column, narrow
+from atlas_pipeline.stages.classes import OtherNames, other_names
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +31,9 @@ class LayerShard:
         ids = index_rows["image_id"].to_pylist()
         self.label = dict(zip(ids, index_rows["label"].to_pylist(), strict=True))
         self.key = dict(zip(ids, index_rows["key"].to_pylist(), strict=True))
-        self.classes = attributed_classes(self.config["attribution"], network)
+        settings = job.settings
+        others = other_names(settings["model"], settings["source"], settings["path"], network.num_classes)
+        self.classes = attributed_classes(self.config["attribution"], network, others)
         self.notes: dict[str, Any] = {
             "classes": self.classes,
             "num_classes": network.num_classes,
@@ -79,18 +82,26 @@ class LayerShard:
     def _attribution(
         self, network: Network, images: torch.Tensor, at: torch.Tensor, feature_map: torch.Tensor
     ) -> np.ndarray:
-        from atlas_pipeline.models.attribution import attribution
+        from atlas_pipeline.models.ablation import ablation
+        from atlas_pipeline.models.attribution import attribution, path_points
 
-        every = self.config["attribution"] == "all"
-        values = attribution(
-            network,
-            images,
-            self.layer,
-            at,
-            maxpool_gradient=self.config["maxpool_gradient"],
-            feature_map=feature_map,
-            classes=None if every else self.classes,
-        )
+        # What a method does not use its config does not have: see sample.steps.
+        config = self.config
+        method = config.get("attribution_method", "gradient")
+        classes = None if config["attribution"] == "all" else self.classes
+        if method == "ablation":
+            values = ablation(network, images, self.layer, at, feature_map=feature_map, classes=classes)
+        else:
+            values = attribution(
+                network,
+                images,
+                self.layer,
+                at,
+                maxpool_gradient=config["maxpool_gradient"],
+                feature_map=feature_map,
+                classes=classes,
+                path=path_points(method, config.get("integrated_steps", 1)),
+            )
         return values.float().cpu().numpy()
 
     def _check_finite(self, values: np.ndarray, image_ids: np.ndarray) -> None:
@@ -128,9 +139,12 @@ class LayerShard:
         }
 
 
-def attributed_classes(attribution: str | Sequence[str], network: Network) -> list[int] | None:
+def attributed_classes(
+    attribution: str | Sequence[str], network: Network, others: OtherNames
+) -> list[int] | None:
     """Logit indices that attributions are kept for; None: none.
 
+    Args:   others: what classes are called beside their labels, see `classes.other_names`.
     Raises: ModelError: a class the network does not have, the nearest named.
     """
     from atlas_pipeline.models import class_index
@@ -139,7 +153,7 @@ def attributed_classes(attribution: str | Sequence[str], network: Network) -> li
         return None
     if attribution == "all":
         return list(range(network.num_classes))
-    return [class_index(network.class_names, name) for name in attribution]
+    return [class_index(network.class_names, name, others) for name in attribution]
 
 
 def _interleave(by_position: Sequence[np.ndarray]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -10,15 +10,15 @@ from atlas_pipeline.config import Config
 from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.schema import matrix_column
-from atlas_pipeline.stages.tables import activations
+from atlas_pipeline.stages.tables import activations, population
 
 
 def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     from atlas_pipeline.layout.neighbors import neighbors
 
     (job,) = jobs
-    vectors = activations(job.inputs["sample"])
-    if len(vectors) < 3:
+    vectors = activations(population(job.inputs))
+    if len(vectors) < 3 and "select" not in job.inputs:
         raise ImagesError(
             f"layer '{job.layer}' has {len(vectors)} activations, too few for a layout; give more images"
         )
@@ -40,7 +40,7 @@ NEIGHBORS = Stage(
     name="neighbors",
     version=1,
     unit="rows",
-    split=lambda job: [{"rows": job.inputs["sample"].num_rows}],
+    split=lambda job: [{"rows": population(job.inputs).num_rows}],
     size=lambda task: task["rows"],
     compute=_compute,
 )
@@ -48,16 +48,24 @@ NEIGHBORS = Stage(
 
 def step(config: Config, sample: Step) -> Step:
     """The neighbours of one layer's activations."""
-    project = config.project
+    return _step(config, {"sample": sample}, config.project.num_neighbors, view="all")
+
+
+def view_step(config: Config, sample: Step, select: Step, num_neighbors: int) -> Step:
+    """The neighbours within a selection."""
+    return _step(config, {"sample": sample, "select": select}, num_neighbors, view=str(select.view))
+
+
+def _step(config: Config, inputs: Mapping[str, Step], num_neighbors: int, view: str) -> Step:
     return Step(
         stage=NEIGHBORS,
         config={
-            "num_neighbors": project.num_neighbors,
-            "metric": project.metric,
-            "method": project.neighbors,
+            "num_neighbors": num_neighbors,
+            "metric": config.project.metric,
+            "method": config.project.neighbors,
             "seed": config.seed,
         },
-        inputs={"sample": sample},
-        layer=sample.layer,
-        view="all",
+        inputs=inputs,
+        layer=inputs["sample"].layer,
+        view=view,
     )

@@ -9,16 +9,21 @@ from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.images.listing import class_names
 from atlas_pipeline.stages.opened import labels_digest, model_config, model_spec
 from atlas_pipeline.stages.provenance import picture_text, random_weights_caption
-from atlas_pipeline.stages.tables import file_table, layout_xy
+from atlas_pipeline.stages.tables import file_table, layout_xy, population
 from atlas_pipeline.viewer.figures import density_figure, png_bytes, scatter_figure, with_caption
 
 
 def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     (job,) = jobs
     xy = layout_xy(job.inputs["project"].read(["x", "y"]))
-    labels = job.inputs["sample"].read(["label"])["label"].to_numpy()
+    labels = population(job.inputs).read(["label"])["label"].to_numpy()
     names = _names(job, int(labels.max(initial=-1)))
-    pictures = {"density.png": density_figure(xy), "scatter.png": scatter_figure(xy, labels, names)}
+    # Of nothing there is no picture; the run says why the selection is empty.
+    pictures = (
+        {"density.png": density_figure(xy), "scatter.png": scatter_figure(xy, labels, names)}
+        if len(xy)
+        else {}
+    )
     caption = random_weights_caption(job)
     files = {
         name: png_bytes(with_caption(picture, caption) if caption else picture, picture_text(job))
@@ -49,12 +54,12 @@ PLOT = Stage(
 )
 
 
-def step(config: Config, sample: Step, layout: Step) -> Step:
-    """The pictures of one layout."""
+def step(config: Config, sample: Step, layout: Step, select: Step | None = None) -> Step:
+    """The pictures of one layout: of a whole sample, or of a selection from it."""
     return Step(
         stage=PLOT,
         config={"model": model_config(config), "labels": labels_digest(config)},
-        inputs={"sample": sample, "project": layout},
+        inputs={"sample": sample, "project": layout} | ({"select": select} if select else {}),
         settings={
             "model": model_spec(config),
             "source": config.images.source,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atlas_pipeline.config import Config
+from atlas_pipeline.config import Config, SampleConfig
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.stages.layer_shard import LayerShard
@@ -142,7 +142,7 @@ def steps(config: Config, index: Step) -> dict[str, Step]:
                 "model": model,
                 "layer": layer,
                 "seed": config.seed,
-                **config.sample.model_dump(mode="json"),
+                **_fingerprinted(config.sample),
             },
             inputs={"index": index},
             settings={
@@ -157,3 +157,15 @@ def steps(config: Config, index: Step) -> dict[str, Step]:
         )
         for layer in config.layers
     }
+
+
+# A key that a method does not use must not make its samples anew.
+UNUSED_BY = {
+    "gradient": {"attribution_method", "integrated_steps"},
+    "integrated": set[str](),
+    "ablation": {"integrated_steps", "maxpool_gradient"},
+}
+
+
+def _fingerprinted(sample: SampleConfig) -> Mapping[str, Any]:
+    return sample.model_dump(mode="json", exclude=UNUSED_BY[sample.attribution_method])

@@ -10,6 +10,12 @@ import pyarrow as pa
 
 from atlas_pipeline.engine.stage import Artefact
 from atlas_pipeline.schema import column_matrix
+from atlas_pipeline.stages.selected import Selected
+
+
+def population(inputs: Mapping[str, Artefact]) -> Artefact:
+    """The activations that a step works on: its input "sample", or of it what its input "select" chose."""
+    return Selected(inputs["sample"], inputs["select"]) if "select" in inputs else inputs["sample"]
 
 
 def activations(sample: Artefact) -> np.ndarray:
@@ -35,9 +41,14 @@ def real_crops(artefact: Artefact) -> np.ndarray:
 
 def pixels(pngs: pa.ChunkedArray) -> np.ndarray:
     """A column of PNG files, all of one size -> (image, height, width, 3 or 4) uint8."""
+    return np.stack([picture_of(png) for png in pngs.to_pylist()])
+
+
+def picture_of(png: bytes) -> np.ndarray:
+    """A PNG file -> (height, width, 3 or 4) uint8."""
     from PIL import Image
 
-    return np.stack([np.asarray(Image.open(io.BytesIO(png))) for png in pngs.to_pylist()])
+    return np.asarray(Image.open(io.BytesIO(png)))
 
 
 def over_ground(images: np.ndarray, level: int) -> np.ndarray:

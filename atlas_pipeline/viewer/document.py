@@ -6,8 +6,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -26,7 +24,7 @@ class Cells:
     Attributes: row, col, count: (cell,) integers, row 0 on top. coherence, fidelity, fidelity_whitened:
                 (cell,). round_trip: (cell,) integers. attribution: (cell, class) means, None where there are
                 none. examples: for each cell its nearest activations as {image_id, row, col, key?}.
-                saturated, spectrum_distance, colour_distance: (cell,), left out where None.
+                The others: (cell,), left out where None.
     """
 
     row: ArrayLike
@@ -38,13 +36,26 @@ class Cells:
     round_trip: ArrayLike
     examples: Sequence[Sequence[Mapping[str, Any]]]
     attribution: ArrayLike | None = None
+    consistency: ArrayLike | None = None
+    nearest: ArrayLike | None = None
+    noise: ArrayLike | None = None
     saturated: ArrayLike | None = None
     spectrum_distance: ArrayLike | None = None
     colour_distance: ArrayLike | None = None
 
 
 _INTEGERS = ("row", "col", "count", "round_trip")
-_NUMBERS = ("coherence", "fidelity", "fidelity_whitened", "saturated", "spectrum_distance", "colour_distance")
+_NUMBERS = (
+    "coherence",
+    "consistency",
+    "fidelity",
+    "fidelity_whitened",
+    "nearest",
+    "noise",
+    "saturated",
+    "spectrum_distance",
+    "colour_distance",
+)
 
 
 def atlas_document(
@@ -62,13 +73,16 @@ def atlas_document(
     cells: Cells,
     labels: Sequence[str] | None = None,
     class_indices: Sequence[int] | None = None,
+    real_crops: Mapping[str, float] | None = None,
+    selection: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The atlas as plain JSON values, cells in the order given.
 
     Args:    weights: the note of where they come from; with ``random_weights`` it joins the provenance.
              icon_px: side of a cell in the picture. layout: its quality by name. labels: by class index;
              None where the network has none. class_indices: the class of each column of the cells'
-             attribution; None: the columns are the classes.
+             attribution; None: the columns are the classes. real_crops: saturated, spectrum_distance and
+             colour_distance of real images. selection: how the activations of a view were chosen.
     Raises:  ValueError: columns of different lengths.
     """
     return {
@@ -79,7 +93,9 @@ def atlas_document(
         "grid": int(grid),
         "icon_px": int(icon_px),
         "num_activations": int(num_activations),
+        **({} if selection is None else {"selection": _plain(selection)}),
         "layout": _plain(layout),
+        "baselines": _baselines(cells, real_crops),
         "provenance": {**_plain(provenance), "weights": weights, "random_weights": bool(random_weights)},
         "cells": _cells(cells, labels, class_indices),
     }
@@ -96,33 +112,17 @@ def atlas_json(document: Mapping[str, Any]) -> bytes:
     return ("{" + ",\n".join(head) + ',\n"cells":[\n' + cells + "\n]}\n").encode()
 
 
-@lru_cache(maxsize=1)
-def atlas_schema() -> dict[str, Any]:
-    """The JSON schema of an atlas document."""
-    return json.loads(resources.files(__package__).joinpath("atlas.schema.json").read_text(encoding="utf-8"))
-
-
-def document_problems(document: Any, most: int = 10) -> list[str]:
-    """What is wrong with an atlas document, a line each; empty: it is valid.
-
-    Beyond the schema: cells inside the grid and none twice, counts within the number of activations,
-    ranks below the number of cells.
-    """
-    from jsonschema import Draft202012Validator
-
-    errors = sorted(Draft202012Validator(atlas_schema()).iter_errors(document), key=lambda e: e.json_path)
-    if errors:
-        return [f"{error.json_path}: {error.message[:200]}" for error in errors[:most]]
-    cells, grid = document["cells"], document["grid"]
-    places = [(cell["row"], cell["col"]) for cell in cells]
-    problems = [f"cell {p} lies outside the grid of {grid} x {grid}" for p in places if max(p) >= grid]
-    if len(set(places)) != len(places):
-        problems.append("a cell is given twice")
-    if sum(cell["count"] for cell in cells) > document["num_activations"]:
-        problems.append(f"the cells count more than the {document['num_activations']} activations there are")
-    if any((cell["round_trip"] or 0) >= len(cells) for cell in cells):
-        problems.append(f"a round trip ranks beyond the {len(cells)} cells")
-    return problems[:most]
+def _baselines(cells: Cells, real_crops: Mapping[str, float] | None) -> dict[str, Any]:
+    """What the cells' numbers are to be held against: of noise, of real activations, by chance, of crops."""
+    baselines: dict[str, Any] = dict(real_crops or {})
+    for name in ("noise", "nearest"):
+        if getattr(cells, name) is not None:
+            values = np.asarray(getattr(cells, name), dtype=np.float64)
+            known = values[np.isfinite(values)]
+            baselines[f"fidelity_{name}"] = float(np.median(known)) if len(known) else math.nan
+    if num_cells := len(np.asarray(cells.row)):
+        baselines["round_trip"] = 1 / num_cells
+    return {name: _number(value) for name, value in baselines.items()}
 
 
 def _cells(

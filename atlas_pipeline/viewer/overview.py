@@ -12,8 +12,8 @@ from PIL import Image
 from atlas_pipeline.viewer.figures import with_caption
 from atlas_pipeline.viewer.lettering import MUTED, canvas, one_line, place, write
 
-# Panels a row: more would be too small to read.
-_MOST_IN_A_ROW = 3
+# Panels a row: more would be too small to read. Many are small in any case.
+_MOST_IN_A_ROW, _MANY = 3, 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Panel:
 
 
 def overview(panels: Sequence[Panel], panel_px: int = 760, caption: str | None = None) -> NDArray[np.uint8]:
-    """The panels in rows of up to three: title, atlas, thumbnails beneath.
+    """The panels in rows of up to three, more where they are many: title, atlas, thumbnails beneath.
 
     Args:    panel_px: width of a panel. caption: a warning for all of it, see ``with_caption``.
     Returns: (height, width, 3) uint8.
@@ -40,7 +40,8 @@ def overview(panels: Sequence[Panel], panel_px: int = 760, caption: str | None =
     if not panels:
         raise ValueError("an overview needs at least one panel")
     # Four make two rows of two rather than three and one.
-    num_rows = -(-len(panels) // _MOST_IN_A_ROW)
+    most = _MOST_IN_A_ROW if len(panels) <= _MANY else round(len(panels) ** 0.5) + 1
+    num_rows = -(-len(panels) // most)
     in_a_row = -(-len(panels) // num_rows)
     gap, drawn = panel_px // 16, [np.asarray(_drawn(panel, panel_px)) for panel in panels]
     height = max(len(panel) for panel in drawn)

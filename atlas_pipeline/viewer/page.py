@@ -16,19 +16,11 @@ from itertools import groupby
 from string import Template
 from urllib.parse import quote
 
-from atlas_pipeline.viewer.entries import MEASURES, AtlasEntry, Measure, RunSummary
+from atlas_pipeline.viewer.entries import AtlasEntry, RunSummary
+from atlas_pipeline.viewer.measures import BY_NAME, LARGE, MEASURES, Measure
 
 # Width of the page's column: a smaller picture is shown at a whole multiple of its size.
 _COLUMN_PX = 1280
-_BY_NAME = {measure.name: measure for measure in MEASURES}
-# Shown large under each atlas: the measure, and the words and the measure beneath it.
-_LARGE = (
-    ("fidelity_median", "fidelity, median", "5th percentile", "fidelity_p5"),
-    ("round_trip_top1", "own cell is the nearest", "among the nearest five", "round_trip_top5"),
-    ("coherence_median", "coherence, median", "", ""),
-    ("saturated", "saturated pixels", "", ""),
-    ("trustworthiness", "trustworthiness of the layout", "", ""),
-)
 
 
 def index_page(run: RunSummary, entries: Sequence[AtlasEntry]) -> str:
@@ -57,7 +49,9 @@ def index_page(run: RunSummary, entries: Sequence[AtlasEntry]) -> str:
         rows="".join(_row(entry, anchor) for entry, anchor in both),
         meanings=_meanings(),
         provenance=_provenance(run),
-        footer=f'<a href="{_link(run.overview)}">All layers on one sheet</a>' if run.overview else "",
+        footer=" · ".join(
+            f'<a href="{_link(path)}">{escape(words)}</a>' for words, path in run.sheets.items()
+        ),
     )
 
 
@@ -140,11 +134,12 @@ def _atlas(run: RunSummary, entry: AtlasEntry, anchor: str) -> str:
 
 def _large(entry: AtlasEntry) -> str:
     parts = []
-    for name, words, below, lower in _LARGE:
-        value = _BY_NAME[name].shown(entry)
+    for name, words, lines in LARGE:
+        value = BY_NAME[name].shown(entry)
         if value == "–":
             continue
-        small = f"<small>{escape(below)} {_BY_NAME[lower].shown(entry)}</small>" if lower else ""
+        beneath = [(below, BY_NAME[lower].shown(entry)) for below, lower in lines]
+        small = "".join(f"<small>{escape(below)} {lower}</small>" for below, lower in beneath if lower != "–")
         parts.append(f"<div><dt>{escape(words)}</dt><dd>{value}{small}</dd></div>")
     return f'<dl class="figures">{"".join(parts)}</dl>\n' if parts else ""
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from backward_passes import assert_close, by_backward
 from small_networks import num_hooks, small_network
 from torch import nn
 
@@ -10,42 +11,7 @@ from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.attribution import attribution
 from atlas_pipeline.models.calibrate import seeded
 from atlas_pipeline.models.capture import feature_maps
-from atlas_pipeline.models.execution import hooked
 from atlas_pipeline.models.graph import suffix
-from atlas_pipeline.models.relaxed_pool import max_pool_gradient
-
-
-def by_backward(network, images, layer, positions, kind, classes):
-    """a . d logit / d h for one class after another."""
-    kept = []
-    runs_left = network.runs[layer].times
-
-    def hook(_, __, output):
-        nonlocal runs_left
-        runs_left -= 1
-        if runs_left:
-            return None
-        kept.append(output.detach().clone().requires_grad_())
-        return kept[0] * 1
-
-    with hooked(network.module, {layer: hook}), max_pool_gradient(kind):
-        logits = network.logits(images)
-    (h,) = kept
-    batch = torch.arange(len(images))
-    columns = []
-    for c in classes:
-        (gradient,) = torch.autograd.grad(logits[:, c].sum(), h, retain_graph=True)
-        at = (batch, slice(None), positions[:, 0], positions[:, 1])
-        columns.append((gradient[at] * h.detach()[at]).sum(dim=1))
-    return torch.stack(columns, dim=1)
-
-
-def assert_close(actual, expected):
-    """1e-4 relative to the largest attribution of each image: small ones are differences of large terms."""
-    assert actual.shape == expected.shape
-    largest = expected.abs().amax(dim=1, keepdim=True)
-    assert float(largest.min()) > 0
-    assert float(((actual - expected).abs() / largest).max()) < 1e-4
 
 
 @pytest.mark.parametrize("kind", ["exact", "smooth"])

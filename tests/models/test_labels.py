@@ -3,7 +3,7 @@
 import pytest
 
 from atlas_pipeline.errors import ModelError
-from atlas_pipeline.models.labels import class_index, class_labels
+from atlas_pipeline.models.labels import class_index, class_labels, wordnet_ids
 from atlas_pipeline.models.preprocess import Preprocess
 from atlas_pipeline.models.spec import ModelSpec
 
@@ -35,13 +35,78 @@ def test_a_labels_file(tmp_path):
 def test_class_index():
     assert class_index(LABELS, "zebra") == 0
     assert class_index(LABELS, "scuba diver") == 1
-    assert class_index(LABELS, "class 3") == 3
+    assert class_index(LABELS, "class 3") == class_index(LABELS, "3") == class_index(LABELS, "Class 3") == 3
     with pytest.raises(ModelError, match=r"class 'zebar' is not in .*nearest: 'zebra'"):
         class_index(LABELS, "zebar")
     with pytest.raises(ModelError, match="write 'class 2' or 'class 3'"):
         class_index(LABELS, "crane")
-    with pytest.raises(ModelError, match="class 'class 4' is not in"):
+    with pytest.raises(ModelError, match=r"class 'class 4' is not in .*they are class 0 to class 3"):
         class_index(LABELS, "class 4")
+    with pytest.raises(ModelError, match="class '-1' is not in"):
+        class_index(LABELS, "-1")
+
+
+def test_a_label_wins_over_an_index_and_case_over_no_case():
+    digits = tuple("9876543210")
+    assert class_index(digits, "9") == 0
+    assert class_index(digits, "class 9") == 9
+    assert class_index(("Polish", "polish"), "polish") == 1
+    with pytest.raises(ModelError, match="of 2 classes"):
+        class_index(("Polish", "polish"), "POLISH")
+
+
+def test_the_likeliest_of_an_unknown_class_are_listed():
+    labels = ("car", "Persian cat", "dog", "Siamese cat", "bat", "caterpillar")
+    with pytest.raises(ModelError) as refused:
+        class_index(labels, "cat")
+    assert str(refused.value) == (
+        "class 'cat' is not in the network's 6; "
+        "nearest: 'Persian cat', 'Siamese cat', 'caterpillar', 'car', 'bat'"
+    )
+
+
+def test_a_class_by_another_name():
+    def others():
+        yield None
+        yield ("a", "b", "c")  # as many as something else has
+        yield ("Gaul", "n02391049", "", "gaul")
+        raise AssertionError("looked further than needed")
+
+    assert class_index(LABELS, "n02391049", others) == 1
+    assert class_index(LABELS, "Gaul", others) == 0
+    assert class_index(LABELS, "zebra", others) == 0
+    with pytest.raises(ModelError, match="'GAUL' is the name of 2 classes"):
+        class_index(LABELS, "GAUL", others)
+
+
+def test_wordnet_ids_of_imagenets_classes():
+    spec = ModelSpec(source="torchvision", name="googlenet", weights="random")
+    ids = wordnet_ids(spec, 1000)
+    labels = class_labels(spec, 1000)
+    # What PyTorch Hub's and Keras's lists of ImageNet's classes say.
+    for wordnet_id, index, label in [
+        ("n01440764", 0, "tench"),
+        ("n02391049", 340, "zebra"),
+        ("n02510455", 388, "giant panda"),
+        ("n04599235", 911, "wool"),
+        ("n15075141", 999, "toilet tissue"),
+    ]:
+        assert class_index(labels, wordnet_id, lambda: [ids]) == index
+        assert labels[index] == label
+    assert len(set(ids)) == 1000
+    assert wordnet_ids(spec, 999) is None
+    with pytest.raises(ModelError, match="no class of this WordNet id"):
+        class_index(labels, "n00000001", lambda: [ids])
+
+
+def test_wordnet_ids_of_a_labels_file_are_its_own(tmp_path):
+    file = tmp_path / "synsets.txt"
+    file.write_text("n02119789 1 kit fox\nn02100735 2 English setter\n")
+    spec = ModelSpec(source="inception_v1", labels=str(file))
+    assert class_labels(spec, 4) == ("class 0", "kit fox", "English setter", "class 3")
+    assert wordnet_ids(spec, 4) == ("", "n02119789", "n02100735", "")
+    file.write_text("kit fox\nEnglish setter\n")
+    assert wordnet_ids(spec, 2) is None
 
 
 def test_preprocess_overrides():

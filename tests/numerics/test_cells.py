@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas_pipeline.numerics.cells import CellMembers, CellSums, largest_grid_with
-from atlas_pipeline.numerics.grid import cell_of
+from atlas_pipeline.numerics.cells import CellMembers, CellSums
 
 
 def naive(xy, activation, attribution, grid_size, min_count, num_examples):
@@ -30,8 +29,15 @@ def naive(xy, activation, attribution, grid_size, min_count, num_examples):
                 float(np.float32(activation[row].astype(np.float64) @ mean / norms if norms else 0.0))
             )
         nearest = sorted(zip([-c for c in cosines], rows, strict=True))[:num_examples]
-        cells.append((cell, rows, mean, attribution[rows].astype(np.float64).mean(axis=0), cosines, nearest))
+        attributed = attribution[rows].astype(np.float64)
+        cells.append((cell, rows, mean, attributed.mean(axis=0), cosines, nearest, agreeing(attributed)))
     return cells
+
+
+def agreeing(attribution):
+    """Share of the rows whose first highest class is the one that most rows have."""
+    tops = [row.index(max(row)) for row in attribution.tolist() if any(row)]
+    return max((tops.count(top) for top in tops), default=0) / len(attribution)
 
 
 def binned(xy, activation, attribution, grid_size, min_count=1, num_examples=9, cuts=()):
@@ -67,13 +73,16 @@ def test_cells_equal_the_naive_loop(grid_size, dtype):
     assert cells.activation == pytest.approx(np.array([e[2] for e in expected]), rel=1e-6)
     assert cells.attribution == pytest.approx(np.array([e[3] for e in expected]), rel=1e-5, abs=1e-7)
     assert members.coherence() == pytest.approx(np.array([np.mean(e[4]) for e in expected]), rel=1e-5)
+    assert members.nearest() == pytest.approx(np.array([max(e[4]) for e in expected]), abs=1e-6)
+    assert cells.consistency == pytest.approx(np.array([e[6] for e in expected]), rel=1e-6)
+    assert (members.nearest().dtype, cells.consistency.dtype) == (np.float32, np.float32)
     assert (cells.activation.dtype, cells.attribution.dtype, cells.count.dtype) == (
         np.float32,
         np.float32,
         np.int32,
     )
     examples = members.examples()
-    for found, (_, _, mean, _, _, nearest) in zip(examples, expected, strict=True):
+    for found, (_, _, mean, _, _, nearest, _) in zip(examples, expected, strict=True):
         assert len(set(found[: len(nearest)].tolist())) == len(nearest)
         assert (found[len(nearest) :] == -1).all()
         cosines = [_cosine(rows[1][row], mean) for row in found[: len(nearest)]]
@@ -110,7 +119,11 @@ def test_any_rows_in_any_parts_equal_the_naive_loop(rows, grid_size, min_count, 
         return
     assert cells.activation == pytest.approx(np.array([e[2] for e in expected]), rel=1e-6)
     assert members.coherence() == pytest.approx(np.array([np.mean(e[4]) for e in expected]), rel=1e-5)
+    assert members.nearest() == pytest.approx(np.array([max(e[4]) for e in expected]), abs=1e-6)
+    assert cells.consistency == pytest.approx(np.array([e[6] for e in expected]), rel=1e-6)
     _, whole_cells, whole = binned(xy, activation, attribution, grid_size, min_count, num_examples)
+    assert np.array_equal(cells.consistency, whole_cells.consistency)
+    assert np.array_equal(members.nearest(), whole.nearest())
     assert np.array_equal(members.examples(), whole.examples())
     assert np.array_equal(cells.activation, whole_cells.activation)
 
@@ -159,13 +172,26 @@ def test_without_attributions():
     sums = CellSums(2)
     sums.add(xy, activation)
     assert sums.cells().attribution is None
+    assert sums.cells().consistency is None
+
+
+def test_of_equal_classes_the_first_is_the_top_and_silence_agrees_with_nothing():
+    xy = np.full((5, 2), 0.5, np.float32)
+    attribution = np.array([[1, 1, 0], [2, 0, 1], [-1, -1, -1], [0, 3, 0], [0, 0, 0]], np.float16)
+    sums = CellSums(1)
+    sums.add(xy, np.ones((5, 2), np.float16), attribution)
+    # Tops: 0, 0, 0, 1 and none.
+    assert sums.cells().consistency.tolist() == [np.float32(0.6)]
+    silent = CellSums(1)
+    silent.add(xy, np.ones((5, 2), np.float16), np.zeros((5, 3), np.float16))
+    assert silent.cells().consistency.tolist() == [0]
 
 
 def test_no_cell_is_full_enough():
     sums = CellSums(3)
     sums.add(*some_rows(20))
     cells = sums.cells(min_count=50)
-    assert len(cells.row) == len(cells.activation) == 0
+    assert len(cells.row) == len(cells.activation) == len(cells.consistency) == 0
     members = CellMembers(cells)
     members.add(*some_rows(20)[:2])
     assert members.coherence().shape == (0,)
@@ -175,15 +201,3 @@ def test_no_cell_is_full_enough():
 def test_rows_that_do_not_go_together():
     with pytest.raises(ValueError, match="4 rows of values for 5 points"):
         CellSums(2).add(np.zeros((5, 2), np.float32), np.zeros((4, 3), np.float32))
-
-
-def test_advice_names_a_size_that_works():
-    xy = np.random.default_rng(0).random((300, 2))
-    size = largest_grid_with(xy, min_count=10, up_to=160)
-    assert np.bincount(cell_of(xy, size) @ [size, 1]).max() >= 10
-    assert np.bincount(cell_of(xy, 160) @ [160, 1]).max() < 10
-    assert 4 < size < 30
-    assert largest_grid_with(xy, min_count=300, up_to=40) == 1
-    assert largest_grid_with(xy, min_count=301, up_to=40) == 0
-    assert largest_grid_with(np.full((10, 2), 0.3), min_count=10, up_to=40) == 40
-    assert largest_grid_with(np.zeros((0, 2)), min_count=1, up_to=40) == 0

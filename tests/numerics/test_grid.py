@@ -3,7 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atlas_pipeline.numerics.grid import cell_centre, cell_of, counts_of, flat_cell, unflat_cell
+from atlas_pipeline.numerics.grid import (
+    cell_centre,
+    cell_of,
+    counts_of,
+    flat_cell,
+    largest_grid_with,
+    unflat_cell,
+)
 
 
 def test_top_left_of_layout_is_row_0_col_0():
@@ -66,3 +73,15 @@ def test_every_point_is_inside_the_cell_it_is_given(xy, grid_size):
     counts = counts_of(xy, grid_size)
     assert counts.shape == (grid_size, grid_size)
     assert counts.sum() == len(xy)
+
+
+def test_advice_names_a_size_that_works():
+    xy = np.random.default_rng(0).random((300, 2))
+    size = largest_grid_with(xy, min_count=10, up_to=160)
+    assert np.bincount(cell_of(xy, size) @ [size, 1]).max() >= 10
+    assert np.bincount(cell_of(xy, 160) @ [160, 1]).max() < 10
+    assert 4 < size < 30
+    assert largest_grid_with(xy, min_count=300, up_to=40) == 1
+    assert largest_grid_with(xy, min_count=301, up_to=40) == 0
+    assert largest_grid_with(np.full((10, 2), 0.3), min_count=10, up_to=40) == 40
+    assert largest_grid_with(np.zeros((0, 2)), min_count=1, up_to=40) == 0

@@ -19,6 +19,7 @@ CONFIG = {
     "attribution": "all",
     "maxpool_gradient": "exact",
 }
+SETTINGS = {"model": ModelSpec(source="python"), "source": "generated", "path": None}
 ROWS = pa.table({"image_id": [3, 5, 6, 8, 9], "label": [0, 1, 2, 3, 4], "key": list("abcde")})
 IDS = np.array(ROWS["image_id"].to_pylist())
 
@@ -29,7 +30,7 @@ def network(small):
 
 
 def shard(network) -> LayerShard:
-    return LayerShard(SimpleNamespace(config=CONFIG), network, ROWS)
+    return LayerShard(SimpleNamespace(config=CONFIG, settings=SETTINGS), network, ROWS)
 
 
 def test_a_batch_too_large_for_the_gpu_is_halved_and_gives_the_same_rows(network, monkeypatch):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from atlas_pipeline.viewer.document import Cells, atlas_document, atlas_json, atlas_schema, document_problems
+from atlas_pipeline.viewer.document import Cells, atlas_document, atlas_json
+from atlas_pipeline.viewer.document_check import atlas_schema, document_problems
 
 NUM_CELLS = 4
 
@@ -22,6 +23,9 @@ def cells(**changes):
         "round_trip": np.array([0, 3, 1, 0], np.int32),
         "attribution": rng.normal(size=(NUM_CELLS, 7)).astype(np.float32),
         "saturated": np.float32([0.01, 0.02, 0.0, 0.5]),
+        "consistency": np.float32([0.5, 1, 0.25, 0]),
+        "nearest": np.float32([0.9, 0.8, np.nan, 0.94]),
+        "noise": np.float32([0.3, 0.2, 0.5, 0.6]),
         "examples": [
             [{"image_id": np.int64(n), "row": np.int16(1), "col": 2, "key": f"a/{n}.jpg"}] for n in range(4)
         ],
@@ -29,7 +33,17 @@ def cells(**changes):
     return Cells(**{**columns, **changes})
 
 
-def document(labels=("a", "b", "c", "d", "e", "f", "g"), class_indices=None, random_weights=False, **changes):
+REAL_CROPS = {"saturated": 0.05, "spectrum_distance": np.float64(0.9), "colour_distance": 1.1}
+
+
+def document(
+    labels=("a", "b", "c", "d", "e", "f", "g"),
+    class_indices=None,
+    random_weights=False,
+    real_crops=REAL_CROPS,
+    selection=None,
+    **changes,
+):
     return atlas_document(
         model="demo",
         weights="RANDOM WEIGHTS (seed 0)" if random_weights else "trained: demo.safetensors",
@@ -48,6 +62,8 @@ def document(labels=("a", "b", "c", "d", "e", "f", "g"), class_indices=None, ran
         cells=cells(**changes),
         labels=labels,
         class_indices=class_indices,
+        real_crops=real_crops,
+        selection=selection,
     )
 
 
@@ -55,6 +71,8 @@ def test_the_schema_is_a_schema_and_the_document_follows_it():
     Draft202012Validator.check_schema(atlas_schema())
     assert document_problems(document()) == []
     assert document_problems(document(labels=None, attribution=None, saturated=None)) == []
+    assert document_problems(document(real_crops=None, consistency=None, nearest=None, noise=None)) == []
+    assert document_problems(document(selection={"filter": "both", "top": np.int64(3000)})) == []
 
 
 def test_the_json_comes_back_as_the_document_with_a_cell_a_line():
@@ -71,6 +89,27 @@ def test_columns_become_cells_in_order():
     assert first["fidelity"] == pytest.approx(0.95)
     assert third["fidelity"] is None
     assert third["examples"] == [{"image_id": 2, "row": 1, "col": 2, "key": "a/2.jpg"}]
+
+
+def test_baselines_are_medians_chance_and_what_real_crops_have():
+    made = document()
+    assert made["baselines"] == {
+        "saturated": 0.05,
+        "spectrum_distance": 0.9,
+        "colour_distance": 1.1,
+        "fidelity_noise": 0.4,
+        "fidelity_nearest": 0.9,
+        "round_trip": 1 / NUM_CELLS,
+    }
+    assert [cell["consistency"] for cell in made["cells"]] == [0.5, 1, 0.25, 0]
+    assert [cell["nearest"] for cell in made["cells"]] == [0.9, 0.8, None, 0.94]
+    assert document(real_crops=None, nearest=None, noise=None)["baselines"] == {"round_trip": 0.25}
+    assert document(noise=np.full(NUM_CELLS, np.nan))["baselines"]["fidelity_noise"] is None
+
+
+def test_a_selection_says_how_it_was_chosen():
+    assert "selection" not in document()
+    assert document(selection={"top": np.int64(9)})["selection"] == {"top": 9}
 
 
 def test_the_five_strongest_classes_come_first():
@@ -122,6 +161,8 @@ def test_columns_of_different_lengths_are_refused():
         (lambda d: d.update(schema="activation-atlas/2"), "$.schema"),
         (lambda d: d["cells"][1].update(count=0), "$.cells[1].count"),
         (lambda d: d["cells"][1].update(fidelity=1.5), "$.cells[1].fidelity"),
+        (lambda d: d["cells"][1].update(consistency=1.5), "$.cells[1].consistency"),
+        (lambda d: d["baselines"].update(noise=0.5), "'noise' was unexpected"),
         (lambda d: d["cells"][1]["classes"][0].pop("label"), "'label' is a required property"),
         (lambda d: d["provenance"].pop("random_weights"), "'random_weights' is a required property"),
         (lambda d: d["cells"][1].update(row=4), "cell (4, 2) lies outside the grid"),

@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from atlas_pipeline.viewer.entries import MEASURES, AtlasEntry, RunSummary, entry_of
+from atlas_pipeline.viewer.entries import AtlasEntry, RunSummary, entry_of
+from atlas_pipeline.viewer.measures import MEASURES
 from atlas_pipeline.viewer.page import index_page
 
 HOSTILE = '<script>alert("x")</script>&\'$name'
@@ -32,6 +33,11 @@ def entry(layer="mixed4", view="all", grid=20, **changes):
             "round_trip_top5": 0.99,
             "coherence_median": 0.7,
             "saturated": 0.0123,
+            "consistency_median": 0.83,
+            "fidelity_noise": 0.3712,
+            "fidelity_nearest": 0.9444,
+            "round_trip_chance": 0.0032,
+            "saturated_real": 0.054,
             "trustworthiness": 0.94,
             **changes,
         }
@@ -77,6 +83,19 @@ def test_every_atlas_is_on_the_page_with_its_pictures_data_and_figures():
         assert words in page.text
 
 
+def test_baselines_stand_beneath_the_figures_they_belong_to():
+    html = index_page(RUN, [entry()])
+    assert "<dd>0.951<small>5th percentile 0.900</small><small>noise 0.371</small>" in html
+    assert "<small>nearest activation 0.944</small></dd>" in html
+    assert "<small>by chance 0.3%</small>" in html
+    assert "<dd>1.2%<small>real crops 5.4%</small>" in html
+    assert "<dt>consistency, median</dt><dd>83%</dd>" in html
+    old = index_page(RUN, [entry(fidelity_noise=None, saturated_real=None, consistency_median=None)])
+    assert "0.900</small><small>nearest activation 0.944</small>" in old
+    assert "<dd>1.2%</dd>" in old
+    assert "consistency, median" not in old
+
+
 def test_every_link_inside_the_page_leads_somewhere_and_no_anchor_is_double():
     entries = [entry("a b"), entry("a-b"), entry("a b", grid=40), entry("a b", view="class-é")]
     page = Page(index_page(RUN, entries))
@@ -95,7 +114,7 @@ def test_names_are_text_and_never_markup():
         images=HOSTILE,
         random_weights=True,
         provenance={HOSTILE: {"inner": HOSTILE}, "plain": HOSTILE},
-        overview=HOSTILE,
+        sheets={HOSTILE: HOSTILE},
     )
     hostile = entry(HOSTILE, HOSTILE, atlas='"onerror="x', preview="javascript:alert(1)")
     html = index_page(run, [hostile])
@@ -165,7 +184,16 @@ def test_figures_of_an_entry_come_from_its_document():
     cell = {"fidelity_whitened": None, "count": 1, "classes": [], "examples": []}
     values = [(0.9, 0, 0.5, 0.0), (0.8, 1, 0.6, 0.1), (0.7, 5, 0.7, 0.2), (None, 0, 0.8, 0.3)]
     cells = [
-        {**cell, "row": 0, "col": n, "fidelity": f, "round_trip": r, "coherence": c, "saturated": s}
+        {
+            **cell,
+            "row": 0,
+            "col": n,
+            "fidelity": f,
+            "round_trip": r,
+            "coherence": c,
+            "saturated": s,
+            "consistency": c,
+        }
         for n, (f, r, c, s) in enumerate(values)
     ]
     document = {
@@ -175,6 +203,7 @@ def test_figures_of_an_entry_come_from_its_document():
         "icon_px": 8,
         "num_activations": 99,
         "layout": {"trustworthiness": 0.9},
+        "baselines": {"fidelity_noise": 0.3, "fidelity_nearest": 0.9, "round_trip": 0.25, "saturated": 0.05},
         "cells": cells,
     }
     made = entry_of(document, atlas="a.png", document_path="a.json")
@@ -182,7 +211,10 @@ def test_figures_of_an_entry_come_from_its_document():
     assert made.fidelity_p5 == pytest.approx(0.71)
     assert (made.round_trip_top1, made.round_trip_top5) == (0.5, 0.75)
     assert made.coherence_median == pytest.approx(0.65)
+    assert made.consistency_median == pytest.approx(0.65)
     assert made.saturated == pytest.approx(0.15)
+    assert (made.fidelity_noise, made.fidelity_nearest) == (0.3, 0.9)
+    assert (made.round_trip_chance, made.saturated_real) == (0.25, 0.05)
     assert (made.width_px, made.num_cells, made.trustworthiness) == (32, 4, 0.9)
 
 

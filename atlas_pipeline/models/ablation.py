@@ -1,0 +1,37 @@
+"""What the logits lose when one activation of each image is taken away. B = batch, C = channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from atlas_pipeline.models.layers import check_layers
+from atlas_pipeline.models.network import Network
+from atlas_pipeline.models.replaced import logits_with, scaled
+
+
+def ablation(
+    network: Network,
+    images: Tensor,
+    layer: str,
+    positions: Any,
+    feature_map: Tensor | None = None,
+    classes: Sequence[int] | None = None,
+) -> Tensor:
+    """``logits(h) - logits(h with h[:, row, col] = 0)``: what attribution estimates, by two forwards.
+
+    Args and errors: as ``attribution``.
+    Returns: (B, class) float32, in logits; above 0 where the activation spoke for the class.
+    """
+    check_layers(network, [layer])
+    form = network.runs[layer].form
+    assert form is not None, layer
+    logits = logits_with(network, images, layer, feature_map)
+    with torch.no_grad():
+        whole = logits(lambda output: scaled(output, form, positions, 1.0))
+        without = logits(lambda output: scaled(output, form, positions, 0.0))
+    lost = whole - without
+    return lost if classes is None else lost[:, list(classes)]

@@ -1,0 +1,74 @@
+"""What a reader of a run's results must know beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from atlas_pipeline.config import Config
+from atlas_pipeline.engine import Step, Store, artefact_of
+from atlas_pipeline.stages.bin import why_empty
+from atlas_pipeline.stages.highlight import nothing_lit
+from atlas_pipeline.stages.opened import model_config
+from atlas_pipeline.stages.patch_report import remarks_on
+from atlas_pipeline.stages.project import lowered_perplexity
+from atlas_pipeline.stages.provenance import has_random_weights, weights_note
+from atlas_pipeline.stages.sample import edge_fallback, num_bad
+from atlas_pipeline.stages.select import nothing_selected
+from atlas_pipeline.stages.vocabulary import silent_layers
+
+
+def remarks(config: Config, steps: Sequence[Step], store: Store) -> list[str]:
+    """What a reader of a run's results must know, a line each."""
+    lines = []
+    model = model_config(config)
+    if has_random_weights(model):
+        lines.append(f"{weights_note(model)}: nobody trained this network; every picture says so")
+    samples = [(s.layer, a) for s in steps if s.stage.name == "sample" and (a := artefact_of(s, store))]
+    for _, artefact in samples[:1]:
+        if bad := num_bad(artefact):
+            lines.append(f"{bad} images could not be read and were left out; sample's manifest names them")
+    for layer, artefact in samples:
+        if lost := edge_fallback(artefact):
+            lines.append(f"{layer}: {lost}")
+    return lines + _view_remarks(steps, store) + _figure_remarks(steps, store)
+
+
+def _figure_remarks(steps: Sequence[Step], store: Store) -> list[str]:
+    """Figures of a class that nothing speaks for; patch tests with fewer patches than asked for."""
+    remarks = []
+    for step in steps:
+        if step.stage.name not in ("highlight", "vocabulary", "patch_report"):
+            continue
+        if (artefact := artefact_of(step, store)) is None:
+            continue
+        if step.stage.name == "patch_report":
+            remarks += [f"{step.layer}, {step.view}: {remark}" for remark in remarks_on(artefact)]
+        elif step.stage.name == "highlight" and (reason := nothing_lit(artefact)):
+            remarks.append(f"{step.layer}, grid {step.grid}: nothing is lit, for {reason}")
+        elif step.stage.name == "vocabulary" and (layers := silent_layers(artefact)):
+            remarks.append(
+                f"vocabulary of {step.config['label']}: no cell speaks for it in {', '.join(layers)}"
+            )
+    return remarks
+
+
+def _view_remarks(steps: Sequence[Step], store: Store) -> list[str]:
+    """Selections that are empty, or too small for what was asked of them."""
+    remarks, silent = [], set()
+    for step in steps:
+        if step.stage.name not in ("select", "project", "bin"):
+            continue
+        artefact, where = artefact_of(step, store), (step.layer, step.view)
+        if artefact is None or where in silent:
+            continue
+        if step.stage.name == "select" and not artefact.num_rows:
+            silent.add(where)
+            remarks.append(f"{step.layer}, {step.view}: {nothing_selected(artefact)}")
+        elif step.stage.name == "bin" and (reason := why_empty(artefact)):
+            remarks.append(f"no icons: {reason}")
+        elif step.stage.name == "project" and (used := lowered_perplexity(artefact)) is not None:
+            remarks.append(
+                f"{step.layer}, {step.view}: t-SNE's perplexity lowered to {used:.3g}, "
+                f"for there are only {artefact.num_rows} activations"
+            )
+    return remarks

@@ -1,0 +1,54 @@
+"""Can icons be read, and what the same numbers are of noise and of real images. Not a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from atlas_pipeline.numerics import legibility
+
+if TYPE_CHECKING:
+    import torch
+
+# Images of noise whose activations say what a cosine is worth.
+NUM_NOISE = 64
+
+
+def legible(images: np.ndarray, crops: np.ndarray) -> dict[str, np.ndarray]:
+    """Numbers of images (image, side, side, 3) uint8 beside real crops of that side, by name."""
+    real = legibility.real_statistics(crops)
+    return {
+        "saturated": legibility.saturated_share(images),
+        "spectrum_distance": legibility.spectrum_distance(images, real),
+        "colour_distance": legibility.colour_distance(images, real),
+    }
+
+
+def of_real(crops: np.ndarray) -> dict[str, float]:
+    """The same of the real crops themselves: the mean share of saturated pixels, the median distances."""
+    return {
+        name: float(np.mean(values) if name == "saturated" else np.median(values))
+        for name, values in legible(crops, crops).items()
+    }
+
+
+def noise_activation(
+    feature_map: Callable[[torch.Tensor], torch.Tensor], size_px: int, seed: int, device: str
+) -> np.ndarray:
+    """(image, channel) float32 at the map's centre, of images of uniform noise of the icons' size."""
+    import torch
+
+    from atlas_pipeline.inversion import centre_activation
+    from atlas_pipeline.inversion.memory import in_batches
+
+    # The generator takes 64 bits; a seed may have more.
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    noise = torch.rand(NUM_NOISE, 3, size_px, size_px, generator=generator)
+
+    def activation(which: torch.Tensor) -> torch.Tensor:
+        return centre_activation(feature_map(noise[which].to(device))).float()
+
+    with torch.no_grad():
+        return torch.cat(list(in_batches(activation, NUM_NOISE))).numpy()

@@ -1,0 +1,37 @@
+"""Is an atlas document what its schema says, and do its cells go together?"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+
+@lru_cache(maxsize=1)
+def atlas_schema() -> dict[str, Any]:
+    """The JSON schema of an atlas document."""
+    return json.loads(resources.files(__package__).joinpath("atlas.schema.json").read_text(encoding="utf-8"))
+
+
+def document_problems(document: Any, most: int = 10) -> list[str]:
+    """What is wrong with an atlas document, a line each; empty: it is valid.
+
+    Beyond the schema: cells inside the grid and none twice, counts within the number of activations,
+    ranks below the number of cells.
+    """
+    from jsonschema import Draft202012Validator
+
+    errors = sorted(Draft202012Validator(atlas_schema()).iter_errors(document), key=lambda e: e.json_path)
+    if errors:
+        return [f"{error.json_path}: {error.message[:200]}" for error in errors[:most]]
+    cells, grid = document["cells"], document["grid"]
+    places = [(cell["row"], cell["col"]) for cell in cells]
+    problems = [f"cell {p} lies outside the grid of {grid} x {grid}" for p in places if max(p) >= grid]
+    if len(set(places)) != len(places):
+        problems.append("a cell is given twice")
+    if sum(cell["count"] for cell in cells) > document["num_activations"]:
+        problems.append(f"the cells count more than the {document['num_activations']} activations there are")
+    if any((cell["round_trip"] or 0) >= len(cells) for cell in cells):
+        problems.append(f"a round trip ranks beyond the {len(cells)} cells")
+    return problems[:most]

@@ -1,0 +1,144 @@
+"""Class atlases and comparisons as whole runs: which steps they share, what their files say."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+LATE = "4"
+GRID = {"sizes": [3], "min_count": 2}
+
+
+@pytest.fixture
+def views(small) -> dict:
+    config = copy.deepcopy(small)
+    config["classes"] = [{"class": "ant", "grid": GRID}, {"class": "cat", "filter": "rank", "grid": GRID}]
+    config["comparisons"] = [{"left": "ant", "right": "emu", "grid": GRID}]
+    return config
+
+
+def _folder(config: dict) -> Path:
+    return Path(config["run"]["workspace"]) / "runs" / config["name"]
+
+
+def _to_run(states: dict[str, str]) -> set[str]:
+    return {step for step, state in states.items() if state != "done"}
+
+
+def test_a_run_makes_the_layer_atlas_the_class_atlases_and_the_comparisons(views, atlas, states):
+    result = atlas("run", views)
+    assert result.exit_code == 0, result.stderr
+    assert set(states(views).values()) == {"done"}
+    for view in ("all", "class-ant", "compare-ant-emu"):
+        document = json.loads((_folder(views) / LATE / view / "atlas-3.json").read_text())
+        assert document["view"] == view
+        assert document["num_activations"] >= sum(cell["count"] for cell in document["cells"]) > 0
+        assert (_folder(views) / LATE / view / "atlas-3.png").is_file()
+        assert view in (_folder(views) / "index.html").read_text() or view == "all"
+    assert "0 tasks run" in atlas("run", views).stdout
+
+
+def test_a_new_class_computes_its_own_view_alone(views, atlas, states):
+    assert atlas("run", views).exit_code == 0
+    more = copy.deepcopy(views)
+    more["classes"].append({"class": "emu", "grid": GRID})
+    assert {step.split()[2] for step in _to_run(states(more))} == {"class-emu"}
+    assert {step.split()[0] for step in _to_run(states(more))} >= {"select", "project", "bin", "invert"}
+
+
+def test_all_makes_one_for_every_class(small, atlas, states):
+    config = {**small, "classes": [{"class": "all", "grid": GRID}]}
+    listed = {word for step in states(config) for word in step.split() if word.startswith("class-")}
+    assert listed == {f"class-{name}" for name in ("ant", "bee", "cat", "dog", "emu")}
+    assert atlas("run", config).exit_code == 0
+    assert (_folder(config) / "class-atlases.png").is_file()
+
+
+def test_an_activation_of_a_comparison_lies_where_its_attributions_say(views, atlas, store_of):
+    assert atlas("run", views, "--set", "sample.shard_size=1000").exit_code == 0
+    views["sample"]["shard_size"] = 1000
+    made = store_of(views)
+    chosen, layout = made("select", "compare-ant-emu"), made("project", "compare-ant-emu").read()
+    attribution = made("sample", None).read(["attribution"])["attribution"].to_pylist()
+    rows = chosen.read()["sample_row"].to_pylist()
+    difference = np.array([attribution[row][4] - attribution[row][0] for row in rows])
+    scale = np.percentile(np.abs(difference), 99)
+    assert np.allclose(layout["x"].to_numpy(), (np.clip(difference / scale, -1, 1) + 1) / 2, atol=1e-3)
+    assert 0 <= layout["y"].to_numpy().min() <= layout["y"].to_numpy().max() <= 1
+
+
+def test_the_picture_of_a_comparison_stands_over_its_axis(views, atlas):
+    assert atlas("run", views).exit_code == 0
+    folder = _folder(views) / LATE
+    grid_px = json.loads((folder / "compare-ant-emu" / "atlas-3.json").read_text())["icon_px"] * 3
+    with Image.open(folder / "compare-ant-emu" / "atlas-3.png") as picture:
+        assert picture.width == grid_px
+        assert picture.height > grid_px * 1.1
+    with Image.open(folder / "class-ant" / "atlas-3.png") as picture:
+        assert picture.size == (grid_px, grid_px)
+
+
+def test_a_class_that_nothing_speaks_for_is_said_and_the_others_go_on(small, atlas, tmp_path):
+    # The last layer's weights to "emu" are negative, and activations after a ReLU are not.
+    network = (tmp_path / "network.py").read_text().replace("def build():", "def plain():")
+    network += (
+        "\ndef build():\n    network = plain()\n"
+        "    network[-1].weight.data[4] = -network[-1].weight.data[4].abs()\n    return network\n"
+    )
+    (tmp_path / "network.py").write_text(network)
+    config = {
+        **small,
+        "classes": [{"class": name, "grid": GRID} for name in ("emu", "ant")],
+        "sample": {"maxpool_gradient": "exact"},
+    }
+    result = atlas("run", config)
+    assert result.exit_code == 0, result.stderr
+    assert "4, class-emu: of 60 activations none has an attribution above 0 to the class" in result.output
+    assert not list((_folder(config) / LATE).glob("class-emu/atlas*"))
+    assert (_folder(config) / LATE / "class-ant" / "atlas-3.png").is_file()
+
+
+def test_too_few_for_any_cell_is_said_with_what_would_work(small, atlas):
+    few = {"sizes": [9], "min_count": 25}
+    config = {**small, "classes": [{"class": "ant", "grid": few}]}
+    result = atlas("run", config)
+    assert result.exit_code == 0, result.stderr
+    assert "class-ant, grid 9: no cell has grid.min_count (25)" in result.output
+    assert "would work" in result.output or "activations in all" in result.output
+
+
+def test_a_perplexity_above_what_the_sample_bears_is_lowered_and_said(small, atlas):
+    config = {**small, "classes": [{"class": "ant", "top": 13, "filter": "magnitude", "grid": GRID}]}
+    result = atlas("run", config)
+    assert result.exit_code == 0, result.stderr
+    assert "t-SNE's perplexity lowered to 4, for there are only 13 activations" in result.output
+
+
+@pytest.mark.parametrize(
+    ("section", "entries", "message"),
+    [
+        ("classes", [{"class": "bea"}], "class 'bea' is not in the network's 5"),
+        ("classes", [{"class": "bee"}, {"class": "class 1"}], "class-bee is asked for 2 times at layer '4'"),
+        ("comparisons", [{"left": "bee", "right": "class 1"}], "left and right are both 'bee'"),
+    ],
+)
+def test_a_class_that_cannot_be_is_one_line(small, atlas, section, entries, message):
+    result = atlas("run", {**small, section: entries})
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("method", ["tsne", "umap"])
+def test_selections_of_one_or_two_activations_have_a_layout(small, atlas, method):
+    tiny = {"sizes": [2], "min_count": 1}
+    for top in (1, 2):
+        entry = {"class": "ant", "filter": "magnitude", "top": top, "method": method, "grid": tiny}
+        config = {**small, "name": f"top{top}", "classes": [entry]}
+        result = atlas("run", config)
+        assert result.exit_code == 0, result.stderr
+        document = json.loads((_folder(config) / LATE / "class-ant" / "atlas-2.json").read_text())
+        assert document["num_activations"] == top
