@@ -1,24 +1,22 @@
 """The folder that people open: `<workspace>/runs/<name>/`, made from finished artefacts alone.
 
-Nothing is computed here, and one file at a time is in memory. A file is written only where it is missing or
-differs; one that an earlier publication left and this one does not make is removed; the user's own stay.
+Nothing is computed here, and one file at a time is in memory.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine import Artefact, Store, artefact_of, ordered
-from atlas_pipeline.engine.files import atomic_file
 from atlas_pipeline.engine.stage import Step
+from atlas_pipeline.run_folder import RunFolder, run_folder
 from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.provenance import has_random_weights, model_title, weights_note
 from atlas_pipeline.viewer.entries import AtlasEntry, RunSummary, entry_of
@@ -26,15 +24,15 @@ from atlas_pipeline.viewer.figures import png_bytes
 from atlas_pipeline.viewer.overview import Panel, overview
 from atlas_pipeline.viewer.page import index_page
 
-PUBLISHED = ".published.json"
 # A sheet for each kind of view, by the first word of its name: its file, and how a page calls it.
 SHEETS = {
     "all": ("overview.png", "All layers on one sheet"),
     "class": ("class-atlases.png", "All class atlases on one sheet"),
     "compare": ("comparisons.png", "All comparisons on one sheet"),
 }
-# Stages whose files go into a run's folder.
-PICTURED = ("plot", "stitch", "highlight", "vocabulary", "patch_report")
+# Stages whose files go into a run's folder; pictures of the second kind stand on the page one by one.
+FIGURES = ("highlight", "vocabulary", "patch_report")
+PICTURED = ("plot", "stitch", *FIGURES)
 # Width of a layer on the overview; twice that is kept of its picture.
 PANEL_PX = 760
 
@@ -47,11 +45,6 @@ class Publication:
     atlases: tuple[AtlasEntry, ...]
 
 
-def run_folder(config: Config) -> Path:
-    """`<workspace>/runs/<name>`."""
-    return Path(config.run.workspace) / "runs" / config.name
-
-
 def publish(
     config: Config, steps: Sequence[Step], store: Store, by_command: Sequence[Step] = ()
 ) -> Publication:
@@ -61,14 +54,16 @@ def publish(
             publications too, for as long as what of the run they were made from is still the run's.
     Raises: ResourceError: it cannot be written.
     """
-    folder = _Folder(run_folder(config))
+    folder = RunFolder(run_folder(config))
     folder.write("config.yaml", config.to_yaml().encode())
     made = {step: artefact for step in steps if (artefact := artefact_of(step, store)) is not None}
-    entries = []
+    entries, figures = [], []
     for step, artefact in made.items():
+        names = _write_pictures(folder, step, artefact)
         # A selection without icons has no atlas.
-        if _write_pictures(folder, step, artefact) and step.stage.name == "stitch":
+        if names and step.stage.name == "stitch":
             entries.append(_entry(step, folder.path))
+        figures += names if step.stage.name in FIGURES else []
     current = {artefact.fingerprint for artefact in made.values()}
     for step in by_command:
         if (artefact := artefact_of(step, store)) is not None:
@@ -82,12 +77,19 @@ def publish(
         for kind, (file, _) in SHEETS.items():
             if by_kind[kind]:
                 folder.write(file, _sheet(config, by_kind[kind], folder.path))
-        folder.write("index.html", index_page(_summary(config, made, sheets), entries).encode())
+        shown = dict.fromkeys(name for name in (*figures, *folder.kept(current)) if _is_figure(name))
+        summary = _summary(config, made, sheets, list(shown))
+        folder.write("index.html", index_page(summary, entries).encode())
     folder.finish(current)
     return Publication(page=folder.path / "index.html" if entries else None, atlases=tuple(entries))
 
 
-def _write_pictures(folder: _Folder, step: Step, artefact: Artefact) -> list[str]:
+def _is_figure(name: str) -> bool:
+    # What a command made may hold whole atlases beside the figure that it was asked for.
+    return name.endswith(".png") and Path(name).name.startswith(("highlight-", "vocabulary-", "patch-test"))
+
+
+def _write_pictures(folder: RunFolder, step: Step, artefact: Artefact) -> list[str]:
     """Write the files of a step, if it has any; their names."""
     if step.stage.name not in PICTURED:
         return []
@@ -111,58 +113,6 @@ def published_pictures(config: Config, step: Step, store: Store) -> list[Path]:
         return []
     files = artefact.read(["file"])["file"].to_pylist()
     return [run_folder(config) / _published_name(step, file) for file in files if file.endswith(".png")]
-
-
-def reached(folder: Path) -> set[str]:
-    """Fingerprints of the artefacts that a run's folder was last made from."""
-    record = _published(folder)
-    kept = (fingerprint for kept in record["by_command"].values() for fingerprint in kept["own"])
-    return {*record["artefacts"], *kept}
-
-
-def _published(folder: Path) -> Mapping[str, Any]:
-    try:
-        record = json.loads((folder / PUBLISHED).read_bytes())
-    except (OSError, ValueError):
-        record = {}
-    return {"artefacts": [], "files": [], "by_command": {}} | record
-
-
-class _Folder:
-    """A run's folder, and which of its files this publication made."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        before = _published(path)
-        self._before, self._now = set(before["files"]), set[str]()
-        self._by_command = dict(before["by_command"])
-
-    def write(self, name: str, content: bytes) -> None:
-        self._now.add(name)
-        path = self.path / name
-        if not path.is_file() or path.stat().st_size != len(content) or path.read_bytes() != content:
-            with atomic_file(path) as file:
-                file.write(content)
-
-    def keep(self, names: Sequence[str], *, own: Collection[str], beneath: Collection[str]) -> None:
-        """These files stay while the artefacts beneath are the run's; own: artefacts made for them alone."""
-        for name in names:
-            self._by_command[name] = {"own": sorted(own), "beneath": sorted(beneath)}
-
-    def finish(self, fingerprints: Collection[str]) -> None:
-        kept = {
-            name: sources
-            for name, sources in self._by_command.items()
-            if set(sources["beneath"]) <= set(fingerprints) and (self.path / name).is_file()
-        }
-        for name in self._before - self._now - set(kept):
-            (self.path / name).unlink(missing_ok=True)
-        record = {
-            "artefacts": sorted(set(fingerprints)),
-            "files": sorted(self._now | set(kept)),
-            "by_command": kept,
-        }
-        self.write(PUBLISHED, json.dumps(record, indent=1).encode())
 
 
 def _entry(step: Step, folder: Path) -> AtlasEntry:
@@ -191,7 +141,9 @@ def _width_px(path: Path) -> int:
         return picture.width
 
 
-def _summary(config: Config, made: Mapping[Step, Artefact], sheets: Mapping[str, str]) -> RunSummary:
+def _summary(
+    config: Config, made: Mapping[Step, Artefact], sheets: Mapping[str, str], figures: Sequence[str]
+) -> RunSummary:
     model = model_config(config)
     (index,) = [artefact for step, artefact in made.items() if step.stage.name == "index"]
     where = "generated images" if config.images.source == "generated" else f"images of {config.images.path}"
@@ -203,6 +155,7 @@ def _summary(config: Config, made: Mapping[Step, Artefact], sheets: Mapping[str,
         images=f"{index.num_rows:,} {where}",
         provenance={"config": config.model_dump(mode="json", exclude={"run"}), "model": model},
         sheets=sheets,
+        figures=figures,
     )
 
 

@@ -15,8 +15,9 @@ from atlas_pipeline.devices import resolved_device, resolved_workers
 from atlas_pipeline.engine import Executor, Step, StepState, Store
 from atlas_pipeline.errors import ConfigError, ResourceError
 from atlas_pipeline.pipeline_file import steps_of
-from atlas_pipeline.publish import Publication, publish, published_pictures, reached, run_folder
+from atlas_pipeline.publish import Publication, publish, published_pictures
 from atlas_pipeline.remarks import remarks
+from atlas_pipeline.run_folder import reached, run_folder
 from atlas_pipeline.stages.classes import other_names
 from atlas_pipeline.stages.layer_shard import attributed_classes
 from atlas_pipeline.stages.opened import model_config, model_spec, opened_network

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +53,7 @@ class RunSummary:
     Attributes: images: in words, e.g. "20,000 generated images". weights: where they come from, in words.
                 random_weights: the network was never trained; the page says so in red. provenance: name to
                 value; a mapping or a list is shown as JSON. sheets: pictures of many atlases at once, words
-                to path.
+                to path. figures: paths of pictures that stand for themselves.
     """
 
     name: str
@@ -63,6 +63,7 @@ class RunSummary:
     random_weights: bool = False
     provenance: Mapping[str, Any] = field(default_factory=dict)
     sheets: Mapping[str, str] = field(default_factory=dict)
+    figures: Sequence[str] = ()
 
 
 def entry_of(

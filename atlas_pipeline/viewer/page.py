@@ -49,6 +49,7 @@ def index_page(run: RunSummary, entries: Sequence[AtlasEntry]) -> str:
         rows="".join(_row(entry, anchor) for entry, anchor in both),
         meanings=_meanings(),
         provenance=_provenance(run),
+        figures=_figures(run),
         footer=" · ".join(
             f'<a href="{_link(path)}">{escape(words)}</a>' for words, path in run.sheets.items()
         ),
@@ -158,6 +159,22 @@ def _pair(entry: AtlasEntry) -> str:
                 f"<figcaption>{words[kind]}</figcaption></figure>\n"
             )
     return f'<div class="pair">\n{"".join(figures)}</div>\n' if figures else ""
+
+
+def _figures(run: RunSummary) -> str:
+    """What was asked of single classes: highlights, vocabularies, patch tests."""
+    if not run.figures:
+        return ""
+    shown = []
+    for path in run.figures:
+        words = escape(" · ".join(reversed(path.removesuffix(".png").split("/"))))
+        image = f'<img src="{_link(path)}" alt="{words}" loading="lazy">'
+        shown.append(
+            f'<figure><a href="{_link(path)}" title="Open at full size">{image}</a>'
+            f"<figcaption>{words}</figcaption></figure>\n"
+        )
+    pairs = f'<div class="pair">\n{"".join(shown)}</div>\n'
+    return f'<section class="prose" id="figures">\n<h2>Classes</h2>\n{pairs}</section>\n'
 
 
 def _row(entry: AtlasEntry, anchor: str) -> str:

@@ -106,6 +106,19 @@ def test_every_link_inside_the_page_leads_somewhere_and_no_anchor_is_double():
     assert set(targets) <= set(ids)
 
 
+def test_figures_of_classes_and_sheets_are_on_the_page():
+    figure, sheet = "mixed5/all/highlight-cat-20.png", "class-atlases.png"
+    run = RunSummary(
+        name="run", model="net", weights="w", images="i", figures=[figure], sheets={"All classes": sheet}
+    )
+    page = Page(index_page(run, [entry()]))
+    assert f"./{figure}" in page.all("img", "src")
+    assert {f"./{figure}", f"./{sheet}"} <= set(page.all("a", "href"))
+    assert "highlight-cat-20 · all · mixed5" in page.text
+    assert "All classes" in page.text
+    assert "figures" not in Page(index_page(RUN, [entry()])).all("section", "id")
+
+
 def test_names_are_text_and_never_markup():
     run = RunSummary(
         name=HOSTILE,
@@ -115,6 +128,7 @@ def test_names_are_text_and_never_markup():
         random_weights=True,
         provenance={HOSTILE: {"inner": HOSTILE}, "plain": HOSTILE},
         sheets={HOSTILE: HOSTILE},
+        figures=[f"{HOSTILE}/vocabulary.png"],
     )
     hostile = entry(HOSTILE, HOSTILE, atlas='"onerror="x', preview="javascript:alert(1)")
     html = index_page(run, [hostile])
