@@ -169,6 +169,7 @@ def _sheet(config: Config, entries: Sequence[AtlasEntry], folder: Path) -> bytes
     coarsest: dict[tuple[str, str], AtlasEntry] = {}
     for entry in sorted(entries, key=lambda e: e.grid):
         coarsest.setdefault((entry.layer, entry.view), entry)
+    in_depth = sorted(entries, key=lambda e: config.layers.index(e.layer))
     # Selections are many and coarse: small, and without thumbnails.
     of_layers = _kind(entries[0]) == "all"
     panel_px = PANEL_PX if of_layers else PANEL_PX // 2
@@ -181,7 +182,7 @@ def _sheet(config: Config, entries: Sequence[AtlasEntry], folder: Path) -> bytes
                 _reduced(folder / p, panel_px) for p in (entry.density, entry.scatter) if p and of_layers
             ],
         )
-        for entry in entries
+        for entry in in_depth
         if coarsest[(entry.layer, entry.view)] is entry
     ]
     model = model_config(config)

@@ -46,7 +46,6 @@ def with_patch_test(
             none: the comparison's own. num_images: None: the config's own.
     Raises: ConfigError: not two classes, or a layer that the config does not have. ModelError: no such class.
     """
-    # Sections as they are: written out and read again 30 may become 30.0, and be made anew for it.
     values: dict[str, Any] = dict(config)
     if num_images is not None:
         values["patch_test"] = config.patch_test.model_copy(update={"num_images": num_images})
