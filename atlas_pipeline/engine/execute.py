@@ -11,7 +11,7 @@ from atlas_pipeline.engine.executor import Executor, InlineExecutor
 from atlas_pipeline.engine.fingerprint import ordered
 from atlas_pipeline.engine.force import retire
 from atlas_pipeline.engine.group import Group, tasks_failed
-from atlas_pipeline.engine.lock import try_locks
+from atlas_pipeline.engine.lock import allow_many_locks, try_locks
 from atlas_pipeline.engine.progress import Reporter, SilentReporter
 from atlas_pipeline.engine.repair import take_back_damaged
 from atlas_pipeline.engine.report import RunReport, StepReport
@@ -52,6 +52,7 @@ def run(
     if no_deps:
         agenda.refuse_missing_inputs()
     started = time.monotonic()
+    allow_many_locks()
     work = _Run(
         agenda, store, executor or InlineExecutor(), runtime or Runtime(), reporter or SilentReporter()
     )

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from atlas_pipeline.engine.files import disk_errors
+
+
+def allow_many_locks() -> None:
+    """Raise this process's limit of open files as far as it may: 1,000 steps in one pass hold 1,000 locks."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource  # not on Windows
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def try_locks(paths: Iterable[Path]) -> ExitStack | None:
