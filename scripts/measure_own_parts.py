@@ -45,27 +45,22 @@ def shown_rows(made: Made, layer: str, view: str, grid: int, min_count: int) -> 
 
 
 def class_table(config: Config, made: Made, parts: dict[str, np.ndarray]) -> Table:
-    """A row a class and layer."""
+    """A row a layer and class; an empty class atlas has no share."""
     table = Table("layer", "class", "activations", "own parts", "among all", "ratio")
-    ratios: dict[str, list[float]] = {layer: [] for layer in config.layers}
-    for view in class_views(config):
-        grid = view.entry.grid
-        for layer in view.layers:
+    views = class_views(config)
+    for layer in config.layers:
+        ratios = []
+        for view in (view for view in views if layer in view.layers):
+            grid, own = view.entry.grid, own_parts(view.index)
             rows, _ = shown_rows(made, layer, view.view, grid.sizes[0], grid.min_count)
-            own = own_parts(view.index)
-            ours, everywhere = (float(np.isin(p, own).mean()) for p in (parts[layer][rows], parts[layer]))
-            ratios[layer].append(ours / everywhere)
-            table.add_row(
-                layer,
-                view.label,
-                f"{len(rows):,}",
-                f"{ours:.3f}",
-                f"{everywhere:.3f}",
-                f"{ratios[layer][-1]:.1f}",
-            )
-    for layer, values in ratios.items():
-        if values:
-            table.add_row(layer, "least, median", "", "", "", f"{min(values):.1f}, {np.median(values):.1f}")
+            everywhere = float(np.isin(parts[layer], own).mean())
+            if len(rows):
+                ours = float(np.isin(parts[layer][rows], own).mean())
+                ratios.append(ours / everywhere)
+            shown = (f"{ours:.3f}", f"{everywhere:.3f}", f"{ratios[-1]:.1f}") if len(rows) else ("-",) * 3
+            table.add_row(layer, view.label, f"{len(rows):,}", *shown)
+        if ratios:
+            table.add_row(layer, "least, median", "", "", "", f"{min(ratios):.1f}, {np.median(ratios):.1f}")
     return table
 
 
