@@ -23,7 +23,7 @@ STATE_STYLE = {"done": "green", "partial": "yellow", "missing": "red"}
 def _console() -> Console:
     console = Console(soft_wrap=False)
     # A pipe or a log has no width of its own: give tables the room they need.
-    return console if console.is_terminal else Console(width=160)
+    return console if console.is_terminal else Console(width=300)
 
 
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
