@@ -64,6 +64,11 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_no_deps_option = click.option(
+    "--no-deps", is_flag=True, help="Do not make missing inputs first: say which are missing."
+)
+
+
 class _Commands(click.Group):
     """Turns our errors into one line on stderr and the exit code of their kind."""
 
@@ -124,7 +129,7 @@ def _stage_command(name: str) -> None:
     @main.command(name, help=WHAT_IT_DOES[name])
     @_config_options
     @_run_options
-    @click.option("--no-deps", is_flag=True, help="Do not make missing inputs first: say which are missing.")
+    @_no_deps_option
     def command(
         config: str, overrides: tuple[str, ...], pipeline: str | None, debug: bool, **how: Any
     ) -> None:
@@ -135,12 +140,20 @@ for _name in STAGES_OF:
     _stage_command(_name)
 
 
+def _class_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--class", "name", metavar="CLASS", help="A name, an index or a WordNet id."),
+        click.option("--layer", "layers", multiple=True, metavar="LAYER", help="Default: all of the run's."),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
 @_config_options
 @_run_options
-@click.option("--no-deps", is_flag=True, help="Do not make missing inputs first: say which are missing.")
-@click.option("--class", "name", metavar="CLASS", help="A name, an index or a WordNet id.")
-@click.option("--layer", "layers", multiple=True, metavar="LAYER", help="Default: all of the run's.")
+@_no_deps_option
+@_class_options
 @click.option(
     "--sign",
     type=click.Choice(["+", "-", "positive", "negative"]),
@@ -158,9 +171,8 @@ def highlight(sign: str | None, **how: Any) -> None:
 @main.command()
 @_config_options
 @_run_options
-@click.option("--no-deps", is_flag=True, help="Do not make missing inputs first: say which are missing.")
-@click.option("--class", "name", metavar="CLASS", help="A name, an index or a WordNet id.")
-@click.option("--layer", "layers", multiple=True, metavar="LAYER", help="Default: all of the run's.")
+@_no_deps_option
+@_class_options
 def vocabulary(**how: Any) -> None:
     """Show, layer by layer, the icons that a class's attribution comes from.
 
@@ -199,7 +211,7 @@ def _figures(
 @main.command(name="patch-test")
 @_config_options
 @_run_options
-@click.option("--no-deps", is_flag=True, help="Do not make missing inputs first: say which are missing.")
+@_no_deps_option
 @click.option("--compare", metavar="LEFT,RIGHT", help="Two classes, by name, index or WordNet id.")
 @click.option("--layer", "layers", multiple=True, metavar="LAYER", help="Default: the comparison's own.")
 @click.option("--num-images", type=click.IntRange(1), help="Images of LEFT that patches are pasted onto.")

@@ -262,8 +262,8 @@ class Config(_Section):
                 if self.sample.attribution == "none":
                     raise ValueError(
                         f"{section} need attributions, and sample.attribution is none; set it to all, or to "
-                        "a list of classes. The sample stage then runs again, over every image: a forward "
-                        "and about one more for each layer"
+                        "a list of classes. The sample stage then runs again, over every image: a forward, "
+                        "and a forward-mode product for each layer"
                     )
         return self
 

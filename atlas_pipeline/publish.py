@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from atlas_pipeline.config import Config
-from atlas_pipeline.engine import Artefact, Store, artefact_of, ordered
+from atlas_pipeline.engine import Artefact, Store, artefact_of, artefacts_of, ordered
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.run_folder import RunFolder, run_folder
 from atlas_pipeline.stages.opened import model_config
@@ -56,7 +56,7 @@ def publish(
     """
     folder = RunFolder(run_folder(config))
     folder.write("config.yaml", config.to_yaml().encode())
-    made = {step: artefact for step in steps if (artefact := artefact_of(step, store)) is not None}
+    made: dict[Step, Artefact] = dict(artefacts_of(steps, store))
     entries, figures = [], []
     for step, artefact in made.items():
         names = _write_pictures(folder, step, artefact)
@@ -65,28 +65,20 @@ def publish(
             entries.append(_entry(step, folder.path))
         figures += names if step.stage.name in FIGURES else []
     current = {artefact.fingerprint for artefact in made.values()}
-    for step in by_command:
-        if (artefact := artefact_of(step, store)) is not None:
-            sources = {a.fingerprint for s in ordered([step]) if (a := artefact_of(s, store))}
-            folder.keep(
-                _write_pictures(folder, step, artefact), own=sources - current, beneath=sources & current
-            )
+    for step, artefact in artefacts_of(by_command, store).items():
+        sources = {a.fingerprint for a in artefacts_of(ordered([step]), store).values()}
+        folder.keep(_write_pictures(folder, step, artefact), own=sources - current, beneath=sources & current)
     if entries:
         by_kind = {kind: [entry for entry in entries if _kind(entry) == kind] for kind in SHEETS}
         sheets = {words: file for kind, (file, words) in SHEETS.items() if by_kind[kind]}
         for kind, (file, _) in SHEETS.items():
             if by_kind[kind]:
                 folder.write(file, _sheet(config, by_kind[kind], folder.path))
-        shown = dict.fromkeys(name for name in (*figures, *folder.kept(current)) if _is_figure(name))
+        shown = dict.fromkeys(n for n in (*figures, *folder.kept(current)) if n.endswith(".png"))
         summary = _summary(config, made, sheets, list(shown))
         folder.write("index.html", index_page(summary, entries).encode())
     folder.finish(current)
     return Publication(page=folder.path / "index.html" if entries else None, atlases=tuple(entries))
-
-
-def _is_figure(name: str) -> bool:
-    # What a command made may hold whole atlases beside the figure that it was asked for.
-    return name.endswith(".png") and Path(name).name.startswith(("highlight-", "vocabulary-", "patch-test"))
 
 
 def _write_pictures(folder: RunFolder, step: Step, artefact: Artefact) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from atlas_pipeline.config import Config
-from atlas_pipeline.engine import Step, Store, artefact_of
+from atlas_pipeline.engine import Artefact, Step, Store, artefacts_of
 from atlas_pipeline.stages.bin import why_empty
 from atlas_pipeline.stages.highlight import nothing_lit
 from atlas_pipeline.stages.opened import model_config
@@ -23,24 +23,21 @@ def remarks(config: Config, steps: Sequence[Step], store: Store) -> list[str]:
     model = model_config(config)
     if has_random_weights(model):
         lines.append(f"{weights_note(model)}: nobody trained this network; every picture says so")
-    samples = [(s.layer, a) for s in steps if s.stage.name == "sample" and (a := artefact_of(s, store))]
+    made = artefacts_of(steps, store)
+    samples = [(step.layer, artefact) for step, artefact in made.items() if step.stage.name == "sample"]
     for _, artefact in samples[:1]:
         if bad := num_bad(artefact):
             lines.append(f"{bad} images could not be read and were left out; sample's manifest names them")
     for layer, artefact in samples:
         if lost := edge_fallback(artefact):
             lines.append(f"{layer}: {lost}")
-    return lines + _view_remarks(steps, store) + _figure_remarks(steps, store)
+    return lines + _view_remarks(made) + _figure_remarks(made)
 
 
-def _figure_remarks(steps: Sequence[Step], store: Store) -> list[str]:
+def _figure_remarks(made: Mapping[Step, Artefact]) -> list[str]:
     """Figures of a class that nothing speaks for; patch tests with fewer patches than asked for."""
     remarks = []
-    for step in steps:
-        if step.stage.name not in ("highlight", "vocabulary", "patch_report"):
-            continue
-        if (artefact := artefact_of(step, store)) is None:
-            continue
+    for step, artefact in made.items():
         if step.stage.name == "patch_report":
             remarks += [f"{step.layer}, {step.view}: {remark}" for remark in remarks_on(artefact)]
         elif step.stage.name == "highlight" and (reason := nothing_lit(artefact)):
@@ -52,14 +49,12 @@ def _figure_remarks(steps: Sequence[Step], store: Store) -> list[str]:
     return remarks
 
 
-def _view_remarks(steps: Sequence[Step], store: Store) -> list[str]:
+def _view_remarks(made: Mapping[Step, Artefact]) -> list[str]:
     """Selections that are empty, or too small for what was asked of them."""
     remarks, silent = [], set()
-    for step in steps:
-        if step.stage.name not in ("select", "project", "bin"):
-            continue
-        artefact, where = artefact_of(step, store), (step.layer, step.view)
-        if artefact is None or where in silent:
+    for step, artefact in made.items():
+        where = (step.layer, step.view)
+        if where in silent:
             continue
         if step.stage.name == "select" and not artefact.num_rows:
             silent.add(where)

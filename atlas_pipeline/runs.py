@@ -135,8 +135,8 @@ def patch_tests(
         )
     result = run(config, pipeline, only=PATCH_STAGES, asked=asked if asked != config else None, **how)
     store = _store(config)
-    made = [a for step in reports if (a := engine.artefact_of(step, store))]
-    return result, [summary_of(artefact) for artefact in made]
+    made = engine.artefacts_of(reports, store)
+    return result, [summary_of(artefact) for artefact in made.values()]
 
 
 def _targets(steps: Sequence[Step], only: frozenset[str] | None) -> list[Step]:

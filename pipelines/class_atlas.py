@@ -9,19 +9,8 @@ from collections.abc import Iterator
 
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine.stage import Step
-from atlas_pipeline.stages import (
-    bin,
-    crops,
-    index,
-    invert,
-    neighbors,
-    plot,
-    project,
-    sample,
-    select,
-    stitch,
-    whiten,
-)
+from atlas_pipeline.selection_atlas import selection_atlas
+from atlas_pipeline.stages import crops, index, sample, select
 from atlas_pipeline.stages.views import class_views
 
 
@@ -34,17 +23,7 @@ def pipeline(config: Config) -> Iterator[Step]:
     for view in class_views(config):
         for layer in view.layers:
             activations = samples[layer]
-            precision = whiten.step(activations)
-
             # One pass over the attributions serves all classes.
             chosen = select.class_step(view, activations)
-            nearest = neighbors.view_step(config, activations, chosen, view.entry.num_neighbors)
-            layout = project.view_step(config, view.entry, activations, chosen, nearest)
-            yield from (precision, chosen, layout)
-            yield plot.step(config, activations, layout, chosen)
-
-            grids = bin.view_steps(config, view.entry.grid, activations, chosen, layout)
-            yield from grids.values()
-            for size, icons in invert.steps(config, grids, precision, real_crops).items():
-                yield icons
-                yield stitch.view_step(config, images, chosen, layout, grids[size], icons)
+            # From here on as in a layer atlas: layout, grids, icons, pictures.
+            yield from selection_atlas(config, view.entry, images, activations, chosen, real_crops).steps

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine.stage import Step
+from atlas_pipeline.selection_atlas import selection_atlas
 from atlas_pipeline.stages import (
     bin,
     crops,
@@ -15,11 +16,9 @@ from atlas_pipeline.stages import (
     invert,
     neighbors,
     patch_test,
-    plot,
     project,
     sample,
     select,
-    stitch,
     whiten,
 )
 from atlas_pipeline.stages.views import comparison_views
@@ -34,26 +33,24 @@ def pipeline(config: Config) -> Iterator[Step]:
     for view in comparison_views(config):
         for layer in view.layers:
             activations = samples[layer]
-            precision = whiten.step(activations)
-
             chosen = select.comparison_step(view, activations)
-            nearest = neighbors.view_step(config, activations, chosen, view.entry.num_neighbors)
-            layout = project.view_step(config, view.entry, activations, chosen, nearest)
-            yield from (precision, chosen, layout)
-            yield plot.step(config, activations, layout, chosen)
-
-            grids = bin.view_steps(config, view.entry.grid, activations, chosen, layout)
-            yield from grids.values()
-            icons = invert.steps(config, grids, precision, real_crops)
-            for size, of_grid in icons.items():
-                yield of_grid
-                yield stitch.view_step(config, images, chosen, layout, grids[size], of_grid, view.labels)
+            # From here on as in a layer atlas, but that x is the axis between the two.
+            atlas = selection_atlas(
+                config, view.entry, images, activations, chosen, real_crops, axis=view.labels
+            )
+            yield from atlas.steps
 
             if view.entry.patch_test:
-                # The control: icons of the layer's whole atlas. The finer a comparison's cells, the purer.
-                whole_layout = project.step(config, activations, neighbors.step(config, activations))
-                whole_grids = bin.steps(config, activations, whole_layout)
-                whole_icons = invert.steps(config, whole_grids, precision, real_crops)
-                yield from patch_test.steps(
-                    config, view, images, grids[max(grids)], icons[max(icons)], whole_icons[min(whole_icons)]
-                )
+                # The finer a comparison's cells, the purer. The control: icons of the layer's whole atlas.
+                finest = max(atlas.cells)
+                cells, icons = atlas.cells[finest], atlas.icons[finest]
+                whole_icons = _whole_atlas(config, activations, real_crops)
+                yield from patch_test.steps(config, view, images, cells, icons, whole_icons)
+
+
+def _whole_atlas(config: Config, activations: Step, real_crops: Step) -> Step:
+    """The icons of the layer atlas's coarsest grid, as `layer_atlas` makes them."""
+    layout = project.step(config, activations, neighbors.step(config, activations))
+    grids = bin.steps(config, activations, layout)
+    icons = invert.steps(config, grids, whiten.step(activations), real_crops)
+    return icons[min(icons)]

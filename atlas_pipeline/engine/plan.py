@@ -97,7 +97,13 @@ def _state(
     )
 
 
+def artefacts_of(steps: Iterable[Step], store: Store) -> dict[Step, StoredArtefact]:
+    """The finished artefacts of those steps that are done; what they share is looked at once."""
+    survey = Survey(store)
+    found = {step: survey.look(step) for step in steps}
+    return {step: store.artefact(f.manifest) for step, f in found.items() if f.is_done and f.manifest}
+
+
 def artefact_of(step: Step, store: Store) -> StoredArtefact | None:
     """The finished artefact of a step; None where it is not done."""
-    found = Survey(store).look(step)
-    return store.artefact(found.manifest) if found.is_done and found.manifest else None
+    return artefacts_of([step], store).get(step)

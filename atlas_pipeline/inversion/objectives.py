@@ -7,6 +7,7 @@ N = icons in all, K = channel, S = icon side.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
@@ -17,7 +18,7 @@ from atlas_pipeline.inversion.objective import centre_activation, centre_positio
 from atlas_pipeline.inversion.sight import FeatureMap, Sight, parts_of, sight_of
 
 
-class Objective:
+class Objective(ABC):
     """One score an image, higher the better, differentiable in the images.
 
     num_icons: how many icons it has goals for.
@@ -29,9 +30,9 @@ class Objective:
         """The part of the (S, S) image that it needs to see; where nothing else is said, the whole."""
         return Sight(0, size_px, 0, 0, 1)
 
+    @abstractmethod
     def __call__(self, images: Tensor, which: Tensor) -> Tensor:
         """Scores (B,) of images (B, 3, side, side) in [0, 1] of the icons ``which`` (B,) int64."""
-        raise NotImplementedError
 
 
 class Direction(Objective):

@@ -24,10 +24,11 @@ class KindSummary:
     """What patches of one kind do; rates are shares of the images.
 
     Attributes: becomes, leaves: the answer becomes the right class, or is no longer the left one: at the
-                fixed place, mean over patches. best: becomes, each patch at its own best place. held_out: the
-                same, the places chosen on other images than they are counted on. top, top_patch, top_place:
-                the best patch of all at its best place, and which they are. over_noise: ``becomes`` minus
-                that of the noise of the same cells, image by image; None where the cells are others.
+                fixed place, mean over patches. best: becomes, at the best place of each image, that is at
+                any. held_out: becomes, each patch at the one place that does best on other images than it is
+                counted on. top, top_patch, top_place: the best patch at its one best place, and which they
+                are. over_noise: ``becomes`` minus that of the noise of the same cells, image by image; None
+                where the cells are others.
     """
 
     kind: str
@@ -88,7 +89,7 @@ def _of_kind(
         num_patches=len(becomes),
         becomes=share_rate(becomes[:, fixed], seed),
         leaves=share_rate(leaves[:, fixed], seed),
-        best=share_rate(at_best, seed),
+        best=share_rate(becomes.any(axis=1), seed),
         held_out=share_rate(held_out(becomes), seed),
         # Of one patch the images are independent trials.
         top=wilson(int(at_best[top].sum()), at_best.shape[1]),

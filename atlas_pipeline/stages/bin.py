@@ -21,18 +21,12 @@ from atlas_pipeline.stages.tables import population
 NUM_EXAMPLES = 9
 
 
-def _columns(job: Job) -> list[str]:
-    return ["activation"] + (["attribution"] if job.config["attribution"] else [])
-
-
-def _streamed(job: Job, xy: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
-    """(xy, activation, attribution) of every part; float16 or float32 as stored."""
+def _streamed(job: Job, xy: np.ndarray, columns: Sequence[str]) -> Iterator[tuple[np.ndarray, pa.Table]]:
+    """xy and the columns of every part of the view's activations."""
     start = 0
-    for part in population(job.inputs).parts(_columns(job)):
-        rows = slice(start, start + part.num_rows)
+    for part in population(job.inputs).parts(columns):
+        yield xy[start : start + part.num_rows], part
         start += part.num_rows
-        attribution = column_matrix(part, "attribution") if job.config["attribution"] else None
-        yield xy[rows], column_matrix(part, "activation"), attribution
 
 
 def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
@@ -40,7 +34,12 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     table = first.inputs["project"].read()
     xy = np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])
     sums = [CellSums(job.config["size"]) for job in jobs]
-    for part_xy, activation, attribution in _streamed(first, xy):
+    attributed = first.config["attribution"]
+    for part_xy, part in _streamed(
+        first, xy, ["activation", "attribution"] if attributed else ["activation"]
+    ):
+        activation = column_matrix(part, "activation")
+        attribution = column_matrix(part, "attribution") if attributed else None
         for grid in sums:
             grid.add(part_xy, activation, attribution)
         runtime.advance(len(part_xy))
@@ -50,7 +49,8 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
         for reason in filter(None, empty):
             raise ImagesError(reason)
     members = [CellMembers(grid_cells, num_examples=NUM_EXAMPLES) for grid_cells in cells]
-    for part_xy, activation, _ in _streamed(first, xy):
+    for part_xy, part in _streamed(first, xy, ["activation"]):
+        activation = column_matrix(part, "activation")
         for grid_members in members:
             grid_members.add(part_xy, activation)
     network = {key: first.inputs["sample"].notes[key] for key in ("classes", "num_classes")}

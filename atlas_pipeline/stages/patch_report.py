@@ -78,8 +78,9 @@ def _caption(test: PatchTest, summaries: Sequence[KindSummary]) -> list[str]:
         f"Shares of {test.images.num_rows:,} {whose}, with 95 % confidence "
         "intervals (patches and images drawn anew; of the best patch: Wilson's).",
         f"First two shares: patches of {100 * job.config['fixed_size']:g} % of the image's side, top left.",
-        f"Best place: for each patch the best of four corners and {sizes}, counted on the very images it was "
-        "chosen on; then chosen on one half of them and counted on the other.",
+        f"Best place of each image: at any of four corners and {sizes}, as in the paper. One place: for each "
+        "patch the one that does best on one half of the images, counted on the other half. Best patch: at "
+        "its one best place, counted on the very images it was chosen on.",
         f"Icons: of the cells of {job.view}, grid {job.grid}, that pull hardest from {test.left} to "
         f"{test.right}. Dataset crops: {crop_px} px around the activations nearest to these cells. Noise: of "
         "the icons' spectra and colours. Random cells: of the layer's whole atlas.",
@@ -129,7 +130,7 @@ def summary_of(artefact: Artefact) -> PatchSummary:
 
 PATCH_REPORT = Stage(
     name="patch_report",
-    version=1,
+    version=2,
     unit="reports",
     split=lambda job: [{}],
     size=lambda task: 1,

@@ -20,8 +20,8 @@ def headings(left: str, right: str) -> list[str]:
         "patches",
         f"becomes {right}",
         f"leaves {left}",
-        f"becomes {right}, best place",
-        "best place found on other images",
+        f"becomes {right}, best place of each image",
+        "one place, found on other images",
         "best patch",
     ]
 

@@ -106,13 +106,14 @@ def test_a_summary_counts_kind_by_kind():
     kinds = ["icon", "icon", "crop", "crop", "noise", "noise", "random"]
     becomes = np.zeros((7, 4, 10), bool)
     becomes[0, 1] = True  # the first icon: always at place 1
-    becomes[1, 1, :5] = becomes[1, 3, :8] = True
+    becomes[1, 1, :5] = becomes[1, 3, 2:] = True  # the second: never at one place, always at one of two
     becomes[4, 1, :2] = True
     leaves = becomes.copy()
     leaves[6, 1] = True
     icon, crop, noise, random = summarise(becomes, leaves, kinds, fixed_place=1, seed=0)
     assert [s.kind for s in (icon, crop, noise, random)] == ["icon", "crop", "noise", "random"]
-    assert (icon.becomes.mean, icon.best.mean, icon.top.mean) == (0.75, 0.9, 1.0)
+    assert (icon.becomes.mean, icon.best.mean, icon.top.mean) == (0.75, 1.0, 1.0)
+    assert icon.held_out.mean == pytest.approx(0.9)
     assert (icon.num_patches, icon.top_patch, icon.top_place) == (2, 0, 1)
     assert icon.over_noise.mean == pytest.approx(0.65)
     assert crop.over_noise.mean == pytest.approx(-0.1)

@@ -1,0 +1,51 @@
+"""From a selection to its atlas, step by step: what class atlases and comparisons have in common.
+
+Pipelines are files that are read one by one, and cannot import each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from atlas_pipeline.config import ClassConfig, ComparisonConfig, Config
+from atlas_pipeline.engine import Step
+from atlas_pipeline.stages import bin, invert, neighbors, plot, project, stitch, whiten
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionAtlas:
+    """The steps in their order, and the cells and icons by grid for whoever goes on from them."""
+
+    steps: tuple[Step, ...]
+    cells: Mapping[int, Step]
+    icons: Mapping[int, Step]
+
+
+def selection_atlas(
+    config: Config,
+    entry: ClassConfig | ComparisonConfig,
+    images: Step,
+    activations: Step,
+    chosen: Step,
+    real_crops: Step,
+    axis: tuple[str, str] | None = None,
+) -> SelectionAtlas:
+    """Layout, grids, icons and pictures of the chosen activations.
+
+    Args: images: the index. activations: the layer's sample. chosen: of `select`. axis: the names of a
+          comparison's left and right class.
+    """
+    precision = whiten.step(activations)
+    nearest = neighbors.view_step(config, activations, chosen, entry.num_neighbors)
+    layout = project.view_step(config, entry, activations, chosen, nearest)
+    cells = bin.view_steps(config, entry.grid, activations, chosen, layout)
+    icons = invert.steps(config, cells, precision, real_crops)
+    atlases = [
+        step
+        for size, of_grid in icons.items()
+        for step in (of_grid, stitch.view_step(config, images, chosen, layout, cells[size], of_grid, axis))
+    ]
+    pictures = plot.step(config, activations, layout, chosen)
+    steps = (precision, chosen, layout, pictures, *cells.values(), *atlases)
+    return SelectionAtlas(steps=steps, cells=cells, icons=icons)
