@@ -82,5 +82,6 @@ class Agenda:
 def _group_key(step: Step, job: Job) -> tuple[str, ...]:
     if step.shared is None:
         return step.stage.name, job.fingerprint
-    inputs = (f"{role} {source.fingerprint}" for role, source in sorted(job.inputs.items()))
+    common = sorted(item for item in job.inputs.items() if item[0] not in step.own_inputs)
+    inputs = (f"{role} {source.fingerprint}" for role, source in common)
     return step.stage.name, step.shared, *inputs
