@@ -4,9 +4,9 @@
     python scripts/bench_binning.py FOLDER --num-rows 100000 --num-classes 1000 --json report.json
 
 The engine writes the sample part by part (float16, as `atlas sample` leaves it) and a layout of blobs, and
-then runs `cell_sums` and `bin` in a process of its own, whose peak of memory is reported. Counts and means are
-compared with pandas' float64 group-by, a few columns at a time. FOLDER is removed at the end: 1,000,000 x 512
-takes 1.5 GB.
+then runs `cell_sums` and `bin` in a process of its own, whose peak of memory is reported. Counts and means
+are then compared with pandas' float64 group-by, a few columns at a time. FOLDER is removed at the end:
+1,000,000 x 512 takes 1.5 GB.
 """
 
 from __future__ import annotations
