@@ -20,7 +20,7 @@ STAGES_OF = {
     "sample": ("sample",),
     "select": ("select",),
     "project": ("neighbors", "project"),
-    "bin": ("bin",),
+    "bin": ("cell_sums", "bin"),
     "invert": ("whiten", "crops", "invert"),
     "stitch": ("plot", "stitch"),
 }

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from atlas_pipeline.config import Config
 from atlas_pipeline.devices import resolved_device, resolved_workers
 from atlas_pipeline.engine import Executor, Step, StepState, Store
 from atlas_pipeline.errors import ConfigError, ResourceError
+from atlas_pipeline.needs import NEEDY_STAGES, needs_of, refuse_unmet
 from atlas_pipeline.pipeline_file import steps_of
 from atlas_pipeline.publish import Publication, publish, published_pictures
 from atlas_pipeline.remarks import remarks
@@ -75,17 +77,24 @@ def run(
             _executor(device, local_cluster, cluster) as executor,
             engine.open_reporter(quiet=quiet) as reporter,
         ):
-            report = engine.run(
+            make = partial(
+                engine.run,
                 steps,
                 store,
-                only=only,
                 no_deps=no_deps,
-                force=(only or {step.stage.name for step in steps}) if force else (),
                 executor=executor,
                 runtime=_runtime(config, device, on_cluster=bool(cluster or local_cluster)),
                 reporter=reporter,
             )
-        tasks_run = report.tasks_run
+            forced = (only or {step.stage.name for step in steps}) if force else set()
+            left = engine.left(steps, store, only=only, no_deps=no_deps, force=forced)
+            if any(step.stage.name in NEEDY_STAGES for step in left):
+                # How many images there are decides what is needed.
+                tasks_run += 0 if no_deps else make(only={"index"}).tasks_run
+                needs = needs_of(config, left, store, device)
+                if said := refuse_unmet(config, needs, on_cluster=bool(cluster)):
+                    reporter.say(said)
+            tasks_run += make(only=only, force=forced).tasks_run
     targets = _targets(steps, only)
     published = publish(config, own, store, by_command=targets if asked is not None else ())
     return RunResult(

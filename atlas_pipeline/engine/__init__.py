@@ -13,7 +13,7 @@ from atlas_pipeline.engine.clean import reachable, remove, unreachable
 from atlas_pipeline.engine.execute import run
 from atlas_pipeline.engine.executor import Executor, InlineExecutor
 from atlas_pipeline.engine.fingerprint import canonical_json, ordered
-from atlas_pipeline.engine.plan import StepState, artefact_of, artefacts_of, plan
+from atlas_pipeline.engine.plan import StepState, artefact_of, artefacts_of, left, plan
 from atlas_pipeline.engine.progress import PlainReporter, Reporter, SilentReporter, open_reporter
 from atlas_pipeline.engine.report import RunReport, StepReport
 from atlas_pipeline.engine.stage import Artefact, Job, Notes, Output, Runtime, Stage, Step, Task, describe
@@ -41,6 +41,7 @@ __all__ = [
     "artefacts_of",
     "canonical_json",
     "describe",
+    "left",
     "open_reporter",
     "ordered",
     "plan",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from atlas_pipeline.engine.agenda import Agenda
 from atlas_pipeline.engine.artefact import StoredArtefact
 from atlas_pipeline.engine.fingerprint import ordered
 from atlas_pipeline.engine.part import provenance
@@ -65,6 +66,20 @@ def plan(steps: Iterable[Step], store: Store) -> list[StepState]:
                 reason = why_missing(step, found, survey, earlier(step.stage.name))
             states[key] = _state(step, found, folder, tasks, done, reason)
     return list(states.values())
+
+
+def left(
+    steps: Iterable[Step],
+    store: Store,
+    *,
+    only: Collection[str] | None = None,
+    no_deps: bool = False,
+    force: Collection[str] = (),
+) -> list[Step]:
+    """The steps that `run` would make with the same arguments, inputs first."""
+    agenda = Agenda(ordered(steps), store, only, force)
+    undone = [step for step in agenda.needed() if not agenda.survey.look(step).is_done]
+    return [step for step in undone if not no_deps or only is None or step.stage.name in only]
 
 
 def _count(step: Step, found: Finding, survey: Survey, store: Store) -> tuple[int | None, int]:
