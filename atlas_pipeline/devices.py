@@ -34,6 +34,18 @@ def resolved_device(device: str) -> str:
     return device
 
 
+def check_engine(engine: str, device: str) -> None:
+    """Refuse ``project.engine: gpu`` where the run has none.
+
+    Raises: ResourceError.
+    """
+    if engine == "gpu" and device == "cpu":
+        raise ResourceError(
+            "project.engine gpu: the run's device is the CPU; "
+            "use project.engine: parallel, or run.device: cuda"
+        )
+
+
 def resolved_workers(workers: int | str) -> int:
     """``auto``: one decoding process a core."""
     if workers != "auto":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlas_pipeline import engine
 from atlas_pipeline.config import Config
-from atlas_pipeline.devices import resolved_device, resolved_workers
+from atlas_pipeline.devices import check_engine, resolved_device, resolved_workers
 from atlas_pipeline.engine import Executor, Step, StepState, Store
 from atlas_pipeline.errors import ConfigError, ResourceError
 from atlas_pipeline.needs import NEEDY_STAGES, needs_of, refuse_unmet
@@ -72,6 +72,7 @@ def run(
     if force or any(state.state != "done" for state in engine.plan(steps, store)):
         # Only now: a run with nothing to do never imports torch.
         device = resolved_device(config.run.device)
+        check_engine(config.project.engine, device)
         _check_names(config, steps, store, device)
         with (
             _executor(device, local_cluster, cluster) as executor,

@@ -15,6 +15,7 @@ import pyarrow as pa
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images import folder, parquet
 from atlas_pipeline.images.shards import find_shards
+from atlas_pipeline.numerics.subset import random_subset
 from atlas_pipeline.schema import index_schema
 
 SUBSET_STREAM = 0x5B5E7  # keeps the draw of the subset apart from other draws with the run's seed
@@ -79,15 +80,8 @@ def listing_stamp(source: str, path: str | None) -> str:
 
 
 def subset(num_available: int, num_images: int | None, seed: int) -> np.ndarray:
-    """Positions of a uniform random subset of ``num_available`` things, sorted, int64.
-
-    Every position draws a 64-bit number, and the ``num_images`` smallest win. Only the raw stream of a bit
-    generator is used: NumPy promises that it never changes.
-    """
-    if num_images is None or num_images >= num_available:
-        return np.arange(num_available)
-    draws = np.random.PCG64(np.random.SeedSequence([seed, SUBSET_STREAM])).random_raw(num_available)
-    return np.sort(np.argsort(draws, kind="stable")[:num_images])
+    """Positions of the images drawn with ``seed``, sorted, int64; see ``random_subset``."""
+    return random_subset(num_available, num_images, seed, SUBSET_STREAM)
 
 
 def _generated(num_images: int | None, seed: int) -> pa.Table:

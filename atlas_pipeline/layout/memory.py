@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # Beside the vectors, per fitted row: the descent's heaps and forest, a few times the neighbours.
 _SEARCH_BYTES_PER_NEIGHBOR = 60
-# Per neighbour of a fitted row at the widest point of the fuzzy union: the graph, its transpose, their product.
+# Per neighbour of a fitted row where the union is widest: the graph, its transpose, their product.
 _GRAPH_BYTES_PER_NEIGHBOR = 120
 # Python, torch, numba and the blocks that are read at a time.
 _BASE_BYTES = 1 << 30

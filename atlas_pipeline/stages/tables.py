@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -34,10 +35,25 @@ def placed_rows(
         yield layout_xy(inputs["project"].rows(first, last, ["x", "y"])), rows.rows(first, last, columns)
 
 
+@dataclass(frozen=True, slots=True)
+class ActivationBlocks:
+    """A sample's activations (activation, channel), a part at a time, read anew at every iteration."""
+
+    sample: Artefact
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (column_matrix(part, "activation") for part in self.sample.parts(["activation"]))
+
+
 def activations(sample: Artefact) -> np.ndarray:
     """(activation, channel) float32 of a whole sample: rows x channels x 4 bytes of memory."""
-    parts = [column_matrix(part, "activation") for part in sample.parts(["activation"])]
-    return np.concatenate(parts, dtype=np.float32)
+    matrix, start = np.empty((0, 0), np.float32), 0
+    for block in ActivationBlocks(sample):
+        if not matrix.size:
+            matrix = np.empty((sample.num_rows, block.shape[1]), np.float32)
+        matrix[start : start + len(block)] = block
+        start += len(block)
+    return matrix
 
 
 def layout_xy(table: pa.Table) -> np.ndarray:
