@@ -39,7 +39,7 @@ class Header(NamedTuple):
     kind: bytes
 
 
-def members(archive: BinaryIO, archive_bytes: int) -> Iterator[Member]:
+def members(archive: BinaryIO) -> Iterator[Member]:
     """The files of an archive in their order; what lies between the headers is not read.
 
     Raises: TarError: the archive ends within a member or without tar's end mark, or has no header where one
@@ -53,8 +53,6 @@ def members(archive: BinaryIO, archive_bytes: int) -> Iterator[Member]:
             return
         start = at + BLOCK_BYTES
         length = header.size if size is None else size
-        if start + length > archive_bytes:
-            raise TarError(f"cut short at byte {archive_bytes:,}")
         if header.kind == LONG_NAME:
             name = archive.read(length).rstrip(b"\0")
         elif header.kind == PAX:
@@ -75,7 +73,7 @@ def parse_header(block: bytes, at: int) -> Header | None:
     Raises: TarError: cut short, compressed, or no header. ``at`` is for the message.
     """
     if len(block) < BLOCK_BYTES:
-        raise TarError(f"cut short at byte {at + len(block):,}, before tar's end mark")
+        raise TarError(f"cut short before byte {at + BLOCK_BYTES:,}: tar's end mark is missing")
     if block[0] == 0 and block.count(0) == BLOCK_BYTES:
         return None
     # adler32's lower half is the sum of the bytes + 1, modulo 65,521: a checksum at the speed of C.

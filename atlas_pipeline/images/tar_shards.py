@@ -7,7 +7,6 @@ A member's sample is its name up to the first dot of its last part: ``a/0012.jpg
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -45,7 +44,7 @@ def _shard_rows(root: Path, file: str) -> pa.Table:
     seen: set[str] = set()
     try:
         with open(root / file, "rb") as archive:
-            for sample, parts in _samples(archive, os.fstat(archive.fileno()).st_size):
+            for sample, parts in _samples(archive):
                 if sample in seen:
                     raise ImagesError(
                         f"key '{sample}' is in two places of shard '{file}', the second at byte "
@@ -68,7 +67,7 @@ def _shard_rows(root: Path, file: str) -> pa.Table:
     return pa.table(columns)
 
 
-def _samples(archive: BinaryIO, archive_bytes: int) -> Iterator[tuple[str, list[tuple[str, Member]]]]:
+def _samples(archive: BinaryIO) -> Iterator[tuple[str, list[tuple[str, Member]]]]:
     """Samples as (name, [(extension, member)]); hidden files, such as macOS's ._x.jpg, are left out."""
 
     def split(member: Member) -> tuple[str, str, Member]:
@@ -76,7 +75,7 @@ def _samples(archive: BinaryIO, archive_bytes: int) -> Iterator[tuple[str, list[
         stem, _, extension = name.partition(".")
         return folder + slash + stem, extension.lower(), member
 
-    visible = (split(m) for m in members(archive, archive_bytes) if m.name.rpartition("/")[2][:1] != ".")
+    visible = (split(m) for m in members(archive) if m.name.rpartition("/")[2][:1] != ".")
     for sample, parts in groupby(visible, key=lambda part: part[0]):
         yield sample, [(extension, member) for _, extension, member in parts]
 

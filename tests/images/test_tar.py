@@ -139,7 +139,7 @@ def test_a_shard_cut_anywhere_is_named(shards):
     for length in (0, 100, 512, 700, len(RAW[2]), end // 512 * 512 - 512, end, end + 511):
         (shards / "1.tar").write_bytes(whole[:length])
         with pytest.raises(
-            ImagesError, match=r"1\.tar' cannot be read \(cut short at.*; copy it anew"
+            ImagesError, match=r"1\.tar' cannot be read \(cut short before byte .*; copy it anew"
         ) as caught:
             listed(shards)
         assert "\n" not in str(caught.value)
