@@ -65,7 +65,7 @@ class ModelConfig(_Section):
 class ImagesConfig(_Section):
     """The images: where they are, how many of them, how many bad ones are borne with."""
 
-    source: Literal["generated", "folder", "parquet"]
+    source: Literal["generated", "folder", "parquet", "tar"]
     path: str | None = None
     num_images: int | None = Field(None, ge=1)
     max_bad: float = Field(0.01, ge=0, le=1, description="share of unreadable images above which a run stops")
