@@ -112,6 +112,9 @@ def _load(
 @main.command()
 @_config_options
 @_run_options
+@click.option(
+    "--verify", is_flag=True, help="First read all that is done through; make again what is damaged."
+)
 def run(config: str, overrides: tuple[str, ...], pipeline: str | None, debug: bool, **how: Any) -> None:
     """Run every stage of CONFIG that is not already done."""
     _run(config, overrides, pipeline, only=None, no_deps=False, **how)
