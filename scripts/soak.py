@@ -20,10 +20,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from soak_case import Case, Disk, Driver, Ending, small_disk
+from soak_case import Case
 from soak_checks import content, differences, held_locks, leftovers, not_whole, parts
-from soak_faults import KINDS, Kind, Scene
+from soak_driver import Disk, Driver, Ending, small_disk
+from soak_faults import KINDS, Kind
 from soak_report import Tally, last_line, report
+from soak_scene import Scene
 
 GONE_S = 20.0
 
@@ -63,10 +65,11 @@ class Soak:
         struck = kind.strike(scene)
         endings = [driver.end() for driver in scene.drivers]
         self.disk.ballast.unlink(missing_ok=True)
-        found = self._wrong_endings(kind, scene, endings) + self._wrong_files(kind, standing, before)
+        again = self._made_again(standing, before)
+        found = self._wrong_endings(kind, scene, endings) + self._wrong_files(kind, standing, again)
         if struck:
             tally = self.tallies.setdefault(kind.name, Tally(kind.name))
-            tally.add([e.code for e in endings], time.monotonic() - scene.struck_at, self._again)
+            tally.add([e.code for e in endings], time.monotonic() - scene.struck_at, len(again))
         self._violated(f"{kind.name} {' '.join(arguments)}", found, endings)
         if endings[0].code == 0:
             self._complete()
@@ -74,9 +77,8 @@ class Soak:
 
     def finish(self) -> None:
         """Run undisturbed to the end."""
-        for arguments in (("--verify",), ()):
-            ending = self.case.start(self.workspace, *arguments).end()
-            self._violated("the last run", [] if ending.code == 0 else [f"exit {ending.code}"], [ending])
+        ending = self.case.start(self.workspace, "--verify").end()
+        self._violated("the last run", [] if ending.code == 0 else [f"exit {ending.code}"], [ending])
         self._spoiled.clear()
         self._complete()
 
@@ -92,19 +94,21 @@ class Soak:
             found += [f"still alive: {process}" for process in _survivors(driver)]
         return found + held_locks(self.workspace)
 
-    def _wrong_files(self, kind: Kind, standing: set[Path], before: int) -> list[str]:
-        """What was lost, half-written, or made again without need."""
-        expected, here = self.expected, content(self.workspace)
-        names = {path: str(path.relative_to(self.workspace)) for path in self._spoiled}
-        mended = {path for path, name in names.items() if here.get(name) == expected.get(name)}
-        touched = set(self._spoiled)
-        self._spoiled -= mended
+    def _made_again(self, standing: set[Path], before: int) -> set[Path]:
+        """Parts that were there and whole, or were written more than once. before: lines of the ledger."""
         times = Counter(self.case.written()[before:])
-        again = {path for path, count in times.items() if count > (path not in standing)}
-        self._again = len(again)
-        twice = again - touched - {path for path in touched if path not in standing}
-        cut_off = {(path.parent.parent.name, path.name) for path in twice}
-        if kind.cuts_off and len(cut_off) <= 1:
+        return {path for path, count in times.items() if count > 1 or path in standing}
+
+    def _wrong_files(self, kind: Kind, standing: set[Path], again: set[Path]) -> list[str]:
+        """What was lost, half-written, or made again without need."""
+        touched, here = set(self._spoiled), content(self.workspace)
+        for path in touched:
+            name = str(path.relative_to(self.workspace))
+            if here.get(name) == self.expected.get(name):
+                self._spoiled.remove(path)
+        twice = again - touched
+        # A killed worker's one task is done again by another, with those of its siblings that were there.
+        if kind.cuts_off and len({(path.parent.parent.name, path.name) for path in twice}) <= 1:
             twice = set()
         lost = standing - parts(self.workspace) - touched
         return [

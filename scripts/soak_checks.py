@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
+import yaml
 from filelock import FileLock, Timeout
 
 from atlas_pipeline.engine.files import file_digest
@@ -76,9 +77,7 @@ def content(workspace: Path) -> dict[str, str]:
         found[str(path.relative_to(workspace))] = _manifest_digest(path.read_bytes())
     for path in (workspace / "runs").rglob("*"):
         if path.is_file():
-            # The config names the workspace.
-            written = path.read_bytes().replace(str(workspace).encode(), b"")
-            found[str(path.relative_to(workspace))] = hashlib.blake2b(written, digest_size=16).hexdigest()
+            found[str(path.relative_to(workspace))] = _opened_digest(path)
     return found
 
 
@@ -95,9 +94,20 @@ def _without_times(value: object) -> object:
     return [_without_times(inner) for inner in value] if isinstance(value, list) else value
 
 
+def _opened_digest(path: Path) -> str:
+    """Of a file that people open; of the config without how it was run, which differs from run to run."""
+    if path.name != "config.yaml":
+        return file_digest(path)
+    what = {key: value for key, value in yaml.safe_load(path.read_bytes()).items() if key != "run"}
+    return _digest(what)
+
+
 def _manifest_digest(written: bytes) -> str:
     try:
-        timeless = json.dumps(_without_times(json.loads(written)), sort_keys=True)
+        return _digest(_without_times(json.loads(written)))
     except ValueError:
         return "not JSON"
-    return hashlib.blake2b(timeless.encode(), digest_size=16).hexdigest()
+
+
+def _digest(value: object) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
