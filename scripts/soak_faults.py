@@ -145,7 +145,7 @@ def leave_stray(scene: Scene) -> bool:
     opened = {path.parent for path in (scene.workspace / "runs").rglob("*.json")}
     if found := sorted(unfinished | opened):
         stray = scene.random.choice(found) / f".part-00000.parquet.{uuid.uuid4().hex}.tmp"
-        stray.write_bytes(scene.random.randbytes(1000))
+        scene.spoil(stray).write_bytes(scene.random.randbytes(1000))
     return struck and bool(found)
 
 
