@@ -54,8 +54,8 @@ def needs_of(config: Config, left: Collection[Step], store: Store, device: str) 
         num_rows = _num_images(sample, store) * config.sample.positions_per_image
         disk_bytes += _disk_bytes(config, step, store, num_rows, channels + classes)
         if step.stage.name in NEEDY_STAGES[1:] and config.project.method == "umap":
-            fit_on = getattr(config.project, "fit_on", None)
-            layouts[str(step.layer)] = layout_bytes(num_rows, channels, config.project.num_neighbors, fit_on)
+            project = config.project
+            layouts[str(step.layer)] = layout_bytes(num_rows, channels, project.num_neighbors, project.fit_on)
     return Needs(disk_bytes=disk_bytes, layouts=layouts)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,10 @@ import numpy as np
 
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine import Artefact, Store, artefact_of, artefacts_of, ordered
+from atlas_pipeline.engine.lock import waiting_lock
 from atlas_pipeline.engine.stage import Step
-from atlas_pipeline.run_folder import RunFolder, run_folder
+from atlas_pipeline.errors import ResourceError
+from atlas_pipeline.run_folder import RunFolder, run_folder, sweep_run
 from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.provenance import has_random_weights, model_title, weights_note
 from atlas_pipeline.viewer.entries import AtlasEntry, RunSummary, entry_of
@@ -54,6 +57,16 @@ def publish(
             publications too, for as long as what of the run they were made from is still the run's.
     Raises: ResourceError: it cannot be written.
     """
+    with ExitStack() as held:
+        # Of two runs at once one publishes after the other: a sweep must not meet a file that is being
+        # written. Where there can be no lock nothing can be written either, and perhaps nothing need be.
+        with suppress(ResourceError):
+            held.enter_context(waiting_lock(store.lock_path("runs", config.name)))
+            sweep_run(run_folder(config))
+        return _publish(config, steps, store, by_command)
+
+
+def _publish(config: Config, steps: Sequence[Step], store: Store, by_command: Sequence[Step]) -> Publication:
     folder = RunFolder(run_folder(config))
     folder.write("config.yaml", config.to_yaml().encode())
     made: dict[Step, Artefact] = dict(artefacts_of(steps, store))

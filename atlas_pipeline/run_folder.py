@@ -37,6 +37,12 @@ def _published(folder: Path) -> Mapping[str, Any]:
     return {"artefacts": [], "files": [], "by_command": {}} | record
 
 
+def sweep_run(folder: Path) -> None:
+    """Remove what a killed publication left half written. Only while nobody else publishes the run."""
+    for leftover in folder.rglob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
 class RunFolder:
     """A run's folder, and which of its files this publication made."""
 

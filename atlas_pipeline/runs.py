@@ -14,7 +14,7 @@ from atlas_pipeline import engine
 from atlas_pipeline.config import Config
 from atlas_pipeline.devices import check_engine, resolved_device, resolved_workers
 from atlas_pipeline.engine import Executor, Step, StepState, Store
-from atlas_pipeline.errors import ConfigError, ResourceError
+from atlas_pipeline.errors import ConfigError, CorruptArtefactError, ResourceError
 from atlas_pipeline.needs import NEEDY_STAGES, needs_of, refuse_unmet
 from atlas_pipeline.pipeline_file import steps_of
 from atlas_pipeline.publish import Publication, publish, published_pictures
@@ -53,21 +53,70 @@ def run(
     local_cluster: int | None = None,
     cluster: str | None = None,
     quiet: bool = False,
+    verify: bool = False,
     asked: Config | None = None,
 ) -> RunResult:
     """Run what is not done: every stage, or those of `only` with whatever they miss.
 
-    Args:   asked: the config with other entries than its own for the stages of `only`: then those are made
+    Args:   verify: read all that is done in the workspace through before, and make again what is damaged.
+            asked: the config with other entries than its own for the stages of `only`: then those are made
             in place of its own, and their files stay in the run's folder beside them.
     Raises: AtlasError, see `errors`.
     """
-    start = time.monotonic()
     if cluster and local_cluster:
         raise ConfigError("--cluster and --local-cluster exclude each other; give one")
     store, own = _store(config), steps_of(config, pipeline)
     steps = own
     if asked is not None:
         steps = engine.ordered(_targets(steps_of(asked, pipeline), only))
+    if verify:
+        _take_back_damaged(store, quiet)
+    once = partial(
+        _run_once,
+        config,
+        own,
+        steps,
+        store,
+        only=only,
+        no_deps=no_deps,
+        force=force,
+        local_cluster=local_cluster,
+        cluster=cluster,
+        quiet=quiet,
+        by_command=asked is not None,
+    )
+    try:
+        return once()
+    except CorruptArtefactError:
+        # The engine mends what its tasks read; this was read before them or after, e.g. to publish it.
+        if not _take_back_damaged(store, quiet):
+            raise
+        return once()
+
+
+def _take_back_damaged(store: Store, quiet: bool) -> bool:
+    damaged = engine.verify(store)
+    with engine.open_reporter(quiet=quiet) as reporter:
+        for stage, fingerprint, names in damaged:
+            reporter.say(f"{stage} {fingerprint}: {', '.join(names)} damaged; making it again")
+    return bool(damaged)
+
+
+def _run_once(
+    config: Config,
+    own: list[Step],
+    steps: list[Step],
+    store: Store,
+    *,
+    only: frozenset[str] | None,
+    no_deps: bool,
+    force: bool,
+    local_cluster: int | None,
+    cluster: str | None,
+    quiet: bool,
+    by_command: bool,
+) -> RunResult:
+    start = time.monotonic()
     tasks_run = 0
     if force or any(state.state != "done" for state in engine.plan(steps, store)):
         # Only now: a run with nothing to do never imports torch.
@@ -97,7 +146,7 @@ def run(
                     reporter.say(said)
             tasks_run += make(only=only, force=forced).tasks_run
     targets = _targets(steps, only)
-    published = publish(config, own, store, by_command=targets if asked is not None else ())
+    published = publish(config, own, store, by_command=targets if by_command else ())
     return RunResult(
         tasks_run=tasks_run,
         seconds=time.monotonic() - start,

@@ -17,6 +17,7 @@ from atlas_pipeline.errors import ResourceError
 _CAUSES = {
     errno.ENOSPC: "the disk is full; free some space",
     errno.EDQUOT: "the disk quota is used up; free some space",
+    errno.EFBIG: "the file is larger than is allowed; raise the limit (ulimit -f)",
     errno.EROFS: "the file system is read-only; choose another workspace",
     errno.EACCES: "permission denied; change the permissions or choose another workspace",
     errno.EPERM: "not permitted; change the permissions or choose another workspace",

@@ -91,6 +91,9 @@ class Making:
             packages=package_versions(),
             finished=datetime.now(UTC).isoformat(),
         )
+        # A worker killed while it wrote left its file aside; nobody looks for it in a finished artefact.
+        with disk_errors(self.folder):
+            sweep(self.folder)
         write_manifest(self.folder, replace(manifest, identity=identity_of(self._store, stage, manifest)))
         if damaged := self._store.damaged(manifest):
             path = self.folder / damaged[0]

@@ -81,7 +81,7 @@ def write_part(path: Path, table: pa.Table, made: Mapping[str, str], notes: Note
         bytes=num_bytes,
         digest=digest,
         mtime_ns=path.stat().st_mtime_ns,
-        schema=_schema_digest(table.schema),
+        schema=_schema_digest(_as_read_back(table.schema)),
     )
 
 
@@ -131,6 +131,13 @@ def adopt_part(path: Path) -> PartRecord:
         mtime_ns=stat.st_mtime_ns,
         schema=_schema_digest(schema),
     )
+
+
+def _as_read_back(schema: pa.Schema) -> pa.Schema:
+    """Parquet has its own name for what is in a list: a later run that takes the part over sees that one."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), buffer)
+    return pq.read_schema(pa.BufferReader(buffer.getvalue()))
 
 
 def _schema_digest(schema: pa.Schema) -> str:
