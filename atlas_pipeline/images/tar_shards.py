@@ -19,7 +19,7 @@ from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images.digest import read_exactly, sampled_digest
 from atlas_pipeline.images.folder import EXTENSIONS
 from atlas_pipeline.images.shards import find_shards, unreadable
-from atlas_pipeline.images.tar import BLOCK_BYTES, Member, TarError, members, parse_header
+from atlas_pipeline.images.tar import BLOCK_BYTES, Member, TarError, members, size_of_member
 
 MAX_SHOWN = 40
 
@@ -158,9 +158,7 @@ class TarReader:
             self._file = file
         at = self._archive.fileno()
         try:
-            header = parse_header(read_exactly(at, row, BLOCK_BYTES), row)
-            if header is None:
-                raise TarError(f"no member at byte {row:,}: it changed since it was listed")
-            return read_exactly(at, row + BLOCK_BYTES, header.size)
+            size = size_of_member(read_exactly(at, row, BLOCK_BYTES), row)
+            return read_exactly(at, row + BLOCK_BYTES, size)
         except (TarError, EOFError) as error:
             raise unreadable(self._root, file, error) from error
