@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from atlas_pipeline.engine.fingerprint import canonical_json
 from atlas_pipeline.engine.part import (
@@ -23,6 +22,7 @@ from atlas_pipeline.engine.part import (
     provenance,
     write_part,
 )
+from atlas_pipeline.engine.place import Place
 from atlas_pipeline.engine.stage import Job, Notes, Runtime, Stage, Task, ignore
 
 
@@ -35,7 +35,7 @@ class TaskCall:
     stage: Stage
     task: Task
     jobs: tuple[Job, ...]
-    folders: tuple[Path, ...]
+    folders: tuple[Place, ...]
     runtime: Runtime
 
 
@@ -76,7 +76,7 @@ def _run(call: TaskCall, advance: Callable[[int], None]) -> Outcome:
 
 
 def _compute(
-    call: TaskCall, paths: list[Path], made: list[dict[str, str]], advance: Callable[[int], None]
+    call: TaskCall, paths: list[Place], made: list[dict[str, str]], advance: Callable[[int], None]
 ) -> Outcome:
     started = time.perf_counter()
     outputs = call.stage.compute(call.task, call.jobs, replace(call.runtime, advance=advance))
