@@ -300,12 +300,14 @@ def layers(config: str, overrides: tuple[str, ...], pipeline: str | None, debug:
 @_config_options
 @click.option("--no-open", is_flag=True, help="Print the page's path only.")
 def view(config: str, overrides: tuple[str, ...], pipeline: str | None, debug: bool, no_open: bool) -> None:
-    """Open the page that shows the atlases of CONFIG."""
+    """Open the page that shows the atlases of CONFIG; of a workspace behind a URL its address is printed."""
+    from pathlib import Path
+
     from atlas_pipeline import runs
 
     page = runs.page(_load(config, overrides))
     click.echo(page)
-    if not no_open:
+    if not no_open and isinstance(page, Path):
         click.launch(str(page))
 
 

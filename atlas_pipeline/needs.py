@@ -11,6 +11,7 @@ from atlas_pipeline import engine
 from atlas_pipeline.config import Config
 from atlas_pipeline.devices import available_memory_bytes
 from atlas_pipeline.engine import Step, Store
+from atlas_pipeline.engine.place import place_of
 from atlas_pipeline.engine.progress import size_text
 from atlas_pipeline.errors import ResourceError
 from atlas_pipeline.layout.memory import layout_bytes
@@ -160,9 +161,10 @@ def _widths_by_network(config: Config, samples: Sequence[Step], device: str) -> 
 
 def _free_bytes(workspace: str) -> int | None:
     """Free space where the workspace is or will be; None for a URL, which does not tell."""
-    if "://" in workspace:
+    place = place_of(workspace)
+    if not isinstance(place, Path):
         return None
-    folder = Path(workspace).absolute()
+    folder = place.absolute()
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free

@@ -14,6 +14,7 @@ from atlas_pipeline import engine
 from atlas_pipeline.config import Config
 from atlas_pipeline.devices import check_engine, resolved_device, resolved_workers
 from atlas_pipeline.engine import Executor, Step, StepState, Store
+from atlas_pipeline.engine.place import Place, place_of, refuse_unreachable
 from atlas_pipeline.errors import ConfigError, CorruptArtefactError, ResourceError
 from atlas_pipeline.needs import NEEDY_STAGES, needs_of, refuse_unmet
 from atlas_pipeline.pipeline_file import steps_of
@@ -40,7 +41,7 @@ class RunResult:
     seconds: float
     published: Publication
     remarks: tuple[str, ...]
-    pictures: tuple[Path, ...] = ()
+    pictures: tuple[Place, ...] = ()
 
 
 def run(
@@ -218,7 +219,7 @@ def layers(config: Config) -> tuple[str, list[LayerInfo]]:
     )
 
 
-def page(config: Config) -> Path:
+def page(config: Config) -> Place:
     """The page of a finished run.
 
     Raises: ConfigError: nothing is finished yet.
@@ -231,7 +232,7 @@ def page(config: Config) -> Path:
     return path.absolute()
 
 
-def clean(config: Config, pipeline: str | None = None, *, remove: bool) -> list[tuple[Path, int]]:
+def clean(config: Config, pipeline: str | None = None, *, remove: bool) -> list[tuple[Place, int]]:
     """Artefacts that neither this config nor any run of the workspace reaches, and their bytes."""
     store = _store(config)
     keep = engine.reachable(status(config, pipeline), store)
@@ -244,7 +245,10 @@ def clean(config: Config, pipeline: str | None = None, *, remove: bool) -> list[
 
 
 def _store(config: Config) -> Store:
-    workspace = Path(config.run.workspace)
+    workspace = place_of(config.run.workspace)
+    if not isinstance(workspace, Path):
+        refuse_unreachable(workspace)
+        return Store(workspace)
     for folder in (workspace, *workspace.parents):
         if folder.exists() and not folder.is_dir():
             raise ResourceError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -14,6 +13,7 @@ from atlas_pipeline.viewer.measures import MEASURES
 
 if TYPE_CHECKING:
     from atlas_pipeline.engine import StepState
+    from atlas_pipeline.engine.place import Place
     from atlas_pipeline.models import LayerInfo
     from atlas_pipeline.runs import RunResult
     from atlas_pipeline.stages.patch_report import PatchSummary
@@ -143,7 +143,7 @@ def print_patch_tests(result: RunResult, summaries: Sequence[PatchSummary]) -> N
             console.print(str(picture.with_suffix(suffix)), highlight=False, soft_wrap=True)
 
 
-def print_clean(unreached: Sequence[tuple[Path, int]], removed: bool) -> None:
+def print_clean(unreached: Sequence[tuple[Place, int]], removed: bool) -> None:
     """What no run reaches, and how much room it takes."""
     console = _console()
     for path, size in unreached:

@@ -2,10 +2,10 @@
 
 stage.py                        what a stage, a step and a job are
 fingerprint.py, values.py       what identifies an artefact
-files.py -> part.py -> manifest.py -> artefact.py, store.py     what is on disk
+place.py -> files.py -> part.py -> manifest.py -> artefact.py, store.py     what is on disk, or behind a URL
 survey.py -> plan.py, reason.py                                 what of it is there, and why a step would run
 agenda.py -> execute.py -> group.py -> making.py                what is made, and how
-task.py -> executor.py, cluster.py                              where
+task.py -> executor.py; worker.py -> dask_executor.py, cluster.py           where
 lock.py, repair.py, force.py, clean.py, progress.py, bars.py    what goes with it
 """
 

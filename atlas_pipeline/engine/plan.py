@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 from atlas_pipeline.engine.agenda import Agenda
 from atlas_pipeline.engine.artefact import StoredArtefact
 from atlas_pipeline.engine.fingerprint import ordered
 from atlas_pipeline.engine.part import provenance
+from atlas_pipeline.engine.place import Place
 from atlas_pipeline.engine.reason import why_damaged, why_missing
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.engine.store import Store
@@ -96,7 +96,7 @@ def _count(step: Step, found: Finding, survey: Survey, store: Store) -> tuple[in
 
 
 def _state(
-    step: Step, found: Finding, folder: Path | None, tasks: int | None, done: int, reason: str | None
+    step: Step, found: Finding, folder: Place | None, tasks: int | None, done: int, reason: str | None
 ) -> StepState:
     return StepState(
         stage=step.stage.name,

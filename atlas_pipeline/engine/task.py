@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from atlas_pipeline.engine.fingerprint import canonical_json
 from atlas_pipeline.engine.part import (
@@ -23,6 +22,7 @@ from atlas_pipeline.engine.part import (
     provenance,
     write_part,
 )
+from atlas_pipeline.engine.place import Place
 from atlas_pipeline.engine.stage import Job, Notes, Output, Runtime, Stage, Task, ignore
 
 
@@ -35,7 +35,7 @@ class TaskCall:
     stage: Stage
     task: Task
     jobs: tuple[Job, ...]
-    folders: tuple[Path, ...]
+    folders: tuple[Place, ...]
     runtime: Runtime
 
 
@@ -113,7 +113,7 @@ def _compute(call: TaskCall, advance: Callable[[int], None]) -> Computed:
     return Computed(call=call, made=_made(call), outputs=tuple(outputs), seconds=seconds)
 
 
-def _paths(call: TaskCall) -> list[Path]:
+def _paths(call: TaskCall) -> list[Place]:
     return [folder / part_name(call.index) for folder in call.folders]
 
 

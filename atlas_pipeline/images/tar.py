@@ -38,7 +38,7 @@ def members(archive: BinaryIO) -> Iterator[Member]:
         with tarfile.open(fileobj=archive, mode="r:", encoding="utf-8", errors="strict") as tar:
             while (found := tar.next()) is not None:
                 # It keeps every member: at a million they would be a gigabyte.
-                tar.members.clear()
+                tar.members.clear()  # type: ignore[attr-defined]
                 at = tar.offset
                 if found.isreg():
                     yield _member(found)

@@ -6,7 +6,8 @@ import pytest
 import toy_stages
 
 from atlas_pipeline.engine import Runtime, run
-from atlas_pipeline.engine.cluster import existing_cluster, local_cluster, worker_environments, worker_runtime
+from atlas_pipeline.engine.cluster import existing_cluster, local_cluster, worker_environments
+from atlas_pipeline.engine.dask_executor import worker_runtime
 from atlas_pipeline.errors import ImagesError, ResourceError, TasksFailedError
 
 
@@ -97,9 +98,12 @@ def test_one_worker_a_visible_gpu(monkeypatch):
 
 
 def test_cores_are_shared_out(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert worker_environments(3, "cpu")[0]["OMP_NUM_THREADS"] == "2"
     assert worker_environments(16, "cpu")[0]["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert set(worker_environments(2, "cpu")[0].values()) == {"3"}
 
 
 def test_nobody_at_the_address(bench, monkeypatch):
