@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Beside the vectors, per fitted row: the descent's heaps and forest, a few times the neighbours.
-_SEARCH_BYTES_PER_NEIGHBOR = 120
+_SEARCH_BYTES_PER_NEIGHBOR = 60
 # Per neighbour of a fitted row where the union is widest: the graph, its transpose, their product.
 _GRAPH_BYTES_PER_NEIGHBOR = 130
 # Python, torch, numba and the blocks that are read at a time.
