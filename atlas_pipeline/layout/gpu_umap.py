@@ -72,7 +72,7 @@ def _move(
     square = (away**2).sum(dim=1, keepdim=True)
     power = square**force.b
     slope = -2 * force.a * force.b * power / (square * (force.a * power + 1))
-    pulled = own + (force.pull * step) * _clipped(torch.where(square > 0, slope, 0) * away)
+    pulled = own + (umap_edges.PULL * step) * _clipped(torch.where(square > 0, slope, 0) * away)
 
     draws = slot * NUM_PUSHES + torch.arange(NUM_PUSHES, device=seen.device)
     bits = _mixed((base[:count, None] + draws * umap_edges.GOLDEN) & _LOW_32)

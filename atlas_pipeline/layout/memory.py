@@ -5,13 +5,13 @@ from __future__ import annotations
 # Beside the vectors, per fitted row: the descent's heaps and forest, a few times the neighbours.
 _SEARCH_BYTES_PER_NEIGHBOR = 60
 # Per neighbour of a fitted row where the union is widest: the graph, its transpose, their product.
-_GRAPH_BYTES_PER_NEIGHBOR = 120
+_GRAPH_BYTES_PER_NEIGHBOR = 130
 # Python, torch, numba and the blocks that are read at a time.
-_BASE_BYTES = 1 << 30
+_BASE_BYTES = 5 << 28
 
 
 def layout_bytes(num_rows: int, num_channels: int, num_neighbors: int, fit_on: int | None = None) -> int:
-    """Peak memory of the stages neighbors and project (UMAP of a whole layer), bytes; measured, rounded up.
+    """Peak memory of the stages neighbors and project (UMAP of a whole layer), bytes: an upper estimate.
 
     The larger of two: the search, which holds the fitted rows as float32 and the descent's lists; and the
     graph, which no longer needs the rows. Both hold neighbours (int32 and float32) of every activation.

@@ -16,7 +16,7 @@ _f32, _i32, _u32, _u64 = np.float32, np.int32, np.uint32, np.uint64
 _MIX_FIRST, _MIX_SECOND = _u32(umap_edges.MIX_FIRST), _u32(umap_edges.MIX_SECOND)
 _GOLDEN, _NUM_PUSHES = _u32(umap_edges.GOLDEN), umap_edges.NUM_PUSHES
 _RATE_BITS, _MOST_STEP = umap_edges.RATE_BITS, _f32(umap_edges.MOST_STEP)
-_SOFTENING = _f32(umap_edges.SOFTENING)
+_SOFTENING, _PULL = _f32(umap_edges.SOFTENING), _f32(umap_edges.PULL)
 _ZERO, _HALF, _ONE, _TWO, _LN_2 = _f32(0), _f32(0.5), _f32(1), _f32(2), _f32(np.log(2))
 # log2((1 + t) / (1 - t)) = _LOG2_FACTOR (t + t^3 / 3 + ...)
 _LOG2_FACTOR = _f32(2 / np.log(2))
@@ -32,47 +32,12 @@ def parallel_layout(
     Returns: (vertex, 2); the same bits for any number of threads.
     """
     old, new = start.astype(np.float32), np.empty_like(start, dtype=np.float32)
+    curve = _f32(force.a), _f32(force.b)
     for epoch in range(num_epochs):
-        _move(old, old, new, edges, force, epoch, num_epochs, seed, 0)
+        step, key = _f32(step_size(epoch, num_epochs)), _u32(epoch_key(seed, epoch))
+        _epoch(old, new, edges.row_start, edges.neighbor, edges.rate, epoch, *curve, step, key)
         old, new = new, old
     return old
-
-
-def placed_among(
-    fixed: NDArray[np.float32],
-    edges: Edges,
-    start: NDArray[np.float32],
-    force: Force,
-    num_epochs: int,
-    seed: int,
-) -> NDArray[np.float32]:
-    """Move vertices among others that stand still: edges lead to those, and those alone push.
-
-    Args:    fixed: (fixed vertex, 2). start: (moving vertex, 2).
-    Returns: (moving vertex, 2).
-    """
-    moving = start.astype(np.float32)
-    for epoch in range(num_epochs):
-        # In place: a moving vertex is seen by nobody. Its number is beyond those of the fixed ones.
-        _move(moving, fixed, moving, edges, force, epoch, num_epochs, seed, len(fixed))
-    return moving
-
-
-def _move(
-    own: NDArray[np.float32],
-    others: NDArray[np.float32],
-    moved: NDArray[np.float32],
-    edges: Edges,
-    force: Force,
-    epoch: int,
-    num_epochs: int,
-    seed: int,
-    first: int,
-) -> None:
-    step = _f32(step_size(epoch, num_epochs))
-    key = _u32(epoch_key(seed, epoch))
-    curve = _f32(force.a), _f32(force.b), _f32(force.pull)
-    _epoch(own, others, moved, edges.row_start, edges.neighbor, edges.rate, epoch, *curve, step, key, first)
 
 
 @numba.njit(inline="always")
@@ -105,49 +70,45 @@ def _clipped(step: Any) -> Any:
 
 @numba.njit(parallel=True, fastmath=True, cache=True)
 def _epoch(
-    own: Any,
-    others: Any,
-    moved: Any,
+    old: Any,
+    new: Any,
     row_start: Any,
     neighbor: Any,
     rate: Any,
     epoch: int,
     a: Any,
     b: Any,
-    pull: Any,
     step: Any,
     key: Any,
-    first: int,
 ) -> None:
-    num_others = len(others)
-    for j in numba.prange(len(own)):
-        x, y = own[j, 0], own[j, 1]
-        number = first + j
-        base = _mixed(_u32(key ^ _u32(number)))
+    num_vertices = len(old)
+    for j in numba.prange(num_vertices):
+        x, y = old[j, 0], old[j, 1]
+        base = _mixed(_u32(key ^ _u32(j)))
         for e in range(row_start[j], row_start[j + 1]):
             often = np.int64(rate[e])
             if ((epoch + 1) * often) >> _RATE_BITS == (epoch * often) >> _RATE_BITS:
                 continue
             k = np.int64(neighbor[e])
-            dx, dy = x - others[k, 0], y - others[k, 1]
+            dx, dy = x - old[k, 0], y - old[k, 1]
             square = dx * dx + dy * dy
             if square > _ZERO:
                 power = _power(square, b)
                 slope = -_TWO * a * b * power / (square * (a * power + _ONE))
-                x += pull * step * _clipped(slope * dx)
-                y += pull * step * _clipped(slope * dy)
+                x += _PULL * step * _clipped(slope * dx)
+                y += _PULL * step * _clipped(slope * dy)
             draw = _u32(_u32(e - row_start[j]) * _u32(_NUM_PUSHES))
             push_x, push_y = _ZERO, _ZERO
             for s in range(_NUM_PUSHES):
                 bits = _mixed(_u32(base + _u32(_u32(draw + _u32(s)) * _GOLDEN)))
-                k = np.int64((_u64(bits) * _u64(num_others)) >> _u64(32))
-                dx, dy = x - others[k, 0], y - others[k, 1]
+                k = np.int64((_u64(bits) * _u64(num_vertices)) >> _u64(32))
+                dx, dy = x - old[k, 0], y - old[k, 1]
                 square = dx * dx + dy * dy
                 slope = _TWO * b / ((_SOFTENING + square) * (a * _power(square, b) + _ONE))
-                if k == number:
+                if k == j:
                     slope = _ZERO
                 push_x += _clipped(slope * dx)
                 push_y += _clipped(slope * dy)
             x += step * push_x
             y += step * push_y
-        moved[j, 0], moved[j, 1] = x, y
+        new[j, 0], new[j, 1] = x, y

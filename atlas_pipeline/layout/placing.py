@@ -7,20 +7,13 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from atlas_pipeline.layout.search import Neighbors
-from atlas_pipeline.layout.umap_edges import Force, edges_of
-from atlas_pipeline.layout.umap_layout import UmapSettings
-
-# umap-learn's own for new points: a third of its epochs.
-_EPOCHS_SMALL, _EPOCHS_LARGE, _SMALL_ROWS = 100, 30, 10_000
 
 
-def placed(
-    layout: NDArray[np.float32], neighbors: Neighbors, settings: UmapSettings, seed: int
-) -> NDArray[np.float32]:
-    """Places among the fitted activations, which stand still.
+def placed(layout: NDArray[np.float32], neighbors: Neighbors, num_neighbors: int) -> NDArray[np.float32]:
+    """Each at the mean of its neighbours' places, weighted by UMAP's membership of them.
 
-    Each starts at the mean of its neighbours' places, weighted by UMAP's membership of them, and then goes
-    through a few epochs of the parallel optimisation in which they pull and all fitted ones push.
+    umap-learn goes on to optimise these places; that was measured to lower neighbour recall and
+    trustworthiness (docs/layout.md), so they stay.
 
     Args:    layout: (fitted, 2). neighbors: indices into ``layout`` and distances, each (activation,
              neighbour), the nearest first.
@@ -28,20 +21,13 @@ def placed(
     """
     if not len(neighbors[0]):
         return np.empty((0, 2), np.float32)
-    from atlas_pipeline.layout.parallel_umap import placed_among
-
-    membership = _membership(neighbors, settings.num_neighbors, len(layout))
-    total = np.asarray(membership.sum(axis=1))
-    start = np.asarray(membership @ layout, dtype=np.float32) / np.maximum(total, 1e-12)
-    num_epochs = _EPOCHS_SMALL if len(start) <= _SMALL_ROWS else _EPOCHS_LARGE
-    force = settings.force()
-    # One end alone moves, as in umap-learn's transform.
-    force = Force(force.a, force.b, pull=1.0)
-    return placed_among(layout, edges_of(membership, num_epochs), start, force, num_epochs, seed)
+    membership = _membership(neighbors, num_neighbors, len(layout))
+    total = np.asarray(membership.sum(axis=1)).reshape(-1, 1)
+    return np.asarray(membership @ layout, dtype=np.float32) / np.float32(total)
 
 
 def _membership(neighbors: Neighbors, num_neighbors: int, num_fitted: int) -> scipy.sparse.csr_matrix:
-    """(activation, fitted): how much each is a neighbour; at least one of each row is 1."""
+    """(activation, fitted): how much each is a neighbour; a row adds up to about log2 of its neighbours."""
     from umap.umap_ import compute_membership_strengths, smooth_knn_dist
 
     k = min(num_neighbors, num_fitted)

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 # umap-learn's own: random vertices a pull, largest step along an axis, what keeps a push finite.
 NUM_PUSHES, MOST_STEP, SOFTENING = 5, 4.0, 1e-3
+# umap-learn moves both ends of an edge each time; here each end sees its own copy alone.
+PULL = 2.0
 # A rate in full steps is an edge that is due in every epoch.
 RATE_BITS = 16
 # The murmur3 finaliser (Appleby 2008) on 32 bits: as easy on tensors as in compiled code.
@@ -25,12 +27,10 @@ MIX_FIRST, MIX_SECOND, GOLDEN = 0x85EBCA6B, 0xC2B2AE35, 0x9E3779B9
 
 @dataclass(frozen=True, slots=True)
 class Force:
-    """UMAP's curve 1 / (1 + a d^2b), and how hard an edge pulls at the end that sees it."""
+    """UMAP's curve 1 / (1 + a d^2b)."""
 
     a: float
     b: float
-    # umap-learn moves both ends of an edge each time; here each end sees its own copy alone.
-    pull: float = 2.0
 
 
 @dataclass(frozen=True)

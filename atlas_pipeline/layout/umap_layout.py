@@ -83,24 +83,22 @@ def umap_layouts(
         raise ValueError(
             f"neighbors have shape {neighbors[0].shape}; wanted {num_rows} rows and at least {k} of each"
         )
-    start = pca_start(activations, num_dimensions, settings.metric)
+    start = spread_start(activations, num_dimensions, settings.metric)
+    graph = fuzzy_graph(neighbors, k)
+    return [optimised(graph, start, settings, seed) for seed in seeds]
+
+
+def spread_start(activations: Blocks, num_dimensions: int, metric: Metric) -> NDArray[np.float32]:
+    """(activation, dimension) principal components, the largest value 10."""
+    start = pca_start(activations, num_dimensions, metric)
     largest = np.abs(start).max(initial=0.0)
-    start *= _START_SPAN / largest if largest > 0 else 1.0
-    graph = _graph(neighbors, k) if k > 1 else None
-    layouts = []
-    for seed in seeds:
-        random_state = np.random.RandomState(np.random.PCG64(seed))
-        noisy = start + random_state.normal(scale=_START_NOISE, size=start.shape).astype(np.float32)
-        if graph is None:
-            layouts.append(noisy)
-        elif settings.engine_for(num_rows) == "cpu":
-            layouts.append(_by_umap_learn(graph, noisy, settings, random_state))
-        else:
-            layouts.append(_at_once(graph, noisy, settings, seed))
-    return layouts
+    return start * np.float32(_START_SPAN / largest if largest > 0 else 1.0)
 
 
-def _graph(neighbors: Neighbors, k: int) -> scipy.sparse.csr_matrix:
+def fuzzy_graph(neighbors: Neighbors, k: int) -> scipy.sparse.csr_matrix:
+    """(activation, activation) symmetric: UMAP's fuzzy union of each one's k neighbours."""
+    if k < 2:
+        return scipy.sparse.csr_matrix((len(neighbors[0]),) * 2, dtype=np.float32)
     from umap.umap_ import fuzzy_simplicial_set
 
     indices, distances = (np.ascontiguousarray(part[:, :k]) for part in neighbors)
@@ -109,6 +107,19 @@ def _graph(neighbors: Neighbors, k: int) -> scipy.sparse.csr_matrix:
         indices, k, None, "precomputed", knn_indices=indices, knn_dists=distances.astype(np.float32)
     )
     return graph
+
+
+def optimised(
+    graph: scipy.sparse.csr_matrix, start: NDArray[np.float32], settings: UmapSettings, seed: int
+) -> NDArray[np.float32]:
+    """(activation, dimension): the layout of a graph from a start, by the settings' engine."""
+    random_state = np.random.RandomState(np.random.PCG64(seed))
+    noisy = start + random_state.normal(scale=_START_NOISE, size=start.shape).astype(np.float32)
+    if not graph.nnz:
+        return noisy
+    if settings.engine_for(len(start)) == "cpu":
+        return _by_umap_learn(graph, noisy, settings, random_state)
+    return _at_once(graph, noisy, settings, seed)
 
 
 def _by_umap_learn(

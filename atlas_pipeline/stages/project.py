@@ -24,7 +24,6 @@ from atlas_pipeline.stages.tables import ActivationBlocks, activations, populati
 
 if TYPE_CHECKING:
     from atlas_pipeline.layout.search import Neighbors
-    from atlas_pipeline.layout.umap_layout import UmapSettings
 
 LayoutConfig = ProjectConfig | ClassConfig | ComparisonConfig
 
@@ -64,21 +63,19 @@ def _by_umap(
     else:
         own = near[0][fitted], near[1][fitted]
         among, *others = umap_layouts(ChosenRows(blocks, fitted), own, settings, seeds, num_dimensions)
-        layout = _with_the_rest(among, fitted, near, settings, config["seed"])
+        layout = _with_the_rest(among, fitted, near, config["num_neighbors"])
     agreement = seed_agreement(among, others[0], seed=config["seed"]) if others else {}
     return layout, agreement
 
 
-def _with_the_rest(
-    among: np.ndarray, fitted: np.ndarray, near: Neighbors, settings: UmapSettings, seed: int
-) -> np.ndarray:
+def _with_the_rest(among: np.ndarray, fitted: np.ndarray, near: Neighbors, num_neighbors: int) -> np.ndarray:
     """(activation, 2): the fitted where they are, the others placed among them."""
     from atlas_pipeline.layout.placing import placed
 
     layout = np.empty((len(near[0]), 2), np.float32)
     layout[fitted] = among
     others = np.setdiff1d(np.arange(len(layout)), fitted, assume_unique=True)
-    layout[others] = placed(among, (near[0][others], near[1][others]), settings, seed)
+    layout[others] = placed(among, (near[0][others], near[1][others]), num_neighbors)
     return layout
 
 

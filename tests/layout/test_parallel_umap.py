@@ -4,7 +4,7 @@ import scipy.sparse
 
 from atlas_pipeline.layout import umap_edges
 from atlas_pipeline.layout.gpu_umap import gpu_layout
-from atlas_pipeline.layout.parallel_umap import parallel_layout, placed_among
+from atlas_pipeline.layout.parallel_umap import parallel_layout
 from atlas_pipeline.layout.umap_edges import Force, edges_of, epoch_key, step_size
 
 FORCE = Force(a=1.9, b=0.8)
@@ -44,7 +44,7 @@ def naive(edges, places, force, num_epochs, seed):
                 if square > 0:
                     power = square**force.b
                     slope = -2 * force.a * force.b * power / (square * (force.a * power + 1))
-                    new[j] += force.pull * step * np.clip(slope * away, -clip, clip)
+                    new[j] += umap_edges.PULL * step * np.clip(slope * away, -clip, clip)
                 push = np.zeros(2)
                 for s in range(5):
                     k = mixed((base + (5 * slot + s) * umap_edges.GOLDEN) % 2**32) * len(old) >> 32
@@ -105,18 +105,3 @@ def test_a_vertex_alone_stays_and_a_graph_without_edges_too():
         gpu_layout(edges, start(3), FORCE, 5, 0, "cpu"),
     ):
         assert np.array_equal(layout, start(3))
-
-
-def test_placed_vertices_end_near_what_pulls_them_each_on_its_own():
-    fixed = np.array([[0, 0], [10, 0], [0, 10]] * 20, np.float32) + start(60) / 10
-    pulls = np.zeros((9, 60), np.float32)
-    for vertex in range(9):
-        pulls[vertex, vertex % 3 :: 3] = 1
-    edges = edges_of(scipy.sparse.csr_matrix(pulls), 50)
-    moved = placed_among(fixed, edges, start(9), FORCE, 50, 0)
-    centres = np.stack([fixed[corner::3].mean(axis=0) for corner in range(3)])
-    away = np.linalg.norm(moved[:, None] - centres, axis=2)
-    assert (away.argmin(axis=1) == np.arange(9) % 3).all()
-    # Nobody sees the others that are placed: fewer of them end where they did.
-    some = edges_of(scipy.sparse.csr_matrix(pulls[:4]), 50)
-    assert np.array_equal(placed_among(fixed, some, start(9)[:4], FORCE, 50, 0), moved[:4])
