@@ -158,7 +158,7 @@ def test_a_lost_scheduler_ends_the_run(bench, tmp_path, how):
     with own_scheduler(tmp_path) as (address, scheduler), existing_cluster(address) as executor:
 
         def end():
-            toy_stages.wait_until(lambda: "sample 2 a,b" in bench.ran())
+            toy_stages.wait_until(lambda: bench.log.exists() and "sample 2 a,b" in bench.ran())
             getattr(scheduler, how)()
 
         ending = threading.Thread(target=end)
