@@ -2,8 +2,8 @@
 
     uv run python scripts/draw_layouts.py configs/cifar10.yaml mixed5 docs/images/layouts.png --set ...
 
-Runs `atlas project` for each, as far as it is not done, and puts the scatter plots side by side, in the colours
-of the images' classes.
+Runs `atlas project` for each, as far as it is not done, and puts the scatter plots side by side, in the
+colours of the images' classes.
 """
 
 from __future__ import annotations
