@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,6 +137,24 @@ def case(rows: StoredRows, engine: str, method: str, profile: bool) -> dict[str,
     }
 
 
+def measure(
+    num_rows: int,
+    engines: Sequence[str],
+    num_channels: int = 512,
+    method: str = "auto",
+    profile: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """The engines on the same rows, each in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        stored = write_rows(Path(folder) / "rows.f16", num_rows, num_channels)
+        for engine in engines:
+            command = [sys.executable, __file__, "--file", str(stored.path), "--rows", str(num_rows)]
+            command += ["--channels", str(num_channels), "--engines", engine, "--neighbors", method]
+            command += ["--profile"] if profile else []
+            line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            yield json.loads(line.splitlines()[-1])
+
+
 def table(cases: list[dict[str, Any]]) -> str:
     """A Markdown table, a case a row; seconds as wall / CPU."""
     lines = [
@@ -166,16 +184,10 @@ def main() -> None:
         print(json.dumps(case(rows, asked.engines[0], asked.neighbors, asked.profile)))
         return
     cases = []
-    with tempfile.TemporaryDirectory() as folder:
-        for num_rows in asked.rows:
-            stored = write_rows(Path(folder) / f"{num_rows}.f16", num_rows, asked.channels)
-            for engine in asked.engines:
-                command = [sys.executable, __file__, "--file", str(stored.path), "--rows", str(num_rows)]
-                command += ["--channels", str(asked.channels), "--engines", engine]
-                command += ["--neighbors", asked.neighbors, *(["--profile"] if asked.profile else [])]
-                line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-                cases.append(json.loads(line.splitlines()[-1]))
-                print(table(cases[-1:]), flush=True)
+    for num_rows in asked.rows:
+        for one in measure(num_rows, asked.engines, asked.channels, asked.neighbors, asked.profile):
+            cases.append(one)
+            print(table([one]), flush=True)
     print(table(cases))
 
 
