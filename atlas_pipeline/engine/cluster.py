@@ -43,12 +43,14 @@ def existing_cluster(address: str) -> Iterator[DaskExecutor]:
 
 def _start_workers(environments: Sequence[Mapping[str, str]], stack: ExitStack) -> Any:
     import dask
-    from distributed import Client, Nanny, Scheduler, SpecCluster
+    from distributed import Client, Scheduler, SpecCluster
+
+    from atlas_pipeline.engine.nanny import DeafNanny
 
     place = {"host": "127.0.0.1", "dashboard": False}
     options = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL, **place}
     workers = {
-        f"worker-{number}": {"cls": Nanny, "options": {**options, "env": environment}}
+        f"worker-{number}": {"cls": DeafNanny, "options": {**options, "env": environment}}
         for number, environment in enumerate(environments)
     }
     own = {"port": 0, "dashboard_address": "127.0.0.1:0", "allowed_failures": _allowed_failures()}

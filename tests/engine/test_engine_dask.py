@@ -1,6 +1,7 @@
 """The same tasks on Dask: equal values, lost workers, failures."""
 
 import os
+import signal
 
 import pytest
 import toy_stages
@@ -50,6 +51,15 @@ def test_a_task_that_kills_its_workers_is_given_up_and_the_rest_is_kept(bench, e
     (bench.orders / "sample-2").unlink()
     assert "sample 2 a,b" in bench.run(executor=executor)
     assert bench.run() == []
+
+
+def test_workers_leave_ctrl_c_to_the_driver(bench, executor):
+    """The terminal interrupts all processes; a worker that answered would say so in a traceback."""
+    before = executor.client.run(os.getpid)
+    for pid in before.values():
+        os.kill(pid, signal.SIGINT)
+    assert len(bench.run(executor=executor)) == 9
+    assert executor.client.run(os.getpid) == before
 
 
 def test_failures_of_tasks_are_not_retried(bench, executor):
