@@ -45,18 +45,23 @@ def _start_workers(environments: Sequence[Mapping[str, str]], stack: ExitStack) 
     import dask
     from distributed import Client, Scheduler, SpecCluster
 
-    from atlas_pipeline.engine.nanny import DeafNanny
+    from atlas_pipeline.engine.nanny import SteadyNanny
 
     place = {"host": "127.0.0.1", "dashboard": False}
     options = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL, **place}
     workers = {
-        f"worker-{number}": {"cls": DeafNanny, "options": {**options, "env": environment}}
+        f"worker-{number}": {"cls": SteadyNanny, "options": {**options, "env": environment}}
         for number, environment in enumerate(environments)
     }
     own = {"port": 0, "dashboard_address": "127.0.0.1:0", "allowed_failures": _allowed_failures()}
     scheduler = {"cls": Scheduler, "options": {**own, **place}}
     stack.enter_context(dask.config.set(_LOCAL_CONFIG))
-    cluster = SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
+    try:
+        cluster = SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
+    except RuntimeError as error:
+        raise ResourceError(
+            f"the workers of --local-cluster do not start ({error}); most often memory is short: take fewer"
+        ) from error
     return stack.enter_context(Client(stack.enter_context(cluster), set_as_default=False))
 
 

@@ -37,11 +37,11 @@ def layout_quality(
     Returns: the three, and ``num_neighbors`` and ``num_sampled`` as used; None for what is not defined
              (fewer than 3 rows, or all distances equal).
     """
-    sample, left, right = _drawn(len(layout), seed, num_sampled)
     k = _defined(num_neighbors, len(layout))
-    measured: Figures = {"num_neighbors": k, "num_sampled": len(sample)}
+    measured: Figures = {"num_neighbors": k, "num_sampled": min(num_sampled, len(layout))}
     if k < 1:
         return measured | {"neighbor_recall": None, "trustworthiness": None, "rank_correlation": None}
+    sample, left, right = _drawn(len(layout), seed, num_sampled)
     rows = gathered(activations, np.concatenate([sample, np.unique([left, right])]))
     paired = rows[len(sample) :]
     shown = nearest_shown(layout, sample, k)
@@ -74,10 +74,10 @@ def seed_agreement(
     Args:    layout, other: (activation, 2). seed: of the sample, the rows that ``layout_quality`` measures.
     Returns: both; None for what is not defined.
     """
-    sample, left, right = _drawn(len(layout), seed, num_sampled)
     k = _defined(num_neighbors, len(layout))
     if k < 1:
         return {"seed_agreement": None, "seed_rank_correlation": None}
+    sample, left, right = _drawn(len(layout), seed, num_sampled)
     near = [nearest_shown(each, sample, k) for each in (layout, other)]
     return {
         "seed_agreement": _shared(*near) / (k * len(sample)),

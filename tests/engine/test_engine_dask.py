@@ -2,7 +2,10 @@
 
 import os
 import signal
+import threading
+from contextlib import suppress
 
+import psutil
 import pytest
 import toy_stages
 
@@ -60,6 +63,31 @@ def test_workers_leave_ctrl_c_to_the_driver(bench, executor):
         os.kill(pid, signal.SIGINT)
     assert len(bench.run(executor=executor)) == 9
     assert executor.client.run(os.getpid) == before
+
+
+def test_a_worker_that_is_killed_while_it_starts_is_started_again():
+    killed = []
+
+    def kill_the_first():
+        toy_stages.wait_until(lambda: killed or _kill_a_child(killed))
+
+    killer = threading.Thread(target=kill_the_first)
+    killer.start()
+    with local_cluster(1) as executor:
+        (pid,) = executor.client.run(os.getpid).values()
+    killer.join()
+    assert killed
+    assert pid not in killed
+
+
+def _kill_a_child(killed):
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+                killed.append(child.pid)
+                return True
+    return False
 
 
 def test_failures_of_tasks_are_not_retried(bench, executor):

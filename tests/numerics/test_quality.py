@@ -84,7 +84,7 @@ def test_tight_clumps_far_from_the_origin_keep_their_neighbours():
     assert quality["neighbor_recall"] > 0.98
 
 
-@pytest.mark.parametrize("num_rows", [1, 2])
+@pytest.mark.parametrize("num_rows", [0, 1, 2])
 def test_too_few_rows_are_not_measured(num_rows):
     quality = layout_quality([np.ones((num_rows, 3), np.float32)], np.zeros((num_rows, 2)), seed=0)
     assert quality["trustworthiness"] is None
