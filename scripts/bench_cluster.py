@@ -100,10 +100,17 @@ def timed_cluster(config: Config, workspace: Path, num_workers: int, kill_every_
 
 
 def open_network(config: Config) -> None:
-    """What a process does once, with its first task."""
-    from atlas_pipeline.stages.opened import model_spec, opened_cut
+    """What a process does once, with its first task: the network, and what torch imports for a derivative."""
+    import torch
 
-    opened_cut(model_spec(config), config.layers[-1], "cpu")
+    from atlas_pipeline.models.attribution import attribution
+    from atlas_pipeline.stages.opened import model_spec, opened_cut, opened_network
+
+    spec, layer = model_spec(config), config.layers[-1]
+    opened_cut(spec, layer, "cpu")
+    network = opened_network(spec, "cpu")
+    side = network.preprocess.crop
+    attribution(network, torch.zeros(1, 3, side, side), layer, [[0, 0]], config.sample.maxpool_gradient)
 
 
 def _timed_stages(config: Config, workspace: Path, executor: Executor) -> dict[str, float]:
