@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -65,28 +65,41 @@ def provenance(stage: Stage, job: Job, task: Task) -> dict[str, str]:
     }
 
 
-def write_part(path: Place, table: pa.Table, made: Mapping[str, str], notes: Notes) -> PartRecord:
+def write_part(
+    path: Place, table: pa.Table | pa.RecordBatchReader, made: Mapping[str, str], notes: Notes
+) -> PartRecord:
     """Write one part, whole or not at all.
 
     Raises: ResourceError: disk full, read-only or not permitted. TypeError: notes that are not plain values.
     """
     own = {**made, "atlas.notes": canonical_json(notes), "atlas.package": _package_version()}
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **own})
+    schema = table.schema.with_metadata({**(table.schema.metadata or {}), **own})
+    num_rows = 0
     with atomic_file(path) as file:
         # Dictionaries only cost time on activations; page checksums find a flipped byte when a page is read.
         with pq.ParquetWriter(
-            file, table.schema, compression="zstd", use_dictionary=False, write_page_checksum=True
+            file, schema, compression="zstd", use_dictionary=False, write_page_checksum=True
         ) as writer:
-            writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+            for block in _blocks(table):
+                writer.write_table(block, row_group_size=ROW_GROUP_ROWS)
+                num_rows += block.num_rows
         num_bytes, digest = file.num_bytes, file.hexdigest()
     return PartRecord(
         name=path.name,
-        rows=table.num_rows,
+        rows=num_rows,
         bytes=num_bytes,
         digest=digest,
         mtime_ns=state_of(path).mtime_ns,
-        schema=_schema_digest(_as_read_back(table.schema)),
+        schema=_schema_digest(_as_read_back(schema)),
     )
+
+
+def _blocks(table: pa.Table | pa.RecordBatchReader) -> Iterator[pa.Table]:
+    if isinstance(table, pa.Table):
+        yield table
+        return
+    for batch in table:
+        yield pa.Table.from_batches([batch])
 
 
 def read_footer(path: Place) -> dict[str, str]:

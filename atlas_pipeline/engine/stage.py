@@ -61,6 +61,9 @@ class Artefact(Protocol):
     def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """One table a part, in order; one part in memory at a time."""
 
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """One table a batch that a part was written in, in order; one batch in memory at a time."""
+
     def rows(self, start: int, stop: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Rows [start, stop), over the borders of parts; opens only the parts (and row groups) it needs."""
 
@@ -85,9 +88,13 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """What one task makes for one job: a part of the artefact, and its notes."""
+    """What one task makes for one job: a part of the artefact, and its notes.
 
-    table: pa.Table
+    table: a `pa.RecordBatchReader` where it is too large to hold: it computes while it is written, batch by
+    batch.
+    """
+
+    table: pa.Table | pa.RecordBatchReader
     notes: Notes = field(default_factory=dict)
 
 

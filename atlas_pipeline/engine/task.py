@@ -12,6 +12,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
+
 from atlas_pipeline.engine.fingerprint import canonical_json
 from atlas_pipeline.engine.part import (
     PartRecord,
@@ -72,9 +74,13 @@ def run_task(call: TaskCall, advance: Callable[[int], None] = ignore) -> Outcome
 def compute_task(call: TaskCall, advance: Callable[[int], None] = ignore) -> Computed | Outcome:
     """The first half: what is to be written, or at once what became of the call."""
     try:
-        return _already_there(call) or _compute(call, advance)
+        computed = _already_there(call) or _compute(call, advance)
     except Exception as error:
         return _failed(call, error)
+    # What computes while it is written leaves nothing to do beside the next task.
+    if isinstance(computed, Computed) and any(map(_is_stream, computed.outputs)):
+        return write_task(computed)
+    return computed
 
 
 def write_task(computed: Computed) -> Outcome:
@@ -82,13 +88,19 @@ def write_task(computed: Computed) -> Outcome:
     call, records, notes = computed.call, [], []
     try:
         for path, recipe, output in zip(_paths(call), computed.made, computed.outputs, strict=True):
+            started = time.perf_counter()
             record = write_part(path, output.table, recipe, output.notes)
-            records.append(replace(record, seconds=computed.seconds))
+            streaming = time.perf_counter() - started if _is_stream(output) else 0
+            records.append(replace(record, seconds=round(computed.seconds + streaming, 3)))
             # As a later run will read them from the footer.
             notes.append(json.loads(canonical_json(output.notes)))
     except Exception as error:
         return _failed(call, error)
     return Outcome(group=call.group, index=call.index, records=tuple(records), notes=tuple(notes))
+
+
+def _is_stream(output: Output) -> bool:
+    return isinstance(output.table, pa.RecordBatchReader)
 
 
 def _already_there(call: TaskCall) -> Outcome | None:

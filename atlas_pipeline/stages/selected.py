@@ -69,6 +69,10 @@ class Selected:
         """One table a stretch of the sample, in order, one in memory at a time; none chosen: an empty one."""
         yield from self._tables(0, self.num_rows, columns)
 
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """One table a stretch of the sample, as `parts`."""
+        return self.parts(columns)
+
     def rows(self, start: int, stop: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Chosen rows [start, stop)."""
         if not 0 <= start <= stop <= self.num_rows:
