@@ -1,12 +1,11 @@
 """The folder that people open: `<workspace>/runs/<name>/`, made from finished artefacts alone.
 
-Nothing is computed here, and one file at a time is in memory.
+Nothing is computed here, and no more than a piece of a file is in memory.
 """
 
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ from atlas_pipeline.errors import ResourceError
 from atlas_pipeline.run_folder import RunFolder, run_folder, sweep_run
 from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.provenance import has_random_weights, model_title, weights_note
+from atlas_pipeline.stages.tables import files_of
+from atlas_pipeline.viewer.document import document_numbers
 from atlas_pipeline.viewer.entries import AtlasEntry, RunSummary, entry_of
 from atlas_pipeline.viewer.figures import png_bytes
 from atlas_pipeline.viewer.overview import Panel, overview
@@ -35,7 +36,7 @@ SHEETS = {
 }
 # Stages whose files go into a run's folder; pictures of the second kind stand on the page one by one.
 FIGURES = ("highlight", "vocabulary", "patch_report")
-PICTURED = ("plot", "stitch", *FIGURES)
+PICTURED = ("plot", "stitch", "deep_zoom", *FIGURES)
 # Width of a layer on the overview; twice that is kept of its picture.
 PANEL_PX = 760
 
@@ -99,10 +100,9 @@ def _write_pictures(folder: RunFolder, step: Step, artefact: Artefact) -> list[s
     if step.stage.name not in PICTURED:
         return []
     names = []
-    for part in artefact.parts():
-        for row in part.to_pylist():
-            names.append(_published_name(step, row["file"]))
-            folder.write(names[-1], row["content"])
+    for file, pieces in files_of(artefact):
+        names.append(_published_name(step, file))
+        folder.write_pieces(names[-1], pieces)
     return names
 
 
@@ -116,8 +116,10 @@ def published_pictures(config: Config, step: Step, store: Store) -> list[Place]:
     artefact = artefact_of(step, store)
     if artefact is None or step.stage.name not in PICTURED:
         return []
-    files = artefact.read(["file"])["file"].to_pylist()
-    return [run_folder(config) / _published_name(step, file) for file in files if file.endswith(".png")]
+    # A file is one row or several; what lies in a folder of its own are tiles.
+    files = dict.fromkeys(artefact.read(["file"])["file"].to_pylist())
+    shown = [file for file in files if file.endswith(".png") and "/" not in file]
+    return [run_folder(config) / _published_name(step, file) for file in shown]
 
 
 def _entry(step: Step, folder: Place) -> AtlasEntry:
@@ -129,7 +131,7 @@ def _entry(step: Step, folder: Place) -> AtlasEntry:
 
     preview = there(f"atlas-{step.grid}-preview.png")
     return entry_of(
-        json.loads(content_of(folder / document)),
+        document_numbers(io.BytesIO(content_of(folder / document))),
         preview=preview,
         width_px=_width_px(folder / preview) if preview else None,
         atlas=f"{base}/atlas-{step.grid}.png",
@@ -182,7 +184,7 @@ def _sheet(config: Config, entries: Sequence[AtlasEntry], folder: Place) -> byte
         Panel(
             title=entry.layer if of_layers else f"{entry.layer}, {entry.view}",
             subtitle=f"{entry.num_activations:,} activations in {entry.num_cells} cells",
-            atlas=_reduced(folder / entry.atlas, 2 * panel_px),
+            atlas=_reduced(folder / (entry.preview or entry.atlas), 2 * panel_px),
             thumbnails=[
                 _reduced(folder / p, panel_px) for p in (entry.density, entry.scatter) if p and of_layers
             ],

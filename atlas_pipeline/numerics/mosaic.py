@@ -5,6 +5,7 @@ Rows count from the top and columns from the left, as ``numerics.grid`` hands th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -19,8 +20,8 @@ FULL_AT_MEDIAN_SHARE = 0.5
 SMALLEST_SIDE = 0.25
 # From here on it fills the cell: the gap left would be a hairline, which reads as a flaw.
 CLOSED_FROM_SIDE = 0.9
-# Browsers and viewers refuse pictures much larger than this.
-LARGEST_PICTURE_PX = 16_384
+# 320 cells of 96 px: what 102,400 icons need to be seen as they were made.
+LARGEST_PICTURE_PX = 30_720
 
 
 def icon_sides(counts: ArrayLike, icon_px: int) -> NDArray[np.int64]:
@@ -72,13 +73,38 @@ def mosaic(
     """
     row, col = np.asarray(rows, dtype=np.int64), np.asarray(cols, dtype=np.int64)
     _check(icons, row, col, np.asarray(counts), grid_size)
-    side = icon_sides(counts, icon_px) if scale == "density" else np.full(len(icons), icon_px)
-    picture = np.full((grid_size * icon_px, grid_size * icon_px, 3), background, dtype=np.uint8)
-    margin = (icon_px - side) // 2
-    top, left = row * icon_px + margin, col * icon_px + margin
-    for icon, y, x, length in zip(icons, top.tolist(), left.tolist(), side.tolist(), strict=True):
+    side = drawn_sides(counts, icon_px, scale)
+    return mosaic_band(icons, row, col, side, grid_size, icon_px, range(grid_size), background)
+
+
+def mosaic_band(
+    icons: Iterable[NDArray[np.uint8]],
+    rows: ArrayLike,
+    cols: ArrayLike,
+    sides: NDArray[np.int64],
+    grid_size: int,
+    icon_px: int,
+    grid_rows: range,
+    background: int = 255,
+) -> NDArray[np.uint8]:
+    """Some rows of the grid of the same picture: for one that is too large to be made at once.
+
+    Args:    icons, rows, cols: of the cells in those rows alone. sides: (cell,) of them, pixels, see
+             ``drawn_sides``: they follow from the counts of all cells. grid_rows: consecutive.
+    Returns: (len(grid_rows) * icon_px, grid_size * icon_px, 3) uint8.
+    """
+    row, col = np.asarray(rows, dtype=np.int64), np.asarray(cols, dtype=np.int64)
+    picture = np.full((len(grid_rows) * icon_px, grid_size * icon_px, 3), background, dtype=np.uint8)
+    margin = (icon_px - sides) // 2
+    top, left = (row - grid_rows.start) * icon_px + margin, col * icon_px + margin
+    for icon, y, x, length in zip(icons, top.tolist(), left.tolist(), sides.tolist(), strict=True):
         picture[y : y + length, x : x + length] = resized(icon, length)
     return picture
+
+
+def drawn_sides(counts: ArrayLike, icon_px: int, scale: Scale) -> NDArray[np.int64]:
+    """Side of each icon in the picture, (cell,) pixels, as ``scale`` asks."""
+    return icon_sides(counts, icon_px) if scale == "density" else np.full(len(np.asarray(counts)), icon_px)
 
 
 def resized(picture: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from atlas_pipeline.config import Config
-from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
-from atlas_pipeline.numerics.mosaic import icon_px_within, mosaic
-from atlas_pipeline.schema import column_matrix
+from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task, ignore
+from atlas_pipeline.numerics.mosaic import icon_px_within
+from atlas_pipeline.stages.atlas_document import document_pieces
+from atlas_pipeline.stages.atlas_picture import atlas_picture, num_threads
 from atlas_pipeline.stages.opened import labels_digest, model_config, model_spec
-from atlas_pipeline.stages.provenance import (
-    has_random_weights,
-    model_title,
-    picture_text,
-    provenance,
-    random_weights_caption,
-    weights_note,
-)
-from atlas_pipeline.stages.tables import file_table, over_ground, pixels
-from atlas_pipeline.viewer.axis_figure import with_axis
-from atlas_pipeline.viewer.document import Cells, atlas_document, atlas_json
-from atlas_pipeline.viewer.figures import png_bytes, with_caption
+from atlas_pipeline.stages.provenance import picture_text
+from atlas_pipeline.stages.tables import file_stream, file_table
+from atlas_pipeline.viewer.png_stream import png_pieces
 
 # A page with larger pictures is slow to open: it shows a smaller copy, and links to the whole.
 LARGEST_ON_PAGE_PX, PREVIEW_PX, SMALLEST_VIEW_PX = 8000, 4000, 640
-# What shows between icons, and through transparent ones.
-PAPER = 255
 
 
 def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
@@ -37,104 +25,27 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     if not job.inputs["bin"].num_rows:
         # A selection without icons: the run says why.
         return [Output(table=file_table({}))]
+    return [Output(table=file_stream(_files(job, runtime)))]
+
+
+def _files(job: Job, runtime: Runtime) -> Iterator[tuple[str, bytes]]:
     grid = int(job.config["grid"])
     icon_px = icon_px_within(grid, job.config["icon_px"])
-    files = {
-        f"atlas-{grid}.png": _picture(job, grid, icon_px),
-        f"atlas-{grid}.json": atlas_json(_document(job, grid, icon_px)),
-    }
+    yield from ((f"atlas-{grid}.png", piece) for piece in _picture(job, icon_px, runtime))
+    yield from ((f"atlas-{grid}.json", piece) for piece in document_pieces(job, icon_px))
     if grid * icon_px > LARGEST_ON_PAGE_PX:
-        files[f"atlas-{grid}-preview.png"] = _picture(job, grid, icon_px_within(grid, icon_px, PREVIEW_PX))
-    runtime.advance(job.inputs["bin"].num_rows)
-    return [Output(table=file_table(files))]
+        small, unseen = icon_px_within(grid, icon_px, PREVIEW_PX), replace(runtime, advance=ignore)
+        yield from ((f"atlas-{grid}-preview.png", piece) for piece in _picture(job, small, unseen))
 
 
-def _picture(job: Job, grid: int, icon_px: int) -> bytes:
-    cells = job.inputs["bin"].read(["row", "col", "count"])
-    picture = mosaic(
-        over_ground(pixels(job.inputs["invert"].read(["icon"])["icon"]), PAPER),
-        cells["row"].to_numpy(),
-        cells["col"].to_numpy(),
-        cells["count"].to_numpy(),
-        grid,
-        icon_px,
-        scale=job.config["scale"],
-        background=PAPER,
-    )
-    if "axis" in job.config:
-        left, right = job.config["axis"]
-        picture = with_axis(picture, left, right, job.inputs["select"].notes["scale"])
-    caption = random_weights_caption(job)
-    return png_bytes(with_caption(picture, caption) if caption else picture, picture_text(job))
-
-
-def _document(job: Job, grid: int, icon_px: int) -> dict[str, Any]:
-    from atlas_pipeline.models import class_labels
-
-    model, cells_of, icons = job.config["model"], job.inputs["bin"], job.inputs["invert"]
-    cells = cells_of.read()
-    numbers = icons.read([name for name in icons.schema.names if name != "icon"])
-    return atlas_document(
-        model=model_title(model),
-        weights=weights_note(model),
-        random_weights=has_random_weights(model),
-        layer=str(job.layer),
-        view=str(job.view),
-        grid=grid,
-        icon_px=icon_px,
-        num_activations=job.inputs["project"].num_rows,
-        selection=_selection(job),
-        layout=job.inputs["project"].notes["quality"],
-        provenance=provenance(job),
-        cells=Cells(
-            row=cells["row"].to_numpy(),
-            col=cells["col"].to_numpy(),
-            count=cells["count"].to_numpy(),
-            coherence=cells["coherence"].to_numpy(),
-            consistency=cells["consistency"].to_numpy() if "consistency" in cells.column_names else None,
-            nearest=cells["nearest"].to_numpy(),
-            examples=_with_keys(cells["examples"].to_pylist(), job),
-            attribution=column_matrix(cells, "attribution") if "attribution" in cells.column_names else None,
-            **{name: numbers[name].to_numpy() for name in NUMBERS},
-        ),
-        labels=class_labels(job.settings["model"], cells_of.notes["num_classes"]),
-        class_indices=cells_of.notes["classes"],
-        real_crops=icons.notes["real_crops"],
-    )
-
-
-def _selection(job: Job) -> dict[str, Any] | None:
-    """How the view's activations were chosen: the config of the select stage and what came of it."""
-    if "select" not in job.inputs:
-        return None
-    select = job.inputs["select"]
-    return {**select.config, **select.notes}
-
-
-NUMBERS = (
-    "fidelity",
-    "fidelity_whitened",
-    "round_trip",
-    "noise",
-    "saturated",
-    "spectrum_distance",
-    "colour_distance",
-)
-
-
-def _with_keys(examples: list[list[dict[str, Any]]], job: Job) -> list[list[dict[str, Any]]]:
-    """Name the image of every example as the user knows it; streamed, for keys may be a million paths."""
-    wanted = pa.array(sorted({e["image_id"] for of_cell in examples for e in of_cell}), pa.int64())
-    keys: dict[int, str] = {}
-    for part in job.inputs["index"].parts(["image_id", "key"]):
-        found = part.filter(pc.is_in(part["image_id"], value_set=wanted))
-        keys |= dict(zip(found["image_id"].to_pylist(), found["key"].to_pylist(), strict=True))
-    return [[{**e, "key": keys[e["image_id"]]} for e in of_cell] for of_cell in examples]
+def _picture(job: Job, icon_px: int, runtime: Runtime) -> Iterator[bytes]:
+    picture = atlas_picture(job, icon_px, runtime)
+    return png_pieces(picture.bands, picture.width, picture.height, picture_text(job), num_threads(runtime))
 
 
 STITCH = Stage(
     name="stitch",
-    version=1,
+    version=2,
     unit="icons",
     split=lambda job: [{"icons": job.inputs["bin"].num_rows}],
     size=lambda task: task["icons"],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +17,9 @@ from atlas_pipeline.stages.selected import Selected
 
 # Some row groups: of those at a block's ends a part is read in vain.
 _BLOCK_ROWS = 1 << 15
+# Of files at once in memory, where they are streamed.
+_BATCH_BYTES = 1 << 23
+_FILES = pa.schema([("file", pa.string()), ("content", pa.large_binary())])
 
 
 def population(inputs: Mapping[str, Artefact]) -> Artefact:
@@ -102,6 +107,41 @@ def png_of(image: np.ndarray) -> bytes:
 
 def file_table(files: Mapping[str, bytes]) -> pa.Table:
     """One row a file: what a run's folder is made from."""
-    return pa.table(
-        {"file": pa.array(files, pa.string()), "content": pa.array(files.values(), pa.large_binary())}
+    return pa.table(_file_columns(files.items()), schema=_FILES)
+
+
+def file_stream(pieces: Iterable[tuple[str, bytes]]) -> pa.RecordBatchReader:
+    """The same of files that are too large, or too many, to be held: a row is a piece of a file.
+
+    Args: pieces: name and bytes; those of one file follow each other.
+    """
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        waiting: list[tuple[str, bytes]] = []
+        num_bytes = 0
+        for piece in pieces:
+            waiting.append(piece)
+            num_bytes += len(piece[1])
+            if num_bytes >= _BATCH_BYTES:
+                yield pa.record_batch(_file_columns(waiting), schema=_FILES)
+                waiting, num_bytes = [], 0
+        if waiting:
+            yield pa.record_batch(_file_columns(waiting), schema=_FILES)
+
+    return pa.RecordBatchReader.from_batches(_FILES, batches())
+
+
+def files_of(artefact: Artefact) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """The files of such an artefact: name and pieces; those of one are read before the next is asked for."""
+    rows = (
+        row
+        for batch in artefact.batches(["file", "content"])
+        for row in zip(batch["file"].to_pylist(), batch["content"].to_pylist(), strict=True)
     )
+    for file, of_file in groupby(rows, key=itemgetter(0)):
+        yield file, (content for _, content in of_file)
+
+
+def _file_columns(files: Collection[tuple[str, bytes]]) -> list[pa.Array]:
+    names, contents = zip(*files, strict=True) if files else ((), ())
+    return [pa.array(names, pa.string()), pa.array(contents, pa.large_binary())]

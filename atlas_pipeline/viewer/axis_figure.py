@@ -9,14 +9,13 @@ from PIL import ImageDraw
 from atlas_pipeline.viewer.lettering import INK, MUTED, canvas, one_line, write
 
 
-def with_axis(picture: NDArray[np.uint8], left: str, right: str, scale: float) -> NDArray[np.uint8]:
-    """The picture over its x axis.
+def axis_strip(width: int, left: str, right: str, scale: float) -> NDArray[np.uint8]:
+    """The x axis that stands under a picture.
 
-    Args:    picture: (height, width, 3); x runs over its whole width. left, right: names of the classes.
+    Args:    width: of the picture, pixels; x runs over all of it. left, right: names of the classes.
              scale: logits at the ends: attribution to the right class minus that to the left.
-    Returns: (height + strip, width, 3); the strip is about an eighth of the width.
+    Returns: (height, width, 3); about an eighth of the width high.
     """
-    width = picture.shape[1]
     size = max(11.0, width / 42)
     strip = canvas(width, round(size * 5.1))
     draw, line, margin = ImageDraw.Draw(strip), round(size * 0.9), round(size * 0.5)
@@ -40,4 +39,4 @@ def with_axis(picture: NDArray[np.uint8], left: str, right: str, scale: float) -
     write(
         strip, (width / 2, line + size * 3.7), one_line(words, size * 0.8, width), size * 0.8, MUTED, "middle"
     )
-    return np.concatenate([picture, np.asarray(strip)])
+    return np.asarray(strip)

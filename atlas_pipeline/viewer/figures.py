@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageDraw, PngImagePlugin
+from PIL import Image, ImageDraw
 
 from atlas_pipeline.viewer.colours import UNLABELLED, class_colours, density_colours
 from atlas_pipeline.viewer.layout_pictures import densest, density, scatter_plot
@@ -24,6 +24,7 @@ from atlas_pipeline.viewer.lettering import (
     wrapped,
     write,
 )
+from atlas_pipeline.viewer.png_stream import text_chunks
 
 # Of more classes than this a legend shows every so many, beside a bar of hues.
 LARGEST_LIST = 32
@@ -38,26 +39,22 @@ def png_bytes(picture: NDArray[np.uint8], text: Mapping[str, str]) -> bytes:
              Latin-1 characters, as the format wants it.
     Raises:  ValueError: a keyword that PNG does not allow.
     """
-    chunks = PngImagePlugin.PngInfo()
-    for keyword, value in text.items():
-        if not 1 <= len(keyword) <= 79 or keyword != keyword.strip() or not keyword.isprintable():
-            raise ValueError(
-                f"'{keyword}' cannot be a PNG keyword: 1 to 79 printable characters, no outer spaces"
-            )
-        chunks.add_text(keyword, value)
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="PNG", pnginfo=chunks)
+    Image.fromarray(picture).save(file, format="PNG", pnginfo=text_chunks(text))
     return file.getvalue()
 
 
 def with_caption(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
-    """The picture over a red strip with the text in white: for what a reader must not miss.
+    """The picture (height, width, 3) over its ``caption_strip``."""
+    return np.concatenate([picture, caption_strip(picture.shape[1], text)])
 
-    Args:    picture: (height, width, 3).
-    Returns: (height + strip, width, 3); the strip is about a fortieth of the width, more where the
-             text takes more than one line.
+
+def caption_strip(width: int, text: str) -> NDArray[np.uint8]:
+    """A red strip with the text in white: for what a reader must not miss.
+
+    Returns: (height, width, 3); about a fortieth of the width high, more where the text takes more than one
+             line.
     """
-    width = picture.shape[1]
     size = max(11.0, width / 62)
     margin = size * 0.7
     lines = wrapped(text, size, width - 2 * margin)
@@ -65,7 +62,7 @@ def with_caption(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
     strip = canvas(width, step * len(lines) + round(size * 0.7), ALARM)
     for number, line in enumerate(lines):
         write(strip, (margin, size * 0.35 + step * (number + 0.5)), line, size, WHITE)
-    return np.concatenate([picture, np.asarray(strip)])
+    return np.asarray(strip)
 
 
 def density_figure(xy: NDArray[np.floating], size_px: int = 1000) -> NDArray[np.uint8]:

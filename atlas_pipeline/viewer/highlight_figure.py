@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import ImageDraw
 
-from atlas_pipeline.numerics.mosaic import Scale, icon_sides, mosaic, resized
+from atlas_pipeline.numerics.mosaic import Scale, drawn_sides, mosaic, resized
 from atlas_pipeline.viewer.lettering import INK, MUTED, canvas, one_line, place, write
 
 # A cell that says nothing: just darker than the paper, with an edge, so that the map's shape and its
@@ -49,7 +49,7 @@ def highlight_figure(
     for cell, amount in enumerate(shown.tolist()):
         faded[cell] = over_cell(icons[cell], amount)
     picture = mosaic(faded, rows, cols, counts, grid_size, side, scale)
-    _frame(picture, np.asarray(rows), np.asarray(cols), _sides(counts, side, scale), shown, side)
+    _frame(picture, np.asarray(rows), np.asarray(cols), drawn_sides(counts, side, scale), shown, side)
     best = icons[int(shown.argmax())] if strongest else None
     return np.concatenate([picture, _strip(picture.shape[1], title, subtitle, best, strongest)])
 
@@ -72,10 +72,6 @@ def ticks_text(values: Sequence[float]) -> list[str]:
     if decimals > 5:
         return [f"{value:.1e}" if value else "0" for value in values]
     return [f"{value:.{decimals}f}" if value else "0" for value in values]
-
-
-def _sides(counts: ArrayLike, side: int, scale: Scale) -> NDArray[np.int64]:
-    return icon_sides(counts, side) if scale == "density" else np.full(np.shape(counts), side)
 
 
 def _frame(

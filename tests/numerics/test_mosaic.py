@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from atlas_pipeline.numerics.grid import cell_of
-from atlas_pipeline.numerics.mosaic import icon_px_within, icon_sides, mosaic, resized
+from atlas_pipeline.numerics.mosaic import (
+    drawn_sides,
+    icon_px_within,
+    icon_sides,
+    mosaic,
+    mosaic_band,
+    resized,
+)
 
 
 def plain_icons(num_cells, side, seed=0):
@@ -107,6 +114,31 @@ def test_icons_that_are_not_square_are_refused():
 
 def test_a_picture_too_large_to_open_gets_smaller_icons():
     assert icon_px_within(20, 80) == 80
-    assert icon_px_within(320, 80) == 51
-    assert 320 * icon_px_within(320, 80) <= 16_384
+    assert icon_px_within(320, 96) == 96
+    assert icon_px_within(320, 128) == 96
+    assert icon_px_within(320, 96, 4000) == 12
     assert icon_px_within(50_000, 80) == 1
+
+
+@pytest.mark.parametrize("scale", ["density", "full"])
+def test_bands_of_the_grid_put_together_are_the_picture(scale):
+    rng = np.random.default_rng(2)
+    rows, cols = np.divmod(np.flatnonzero(rng.random(36) < 0.6), 6)
+    icons = rng.integers(0, 256, (len(rows), 12, 12, 3), dtype=np.uint8)
+    counts = rng.integers(1, 50, len(rows))
+    sides = drawn_sides(counts, 10, scale)
+    bands = []
+    for grid_rows in (range(1), range(1, 4), range(4, 6)):
+        here = (rows >= grid_rows.start) & (rows < grid_rows.stop)
+        # As they are stored.
+        places = rows[here].astype(np.int16), cols[here].astype(np.int16)
+        bands.append(mosaic_band(icons[here], *places, sides[here], 6, 10, grid_rows))
+    whole = mosaic(icons, rows, cols, counts, grid_size=6, icon_px=10, scale=scale)
+    np.testing.assert_array_equal(np.concatenate(bands), whole)
+
+
+def test_a_wide_picture_is_not_folded_by_small_integers():
+    places = np.array([0], np.int16), np.array([400], np.int16)
+    band = mosaic_band(plain_icons(1, 90), *places, np.array([90]), 401, 90, range(1))
+    assert (band[:, 400 * 90 :] != 255).all()
+    assert (band[:, : 400 * 90] == 255).all()

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from atlas_pipeline.viewer.document import Cells, atlas_document, atlas_json
+from atlas_pipeline.viewer.document import (
+    Cells,
+    atlas_document,
+    atlas_json,
+    document_json,
+    document_numbers,
+)
 from atlas_pipeline.viewer.document_check import atlas_schema, document_problems
 
 NUM_CELLS = 4
@@ -80,6 +86,22 @@ def test_the_json_comes_back_as_the_document_with_a_cell_a_line():
     text = atlas_json(made)
     assert json.loads(text) == made
     assert sum(line.startswith(b'{"row"') for line in text.splitlines()) == NUM_CELLS
+
+
+def test_written_in_blocks_it_is_the_same():
+    made = document()
+    head = {key: value for key, value in made.items() if key != "cells"}
+    for blocks in ([made["cells"][:1], [], made["cells"][1:]], [[cell] for cell in made["cells"]]):
+        assert b"".join(document_json(head, blocks)) == atlas_json(made)
+    assert json.loads(b"".join(document_json(head, []))) == {**made, "cells": []}
+
+
+def test_read_without_what_is_long_it_has_the_same_numbers():
+    made = document(selection={"cells": ["\n{", '"cells":[']})
+    numbers = document_numbers(atlas_json(made).splitlines(keepends=True))
+    for cell in made["cells"]:
+        del cell["classes"], cell["examples"]
+    assert numbers == made
 
 
 def test_columns_become_cells_in_order():
