@@ -26,7 +26,7 @@ STAGES_OF = {
     "project": ("neighbors", "project"),
     "bin": ("cell_sums", "bin"),
     "invert": ("whiten", "crops", "invert"),
-    "stitch": ("plot", "stitch"),
+    "stitch": ("plot", "stitch", "deep_zoom"),
 }
 
 WHAT_IT_DOES = {

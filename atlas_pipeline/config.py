@@ -221,6 +221,8 @@ class StitchConfig(_Section):
     """How icons become the atlas image."""
 
     scale: Literal["density", "full"] = "density"
+    deep_zoom: bool = False
+    deep_zoom_format: Literal["jpg", "png", "webp"] = "jpg"
 
 
 class RunConfig(_Section):

@@ -12,7 +12,7 @@ from atlas_pipeline.config import Config
 from atlas_pipeline.devices import check_engine, resolved_device, resolved_workers
 from atlas_pipeline.engine import Executor, Reporter, Step, Store
 from atlas_pipeline.errors import ConfigError
-from atlas_pipeline.needs import NEEDY_STAGES, needs_of, refuse_unmet
+from atlas_pipeline.needs import is_needy, needs_of, refuse_unmet
 from atlas_pipeline.stages.classes import other_names
 from atlas_pipeline.stages.layer_shard import attributed_classes
 from atlas_pipeline.stages.opened import model_spec, opened_network
@@ -63,7 +63,7 @@ def make(config: Config, steps: Sequence[Step], store: Store, how: How) -> int:
         )
         left = engine.left(steps, store, only=how.only, no_deps=how.no_deps, force=forced)
         tasks_run = 0
-        if any(step.stage.name in NEEDY_STAGES for step in left):
+        if any(map(is_needy, left)):
             # How many images there are decides what is needed.
             tasks_run += 0 if how.no_deps else run(only={"index"}).tasks_run
             _check_needs(config, left, store, device, how, reporter)

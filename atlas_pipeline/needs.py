@@ -15,6 +15,7 @@ from atlas_pipeline.engine.place import place_of
 from atlas_pipeline.engine.progress import size_text
 from atlas_pipeline.errors import ResourceError
 from atlas_pipeline.layout.memory import layout_bytes
+from atlas_pipeline.numerics.mosaic import icon_px_within
 from atlas_pipeline.stages.cell_sums import ROWS_A_TASK
 from atlas_pipeline.stages.classes import other_names
 from atlas_pipeline.stages.layer_shard import attributed_classes
@@ -26,8 +27,11 @@ _PLACE_BYTES = 20
 _LAYOUT_BYTES = 20
 
 
-# Others write little beside them, and need no memory to speak of.
+# Others write little beside them, and need no memory to speak of; but for large pictures.
 NEEDY_STAGES = ("sample", "neighbors", "project")
+_LARGE_PICTURE_BYTES = 10**9
+# Of a pixel and those that stand for it in the levels of a pyramid: PNG at worst, the others as measured.
+_PIXEL_BYTES = {"png": 4, "jpg": 1, "webp": 1}
 _VECTORS = ("activation", "attribution")
 
 
@@ -42,13 +46,13 @@ class Needs:
 def needs_of(config: Config, left: Collection[Step], store: Store, device: str) -> Needs:
     """What the steps still need, uncompressed: zstd takes a third or so off a sample.
 
-    Icons and pictures are small beside samples, and so are selections: neither is counted.
+    Icons and most pictures are small beside samples, and so are selections: none of them is counted.
 
     Args: left: see `engine.left`; the index is made.
     """
     steps = [step for step in left if step.stage.name == "sample" or _is_of_whole_layer(step)]
     widths = _widths(config, {_sample_of(step) for step in steps}, store, device)
-    disk_bytes, layouts = 0, {}
+    disk_bytes, layouts = sum(map(_large_picture_bytes, left)), {}
     for step in steps:
         sample = _sample_of(step)
         channels, classes = widths[sample]
@@ -72,8 +76,9 @@ def refuse_unmet(config: Config, needs: Needs, *, on_cluster: bool) -> str | Non
         will_write = f"the run will write up to {size_text(needs.disk_bytes)} to {config.run.workspace}"
         if needs.disk_bytes > free:
             raise ResourceError(
-                f"{will_write}, and {size_text(free)} are free there; lower images.num_images, set "
-                f"sample.attribution to none or to a list of classes, or choose another run.workspace"
+                f"{will_write}, and {size_text(free)} are free there; lower images.num_images or the largest "
+                f"of grid.sizes, set sample.attribution to none or to a list of classes, or choose another "
+                f"run.workspace"
             )
         said.append(f"{will_write} ({size_text(free)} free)")
     if needs.layouts and not on_cluster:
@@ -87,6 +92,21 @@ def refuse_unmet(config: Config, needs: Needs, *, on_cluster: bool) -> str | Non
             )
         said.append(f"{takes} ({size_text(free)} free)")
     return "; ".join(said) or None
+
+
+def is_needy(step: Step) -> bool:
+    """Whether it is worth asking what a step that is to be made needs."""
+    return step.stage.name in NEEDY_STAGES or bool(_large_picture_bytes(step))
+
+
+def _large_picture_bytes(step: Step) -> int:
+    """Of a picture of a whole grid, in the cache and in the run's folder; 0 of one that is not large."""
+    if step.stage.name not in ("stitch", "deep_zoom"):
+        return 0
+    grid = int(step.config["grid"])
+    side_px = grid * icon_px_within(grid, step.config["icon_px"])
+    num_bytes = 2 * side_px**2 * _PIXEL_BYTES[step.config.get("format", "png")]
+    return num_bytes if num_bytes > _LARGE_PICTURE_BYTES else 0
 
 
 def _is_of_whole_layer(step: Step) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from atlas_pipeline.config import ClassConfig, ComparisonConfig, Config
 from atlas_pipeline.engine import Step
-from atlas_pipeline.stages import bin, cell_sums, invert, neighbors, plot, project, stitch, whiten
+from atlas_pipeline.stages import bin, cell_sums, deep_zoom, invert, neighbors, plot, project, stitch, whiten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,9 @@ def selection_atlas(
         for size, of_grid in icons.items()
         for step in (of_grid, stitch.view_step(config, images, chosen, layout, cells[size], of_grid, axis))
     ]
+    zooms = [
+        zoom for step in atlases if step.stage.name == "stitch" for zoom in deep_zoom.steps(config, step)
+    ]
     pictures = plot.step(config, activations, layout, chosen)
-    steps = (precision, chosen, layout, pictures, *sums.values(), *cells.values(), *atlases)
+    steps = (precision, chosen, layout, pictures, *sums.values(), *cells.values(), *atlases, *zooms)
     return SelectionAtlas(steps=steps, cells=cells, icons=icons)

@@ -13,6 +13,7 @@ from atlas_pipeline.stages import (
     bin,
     cell_sums,
     crops,
+    deep_zoom,
     highlight,
     index,
     invert,
@@ -56,7 +57,8 @@ def pipeline(config: Config) -> Iterator[Step]:
         icons = invert.steps(config, grids, precision, real_crops)
         for size, of_grid in icons.items():
             yield of_grid
-            yield stitch.step(config, images, layout, grids[size], of_grid)
+            atlas = stitch.step(config, images, layout, grids[size], of_grid)
+            yield from (atlas, *deep_zoom.steps(config, atlas))
             yield from highlight.steps(config, grids[size], of_grid)
         coarsest_cells[layer], coarsest_icons[layer] = grids[min(grids)], icons[min(icons)]
 

@@ -88,6 +88,27 @@ def test_too_little_memory_is_refused_before_anything_is_sampled(small, atlas, h
     assert atlas("sample", small).exit_code == 0
 
 
+def test_a_large_picture_is_counted_twice_and_so_are_its_tiles(small):
+    small["invert"]["size_px"] = 80
+    small["grid"]["sizes"] = [20, 320]
+    pixels = (320 * 80) ** 2
+    atlas_of = {step.stage.name: step for step in steps_of(parse_config(small)) if step.grid == 320}
+    assert needs._large_picture_bytes(atlas_of["stitch"]) == 2 * 4 * pixels
+    assert needs.is_needy(atlas_of["stitch"])
+    assert not needs.is_needy(atlas_of["invert"])
+    assert not any(needs.is_needy(s) for s in steps_of(parse_config(small)) if s.grid == 20)
+    small["stitch"] = {"deep_zoom": True}
+    (tiles,) = [s for s in steps_of(parse_config(small)) if (s.stage.name, s.grid) == ("deep_zoom", 320)]
+    assert needs._large_picture_bytes(tiles) == 2 * pixels
+
+
+def test_disk_for_a_large_picture_is_asked_for_before_it_is_made(small, atlas, have, monkeypatch):
+    assert atlas("run", small).exit_code == 0
+    monkeypatch.setattr(needs, "_LARGE_PICTURE_BYTES", 0)
+    have(disk=1000)
+    refused(atlas("run", small, "--set", "stitch.scale=full"), "up to 18.4 kB", "grid.sizes")
+
+
 def test_an_almost_finished_sample_needs_only_the_rest(small, atlas, have, tmp_path):
     small["sample"]["shard_size"] = 15
     assert atlas("sample", small).exit_code == 0
