@@ -47,8 +47,13 @@ def atlas_picture(job: Job, icon_px: int, runtime: Runtime) -> AtlasPicture:
         strips.append(axis_strip(width, left, right, job.inputs["select"].notes["scale"]))
     if caption := random_weights_caption(job):
         strips.append(caption_strip(width, caption))
-    bands = chain(_mosaic_bands(job, icon_px, runtime), strips)
+    bands = chain(_mosaic_bands(job, icon_px, runtime), *(_cut(strip) for strip in strips))
     return AtlasPicture(width, width + sum(len(strip) for strip in strips), bands)
+
+
+def _cut(strip: np.ndarray) -> Iterator[np.ndarray]:
+    rows_at_once = max(1, BAND_BYTES // strip[0].nbytes)
+    return (strip[start : start + rows_at_once] for start in range(0, len(strip), rows_at_once))
 
 
 def num_threads(runtime: Runtime) -> int:

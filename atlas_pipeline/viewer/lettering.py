@@ -22,6 +22,8 @@ WHITE: Colour = (255, 255, 255)
 # Letters are drawn this many times larger and averaged: at its own size Pillow rounds every letter's
 # width to whole pixels, and words run into each other.
 _OVERSAMPLED = 4
+# From this size on a whole pixel is nothing, and sixteen times the pixels are a lot.
+_LARGE_PX = 300
 _LIKE = str.maketrans(
     {
         "×": "x",
@@ -47,7 +49,7 @@ def plain(text: str) -> str:
 
 def width_px(text: str, size_px: float) -> float:
     """Width of a line of plain text."""
-    return float(_font(size_px).getlength(text)) / _OVERSAMPLED
+    return float(_font(size_px).getlength(text)) / _times(size_px)
 
 
 def one_line(text: str, size_px: float, room_px: float) -> str:
@@ -86,13 +88,13 @@ def write(
           ("left", "middle", "right").
     """
     shift = {"left": 0.0, "middle": 0.5, "right": 1.0}[align]
-    room, line = int(np.ceil(size_px)), plain(text)
+    room, line, times = int(np.ceil(size_px)), plain(text), _times(size_px)
     width = int(np.ceil(width_px(line, size_px))) + 2 * room
     left = xy[0] - shift * width_px(line, size_px) - room
     top = xy[1] - room
-    letters = Image.new("L", (width * _OVERSAMPLED, 2 * room * _OVERSAMPLED), 0)
+    letters = Image.new("L", (width * times, 2 * room * times), 0)
     # The fraction of a pixel goes into the letters, the whole ones into where they are pasted.
-    start = ((room + left % 1) * _OVERSAMPLED, (room + top % 1) * _OVERSAMPLED)
+    start = ((room + left % 1) * times, (room + top % 1) * times)
     ImageDraw.Draw(letters).text(start, line, fill=255, font=_font(size_px), anchor="lm")
     mask = letters.resize((width, 2 * room), Image.Resampling.BOX)
     image.paste(Image.new("RGB", mask.size, colour), (int(left // 1), int(top // 1)), mask)
@@ -110,4 +112,8 @@ def place(image: Image.Image, picture: NDArray[np.uint8], left: int, top: int) -
 
 @lru_cache(maxsize=64)
 def _font(size_px: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=size_px * _OVERSAMPLED)
+    return ImageFont.load_default(size=size_px * _times(size_px))
+
+
+def _times(size_px: float) -> int:
+    return _OVERSAMPLED if size_px < _LARGE_PX else 1

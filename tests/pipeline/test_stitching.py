@@ -60,13 +60,17 @@ def test_transparent_icons_lie_on_paper(small, atlas, store_of, in_bands):
 
 
 def test_bands_and_threads_change_no_pixel_and_no_cell(small, atlas, tmp_path, monkeypatch):
+    small["comparisons"] = [{"left": "ant", "right": "emu", "grid": small["grid"]}]
     assert atlas("run", small).exit_code == 0
-    wanted = pixels_of(folder_of(small) / "atlas-3.png")
+    pictures = [folder_of(small, view) / "atlas-3.png" for view in ("all", "compare-ant-emu")]
+    wanted = [pixels_of(path) for path in pictures]
     document = (folder_of(small) / "atlas-3.json").read_bytes()
     monkeypatch.setattr(atlas_picture, "BAND_BYTES", 1)
     monkeypatch.setattr(atlas_document, "CELLS_AT_ONCE", 2)
     assert atlas("stitch", small, "--force", "--set", "run.workers=3").exit_code == 0
-    np.testing.assert_array_equal(pixels_of(folder_of(small) / "atlas-3.png"), wanted)
+    # The axis under a comparison comes in bands too.
+    for path, pixels in zip(pictures, wanted, strict=True):
+        np.testing.assert_array_equal(pixels_of(path), pixels)
     assert (folder_of(small) / "atlas-3.json").read_bytes() == document
     assert document_problems(json.loads(document)) == []
 

@@ -1,4 +1,5 @@
 import io
+import warnings
 
 import numpy as np
 import pytest
@@ -32,6 +33,18 @@ def test_the_same_picture_gives_the_same_bytes():
 def test_keywords_that_png_does_not_allow_are_refused(keyword):
     with pytest.raises(ValueError, match="cannot be a PNG keyword"):
         png_bytes(noise(2, 2), {keyword: "value"})
+
+
+def test_very_large_letters_are_as_wide_as_others_and_cost_no_more():
+    assert width_px("RANDOM WEIGHTS", 301) == pytest.approx(
+        width_px("RANDOM WEIGHTS", 299) * 301 / 299, rel=0.01
+    )
+    with warnings.catch_warnings():
+        # Pillow's, of pictures that are too large.
+        warnings.simplefilter("error")
+        strip = with_caption(np.zeros((1, 30_720, 3), np.uint8), "RANDOM WEIGHTS (seed 0)")[1:]
+    assert (strip[0, 0] == ALARM).all()
+    assert (strip == 255).all(axis=-1).mean() > 0.01
 
 
 def test_the_caption_is_a_red_strip_below_the_untouched_picture():
