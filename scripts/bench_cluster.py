@@ -189,7 +189,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--num-images", type=int, default=16_000)
     parser.add_argument("--grid", type=int, default=40)
     parser.add_argument("--kill-every", type=float, metavar="SECONDS")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as the command's own")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     return parser.parse_args()
 
 
