@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from atlas_pipeline import __version__
+from atlas_pipeline.cli_outputs import export, figure
+from atlas_pipeline.command_options import config_options, load
 from atlas_pipeline.errors import AtlasError, ConfigError, TasksFailedError, UserError
 
 EXIT_USER, EXIT_TASKS, EXIT_INTERRUPTED = 2, 3, 130
@@ -37,16 +39,10 @@ WHAT_IT_DOES = {
 
 
 def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.argument("config", type=click.Path()),
-        click.option(
-            "--set", "overrides", multiple=True, metavar="A.B=C", help="Override a key of the config."
-        ),
-        click.option("--pipeline", metavar="FILE", help="A pipeline of your own (default: layer_atlas)."),
-        click.option("--debug", is_flag=True, help="Show tracebacks."),
-    ):
-        command = option(command)
-    return command
+    pipeline = click.option(
+        "--pipeline", metavar="FILE", help="A pipeline of your own (default: layer_atlas)."
+    )
+    return config_options(pipeline(command))
 
 
 def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,14 +95,8 @@ def main() -> None:
     """Activation atlases of your own network on your own images."""
 
 
-def _load(
-    config: str, overrides: tuple[str, ...], device: str | None = None, workers: int | None = None
-) -> Any:
-    from atlas_pipeline.config_file import load_config
-
-    extra = [f"run.device={device}"] if device else []
-    extra += [f"run.workers={workers}"] if workers is not None else []
-    return load_config(config, [*overrides, *extra])
+main.add_command(figure)
+main.add_command(export)
 
 
 @main.command()
@@ -121,7 +111,7 @@ def _run(config: str, overrides: tuple[str, ...], pipeline: str | None, **how: A
     from atlas_pipeline import runs
     from atlas_pipeline.tables import print_result
 
-    loaded = _load(config, overrides, how.pop("device"), how.pop("workers"))
+    loaded = load(config, overrides, how.pop("device"), how.pop("workers"))
     print_result(runs.run(loaded, pipeline, **how))
 
 
@@ -204,8 +194,8 @@ def _figures(
     asked = None
     if name is not None:
         entries = json.dumps([{"class": name, **wanted}])
-        asked = _load(config, (*overrides, f"{section}={entries}"), *on)
-    print_pictures(runs.figures(_load(config, overrides, *on), pipeline, stage=stage, asked=asked, **how))
+        asked = load(config, (*overrides, f"{section}={entries}"), *on)
+    print_pictures(runs.figures(load(config, overrides, *on), pipeline, stage=stage, asked=asked, **how))
 
 
 @main.command(name="patch-test")
@@ -225,7 +215,7 @@ def patch_test(config: str, overrides: tuple[str, ...], debug: bool, **how: Any)
 
     if how["layers"] and how["compare"] is None:
         raise ConfigError("--layer says where to test --compare; name two classes too")
-    loaded = _load(config, overrides, how.pop("device"), how.pop("workers"))
+    loaded = load(config, overrides, how.pop("device"), how.pop("workers"))
     print_patch_tests(*runs.patch_tests(loaded, **how))
 
 
@@ -237,7 +227,7 @@ def status(config: str, overrides: tuple[str, ...], pipeline: str | None, debug:
     from atlas_pipeline import runs
     from atlas_pipeline.tables import print_status
 
-    states = runs.status(_load(config, overrides), pipeline)
+    states = runs.status(load(config, overrides), pipeline)
     if as_json:
         click.echo(json.dumps([state.as_json() for state in states], indent=2))
     else:
@@ -251,7 +241,7 @@ def layers(config: str, overrides: tuple[str, ...], pipeline: str | None, debug:
     from atlas_pipeline import runs
     from atlas_pipeline.tables import print_layers
 
-    print_layers(*runs.layers(_load(config, overrides)))
+    print_layers(*runs.layers(load(config, overrides)))
 
 
 @main.command()
@@ -261,7 +251,7 @@ def view(config: str, overrides: tuple[str, ...], pipeline: str | None, debug: b
     """Open the page that shows the atlases of CONFIG."""
     from atlas_pipeline import runs
 
-    page = runs.page(_load(config, overrides))
+    page = runs.page(load(config, overrides))
     click.echo(page)
     if not no_open:
         click.launch(str(page))
@@ -275,4 +265,4 @@ def clean(config: str, overrides: tuple[str, ...], pipeline: str | None, debug: 
     from atlas_pipeline import runs
     from atlas_pipeline.tables import print_clean
 
-    print_clean(runs.clean(_load(config, overrides), pipeline, remove=yes), removed=yes)
+    print_clean(runs.clean(load(config, overrides), pipeline, remove=yes), removed=yes)

@@ -29,6 +29,11 @@ def reached(folder: Path) -> set[str]:
     return {*record["artefacts"], *kept}
 
 
+def published_files(folder: Path) -> list[str]:
+    """Names of the files that the last publication left in a run's folder; none where there was none."""
+    return list(_published(folder)["files"])
+
+
 def _published(folder: Path) -> Mapping[str, Any]:
     try:
         record = json.loads((folder / PUBLISHED).read_bytes())

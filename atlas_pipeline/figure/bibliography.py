@@ -1,0 +1,114 @@
+"""BibTeX of what a figure rests on: the method, its layout, the network, this software."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from atlas_pipeline.figure.facts import Facts
+
+_CARTER = """@article{carter2019atlas,
+  title = {Exploring Neural Networks with Activation Atlases},
+  author = {Carter, Shan and Armstrong, Zan and Schubert, Ludwig and Johnson, Ian and Olah, Chris},
+  journal = {Distill},
+  year = {2019},
+  doi = {10.23915/distill.00015},
+}
+"""
+_OLAH_2017 = """@article{olah2017feature,
+  title = {Feature Visualization},
+  author = {Olah, Chris and Mordvintsev, Alexander and Schubert, Ludwig},
+  journal = {Distill},
+  year = {2017},
+  doi = {10.23915/distill.00007},
+}
+"""
+_OLAH_2018 = """@article{olah2018blocks,
+  title = {The Building Blocks of Interpretability},
+  author = {Olah, Chris and Satyanarayan, Arvind and Johnson, Ian and Carter, Shan and Schubert, Ludwig
+            and Ye, Katherine and Mordvintsev, Alexander},
+  journal = {Distill},
+  year = {2018},
+  doi = {10.23915/distill.00010},
+}
+"""
+_LAYOUTS = {
+    "umap": """@article{mcinnes2018umap,
+  title = {{UMAP}: Uniform Manifold Approximation and Projection},
+  author = {McInnes, Leland and Healy, John and Saul, Nathaniel and Gro{\\ss}berger, Lukas},
+  journal = {Journal of Open Source Software},
+  volume = {3},
+  number = {29},
+  pages = {861},
+  year = {2018},
+  doi = {10.21105/joss.00861},
+}
+""",
+    "tsne": """@article{vandermaaten2008tsne,
+  title = {Visualizing Data using {t-SNE}},
+  author = {van der Maaten, Laurens and Hinton, Geoffrey},
+  journal = {Journal of Machine Learning Research},
+  volume = {9},
+  pages = {2579--2605},
+  year = {2008},
+}
+""",
+}
+# Of each source of networks: what its makers ask to be cited.
+_MODELS: Mapping[str, str] = {
+    "inception_v1": """@inproceedings{model,
+  title = {Going Deeper with Convolutions},
+  author = {Szegedy, Christian and Liu, Wei and Jia, Yangqing and Sermanet, Pierre and Reed, Scott and
+            Anguelov, Dragomir and Erhan, Dumitru and Vanhoucke, Vincent and Rabinovich, Andrew},
+  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
+  year = {2015},
+  note = {%s},
+}
+""",
+    "torchvision": """@misc{model,
+  title = {{TorchVision}: {PyTorch}'s Computer Vision library},
+  author = {{TorchVision maintainers and contributors}},
+  year = {2016},
+  howpublished = {\\url{https://github.com/pytorch/vision}},
+  note = {%s},
+}
+""",
+    "timm": """@misc{model,
+  title = {{PyTorch} Image Models},
+  author = {Wightman, Ross},
+  year = {2019},
+  doi = {10.5281/zenodo.4414861},
+  note = {%s},
+}
+""",
+}
+_OTHER_MODEL = """@misc{model,
+  title = {%s},
+  note = {%s},
+}
+"""
+
+
+def bibliography_of(facts: Facts) -> str:
+    """The entries that the methods paragraph cites, in BibTeX."""
+    config = facts.run.config.get("model", {})
+    note = _escaped(f"model {config.get('name') or facts.model}, {facts.weights}")
+    title = "The demo network of atlas-pipeline" if config.get("source") == "demo" else facts.model
+    known = _MODELS.get(str(config.get("source")))
+    model = known % note if known else _OTHER_MODEL % (_escaped(title), note)
+    layout = _LAYOUTS.get(str(facts.layout.get("method", "umap")), "")
+    entries = [_CARTER, layout, _OLAH_2017, _OLAH_2018, model, _software(facts)]
+    return "\n".join(entry for entry in entries if entry)
+
+
+def _software(facts: Facts) -> str:
+    name, _, version = facts.software.partition(" ")
+    return (
+        f"@software{{atlaspipeline,\n  title = {{{name}}},\n  author = {{{{The {name} developers}}}},\n"
+        f"  version = {{{version}}},\n}}\n"
+    )
+
+
+def _escaped(text: str) -> str:
+    """Text for a BibTeX field: no unbalanced braces, LaTeX's own signs escaped."""
+    plain = text.replace("\\", "/").replace("{", "(").replace("}", ")")
+    return "".join(f"\\{c}" if c in "#$%&_~^" else c for c in plain)
