@@ -109,7 +109,7 @@ def _below(inner: float, dpi: int, window: Window, num_loupes: int, head: float,
         colours=boxes[num_loupes],
         sizes=sizes,
         beside=False,
-        foot=boxes[num_loupes].bottom + COLOUR_WORDS - 2.0,
+        foot=max(boxes[num_loupes].bottom + COLOUR_WORDS - 4.0, sizes.bottom),
     )
 
 

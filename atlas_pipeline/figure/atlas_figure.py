@@ -9,7 +9,7 @@ from atlas_pipeline.figure.arrangement import MARGIN, Arrangement, arrange
 from atlas_pipeline.figure.facts import Facts
 from atlas_pipeline.figure.lettering import fitted, line_height, wrapped
 from atlas_pipeline.figure.map_panel import draw_labels, draw_map, named_regions
-from atlas_pipeline.figure.page import ALARM, INK, MUTED, Page
+from atlas_pipeline.figure.page import ALARM, MUTED, Page
 from atlas_pipeline.figure.request import DEFAULT_LABELS, FigureRequest
 from atlas_pipeline.figure.side_panels import (
     MEASURE_WORDS,
@@ -108,7 +108,7 @@ def _atlas(run: AtlasRun, request: FigureRequest) -> Atlas:
 
 
 def _num_labels(atlas: Atlas, request: FigureRequest) -> int:
-    if not atlas.cells["label"].isna().all():
+    if (atlas.cells["class_index"] >= 0).any():
         return DEFAULT_LABELS if request.num_labels is None else request.num_labels
     if request.num_labels:
         raise ConfigError(
@@ -128,7 +128,8 @@ def _extras(request: FigureRequest, num_loupes: int, num_regions: int) -> list[s
     if num_regions:
         extras.append("Outlined: the largest connected regions by the class of highest mean attribution.")
     if num_loupes:
-        names = letter(0) if num_loupes == 1 else f"{letter(0)} to {letter(num_loupes - 1)}"
+        last = letter(num_loupes - 1)
+        names = {1: letter(0), 2: f"{letter(0)}, {last}"}.get(num_loupes, f"{letter(0)} to {last}")
         extras.append(f"{names}: enlarged.")
     if request.measure != "count":
         extras.append(f"Small map: {MEASURE_WORDS[request.measure]}.")
@@ -157,10 +158,12 @@ def _draw_axis(page: Page, facts: Facts, shown: Window, layout: Arrangement) -> 
     for share, align in ((0.0, "left"), (0.5, "center"), (1.0, "right")):
         value = scale * (2 * (shown.left + share * shown.cols) / grid - 1)
         x = box.left + share * box.width
-        page.text(x, y + 3.2, f"{value:+.2g}" if abs(value) > 1e-9 else "0", POINTS, align=align)
+        page.text(
+            x, y + 3.2, f"{value:+.2g}" if abs(value) > 1e-9 else "0", POINTS, align=align, on_paper=True
+        )
     room = box.width * 0.48
     for name, align, x in ((left, "left", box.left), (right, "right", box.right)):
         line = fitted(name, POINTS + 1, room, bold=True)
-        page.text(x, y + 6.8, line, POINTS + 1, bold=True, align=align)
+        page.text(x, y + 6.8, line, POINTS + 1, bold=True, align=align, on_paper=True)
     words = fitted(f"attribution to {right} minus attribution to {left}, logits", POINTS, box.width)
-    page.text(box.left + box.width / 2, y + 10.2, words, POINTS, colour=INK, align="center")
+    page.text(box.left + box.width / 2, y + 10.2, words, POINTS, align="center", on_paper=True)

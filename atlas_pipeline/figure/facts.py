@@ -13,6 +13,7 @@ from atlas_pipeline.reader.run import AtlasRun
 # What people call the function that makes a network, whichever it is.
 _NAMELESS = ("build", "build_model", "create", "create_model", "get_model", "make", "model", "net", "network")
 _METHODS = {"umap": "UMAP", "tsne": "t-SNE"}
+_QUALITY = {"trustworthiness": "trustworthiness", "neighbor_recall": "neighbour recall"}
 _WORDS = {"num_neighbors": "neighbours", "min_dist": "minimum distance", "num_epochs": "epochs"}
 
 
@@ -77,19 +78,32 @@ class Facts:
         return self._input("project")
 
     @property
-    def layout_words(self) -> str:
+    def layout_method(self) -> str:
         """``UMAP (20 neighbours, minimum distance 0.01, cosine)``."""
+        return self._layout_words([])
+
+    @property
+    def layout_words(self) -> str:
+        """The same with how well it keeps neighbourhoods."""
+        values = {words: self.atlas.document["layout"].get(key) for key, words in _QUALITY.items()}
+        return self._layout_words(
+            [f"{words} {value:.3f}" for words, value in values.items() if isinstance(value, float | int)]
+        )
+
+    def _layout_words(self, quality: list[str]) -> str:
         config = dict(self.layout)
         method = _METHODS.get(str(config.pop("method", "")), "a layout")
         metric = [str(config.pop("metric"))] if "metric" in config else []
         said = []
         for key, value in config.items():
             # Seeds and switches are in the provenance; what is not set is the method's own.
-            if value is None or isinstance(value, bool | Mapping | list) or key in ("seed", "compared"):
+            if not isinstance(value, int | float | str) or isinstance(value, bool) or key == "seed":
                 continue
             word = _WORDS.get(key, key.replace("_", " "))
-            said.append(f"{value} {word}" if key in ("num_neighbors", "num_epochs") else f"{word} {value}")
-        return f"{method} ({', '.join([*said, *metric])})" if said or metric else method
+            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            said.append(f"{shown} {word}" if key.startswith("num_") else f"{word} {shown}")
+        parts = [", ".join(part) for part in ([*said, *metric], quality) if part]
+        return f"{method} ({'; '.join(parts)})" if parts else method
 
     @property
     def inversion(self) -> Mapping[str, Any]:

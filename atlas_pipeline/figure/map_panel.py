@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas_pipeline.figure.arrangement import MARGIN, Arrangement, Box
-from atlas_pipeline.figure.lettering import line_height, text_width, wrapped
+from atlas_pipeline.figure.lettering import line_height, one_line, text_width, wrapped
 from atlas_pipeline.figure.page import INK, PAPER, Page
 from atlas_pipeline.figure.pictures import icons_picture
 from atlas_pipeline.figure.window import Window, cells_of
@@ -42,7 +42,7 @@ def named_regions(atlas: Atlas, window: Window, most: int) -> list[NamedRegion]:
         of_region = np.flatnonzero(number == region)
         first = atlas.cells.iloc[int(of_region[0])]
         row, col = cells[of_region][innermost_cell(cells[of_region])].tolist()
-        name = str(first["label"] or f"class {first['class_index']}")
+        name = one_line(first["label"] or "") or f"class {first['class_index']}"
         regions.append(NamedRegion(cells[of_region], (row, col), name))
     return regions
 
@@ -67,15 +67,11 @@ def draw_labels(
     Returns: how many found room.
     """
     lines = [wrapped(region.name, POINTS, _WIDEST_LABEL, most=2) for region in regions]
-    sizes = [
-        (max(text_width(line, POINTS) for line in of) + 2 * _LABEL_MARGIN,
-         len(of) * line_height(POINTS) + 2 * _LABEL_MARGIN)
-        for of in lines
-    ]  # fmt: skip
+    sizes = [_size(of) for of in lines]
     anchors = np.array([_centre(region.anchor, window, layout) for region in regions]).reshape(-1, 2)
     ground = _ground(page, layout)
-    places = place_labels(anchors, np.array(sizes).reshape(-1, 2), ground,
-                          _ink(atlas, window, layout, ground, avoided))  # fmt: skip
+    ink = _ink(atlas, window, layout, ground, avoided)
+    places = place_labels(anchors, np.array(sizes).reshape(-1, 2), ground, ink)
     found = np.isfinite(places).all(axis=1)
     _draw_outlines(page, [regions[number] for number in np.flatnonzero(found).tolist()], window, layout)
     for number in np.flatnonzero(found).tolist():
@@ -83,6 +79,12 @@ def draw_labels(
         _draw_leader(page, box, anchors[number])
         _draw_words(page, box, lines[number], anchors[number])
     return int(found.sum())
+
+
+def _size(lines: Sequence[str]) -> tuple[float, float]:
+    """Width and height of a label."""
+    width = max(text_width(line, POINTS) for line in lines)
+    return width + 2 * _LABEL_MARGIN, len(lines) * line_height(POINTS) + 2 * _LABEL_MARGIN
 
 
 def corner(row: float, col: float, window: Window, layout: Arrangement) -> tuple[float, float]:

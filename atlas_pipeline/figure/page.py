@@ -5,9 +5,10 @@ The one place that knows matplotlib's figures. Text stays text in PDF and SVG, i
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -19,9 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from atlas_pipeline.engine.files import atomic_file
 from atlas_pipeline.figure.lettering import families
+from atlas_pipeline.figure.svg_typeface import with_typeface
 
 MM_PER_INCH = 25.4
-INK, MUTED, FAINT, PAPER, ALARM = "#1c1c20", "#5c5c64", "#c8c8ce", "#ffffff", "#b01820"
+INK, MUTED, GREY, FAINT, PAPER = "#1c1c20", "#5c5c64", "#8c8c94", "#c8c8ce", "#ffffff"
+ALARM = "#b01820"
 # A PDF's letters as TrueType outlines and an SVG's as text: both can be selected, searched and edited.
 # Without the salt an SVG's ids, without the fixed sizes a page, would differ from run to run.
 _STYLE: Any = {
@@ -47,7 +50,7 @@ class Page:
             self._axes = self._figure.add_axes((0.0, 0.0, 1.0, 1.0))
         self._axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
         self._axes.axis("off")
-        self._on_top = 0
+        self._on_top, self._letters = 0, set[str]()
 
     def _above(self) -> int:
         # What is drawn later lies above, whatever matplotlib thinks of lines and pictures.
@@ -64,12 +67,18 @@ class Page:
         colour: str = INK,
         bold: bool = False,
         align: str = "left",
+        on_paper: bool = False,
     ) -> None:
-        """One line; y is its baseline, x its left end, middle (``center``) or right end."""
+        """One line; y is its baseline, x its left end, middle (``center``) or right end.
+
+        on_paper: with white behind it, for what lines may run through.
+        """
+        self._letters |= set(line)
         # parse_math: a label with two dollar signs is a label.
         self._axes.text(
             x, y, line, color=colour, ha=align, va="baseline", family=families(), size=points,
             weight="bold" if bold else "normal", parse_math=False, zorder=self._above(),
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8} if on_paper else None,
         )  # fmt: skip
 
     def picture(
@@ -143,9 +152,10 @@ class Page:
         """
         form = path.suffix[1:].lower()
         with matplotlib.rc_context(_STYLE), atomic_file(path) as file:
-            self._figure.savefig(
-                cast("IO[bytes]", file), format=form, dpi=self.dpi, metadata=_metadata(form, metadata)
-            )
+            drawn = io.BytesIO()
+            self._figure.savefig(drawn, format=form, dpi=self.dpi, metadata=_metadata(form, metadata))
+            letters = "".join(sorted(self._letters))
+            file.write(with_typeface(drawn.getvalue(), letters) if form == "svg" else drawn.getvalue())
 
 
 def _metadata(form: str, of: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from atlas_pipeline.figure.arrangement import Arrangement, Box
 from atlas_pipeline.figure.lettering import fitted, line_height, text_width
 from atlas_pipeline.figure.map_panel import corner
-from atlas_pipeline.figure.page import FAINT, INK, MUTED, PAPER, Page
+from atlas_pipeline.figure.page import FAINT, GREY, INK, MUTED, PAPER, Page
 from atlas_pipeline.figure.pictures import colour_scale, icons_picture, measure_picture
 from atlas_pipeline.figure.request import Measure
 from atlas_pipeline.figure.window import Window, cells_of
@@ -52,7 +52,7 @@ def loupe_lines(windows: Sequence[Window], shown: Window, layout: Arrangement) -
 def draw_loupes(
     page: Page, atlas: Atlas, windows: Sequence[Window], shown: Window, layout: Arrangement
 ) -> None:
-    """Frames on the map, lines, and the enlarged windows with what is at their middle."""
+    """Frames on the map, lines, and the enlarged windows with what they hold in words."""
     for number, (window, box, lines) in enumerate(
         zip(windows, layout.loupes, loupe_lines(windows, shown, layout), strict=True)
     ):
@@ -72,7 +72,7 @@ def draw_loupes(
 
 
 def _loupe_words(page: Page, atlas: Atlas, window: Window, box: Box, name: str) -> None:
-    """The loupe's letter, and its fullest cell in numbers."""
+    """The loupe's letter, the class that most of its activations speak for, and its numbers."""
     inside = atlas.cells[window.holds(cells_of(atlas))]
     fidelity = inside["fidelity"].median()
     classes = inside.groupby("label")["count"].sum() if inside["label"].notna().any() else None
@@ -118,9 +118,9 @@ def _first_fitting(texts: Sequence[str], points: float, room: float) -> str:
 
 
 def _ticks(low: float, high: float, middle: float, box: Box) -> list[tuple[float, str, float]]:
-    return [
-        (low, "left", box.left), (middle, "center", box.left + box.width / 2), (high, "right", box.right)
-    ]  # fmt: skip
+    """Value, alignment and x of the numbers under a colour bar."""
+    centre = box.left + box.width / 2
+    return [(low, "left", box.left), (middle, "center", centre), (high, "right", box.right)]
 
 
 def draw_sizes(page: Page, atlas: Atlas, cell: float, box: Box) -> None:
@@ -133,12 +133,11 @@ def draw_sizes(page: Page, atlas: Atlas, cell: float, box: Box) -> None:
     page.text(box.left, box.top + 2.5, title, POINTS, colour=MUTED)
     side, step = min(cell, 7.0), box.width / len(_SIDES)
     for number, share in enumerate(_SIDES):
-        # The cell nearest in size says how many: the rule itself is the mosaic's.
-        full = counts[sides >= 1].min(initial=counts.max(initial=1)) if share == 1 else None
-        count = full if full is not None else counts[np.abs(sides - share).argmin()]
+        # The cell nearest in size says how many, of full ones the emptiest: the rule itself is the mosaic's.
+        nearest = np.lexsort([counts, np.abs(sides - share)])[0]
         middle, top = box.left + step * (number + 0.5), box.top + 4.0
+        inner = side * float(sides[nearest])
         page.rectangle(middle - side / 2, top, side, side, edge=FAINT, points=0.4)
-        inner = side * (share if full is not None else float(sides[np.abs(sides - share).argmin()]))
-        page.rectangle(middle - inner / 2, top + (side - inner) / 2, inner, inner, fill="#8c8c94")
-        words = f"{'≥ ' if share == 1 else ''}{int(count):,}"
+        page.rectangle(middle - inner / 2, top + (side - inner) / 2, inner, inner, fill=GREY)
+        words = f"{'≥ ' if sides[nearest] == 1 else ''}{int(counts[nearest]):,}"
         page.text(middle, top + side + 2.8, words, POINTS, align="center")

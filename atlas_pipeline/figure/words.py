@@ -33,7 +33,7 @@ def caption_of(facts: Facts, region: Region | None, extras: Sequence[str]) -> st
     )
     return (
         f"{title_of(facts)} ({'weights: ' if not facts.random_weights else ''}{facts.weights}). "
-        f"{_sample(facts)}, laid out by {facts.layout_words}{_quality(facts)}, under a {atlas.grid} × "
+        f"{_sample(facts)}, laid out by {facts.layout_words}, under a {atlas.grid} × "
         f"{atlas.grid} grid; a cell of {facts.min_count} or more has an icon, the feature inversion of its "
         f"mean activation.{shown} {_fidelity(facts)} {' '.join([*extras, ''])}"
         f"{facts.software}, fingerprint {facts.fingerprint}."
@@ -50,7 +50,7 @@ def sheet_caption_of(facts: Sequence[Facts]) -> str:
     fidelity = f" Median fidelity {min(medians):.2f} to {max(medians):.2f}." if medians else ""
     return (
         f"{first.model} ({'' if first.random_weights else 'weights: '}{first.weights}) on {first.images}; "
-        f"{layers}; laid out by {first.layout_words}, each by itself; grids of {sizes}; {min(icons)} to "
+        f"{layers}; laid out by {first.layout_method}, each by itself; {sizes} grids; {min(icons)} to "
         f"{max(icons)} icons, each the feature inversion of the mean activation of a cell that holds "
         f"{first.min_count} or more.{fidelity} {first.software}, fingerprint of the first "
         f"{first.fingerprint}."
@@ -68,7 +68,7 @@ def methods_of(facts: Facts) -> str:
         f"{facts.model} [@model] ({'' if facts.random_weights else 'weights: '}{facts.weights}) with "
         f"{facts.software} [@atlaspipeline]. {_sample(facts)}; each is the channel vector at a spatial "
         f"position drawn uniformly from the feature map, seed {facts.run.config.get('seed', 0)}. "
-        f"They were laid out in the plane by {facts.layout_words} [{layout}]{_quality(facts)}. Of each cell "
+        f"They were laid out in the plane by {facts.layout_words} [{layout}]. Of each cell "
         f"of a {atlas.grid} × {atlas.grid} grid that holds at least {facts.min_count} activations, the mean "
         f"activation was made visible by feature inversion [@olah2017feature]{steps}: {len(atlas.cells)} "
         "icons. "
@@ -90,13 +90,6 @@ def _sample(facts: Facts) -> str:
     )
 
 
-def _quality(facts: Facts) -> str:
-    named = {"trustworthiness": "trustworthiness", "neighbor_recall": "neighbour recall"}
-    values = {words: facts.atlas.document["layout"].get(key) for key, words in named.items()}
-    said = [f"{words} {value:.3g}" for words, value in values.items() if isinstance(value, float | int)]
-    return f" ({', '.join(said)})" if said else ""
-
-
 def _fidelity(facts: Facts) -> str:
     fidelity, baselines = facts.median("fidelity"), facts.atlas.document.get("baselines", {})
     if fidelity is None:
@@ -112,7 +105,7 @@ def _fidelity(facts: Facts) -> str:
 
 
 def _attribution(facts: Facts) -> str:
-    if facts.atlas.cells["label"].isna().all():
+    if (facts.atlas.cells["class_index"] < 0).all():
         return ""
     sample = facts.run.config.get("sample", {})
     smooth = (

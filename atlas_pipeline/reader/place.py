@@ -71,8 +71,8 @@ def place_at(path: Path) -> Place:
     Raises: ConfigError: nothing there, neither folder nor zip, no run in it, or several.
     """
     if path.is_dir():
-        inside = [path] if (path / CONFIG_FILE).is_file() else _parents(path.glob(f"*/{CONFIG_FILE}"))
-        return FolderPlace(Path(_the_only(inside, path)))
+        below = sorted(str(config.parent) for config in path.glob(f"*/{CONFIG_FILE}"))
+        return FolderPlace(path if (path / CONFIG_FILE).is_file() else Path(_the_only(below, path)))
     if not path.exists():
         raise ConfigError(f"'{path}' does not exist; name a run's folder, <workspace>/runs/<name>, or a zip")
     if not zipfile.is_zipfile(path):
@@ -81,15 +81,11 @@ def place_at(path: Path) -> Place:
         configs = [PurePosixPath(n) for n in archive.namelist() if PurePosixPath(n).name == CONFIG_FILE]
     shallowest = min((len(config.parts) for config in configs), default=0)
     tops = [str(config.parent) for config in configs if len(config.parts) == shallowest]
-    top = str(_the_only(tops, path))
+    top = _the_only(tops, path)
     return ZipPlace(path, "" if top == "." else f"{top}/")
 
 
-def _parents(configs: object) -> list[Path]:
-    return sorted(config.parent for config in configs)  # type: ignore[attr-defined]
-
-
-def _the_only(found: list[Path] | list[str], path: Path) -> Path | str:
+def _the_only(found: list[str], path: Path) -> str:
     if len(found) == 1:
         return found[0]
     if not found:

@@ -1,0 +1,126 @@
+"""The commands on a run of their own: one small run, drawn, packed and read."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from atlas_pipeline import open_run
+from atlas_pipeline.viewer.document_check import document_problems
+
+LATE = "4"
+
+
+@pytest.fixture
+def done(small, atlas):
+    """A finished run's config."""
+    config = {
+        **small,
+        "grid": {"sizes": [2, 3], "min_count": 2},
+        "classes": [{"class": "bee", "grid": {"sizes": [2]}}],
+    }
+    assert atlas("run", config).exit_code == 0
+    return config
+
+
+def refused(result, *words):
+    assert result.exit_code == 2, (result.stdout, result.stderr)
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    for word in words:
+        assert word in line
+
+
+def test_a_run_is_drawn_packed_and_read(done, atlas, tmp_path):
+    figure = tmp_path / "fig.pdf"
+    drawn = atlas("figure", done, "--layer", LATE, "--grid", "3", "--labels", "2", "-o", str(figure))
+    assert drawn.stdout.splitlines() == [
+        str(figure),
+        str(tmp_path / "fig.bib"),
+        str(tmp_path / "fig-methods.md"),
+    ]
+    assert figure.read_bytes().startswith(b"%PDF")
+    packed = atlas("export", done, "-o", str(tmp_path / "out.zip"))
+    assert packed.stdout.splitlines() == [str(tmp_path / "out.zip")]
+
+    run, archived = open_run(tmp_path / "workspace" / "runs" / "small"), open_run(tmp_path / "out.zip")
+    assert run.views == archived.views
+    layout = run.layout(LATE)
+    assert layout.columns.tolist() == ["image_id", "row", "col", "x", "y", "label"]
+    assert len(layout) == run.atlas(LATE).num_activations == 60
+    assert layout[["x", "y"]].stack().between(0, 1).all()
+    for layer, views in run.views.items():
+        for view in views:
+            for grid in run.grids(layer, view):
+                assert document_problems(archived.atlas(layer, view, grid).document) == []
+
+
+def test_a_figure_of_ones_own_outlives_the_next_run(done, atlas, tmp_path):
+    made = atlas("figure", done, "--layer", LATE, "--labels", "0").stdout.splitlines()
+    assert made[0].endswith(f"runs/small/figures/{LATE}-all.pdf")
+    assert atlas("run", done).exit_code == 0
+    assert all(Path(path).is_file() for path in made)
+
+
+def test_bad_input_is_one_line(done, atlas, tmp_path):
+    (tmp_path / "file").write_text("")
+    for arguments, words in (
+        (("--layer", "44"), ("layer '44'", "nearest: '4'")),
+        (("--layer", LATE, "--view", "class-bees"), ("view 'class-bees'", "nearest: 'class-bee'")),
+        (("--layer", LATE, "--region", "2,2,3,3"), ("outside the map",)),
+        (("--layer", LATE, "-o", "fig.jpg"), ("'.jpg' is none of .pdf, .svg, .png",)),
+        (("--layer", LATE, "-o", str(tmp_path / "file" / "fig.pdf")), ("cannot write", "is a file")),
+        ((), ("--layer is missing",)),
+        (("--sheet", "layers", "--labels", "3"), ("leave out --labels",)),
+    ):
+        refused(atlas("figure", done, *arguments), *words)
+    (tmp_path / "folder.zip").mkdir()
+    refused(atlas("export", done, "-o", str(tmp_path / "folder.zip")), "it is a folder")
+    refused(atlas("export", done, "-o", "out.tar"), "'.tar' is not .zip")
+
+
+def test_before_the_run_the_command_that_makes_it_is_named(small, atlas, tmp_path):
+    for command in (("figure", "--layer", LATE), ("export",)):
+        refused(atlas(command[0], small, *command[1:]), "no atlas yet", "atlas run")
+    assert not (tmp_path / "workspace").exists()
+
+
+def test_reading_and_drawing_load_no_torch(made_run, tmp_path):
+    folder = made_run()
+    code = (
+        "import sys, json; from pathlib import Path; from atlas_pipeline import open_run\n"
+        "from atlas_pipeline.figure import FigureRequest, save_figure\n"
+        f"run = open_run({str(folder)!r}); run.atlas('conv1').cells\n"
+        f"save_figure(run, FigureRequest(layer='conv1'), Path({str(tmp_path / 'fig.pdf')!r}))\n"
+        "print(json.dumps([n for n in ('torch', 'umap', 'numba', 'dask') if n in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+
+
+def test_the_example_of_the_docs_runs(done, monkeypatch, tmp_path):
+    """Every Python block of docs/reading.md in turn, as it stands but for the run's name and its layer."""
+    text = (Path(__file__).parents[2] / "docs" / "reading.md").read_text()
+    blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
+    assert len(blocks) == 5
+    monkeypatch.chdir(tmp_path)
+    known: dict = {}
+    for block in blocks:
+        code = block.replace("data/runs/quickstart", "workspace/runs/small").replace("mixed5", LATE)
+        exec(compile(code, "docs/reading.md", "exec"), known)
+    assert known["icon"].size <= (16, 16)
+    assert (tmp_path / "worst.png").is_file()
+    assert len(known["layout"]) == 60
+
+
+def test_the_docs_name_the_schema_of_the_json():
+    from atlas_pipeline.viewer.document_check import atlas_schema
+
+    docs = Path(__file__).parents[2] / "docs"
+    text = (docs / "artefacts.md").read_text()
+    assert f"`{atlas_schema()['properties']['schema']['const']}`" in text
+    link = text.split("Schema is\n[")[1].split("](")[1].split(")")[0]
+    assert json.loads((docs / link).read_text()) == atlas_schema()
+    cell = set(atlas_schema()["$defs"]["cell"]["properties"])
+    assert {name for name in cell if f"`{name}`" not in text} == set()
