@@ -19,7 +19,7 @@ def done(small, atlas):
     config = {
         **small,
         "grid": {"sizes": [2, 3], "min_count": 2},
-        "classes": [{"class": "bee", "grid": {"sizes": [2]}}],
+        "classes": [{"class": "bee", "grid": {"sizes": [2], "min_count": 1}}],
     }
     assert atlas("run", config).exit_code == 0
     return config
