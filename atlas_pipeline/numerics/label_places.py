@@ -36,7 +36,7 @@ def place_labels(
         return np.empty((0, 2))
     unit = float(np.median(size[:, 1]))
     covered = _Coverage(np.asarray(ink, dtype=np.float64), page)
-    choices = [_choices(one, its, page, unit, covered) for one, its in zip(point, size, strict=True)]
+    choices = [_choices(label, point, size, page, unit, covered) for label in range(len(point))]
     by_height, by_side = np.argsort(point[:, 1], kind="stable"), np.argsort(point[:, 0], kind="stable")
     number = np.arange(len(point))
     # Whoever comes first takes the best room: of some orders the cheapest in all. Many labels take long.
@@ -57,16 +57,19 @@ class _Choices:
 
 
 def _choices(
-    point: NDArray[np.float64],
-    size: NDArray[np.float64],
+    label: int,
+    points: NDArray[np.float64],
+    sizes: NDArray[np.float64],
     page: tuple[float, float, float, float],
     unit: float,
     covered: _Coverage,
 ) -> _Choices:
-    boxes = _candidates(page, size, unit * _STEP)
-    ends = leader_ends(boxes, point)
-    length = np.linalg.norm(ends - point, axis=1) / unit
-    cost = length + (length / _LONG) ** 2 + _COVERS_ALL * covered.share(boxes)
+    boxes = _candidates(page, sizes[label], unit * _STEP)
+    ends = leader_ends(boxes, points[label])
+    length = np.linalg.norm(ends - points[label], axis=1) / unit
+    # What is pointed to, by this label or by another, is not to be hidden either.
+    hidden = _overlap(boxes, np.concatenate([points, points], axis=1), unit * _PADDING).sum(axis=1)
+    cost = length + (length / _LONG) ** 2 + _COVERS_ALL * covered.share(boxes) + _CROSSES * hidden
     order = np.argsort(cost, kind="stable")
     return _Choices(boxes[order], ends[order], cost[order])
 

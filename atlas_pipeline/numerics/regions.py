@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import binary_fill_holes, distance_transform_edt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -75,7 +75,7 @@ def innermost_cell(cells: ArrayLike) -> int:
 
 
 def outline(cells: ArrayLike) -> NDArray[np.int64]:
-    """The border of a region as straight lines, each as long as it can be.
+    """The outer border of a region as straight lines, each as long as it can be; holes are not outlined.
 
     Args:    cells: (cell, 2) row, col of one region.
     Returns: (line, 2, 2): the two ends of each as row, col of cell corners; corner (0, 0) is the top
@@ -85,8 +85,9 @@ def outline(cells: ArrayLike) -> NDArray[np.int64]:
     if len(row_col) == 0:
         return np.empty((0, 2, 2), dtype=np.int64)
     corner = row_col.min(axis=0)
-    mask = np.zeros(row_col.max(axis=0) - corner + 3, dtype=np.int8)
-    mask[tuple((row_col - corner + 1).T)] = 1
+    mask = np.zeros(row_col.max(axis=0) - corner + 3, dtype=bool)
+    mask[tuple((row_col - corner + 1).T)] = True
+    mask = binary_fill_holes(mask).astype(np.int8)
     # Between two rows a border runs where one holds the region and the other does not; so between columns.
     across, down = np.diff(mask, axis=0) != 0, np.diff(mask, axis=1).T != 0
     return np.concatenate([_runs(across), _runs(down)[:, :, ::-1]]) + corner

@@ -58,17 +58,27 @@ def test_the_innermost_cell_is_deepest_and_belongs_to_the_region():
 
 
 @given(st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1))
-def test_the_outline_is_every_side_between_in_and_out_once(cells):
+def test_the_outline_is_every_side_between_the_filled_region_and_the_outside_once(cells):
+    outside, todo = set(), [(-1, -1)]
+    while todo:
+        row, col = todo.pop()
+        if (row, col) in outside or (row, col) in cells or not (-1 <= row <= 6 and -1 <= col <= 6):
+            continue
+        outside.add((row, col))
+        todo += [(row + 1, col), (row - 1, col), (row, col + 1), (row, col - 1)]
     wanted = set()
-    for row, col in cells:
-        for beside, side in (
-            ((row - 1, col), ((row, col), (row, col + 1))),
-            ((row + 1, col), ((row + 1, col), (row + 1, col + 1))),
-            ((row, col - 1), ((row, col), (row + 1, col))),
-            ((row, col + 1), ((row, col + 1), (row + 1, col + 1))),
-        ):
-            if beside not in cells:
-                wanted.add(side)
+    for row in range(6):
+        for col in range(6):
+            if (row, col) in outside:
+                continue
+            for beside, side in (
+                ((row - 1, col), ((row, col), (row, col + 1))),
+                ((row + 1, col), ((row + 1, col), (row + 1, col + 1))),
+                ((row, col - 1), ((row, col), (row + 1, col))),
+                ((row, col + 1), ((row, col + 1), (row + 1, col + 1))),
+            ):
+                if beside in outside:
+                    wanted.add(side)
     found = []
     for (row, col), (to_row, to_col) in outline(list(cells)).tolist():
         assert (row == to_row) != (col == to_col)
