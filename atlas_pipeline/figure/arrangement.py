@@ -17,7 +17,7 @@ NARROWEST_COLUMN, WIDEST_COLUMN = 24.0, 44.0
 LOUPE_WORDS, COLOUR_WORDS, SIZES_HEIGHT = 8.0, 12.0, 14.5
 # A map is no taller than this: a page of A4 with its caption.
 TALLEST_MAP = 215.0
-_MOST_IN_A_ROW = 3
+_IN_A_ROW = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +93,10 @@ def _column_width(inner: float, window: Window, num_loupes: int) -> float:
 
 def _below(inner: float, dpi: int, window: Window, num_loupes: int, head: float, axis: float) -> Arrangement:
     box, cell = _map(inner, dpi, window, head)
-    in_a_row = min(_MOST_IN_A_ROW, num_loupes + 2)
-    side = min((inner - GAP * (in_a_row - 1)) / in_a_row, WIDEST_COLUMN)
+    side = min((inner - GAP * (_IN_A_ROW - 1)) / _IN_A_ROW, WIDEST_COLUMN)
     top, boxes = box.bottom + axis + GAP / 2, []
     for number in range(num_loupes + 2):
-        row, col = divmod(number, in_a_row)
+        row, col = divmod(number, _IN_A_ROW)
         # The legend of sizes is a panel as the others, its picture's room left free.
         at = top + row * (side + COLOUR_WORDS + 4.0)
         boxes.append(Box(MARGIN + col * (side + GAP), at + 4.0, side, side))

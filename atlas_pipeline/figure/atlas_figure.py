@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atlas_pipeline.errors import ConfigError
-from atlas_pipeline.figure.arrangement import MARGIN, Arrangement, arrange
+from atlas_pipeline.figure.arrangement import MARGIN, WITH_COLUMN_FROM, Arrangement, arrange
 from atlas_pipeline.figure.facts import Facts
 from atlas_pipeline.figure.lettering import fitted, line_height, wrapped
 from atlas_pipeline.figure.map_panel import draw_labels, draw_map, named_regions
@@ -39,7 +39,7 @@ def draw_atlas(run: AtlasRun, request: FigureRequest) -> tuple[Page, Facts, str]
     """
     atlas = _atlas(run, request)
     facts, shown = Facts(run, atlas), window_of(atlas, request.region)
-    loupes = [loupe_window(atlas, loupe, shown) for loupe in request.loupes]
+    loupes = _in_order([loupe_window(atlas, loupe, shown) for loupe in request.loupes], request)
     regions = named_regions(atlas, shown, _num_labels(atlas, request))
     _check_measure(atlas, request)
     compared = len(facts.classes) == 2
@@ -107,6 +107,12 @@ def _atlas(run: AtlasRun, request: FigureRequest) -> Atlas:
     return run.atlas(request.layer, request.view, max(readable, default=grids[0]))
 
 
+def _in_order(loupes: Sequence[Window], request: FigureRequest) -> list[Window]:
+    """From the top down, or from left to right where they stand below: their lines then do not cross."""
+    beside = request.size.width_mm >= WITH_COLUMN_FROM
+    return sorted(loupes, key=lambda w: (w.top, w.left) if beside else (w.left, w.top))
+
+
 def _num_labels(atlas: Atlas, request: FigureRequest) -> int:
     if (atlas.cells["class_index"] >= 0).any():
         return DEFAULT_LABELS if request.num_labels is None else request.num_labels
@@ -126,7 +132,7 @@ def _check_measure(atlas: Atlas, request: FigureRequest) -> None:
 def _extras(request: FigureRequest, num_loupes: int, num_regions: int) -> list[str]:
     extras = []
     if num_regions:
-        extras.append("Outlined: the largest connected regions by the class of highest mean attribution.")
+        extras.append("Outlined: the largest connected regions of one class of highest mean attribution.")
     if num_loupes:
         last = letter(num_loupes - 1)
         names = {1: letter(0), 2: f"{letter(0)}, {last}"}.get(num_loupes, f"{letter(0)} to {last}")

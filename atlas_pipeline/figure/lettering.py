@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, lru_cache
 
 from matplotlib import font_manager
@@ -62,6 +63,11 @@ def fitted(text: str, points: float, room: float, bold: bool = False) -> str:
     while line and text_width(line + "…", points, bold) > room:
         line = line[:-1].rstrip()
     return line + "…"
+
+
+def first_fitting(texts: Sequence[str], points: float, room: float) -> str:
+    """The first text that is no wider than ``room`` mm; the last, cut, where none is."""
+    return next((text for text in texts if text_width(text, points) <= room), fitted(texts[-1], points, room))
 
 
 def wrapped(text: str, points: float, room: float, most: int | None = None, bold: bool = False) -> list[str]:

@@ -32,6 +32,8 @@ _STYLE: Any = {
     "pdf.compression": 9,
     "svg.fonttype": "none",
     "svg.hashsalt": "atlas-pipeline",
+    # Hinted letters are as wide as whole pixels: in a coarse PNG a line would outgrow its measure.
+    "text.hinting": "none",
     "text.usetex": False,
     "path.simplify": False,
     "image.composite_image": False,

@@ -6,7 +6,7 @@ from atlas_pipeline.errors import ConfigError, unknown_name
 from atlas_pipeline.figure.arrangement import MARGIN, Box
 from atlas_pipeline.figure.atlas_figure import draw_caption, draw_head, head_height, title_lines
 from atlas_pipeline.figure.facts import Facts
-from atlas_pipeline.figure.lettering import fitted, line_height, wrapped
+from atlas_pipeline.figure.lettering import first_fitting, fitted, line_height, wrapped
 from atlas_pipeline.figure.page import MUTED, Page
 from atlas_pipeline.figure.pictures import sheet_picture
 from atlas_pipeline.figure.request import SheetRequest
@@ -75,10 +75,10 @@ def _panels(number: int, width: float, top: float) -> list[Box]:
     """Boxes in rows of equal length, as many in a row as make the sheet about as high as it is wide."""
     inner = width - 2 * MARGIN
     most = max(1, int((inner + _GAP) / (NARROWEST_MM + _GAP)))
-    # Up to three stand side by side; more make as many rows as columns.
-    wanted = number if number <= 3 else -(-number // max(1, round(number**0.5)))
-    rows = -(-number // min(wanted, most))
-    in_a_row = -(-number // rows)
+    # Up to three stand side by side; more make about as many rows as columns, the last one full if it can be.
+    wanted = min(most, number if number <= 3 else -(-number // max(1, round(number**0.5))))
+    near = range(max(1, wanted - 1), min(most, wanted + 1) + 1)
+    in_a_row = wanted if number <= 3 else min(near, key=lambda n: (-number % n, abs(n - wanted)))
     side = (inner - _GAP * (in_a_row - 1)) / in_a_row
     boxes = []
     for panel in range(number):
@@ -92,7 +92,10 @@ def _draw_panel(page: Page, box: Box, facts: Facts, name: str) -> None:
     atlas, side = facts.atlas, box.width
     page.text(box.left, box.top + 2.6, fitted(name, POINTS + 0.5, side, bold=True), POINTS + 0.5, bold=True)
     fidelity = facts.median("fidelity")
-    words = f"{atlas.num_activations:,} activations" + (f", fidelity {fidelity:.2f}" if fidelity else "")
-    page.text(box.left, box.top + 5.6, fitted(words, POINTS - 0.5, side), POINTS - 0.5, colour=MUTED)
+    number = f"{atlas.num_activations:,}"
+    words = [f"{number} activations"]
+    if fidelity is not None:
+        words = [f"{words[0]}, fidelity {fidelity:.2f}", f"{number}, fidelity {fidelity:.2f}", *words]
+    page.text(box.left, box.top + 5.6, first_fitting(words, POINTS - 0.5, side), POINTS - 0.5, colour=MUTED)
     picture = sheet_picture(atlas, max(1, int(side * page.dpi / 25.4)))
     page.picture(picture, box.left, box.top + _WORDS, side, side)

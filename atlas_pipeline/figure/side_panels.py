@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas_pipeline.figure.arrangement import Arrangement, Box
-from atlas_pipeline.figure.lettering import fitted, line_height, text_width
+from atlas_pipeline.figure.lettering import first_fitting, fitted, line_height
 from atlas_pipeline.figure.map_panel import corner
 from atlas_pipeline.figure.page import FAINT, GREY, INK, MUTED, PAPER, Page
 from atlas_pipeline.figure.pictures import colour_scale, icons_picture, measure_picture
@@ -78,7 +78,7 @@ def _loupe_words(page: Page, atlas: Atlas, window: Window, box: Box, name: str) 
     classes = inside.groupby("label")["count"].sum() if inside["label"].notna().any() else None
     best = "" if classes is None else f"mostly {classes.idxmax()}"
     count = f"{int(inside['count'].sum()):,} activations"
-    numbers = _first_fitting([f"{count}, fidelity {fidelity:.2f}", count], POINTS - 0.5, box.width)
+    numbers = first_fitting([f"{count}, fidelity {fidelity:.2f}", count], POINTS - 0.5, box.width)
     y = box.bottom + line_height(POINTS)
     page.text(box.left, y, name, POINTS + 0.5, bold=True)
     page.text(box.left + 2.6, y, fitted(best or numbers, POINTS, box.width - 2.6), POINTS)
@@ -112,11 +112,6 @@ def draw_colours(
         page.text(x, top + _BAR + 2.8, text, POINTS, align=align)
 
 
-def _first_fitting(texts: Sequence[str], points: float, room: float) -> str:
-    """The first that is no wider than the room; the last, cut, where none is."""
-    return next((text for text in texts if text_width(text, points) <= room), fitted(texts[-1], points, room))
-
-
 def _ticks(low: float, high: float, middle: float, box: Box) -> list[tuple[float, str, float]]:
     """Value, alignment and x of the numbers under a colour bar."""
     centre = box.left + box.width / 2
@@ -129,7 +124,7 @@ def draw_sizes(page: Page, atlas: Atlas, cell: float, box: Box) -> None:
         return
     counts = atlas.cells["count"].to_numpy()
     sides = icon_sides(counts, _FINE) / _FINE
-    title = _first_fitting(["icon size: activations", "icon size"], POINTS, box.width)
+    title = first_fitting(["icon size: activations", "icon size"], POINTS, box.width)
     page.text(box.left, box.top + 2.5, title, POINTS, colour=MUTED)
     side, step = min(cell, 7.0), box.width / len(_SIDES)
     for number, share in enumerate(_SIDES):

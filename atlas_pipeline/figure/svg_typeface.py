@@ -28,7 +28,10 @@ def _face(weight: str, letters: str) -> str:
     path = font_manager.findfont(FontProperties(family=OWN_FAMILY, weight=weight))
     # The time of the font's own making stays: the same figure twice is the same file.
     font = TTFont(path, recalcTimestamp=False)
-    subsetter = subset.Subsetter(subset.Options(layout_features=["kern", "liga"]))
+    options = subset.Options(layout_features=["kern", "liga"])
+    # FontForge's own table: fontTools cannot subset it, and would say so on stderr.
+    options.drop_tables += ["FFTM"]
+    subsetter = subset.Subsetter(options)
     subsetter.populate(text=letters)
     subsetter.subset(font)
     file = io.BytesIO()

@@ -20,7 +20,7 @@ def subtitle_of(facts: Facts) -> str:
     """What there is to see, in numbers."""
     atlas = facts.atlas
     grid = f"{atlas.grid} × {atlas.grid} grid"
-    return f"{atlas.num_activations:,} activations · {grid} · {len(atlas.cells)} icons"
+    return f"{atlas.num_activations:,} activations · {grid} · {len(atlas.cells):,} icons"
 
 
 def caption_of(facts: Facts, region: Region | None, extras: Sequence[str]) -> str:
@@ -70,7 +70,7 @@ def methods_of(facts: Facts) -> str:
         f"position drawn uniformly from the feature map, seed {facts.run.config.get('seed', 0)}. "
         f"They were laid out in the plane by {facts.layout_words} [{layout}]. Of each cell "
         f"of a {atlas.grid} × {atlas.grid} grid that holds at least {facts.min_count} activations, the mean "
-        f"activation was made visible by feature inversion [@olah2017feature]{steps}: {len(atlas.cells)} "
+        f"activation was made visible by feature inversion [@olah2017feature]{steps}: {len(atlas.cells):,} "
         "icons. "
         f"{_fidelity(facts)}{_attribution(facts)} The fingerprint of the atlas is `{facts.fingerprint}`; "
         "the full configuration is in its JSON.\n"

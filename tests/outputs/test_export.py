@@ -16,6 +16,7 @@ def test_the_archive_holds_what_was_made_and_says_what_it_should_be(made_run, tm
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         assert archive.testzip() is None
         names = archive.namelist()
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         said = json.loads(archive.read(f"made/{PROVENANCE_FILE}"))
         for name, digest in said["files"].items():
             assert hashlib.sha256(archive.read(f"made/{name}")).hexdigest() == digest

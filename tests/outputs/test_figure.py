@@ -63,6 +63,9 @@ def test_text_can_be_selected_and_its_typeface_is_embedded(made_run, tmp_path):
         fonts = [pdfium.FPDFTextObj_GetFont(one.raw) for one in texts]
         assert fonts
         assert all(pdfium.FPDFFont_GetIsEmbedded(font) for font in fonts)
+    # As TrueType outlines: journals refuse Type 3.
+    assert b"/FontFile2" in (tmp_path / "fig.pdf").read_bytes()
+    assert b"/Type3" not in (tmp_path / "fig.pdf").read_bytes()
 
 
 def test_a_figure_is_as_wide_as_asked_and_all_words_are_on_the_page(made_run, tmp_path):
@@ -117,6 +120,14 @@ def test_icons_keep_their_colours_in_a_png(made_run, tmp_path):
     cells = open_run(made_run()).atlas("conv2", grid=12).cells
     for cell in cells.itertuples():
         assert (40 + 10 * cell.row, 40 + 10 * cell.col, 128) in shown
+
+
+@pytest.mark.parametrize("dpi", [72, 130])
+def test_no_line_outgrows_a_coarse_png(made_run, tmp_path, dpi):
+    drawn(made_run(), tmp_path / "fig.png", num_labels=0, size=Print(dpi=dpi))
+    with Image.open(tmp_path / "fig.png") as picture:
+        margin = np.asarray(picture.convert("L"))[:, -int(1.5 / 25.4 * dpi) :]
+    assert margin.min() == 255
 
 
 def test_random_weights_are_said_in_figure_and_methods(made_run, tmp_path):
