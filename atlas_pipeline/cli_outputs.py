@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -46,9 +45,10 @@ def figure(config: str, overrides: tuple[str, ...], debug: bool, output: str | N
     Beside it go its BibTeX (.bib) and a paragraph for the methods section (-methods.md).
     """
     from atlas_pipeline import outputs
+    from atlas_pipeline.engine.place import place_of
 
     request = _request(**shown)
-    for path in outputs.figure(load(config, overrides), request, Path(output) if output else None):
+    for path in outputs.figure(load(config, overrides), request, place_of(output) if output else None):
         click.echo(path)
 
 
@@ -94,7 +94,8 @@ def _request(
 def export(config: str, overrides: tuple[str, ...], debug: bool, output: str | None) -> None:
     """Pack a run's pictures, JSON, page and provenance into one zip."""
     from atlas_pipeline import outputs
+    from atlas_pipeline.engine.place import place_of
 
-    path, num_files = outputs.export(load(config, overrides), Path(output) if output else None)
+    path, num_files = outputs.export(load(config, overrides), place_of(output) if output else None)
     click.echo(f"{num_files} files", err=True)
     click.echo(path)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
 from atlas_pipeline import __version__
 from atlas_pipeline.engine.files import atomic_file
+from atlas_pipeline.engine.place import Place, disk_errors
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.run_folder import published_files, reached
 
@@ -20,12 +20,14 @@ PROVENANCE_FILE = "provenance.json"
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 # Compressed already: deflating them again takes seconds and saves nothing.
 _COMPRESSED = (".png", ".jpg", ".jpeg", ".webp")
+_CHUNK_BYTES = 1 << 20
 
 
-def export_run(folder: Path, path: Path) -> int:
+def export_run(folder: Place, path: Place) -> int:
     """Write a zip of everything that the program made in a run's folder, below the run's name.
 
-    Files of the user's own are left out. Streamed: one file at a time, a buffer of it in memory.
+    Files of the user's own are left out. Streamed, a buffer of one file in memory; behind a URL the archive
+    is held in memory until it is sent.
 
     Returns: number of files, the provenance among them.
     Raises:  ConfigError: the run has no atlas yet, or one of its files is gone. ResourceError: it cannot
@@ -34,39 +36,47 @@ def export_run(folder: Path, path: Path) -> int:
     names = sorted(published_files(folder))
     if not any(Path(name).match("atlas-*.json") for name in names):
         raise ConfigError(f"run '{folder.name}' has no atlas yet ({folder}); make it with: atlas run")
-    if gone := [name for name in names if not (folder / name).is_file()]:
-        raise ConfigError(f"{folder / gone[0]} is gone ({len(gone)} such); make it again with: atlas run")
+    digests = {}
     with atomic_file(path) as file, zipfile.ZipFile(cast("IO[bytes]", file), "w") as archive:
         for name in names:
-            entry = _entry(folder.name, name, (folder / name).stat().st_size)
-            with (folder / name).open("rb") as source, archive.open(entry, "w") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
-        text = json.dumps(_provenance(folder, names), indent=1).encode()
-        with archive.open(_entry(folder.name, PROVENANCE_FILE, len(text)), "w") as target:
-            target.write(text)
+            try:
+                digests[name] = _pack(archive, f"{folder.name}/{name}", folder / name)
+            except FileNotFoundError:
+                raise ConfigError(f"{folder / name} is gone; make it again with: atlas run") from None
+        text = json.dumps(_provenance(folder, digests), indent=1).encode()
+        archive.writestr(_entry(f"{folder.name}/{PROVENANCE_FILE}", len(text)), text)
     return len(names) + 1
 
 
-def _entry(run: str, name: str, size_bytes: int) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(f"{run}/{name}", _NO_TIME)
-    info.compress_type = zipfile.ZIP_STORED if name.endswith(_COMPRESSED) else zipfile.ZIP_DEFLATED
+def _pack(archive: zipfile.ZipFile, name: str, path: Place) -> str:
+    """Add a file; sha256 of its bytes."""
+    digest = hashlib.sha256()
+    with (
+        disk_errors(path),
+        path.open("rb") as source,
+        archive.open(_entry(name, path.stat().st_size), "w") as target,
+    ):
+        while chunk := source.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            target.write(chunk)
+    return digest.hexdigest()
+
+
+def _entry(name: str, size_bytes: int) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _NO_TIME)
+    entry.compress_type = zipfile.ZIP_STORED if name.endswith(_COMPRESSED) else zipfile.ZIP_DEFLATED
     # A plain file of Unix, readable by all, whatever the machine that packs it.
-    info.create_system, info.external_attr = 3, 0o100644 << 16
+    entry.create_system, entry.external_attr = 3, 0o100644 << 16
     # Known beforehand, it decides whether the entry needs 64-bit sizes.
-    info.file_size = size_bytes
-    return info
+    entry.file_size = size_bytes
+    return entry
 
 
-def _provenance(folder: Path, names: Sequence[str]) -> dict[str, Any]:
+def _provenance(folder: Place, digests: Mapping[str, str]) -> dict[str, Any]:
     """Which artefacts the run is made from, and what each file should be."""
     return {
         "software": f"atlas-pipeline {__version__}",
         "run": folder.name,
         "artefacts": sorted(reached(folder)),
-        "files": {name: _sha256(folder / name) for name in names},
+        "files": dict(digests),
     }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

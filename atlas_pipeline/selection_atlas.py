@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from atlas_pipeline.config import ClassConfig, ComparisonConfig, Config
 from atlas_pipeline.engine import Step
-from atlas_pipeline.stages import bin, invert, neighbors, plot, project, stitch, whiten
+from atlas_pipeline.stages import bin, cell_sums, invert, neighbors, plot, project, stitch, whiten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,8 @@ def selection_atlas(
     precision = whiten.step(activations)
     nearest = neighbors.view_step(config, activations, chosen, entry.num_neighbors)
     layout = project.view_step(config, entry, activations, chosen, nearest)
-    cells = bin.view_steps(config, entry.grid, activations, chosen, layout)
+    sums = cell_sums.view_steps(config, entry.grid, activations, chosen, layout)
+    cells = bin.view_steps(config, entry.grid, activations, chosen, layout, sums)
     icons = invert.steps(config, cells, precision, real_crops)
     atlases = [
         step
@@ -47,5 +48,5 @@ def selection_atlas(
         for step in (of_grid, stitch.view_step(config, images, chosen, layout, cells[size], of_grid, axis))
     ]
     pictures = plot.step(config, activations, layout, chosen)
-    steps = (precision, chosen, layout, pictures, *cells.values(), *atlases)
+    steps = (precision, chosen, layout, pictures, *sums.values(), *cells.values(), *atlases)
     return SelectionAtlas(steps=steps, cells=cells, icons=icons)

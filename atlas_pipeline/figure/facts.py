@@ -14,7 +14,15 @@ from atlas_pipeline.reader.run import AtlasRun
 _NAMELESS = ("build", "build_model", "create", "create_model", "get_model", "make", "model", "net", "network")
 _METHODS = {"umap": "UMAP", "tsne": "t-SNE"}
 _QUALITY = {"trustworthiness": "trustworthiness", "neighbor_recall": "neighbour recall"}
-_WORDS = {"num_neighbors": "neighbours", "min_dist": "minimum distance", "num_epochs": "epochs"}
+_SETTINGS = {
+    "num_neighbors": "{} neighbours",
+    "min_dist": "minimum distance {:g}",
+    "num_epochs": "{} epochs",
+    "perplexity": "perplexity {:g}",
+    "fit_on": "fitted on {:,}",
+    "engine": "{} engine",
+    "metric": "{}",
+}
 
 
 @dataclass(frozen=True)
@@ -50,9 +58,23 @@ class Facts:
         return f"images ({'/'.join(str(images['path']).replace(chr(92), '/').rstrip('/').split('/')[-2:])})"
 
     @property
+    def sample(self) -> Mapping[str, Any]:
+        """Config of the sample."""
+        return self.run.config.get("sample", {})
+
+    @property
     def positions(self) -> int:
         """Sampled spatial positions an image."""
-        return int(self.run.config.get("sample", {}).get("positions_per_image", 1))
+        return int(self.sample.get("positions_per_image", 1))
+
+    @property
+    def num_sampled(self) -> int:
+        """Activations of the layer, of which a selection takes some."""
+        return int(self.atlas.document.get("selection", {}).get("of") or self.atlas.num_activations)
+
+    @property
+    def seed(self) -> int:
+        return int(self.run.config.get("seed", 0))
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -91,18 +113,14 @@ class Facts:
         )
 
     def _layout_words(self, quality: list[str]) -> str:
-        config = dict(self.layout)
-        method = _METHODS.get(str(config.pop("method", "")), "a layout")
-        metric = [str(config.pop("metric"))] if "metric" in config else []
-        said = []
-        for key, value in config.items():
-            # Seeds and switches are in the provenance; what is not set is the method's own.
-            if not isinstance(value, int | float | str) or isinstance(value, bool) or key == "seed":
-                continue
-            word = _WORDS.get(key, key.replace("_", " "))
-            shown = f"{value:g}" if isinstance(value, float) else str(value)
-            said.append(f"{shown} {word}" if key.startswith("num_") else f"{word} {shown}")
-        parts = [", ".join(part) for part in ([*said, *metric], quality) if part]
+        method = _METHODS.get(str(self.layout.get("method")), "a layout")
+        # What is not set is the method's own choice, and not known here.
+        settings = [
+            words.format(self.layout[key])
+            for key, words in _SETTINGS.items()
+            if self.layout.get(key) not in (None, "auto")
+        ]
+        parts = [", ".join(part) for part in (settings, quality) if part]
         return f"{method} ({'; '.join(parts)})" if parts else method
 
     @property

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from atlas_pipeline.engine.files import atomic_file
+from atlas_pipeline.engine.place import Place
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.figure.atlas_figure import draw_atlas
 from atlas_pipeline.figure.bibliography import bibliography_of
+from atlas_pipeline.figure.methods import methods_of
 from atlas_pipeline.figure.page import FORMATS
 from atlas_pipeline.figure.request import FigureRequest, SheetRequest
 from atlas_pipeline.figure.sheet import draw_sheet
-from atlas_pipeline.figure.words import methods_of
 from atlas_pipeline.reader.run import AtlasRun
 
 
-def save_figure(run: AtlasRun, request: FigureRequest | SheetRequest, path: Path) -> list[Path]:
+def save_figure(run: AtlasRun, request: FigureRequest | SheetRequest, path: Place) -> list[Place]:
     """Draw a figure, and write it with its BibTeX and its methods paragraph.
 
     Returns: the files written, the figure first.
@@ -37,9 +37,10 @@ def save_figure(run: AtlasRun, request: FigureRequest | SheetRequest, path: Path
             "provenance": json.dumps(provenance, sort_keys=True),
         },
     )
+    methods = methods_of(facts)
     texts = {
-        path.with_suffix(".bib"): bibliography_of(facts),
-        path.with_name(f"{path.stem}-methods.md"): methods_of(facts),
+        path.with_suffix(".bib"): bibliography_of(facts, methods),
+        path.with_name(f"{path.stem}-methods.md"): methods,
     }
     for beside, text in texts.items():
         with atomic_file(beside) as file:
@@ -47,7 +48,7 @@ def save_figure(run: AtlasRun, request: FigureRequest | SheetRequest, path: Path
     return [path, *texts]
 
 
-def check_suffix(path: Path) -> None:
+def check_suffix(path: Place) -> None:
     """Refuse a format that cannot be drawn.
 
     Raises: ConfigError.

@@ -1,4 +1,4 @@
-"""Title, caption and methods paragraph of a figure, from its facts."""
+"""Title and caption of a figure, from its facts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def caption_of(facts: Facts, region: Region | None, extras: Sequence[str]) -> st
         f"{title_of(facts)} ({'weights: ' if not facts.random_weights else ''}{facts.weights}). "
         f"{_sample(facts)}, laid out by {facts.layout_words}, under a {atlas.grid} × "
         f"{atlas.grid} grid; a cell of {facts.min_count} or more has an icon, the feature inversion of its "
-        f"mean activation.{shown} {_fidelity(facts)} {' '.join([*extras, ''])}"
+        f"mean activation.{shown} {fidelity_of(facts)} {' '.join([*extras, ''])}"
         f"{facts.software}, fingerprint {facts.fingerprint}."
     )
 
@@ -57,26 +57,6 @@ def sheet_caption_of(facts: Sequence[Facts]) -> str:
     )
 
 
-def methods_of(facts: Facts) -> str:
-    """A paragraph for a methods section, in Markdown with Pandoc's citations of the figure's own .bib."""
-    atlas, inversion = facts.atlas, facts.inversion
-    steps = f" ({inversion['steps']} steps at {inversion['size_px']} px)" if inversion else ""
-    layout = "@mcinnes2018umap" if facts.layout.get("method", "umap") == "umap" else "@vandermaaten2008tsne"
-    warning = f"**{ALARM_WORDS}.** " if facts.random_weights else ""
-    return (
-        f"{warning}We made an activation atlas [@carter2019atlas] of layer `{atlas.layer}` of "
-        f"{facts.model} [@model] ({'' if facts.random_weights else 'weights: '}{facts.weights}) with "
-        f"{facts.software} [@atlaspipeline]. {_sample(facts)}; each is the channel vector at a spatial "
-        f"position drawn uniformly from the feature map, seed {facts.run.config.get('seed', 0)}. "
-        f"They were laid out in the plane by {facts.layout_words} [{layout}]. Of each cell "
-        f"of a {atlas.grid} × {atlas.grid} grid that holds at least {facts.min_count} activations, the mean "
-        f"activation was made visible by feature inversion [@olah2017feature]{steps}: {len(atlas.cells):,} "
-        "icons. "
-        f"{_fidelity(facts)}{_attribution(facts)} The fingerprint of the atlas is `{facts.fingerprint}`; "
-        "the full configuration is in its JSON.\n"
-    )
-
-
 def _sample(facts: Facts) -> str:
     atlas = facts.atlas
     if not facts.classes:
@@ -90,7 +70,8 @@ def _sample(facts: Facts) -> str:
     )
 
 
-def _fidelity(facts: Facts) -> str:
+def fidelity_of(facts: Facts) -> str:
+    """How true the icons are, beside what noise and real activations reach."""
     fidelity, baselines = facts.median("fidelity"), facts.atlas.document.get("baselines", {})
     if fidelity is None:
         return ""
@@ -102,14 +83,3 @@ def _fidelity(facts: Facts) -> str:
     trip = facts.round_trip
     own = "" if trip is None else f"; {trip:.0%} of the icons are nearest to their own cell"
     return f"Median fidelity, the cosine of icon and mean activation: {fidelity:.2f}{held}{own}."
-
-
-def _attribution(facts: Facts) -> str:
-    if (facts.atlas.cells["class_index"] < 0).all():
-        return ""
-    sample = facts.run.config.get("sample", {})
-    smooth = (
-        " with relaxed max-pooling [@olah2018blocks]" if sample.get("maxpool_gradient") == "smooth" else ""
-    )
-    method = sample.get("attribution_method", "gradient")
-    return f" Attributions to the logits are by {method}{smooth}."

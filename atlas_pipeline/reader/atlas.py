@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngImageFile
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.numerics.grid import cell_centre
 from atlas_pipeline.numerics.mosaic import icon_sides
-from atlas_pipeline.reader.place import Place
+from atlas_pipeline.reader.files import RunFiles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,10 +28,10 @@ class Atlas:
                 num_activations: in its layout. document: the whole JSON, see docs/artefacts.md.
     """
 
-    def __init__(self, place: Place, name: str) -> None:
+    def __init__(self, files: RunFiles, name: str) -> None:
         """name: of the JSON document within the run's folder, without its suffix."""
-        self._place, self._name = place, name
-        self.document: dict[str, Any] = json.loads(place.read(f"{name}.json"))
+        self._files, self._name = files, name
+        self.document: dict[str, Any] = json.loads(files.read(f"{name}.json"))
         self.layer, self.view = str(self.document["layer"]), str(self.document["view"])
         self.grid, self.icon_px = int(self.document["grid"]), int(self.document["icon_px"])
         self.num_activations = int(self.document["num_activations"])
@@ -72,7 +72,7 @@ class Atlas:
         side = self.grid * self.icon_px
         try:
             # Not Image.open: it takes a picture of ours beyond 179 million pixels for an attack.
-            picture = PngImageFile(io.BytesIO(self._place.read(f"{self._name}.png")))
+            picture = PngImageFile(io.BytesIO(self._files.read(f"{self._name}.png")))
         except KeyError:
             raise ConfigError(f"{self._name}.png is missing beside its JSON; run atlas run again") from None
         square: Image.Image = picture if picture.size == (side, side) else picture.crop((0, 0, side, side))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from atlas_pipeline.engine.place import Place
 from atlas_pipeline.errors import ConfigError, MissingInputError, unknown_name
 from atlas_pipeline.reader.atlas import Atlas
-from atlas_pipeline.reader.place import CONFIG_FILE, Place, place_at
+from atlas_pipeline.reader.files import CONFIG_FILE, RunFiles, files_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 _DOCUMENT = re.compile(r"(?P<layer>.+)/(?P<view>[^/]+)/atlas-(?P<grid>\d+)\.json")
 
 
-def open_run(path: str | Path) -> AtlasRun:
-    """Open a run's folder, a zip made by ``atlas export``, or the folder that it was unpacked to.
+def open_run(path: str | Place) -> AtlasRun:
+    """Open a run's folder, by path or URL, a zip made by ``atlas export``, or the folder it was unpacked to.
 
-    Raises: ConfigError: there is no run, or it has no atlas yet.
+    Raises: ConfigError: there is no run, or it has no atlas yet. ResourceError: nobody answers at the URL.
     """
-    run = AtlasRun(place_at(Path(path)))
+    run = AtlasRun(files_at(path))
     if not run.views:
         raise ConfigError(f"run '{run.name}' has no atlas yet ('{path}'); make it with: atlas run")
     return run
@@ -34,21 +34,21 @@ def open_run(path: str | Path) -> AtlasRun:
 class AtlasRun:
     """What a run's folder holds."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, files: RunFiles) -> None:
+        self._files = files
 
     def __repr__(self) -> str:
         return f"AtlasRun({self.name!r}: {', '.join(self.layers)})"
 
     @property
-    def folder(self) -> Path | None:
+    def folder(self) -> Place | None:
         """The run's folder; None of a zip."""
-        return self._place.folder
+        return self._files.folder
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """The resolved config, every default spelled out."""
-        return yaml.safe_load(self._place.read(CONFIG_FILE)) or {}
+        return yaml.safe_load(self._files.read(CONFIG_FILE)) or {}
 
     @property
     def name(self) -> str:
@@ -70,6 +70,10 @@ class AtlasRun:
 
         Raises: ConfigError: unknown layer or view; the nearest is named.
         """
+        if layer not in self._found and layer in self.config.get("layers", ()):
+            raise ConfigError(
+                f"run '{self.name}' has no atlas of layer '{layer}' yet; make it with: atlas run"
+            )
         if layer not in self._found:
             raise ConfigError(self._unknown("layer", layer, self._found, f"run '{self.name}'"))
         if view not in self._found[layer]:
@@ -87,7 +91,7 @@ class AtlasRun:
         if chosen not in grids:
             known = ", ".join(map(str, grids))
             raise ConfigError(f"grid {chosen} is not in run '{self.name}', layer '{layer}': it has {known}")
-        return Atlas(self._place, self._found[layer][view][chosen])
+        return Atlas(self._files, self._found[layer][view][chosen])
 
     def layout(self, layer: str, view: str = "all") -> pd.DataFrame:
         """Where every activation lies: a row each, of the columns image_id, row, col, x, y and label.
@@ -111,7 +115,7 @@ class AtlasRun:
     def _found(self) -> dict[str, dict[str, dict[int, str]]]:
         """layer -> view -> grid -> name of the document without its suffix."""
         found: dict[str, dict[str, dict[int, str]]] = {name: {} for name in self.config.get("layers", ())}
-        for name in self._place.names:
+        for name in self._files.documents:
             if match := _DOCUMENT.fullmatch(name):
                 views = found.setdefault(match["layer"], {})
                 views.setdefault(match["view"], {})[int(match["grid"])] = name.removesuffix(".json")

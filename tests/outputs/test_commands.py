@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from atlas_pipeline import open_run
-from atlas_pipeline.viewer.document_check import document_problems
+from atlas_pipeline.export import PROVENANCE_FILE
+from atlas_pipeline.viewer.document_check import atlas_schema, document_problems
 
 LATE = "4"
 
@@ -56,6 +58,21 @@ def test_a_run_is_drawn_packed_and_read(done, atlas, tmp_path):
                 assert document_problems(archived.atlas(layer, view, grid).document) == []
 
 
+def test_an_archive_holds_the_whole_folder_and_opens_where_it_is_unpacked(done, atlas, tmp_path):
+    atlas("figure", done, "--layer", LATE, "--labels", "0")
+    assert atlas("export", done, "-o", str(tmp_path / "out.zip")).exit_code == 0
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        archive.extractall(tmp_path / "elsewhere")
+    # Whatever the stages make, of whatever suffix, now or later.
+    folder, unpacked = tmp_path / "workspace" / "runs" / "small", tmp_path / "elsewhere" / "small"
+    files = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    own = {path for path in files if path.parts[0] == "figures" or path.name.startswith(".")}
+    there = {path.relative_to(unpacked) for path in unpacked.rglob("*") if path.is_file()}
+    assert there == (files - own) | {Path(PROVENANCE_FILE)}
+    assert all((unpacked / path).read_bytes() == (folder / path).read_bytes() for path in files - own)
+    assert open_run(unpacked).views == open_run(folder).views
+
+
 def test_a_figure_of_ones_own_outlives_the_next_run(done, atlas, tmp_path):
     made = atlas("figure", done, "--layer", LATE, "--labels", "0").stdout.splitlines()
     assert made[0].endswith(f"runs/small/figures/{LATE}-all.pdf")
@@ -70,7 +87,8 @@ def test_bad_input_is_one_line(done, atlas, tmp_path):
         (("--layer", LATE, "--view", "class-bees"), ("view 'class-bees'", "nearest: 'class-bee'")),
         (("--layer", LATE, "--region", "2,2,3,3"), ("outside the map",)),
         (("--layer", LATE, "-o", "fig.jpg"), ("'.jpg' is none of .pdf, .svg, .png",)),
-        (("--layer", LATE, "-o", str(tmp_path / "file" / "fig.pdf")), ("cannot write", "is a file")),
+        (("--layer", LATE, "-o", str(tmp_path / "file" / "fig.pdf")), ("cannot write", "Not a directory")),
+        (("--layer", LATE, "-o", "/proc/fig.pdf"), ("cannot write /proc/fig.pdf", "choose another place")),
         ((), ("--layer is missing",)),
         (("--sheet", "layers", "--labels", "3"), ("leave out --labels",)),
     ):
@@ -84,6 +102,18 @@ def test_before_the_run_the_command_that_makes_it_is_named(small, atlas, tmp_pat
     for command in (("figure", "--layer", LATE), ("export",)):
         refused(atlas(command[0], small, *command[1:]), "no atlas yet", "atlas run")
     assert not (tmp_path / "workspace").exists()
+
+
+def test_what_was_made_with_another_config_is_not_shown(done, atlas, tmp_path):
+    for command in (("figure", "--layer", LATE, "--labels", "0"), ("export",)):
+        path = str(tmp_path / ("fig.pdf" if command[0] == "figure" else "out.zip"))
+        changed = atlas(command[0], done, *command[1:], "-o", path, "--set", "project.num_neighbors=4")
+        refused(changed, "made with project.num_neighbors: 5, not 4", "atlas run")
+        assert not Path(path).exists()
+        # How a run is run is no property of what it made.
+        assert atlas(command[0], done, *command[1:], "-o", path, "--set", "run.workers=1").exit_code == 0
+    done["classes"][0]["class"] = "cat"
+    refused(atlas("figure", done, "--layer", LATE), "made with classes")
 
 
 def test_reading_and_drawing_load_no_torch(made_run, tmp_path):
@@ -100,23 +130,26 @@ def test_reading_and_drawing_load_no_torch(made_run, tmp_path):
 
 
 def test_the_example_of_the_docs_runs(done, monkeypatch, tmp_path):
-    """Every Python block of docs/reading.md in turn, as it stands but for the run's name and its layer."""
-    text = (Path(__file__).parents[2] / "docs" / "reading.md").read_text()
+    """Every Python block in turn, as it stands but for the names of run, config and layer."""
+    docs = Path(__file__).parents[2] / "docs"
+    text = (docs / "reading.md").read_text() + (docs / "figures.md").read_text()
     blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
-    assert len(blocks) == 5
+    assert len(blocks) == 7
     monkeypatch.chdir(tmp_path)
     known: dict = {}
     for block in blocks:
         code = block.replace("data/runs/quickstart", "workspace/runs/small").replace("mixed5", LATE)
-        exec(compile(code, "docs/reading.md", "exec"), known)
+        code = code.replace('"quickstart"', '"small.yaml"')
+        exec(compile(code, "docs", "exec"), known)
     assert known["icon"].size <= (16, 16)
     assert (tmp_path / "worst.png").is_file()
     assert len(known["layout"]) == 60
+    assert known["result"].published.page.is_file()
+    assert known["result"].tasks_run > 0
+    assert (tmp_path / "fig.svg").is_file()
 
 
 def test_the_docs_name_the_schema_of_the_json():
-    from atlas_pipeline.viewer.document_check import atlas_schema
-
     docs = Path(__file__).parents[2] / "docs"
     text = (docs / "artefacts.md").read_text()
     assert f"`{atlas_schema()['properties']['schema']['const']}`" in text

@@ -64,6 +64,13 @@ def test_what_there_is_not_is_said_with_the_nearest(run):
             ask()
 
 
+def test_a_layer_that_is_to_come_is_no_mistake_of_spelling(made_run):
+    folder = made_run()
+    (folder / "config.yaml").write_text("name: made\nlayers: [conv1, conv2, conv3]")
+    with pytest.raises(ConfigError, match="no atlas of layer 'conv3' yet; make it with: atlas run"):
+        open_run(folder).atlas("conv3")
+
+
 def test_a_run_without_attributions_has_no_labels(made_run):
     cells = open_run(made_run(classes=False)).atlas("conv1").cells
     assert cells["label"].isna().all()
