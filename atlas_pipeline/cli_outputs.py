@@ -26,7 +26,10 @@ _OF_ONE_ATLAS = {
 @click.option("--grid", type=click.IntRange(1), metavar="N", help="Default: the finest readable in print.")
 @click.option("--region", metavar="X0,Y0,X1,Y1", help="A part of the map, from 0 to 1, y up.")
 @click.option(
-    "--labels", type=click.IntRange(0, 100), metavar="N", help="Regions to name. Default: up to 12."
+    "--labels",
+    type=click.IntRange(0, 100),
+    metavar="N",
+    help="Regions to name. Default: up to 12, none of a class atlas.",
 )
 @click.option("--loupe", "loupes", multiple=True, metavar="X,Y[,CELLS]", help="A place to enlarge; repeated.")
 @click.option(

@@ -19,6 +19,9 @@ from atlas_pipeline.figure.saving import check_suffix, save_figure
 from atlas_pipeline.reader.run import AtlasRun, open_run
 from atlas_pipeline.run_folder import run_folder
 
+# Sections of the config that change what an atlas is.
+_OF_AN_ATLAS = ("seed", "model", "images", "sample", "project", "grid", "invert", "stitch")
+
 
 def figure(config: Config, request: FigureRequest | SheetRequest, output: Place | None) -> list[Place]:
     """Draw a figure of a finished run; without ``output`` into `figures/` of its folder, as PDF.
@@ -80,8 +83,10 @@ def _check_current(config: Config, run: AtlasRun) -> None:
 
 
 def _compared(config: Config) -> dict[str, Any]:
-    # Images are known by their content: the same ones may lie elsewhere by now.
-    return config.model_dump(mode="json", by_alias=True, exclude={"run": True, "images": {"path"}})
+    # Images are known by their content: the same ones may lie elsewhere by now. And which atlases there are
+    # the folder itself says.
+    kept = config.model_dump(mode="json", exclude={"images": {"path"}, "grid": {"sizes"}})
+    return {section: kept[section] for section in _OF_AN_ATLAS}
 
 
 def _difference(made: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[str, str, str] | None:

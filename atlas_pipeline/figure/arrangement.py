@@ -5,6 +5,7 @@ Lengths in mm from the top left corner.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atlas_pipeline.figure.window import Window
@@ -55,31 +56,49 @@ class Arrangement:
     foot: float
 
 
-def arrange(width: float, dpi: int, window: Window, num_loupes: int, head: float, axis: float) -> Arrangement:
+def arrange(
+    width: float, dpi: int, window: Window, loupes: Sequence[Window], head: float, axis: float
+) -> Arrangement:
     """Lay out a page ``width`` mm wide. head, axis: height of what stands over and under the map."""
     inner = width - 2 * MARGIN
     if width < WITH_COLUMN_FROM:
-        return _below(inner, dpi, window, num_loupes, head, axis)
-    column = _column_width(inner, window, num_loupes)
+        return _below(inner, dpi, window, len(loupes), head, axis)
+    column = _column_width(inner, window, len(loupes))
     box, cell = _map(inner - GAP - column, dpi, window, head)
-    left, loupes = width - MARGIN - column, []
-    top = box.top
-    for _ in range(num_loupes):
-        loupes.append(Box(left, top, column, column))
-        top += column + LOUPE_WORDS
-    legends = column + COLOUR_WORDS + SIZES_HEIGHT
-    top = max(top, box.bottom - legends)
-    colours = Box(left, top + 4.0, column, column)
-    sizes = Box(left, top + column + COLOUR_WORDS, column, SIZES_HEIGHT)
+    centres = [box.top + (of.top + of.rows / 2 - window.top) * cell for of in loupes]
+    tops, legends = _stacked(column, box, centres)
+    left = width - MARGIN - column
+    sizes = Box(left, legends + column + COLOUR_WORDS, column, SIZES_HEIGHT)
+    bottom = max([sizes.bottom, *(top + column + LOUPE_WORDS for top in tops)])
     return Arrangement(
         map=box,
         cell=cell,
-        loupes=tuple(loupes),
-        colours=colours,
+        loupes=tuple(Box(left, top, column, column) for top in tops),
+        colours=Box(left, legends + 4.0, column, column),
         sizes=sizes,
         beside=True,
-        foot=max(box.bottom + axis, sizes.bottom),
+        foot=max(box.bottom + axis, bottom),
     )
+
+
+def _stacked(column: float, box: Box, centres: Sequence[float]) -> tuple[list[float], float]:
+    """Tops of the loupes and of the legends, in a column beside the map.
+
+    The legends stand between those loupes where the others are nearest what they enlarge.
+
+    Args: centres: of what each loupe enlarges, from the top down.
+    """
+    loupe, legends, number = column + LOUPE_WORDS, column + COLOUR_WORDS + SIZES_HEIGHT, len(centres)
+    spare = max(0.0, box.height - number * loupe - legends)
+    stacks = []
+    for before in range(number, -1, -1):
+        tops = [box.top + k * loupe + (0 if k < before else legends + spare) for k in range(number)]
+        far = sum(abs(top + column / 2 - centre) for top, centre in zip(tops, centres, strict=True))
+        # Flush with the map's top or bottom where they come first or last.
+        share = 0.0 if before == 0 else 1.0 if before == number else 0.5
+        stacks.append((far, tops, box.top + before * loupe + share * spare))
+    _, tops, top = min(stacks, key=lambda stack: stack[0])
+    return tops, top
 
 
 def _column_width(inner: float, window: Window, num_loupes: int) -> float:

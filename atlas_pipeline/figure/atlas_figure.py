@@ -31,8 +31,8 @@ SMALLEST_ICON_MM = 3.0
 _SCALE, _AXIS = 5.5, 13.0
 
 
-def draw_atlas(run: AtlasRun, request: FigureRequest) -> tuple[Page, Facts, str]:
-    """The page, the facts of its atlas, and its caption.
+def draw_atlas(run: AtlasRun, request: FigureRequest) -> tuple[Page, list[Facts], str]:
+    """The page, the facts of its one atlas, and its caption.
 
     Raises: ConfigError: unknown layer, view or grid; a region or loupe outside the map; labels of an atlas
             without attributions; a measure that it does not have.
@@ -40,12 +40,12 @@ def draw_atlas(run: AtlasRun, request: FigureRequest) -> tuple[Page, Facts, str]
     atlas = _atlas(run, request)
     facts, shown = Facts(run, atlas), window_of(atlas, request.region)
     loupes = _in_order([loupe_window(atlas, loupe, shown) for loupe in request.loupes], request)
-    regions = named_regions(atlas, shown, _num_labels(atlas, request))
+    regions = named_regions(atlas, shown, _num_labels(facts, request))
     _check_measure(atlas, request)
     compared = len(facts.classes) == 2
     title = title_lines(request.title or title_of(facts), request.size.width_mm)
     under = _AXIS if compared else _SCALE
-    layout = arrange(request.size.width_mm, request.size.dpi, shown, len(loupes), head_height(title), under)
+    layout = arrange(request.size.width_mm, request.size.dpi, shown, loupes, head_height(title), under)
     extras = _extras(request, len(loupes), len(regions))
     caption = caption_of(facts, None if request.region is None else shown.region(atlas.grid), extras)
     lines = wrapped(caption, POINTS, request.size.width_mm - 2 * MARGIN)
@@ -53,7 +53,7 @@ def draw_atlas(run: AtlasRun, request: FigureRequest) -> tuple[Page, Facts, str]
     page = Page(request.size.width_mm, height, request.size.dpi)
     draw_head(page, title, subtitle_of(facts))
     draw_map(page, atlas, shown, layout)
-    draw_labels(page, atlas, shown, layout, regions, loupe_lines(loupes, shown, layout))
+    draw_labels(page, atlas, shown, layout, regions, loupe_lines(loupes, shown, layout).reshape(-1, 2, 2))
     draw_loupes(page, atlas, loupes, shown, layout)
     draw_colours(page, atlas, request.measure, shown, loupes, layout.colours)
     draw_sizes(page, atlas, layout.cell, layout.sizes)
@@ -62,7 +62,7 @@ def draw_atlas(run: AtlasRun, request: FigureRequest) -> tuple[Page, Facts, str]
     else:
         _draw_scale(page, shown, layout)
     draw_caption(page, lines, layout.foot + 1.5, alarm=facts.random_weights)
-    return page, facts, caption
+    return page, [facts], caption
 
 
 def title_lines(title: str, width: float) -> list[str]:
@@ -113,9 +113,11 @@ def _in_order(loupes: Sequence[Window], request: FigureRequest) -> list[Window]:
     return sorted(loupes, key=lambda w: (w.top, w.left) if beside else (w.left, w.top))
 
 
-def _num_labels(atlas: Atlas, request: FigureRequest) -> int:
-    if (atlas.cells["class_index"] >= 0).any():
-        return DEFAULT_LABELS if request.num_labels is None else request.num_labels
+def _num_labels(facts: Facts, request: FigureRequest) -> int:
+    if (facts.atlas.cells["class_index"] >= 0).any():
+        # All of a class atlas speaks for its class, which the title names.
+        unless_told = 0 if len(facts.classes) == 1 else DEFAULT_LABELS
+        return unless_told if request.num_labels is None else request.num_labels
     if request.num_labels:
         raise ConfigError(
             "--labels needs attributions, and this run has none (sample.attribution: none); leave it out"

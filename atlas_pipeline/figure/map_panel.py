@@ -13,7 +13,8 @@ from atlas_pipeline.figure.lettering import line_height, one_line, text_width, w
 from atlas_pipeline.figure.page import INK, PAPER, Page
 from atlas_pipeline.figure.pictures import icons_picture
 from atlas_pipeline.figure.window import Window, cells_of
-from atlas_pipeline.numerics.label_places import leader_ends, place_labels
+from atlas_pipeline.numerics.boxes import leader_ends
+from atlas_pipeline.numerics.label_places import place_labels
 from atlas_pipeline.numerics.regions import connected_regions, innermost_cell, largest_regions, outline
 from atlas_pipeline.reader.atlas import Atlas
 
@@ -60,9 +61,9 @@ def draw_labels(
     window: Window,
     layout: Arrangement,
     regions: Sequence[NamedRegion],
-    avoided: Sequence[NDArray[np.float64]],
+    avoided: NDArray[np.float64],
 ) -> int:
-    """Outline and name regions. avoided: lines (line, 2, 2) on the page that no label may hide.
+    """Outline and name regions. avoided: (line, 2, 2) on the page that no label or leader line should cross.
 
     Returns: how many found room.
     """
@@ -70,8 +71,8 @@ def draw_labels(
     sizes = [_size(of) for of in lines]
     anchors = np.array([_centre(region.anchor, window, layout) for region in regions]).reshape(-1, 2)
     ground = _ground(page, layout)
-    ink = _ink(atlas, window, layout, ground, avoided)
-    places = place_labels(anchors, np.array(sizes).reshape(-1, 2), ground, ink)
+    ink = _ink(atlas, window, layout, ground)
+    places = place_labels(anchors, np.array(sizes).reshape(-1, 2), ground, ink, avoided)
     found = np.isfinite(places).all(axis=1)
     _draw_outlines(page, [regions[number] for number in np.flatnonzero(found).tolist()], window, layout)
     for number in np.flatnonzero(found).tolist():
@@ -108,9 +109,8 @@ def _ink(
     window: Window,
     layout: Arrangement,
     ground: tuple[float, float, float, float],
-    avoided: Sequence[NDArray[np.float64]],
 ) -> NDArray[np.float64]:
-    """(row, col) over the ground: 1 where icons and lines are."""
+    """(row, col) over the ground: 1 where icons are."""
     shape = [max(1, int((ground[k + 2] - ground[k]) / _INK_STEP)) for k in (1, 0)]
     ink = np.zeros(shape)
     scale = np.array([shape[1] / (ground[2] - ground[0]), shape[0] / (ground[3] - ground[1])])
@@ -119,11 +119,6 @@ def _ink(
         left, top = np.floor(low * scale).astype(int)
         right, bottom = np.ceil((low + layout.cell) * scale).astype(int)
         ink[max(top, 0) : bottom, max(left, 0) : right] = 1
-    for start, end in (line for lines in avoided for line in lines):
-        steps = np.linspace(start, end, int(np.linalg.norm(end - start) / _INK_STEP * 2) + 2)
-        col, row = ((steps - ground[:2]) * scale).astype(int).T
-        inside = (row >= 0) & (row < shape[0]) & (col >= 0) & (col < shape[1])
-        ink[row[inside], col[inside]] = 1
     return ink
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atlas_pipeline.figure.facts import Facts
@@ -14,8 +14,11 @@ _LAYOUTS = {"umap": " [@mcinnes2018umap]", "tsne": " [@vandermaaten2008tsne]"}
 _MARKUP = re.compile(r"([\\`*_\[\]<>#|$@^~&])")
 
 
-def methods_of(facts: Facts) -> str:
-    """What a reader needs to repeat the atlas, in the order in which it was done."""
+def methods_of(facts: Facts, others: Sequence[Facts] = ()) -> str:
+    """What a reader needs to repeat the atlas, in the order in which it was done.
+
+    Args: others: of the atlases that stand beside it on a sheet, made alike.
+    """
     sentences = (
         f"**{ALARM_WORDS}.**" if facts.random_weights else "",
         _made(facts),
@@ -25,6 +28,7 @@ def methods_of(facts: Facts) -> str:
         _inverted(facts),
         fidelity_of(facts),
         _attributed(facts),
+        _others(others),
         f"The fingerprint of the atlas is `{facts.fingerprint}`; every setting is in its JSON.",
     )
     return " ".join(filter(None, sentences)) + "\n"
@@ -63,7 +67,8 @@ def _selected(facts: Facts) -> str:
         extreme = "lowest"
     by_value = f"are among those of {extreme} attribution to {' or to '.join(names)}"
     by_rank = f"have their {extreme} attribution to {names[0]}"
-    rules = {"rank": by_rank, "magnitude": by_value, "both": f"{by_rank} or {by_value}"}
+    by_either = f"{by_rank}, or are among those of {extreme} attribution to it"
+    rules = {"rank": by_rank, "magnitude": by_value, "both": by_either}
     rule = rules.get(str(chosen.get("filter")), by_value)
     return f"Of these we took the {facts.atlas.num_activations:,} that {rule}."
 
@@ -84,7 +89,7 @@ def _inverted(facts: Facts) -> str:
     atlas, settings = facts.atlas, facts.inversion
     how = f": {_optimised(settings)}" if settings else ""
     return (
-        f"Over this lies a {atlas.grid} × {atlas.grid} grid. For each of the {len(atlas.cells):,} cells "
+        f"Over this lies a grid of {atlas.grid} × {atlas.grid}. For each of its {len(atlas.cells):,} cells "
         f"of at least {facts.min_count} activations, feature inversion [@olah2017feature] made an icon, an "
         f"image whose own activation h stands for the cell's mean activation v{how}."
     )
@@ -112,6 +117,18 @@ def _optimised(settings: Mapping[str, Any]) -> str:
         f"{warm or settings['steps']} steps of Adam [@kingma2015adam], {start}"
         + (f", the truest of {attempts} attempts" if attempts > 1 else "")
     )
+
+
+def _others(others: Sequence[Facts]) -> str:
+    named = []
+    for of in others:
+        name = _plain(of.subject) if of.classes else f"`{of.atlas.layer}`"
+        fidelity = of.median("fidelity")
+        true = "" if fidelity is None else f", median fidelity {fidelity:.2f}"
+        named.append(
+            f"{name} ({of.atlas.num_activations:,} activations, {len(of.atlas.cells):,} icons{true})"
+        )
+    return f"Made alike, each with a layout of its own: {'; '.join(named)}." if named else ""
 
 
 def _attributed(facts: Facts) -> str:

@@ -53,9 +53,9 @@ class FigureRequest:
     """One atlas as a figure.
 
     Attributes: grid: None: the finest whose icons are still large enough to read in print. region: None:
-                the whole map. num_labels: regions to name; None: up to 12, and none where the run has no
-                attributions. measure: what the small map beside the atlas is coloured by. title: None: one
-                is made.
+                the whole map. num_labels: regions to name; None: up to 12, but none in a class atlas or
+                where the run has no attributions. measure: what the small map beside the atlas is coloured
+                by. title: None: one is made.
     """
 
     layer: str

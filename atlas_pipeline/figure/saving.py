@@ -24,7 +24,7 @@ def save_figure(run: AtlasRun, request: FigureRequest | SheetRequest, path: Plac
              ResourceError: it cannot be written.
     """
     check_suffix(path)
-    page, facts, caption = (
+    page, (facts, *others), caption = (
         draw_atlas(run, request) if isinstance(request, FigureRequest) else draw_sheet(run, request)
     )
     provenance = {"atlas": facts.fingerprint, "software": facts.software, "weights": facts.weights}
@@ -37,7 +37,7 @@ def save_figure(run: AtlasRun, request: FigureRequest | SheetRequest, path: Plac
             "provenance": json.dumps(provenance, sort_keys=True),
         },
     )
-    methods = methods_of(facts)
+    methods = methods_of(facts, others)
     texts = {
         path.with_suffix(".bib"): bibliography_of(facts, methods),
         path.with_name(f"{path.stem}-methods.md"): methods,

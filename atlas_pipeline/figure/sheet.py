@@ -19,8 +19,8 @@ from atlas_pipeline.reader.run import AtlasRun
 NARROWEST_MM, _WORDS, _GAP = 27.0, 7.0, 4.0
 
 
-def draw_sheet(run: AtlasRun, request: SheetRequest) -> tuple[Page, Facts, str]:
-    """The page, the facts of its first atlas, and its caption.
+def draw_sheet(run: AtlasRun, request: SheetRequest) -> tuple[Page, list[Facts], str]:
+    """The page, the facts of its atlases, and its caption.
 
     Raises: ConfigError: no class atlases, in that layer or at all; an unknown layer or grid.
     """
@@ -33,11 +33,15 @@ def draw_sheet(run: AtlasRun, request: SheetRequest) -> tuple[Page, Facts, str]:
     lines = wrapped(caption, POINTS, width - 2 * MARGIN)
     foot, alarm = boxes[-1].bottom + _GAP / 2, facts[0].random_weights
     page = Page(width, foot + line_height(POINTS) * (len(lines) + 1.5 * alarm) + MARGIN, request.size.dpi)
-    draw_head(page, title, f"{len(atlases)} {request.kind}, each with a map of its own")
+    draw_head(
+        page,
+        title,
+        f"{len(atlases)} {request.kind}, each with a map of its own · activations, median fidelity",
+    )
     for box, of in zip(boxes, facts, strict=True):
         _draw_panel(page, box, of, of.subject if request.kind == "classes" else of.atlas.layer)
     draw_caption(page, lines, foot, alarm=alarm)
-    return page, facts[0], caption
+    return page, facts, caption
 
 
 def _layers(run: AtlasRun, request: SheetRequest) -> list[Atlas]:

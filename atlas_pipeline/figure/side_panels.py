@@ -35,8 +35,8 @@ def letter(number: int) -> str:
     return (letter(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
 
 
-def loupe_lines(windows: Sequence[Window], shown: Window, layout: Arrangement) -> list[NDArray[np.float64]]:
-    """For each loupe the lines from its frame on the map to its picture: (2, 2, 2) x, y on the page."""
+def loupe_lines(windows: Sequence[Window], shown: Window, layout: Arrangement) -> NDArray[np.float64]:
+    """(loupe, 2, 2, 2): for each two lines from its frame on the map to its picture, x, y on the page."""
     lines = []
     for window, box in zip(windows, layout.loupes, strict=True):
         left, top = corner(window.top, window.left, shown, layout)
@@ -45,8 +45,8 @@ def loupe_lines(windows: Sequence[Window], shown: Window, layout: Arrangement) -
             ends = [[[right, top], [box.left, box.top]], [[right, bottom], [box.left, box.bottom]]]
         else:
             ends = [[[left, bottom], [box.left, box.top]], [[right, bottom], [box.right, box.top]]]
-        lines.append(np.array(ends))
-    return lines
+        lines.append(ends)
+    return np.array(lines, dtype=np.float64).reshape(-1, 2, 2, 2)
 
 
 def draw_loupes(

@@ -33,9 +33,9 @@ def caption_of(facts: Facts, region: Region | None, extras: Sequence[str]) -> st
     )
     return (
         f"{title_of(facts)} ({'weights: ' if not facts.random_weights else ''}{facts.weights}). "
-        f"{_sample(facts)}, laid out by {facts.layout_words}, under a {atlas.grid} × "
-        f"{atlas.grid} grid; a cell of {facts.min_count} or more has an icon, the feature inversion of its "
-        f"mean activation.{shown} {fidelity_of(facts)} {' '.join([*extras, ''])}"
+        f"{_sample(facts)}, laid out by {facts.layout_words}, under a grid of {atlas.grid} × {atlas.grid} "
+        f"cells; a cell of {facts.min_count} or more has an icon, the feature inversion of its mean "
+        f"activation.{shown} {fidelity_of(facts)} {' '.join([*extras, ''])}"
         f"{facts.software}, fingerprint {facts.fingerprint}."
     )
 

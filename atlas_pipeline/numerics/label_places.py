@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from atlas_pipeline.numerics.boxes import DIAGONALS, crossed, leader_ends, meet, overlap
+
 # What is worth how much of a leader line, in heights of a label; a line longer than the last is dear.
 _COVERS_ALL, _CROSSES, _LONG = 40.0, 30.0, 3.0
 _NOWHERE = 1e6
@@ -22,13 +24,18 @@ _ROUNDS, _BLOCK, _FEW = 4, 256, 20
 
 
 def place_labels(
-    anchors: ArrayLike, sizes: ArrayLike, page: tuple[float, float, float, float], ink: ArrayLike
+    anchors: ArrayLike,
+    sizes: ArrayLike,
+    page: tuple[float, float, float, float],
+    ink: ArrayLike,
+    lines: ArrayLike = (),
 ) -> NDArray[np.float64]:
     """Left top corners of labels, the most important first.
 
     Args:    anchors: (label, 2) x, y of what is named. sizes: (label, 2) width, height, > 0.
              page: left, top, right, bottom. ink: (row, col) in [0, 1] over the page: how much a label
-             that lies there would hide.
+             that lies there would hide. lines: (line, 2, 2) from x, y to x, y: drawn already, not to be
+             crossed.
     Returns: (label, 2) x, y; NaN for a label that fits nowhere without overlap.
     """
     point, size = np.asarray(anchors, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
@@ -36,7 +43,8 @@ def place_labels(
         return np.empty((0, 2))
     unit = float(np.median(size[:, 1]))
     covered = _Coverage(np.asarray(ink, dtype=np.float64), page)
-    choices = [_choices(label, point, size, page, unit, covered) for label in range(len(point))]
+    drawn = np.asarray(lines, dtype=np.float64).reshape(-1, 2, 2)
+    choices = [_choices(label, point, size, page, unit, covered, drawn) for label in range(len(point))]
     by_height, by_side = np.argsort(point[:, 1], kind="stable"), np.argsort(point[:, 0], kind="stable")
     number = np.arange(len(point))
     # Whoever comes first takes the best room: of some orders the cheapest in all. Many labels take long.
@@ -63,13 +71,15 @@ def _choices(
     page: tuple[float, float, float, float],
     unit: float,
     covered: _Coverage,
+    lines: NDArray[np.float64],
 ) -> _Choices:
     boxes = _candidates(page, sizes[label], unit * _STEP)
     ends = leader_ends(boxes, points[label])
     length = np.linalg.norm(ends - points[label], axis=1) / unit
     # What is pointed to, by this label or by another, is not to be hidden either.
-    hidden = _overlap(boxes, np.concatenate([points, points], axis=1), unit * _PADDING).sum(axis=1)
-    cost = length + (length / _LONG) ** 2 + _COVERS_ALL * covered.share(boxes) + _CROSSES * hidden
+    hidden = overlap(boxes, np.concatenate([points, points], axis=1), unit * _PADDING).sum(axis=1)
+    across = crossed(boxes, ends, points[label], lines[None, :, 0], lines[None, :, 1])
+    cost = length + (length / _LONG) ** 2 + _COVERS_ALL * covered.share(boxes) + _CROSSES * (hidden + across)
     order = np.argsort(cost, kind="stable")
     return _Choices(boxes[order], ends[order], cost[order])
 
@@ -109,21 +119,11 @@ def _best(
             part[start : start + _BLOCK] for part in (choices.boxes, choices.ends, choices.cost)
         )
         total = cost + _CROSSES * _crossings(boxes, ends, point, taken, points)
-        total[_overlap(boxes, taken, unit * _PADDING).any(axis=1)] = np.inf
+        total[overlap(boxes, taken, unit * _PADDING).any(axis=1)] = np.inf
         cheapest = int(total.argmin())
         if total[cheapest] < least:
             best, least = boxes[cheapest], float(total[cheapest])
     return best, least
-
-
-def leader_ends(boxes: ArrayLike, point: ArrayLike) -> NDArray[np.float64]:
-    """Where a leader line from a point meets a box: its nearest point.
-
-    Args:    boxes: (box, 4) left, top, right, bottom. point: (2,), or (box, 2) one a box.
-    Returns: (box, 2).
-    """
-    box, xy = np.asarray(boxes, dtype=np.float64), np.asarray(point, dtype=np.float64)
-    return np.clip(np.broadcast_to(xy, (len(box), 2)), box[:, :2], box[:, 2:])
 
 
 def _candidates(
@@ -138,13 +138,6 @@ def _candidates(
     return np.stack([left, top, left + size[0], top + size[1]], axis=1)
 
 
-def _overlap(boxes: NDArray[np.float64], others: NDArray[np.float64], padding: float) -> NDArray[np.bool_]:
-    """(box, other): do they come closer than the padding?"""
-    a, b = boxes[:, None], others[None]
-    apart = (a[..., 2:] + padding <= b[..., :2]) | (b[..., 2:] + padding <= a[..., :2])
-    return np.asarray(~apart.any(axis=2))
-
-
 def _crossings(
     boxes: NDArray[np.float64],
     ends: NDArray[np.float64],
@@ -154,26 +147,10 @@ def _crossings(
 ) -> NDArray[np.int64]:
     """(box,): how many leader lines and labels the new line would cross, and lines the new label."""
     start, end = point[None, None], ends[:, None]
-    theirs = leader_ends(others, points)
-    number = _meet(start, end, points[None], theirs[None])
-    # A label is crossed by what crosses one of its diagonals.
-    for one, other in (([0, 1], [2, 3]), ([0, 3], [2, 1])):
-        number += _meet(start, end, others[None, :, one], others[None, :, other])
-        number += _meet(boxes[:, None, one], boxes[:, None, other], points[None], theirs[None])
-    return number.sum(axis=1)
-
-
-def _meet(
-    a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64], d: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    """1 where the segments a-b and c-d cross, else 0; (..., 2) each, broadcast."""
-
-    def side(p: NDArray[np.float64], q: NDArray[np.float64], r: NDArray[np.float64]) -> NDArray[np.float64]:
-        u, v = q - p, r - p
-        return np.asarray(u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0])
-
-    across = (side(a, b, c) * side(a, b, d) < 0) & (side(c, d, a) * side(c, d, b) < 0)
-    return across.astype(np.int64)
+    number = crossed(boxes, ends, point, points[None], leader_ends(others, points)[None])
+    for one, other in DIAGONALS:
+        number += meet(start, end, others[None, :, one], others[None, :, other]).sum(axis=1)
+    return number
 
 
 class _Coverage:

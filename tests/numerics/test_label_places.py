@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from atlas_pipeline.numerics.label_places import leader_ends, place_labels
+from atlas_pipeline.numerics.boxes import leader_ends
+from atlas_pipeline.numerics.label_places import place_labels
 
 PAGE = (10.0, 20.0, 110.0, 100.0)
 
@@ -57,6 +58,16 @@ def crosses(line, box):
     """Does a segment pass through the inside of a box? Tried at a thousand of its points."""
     points = line[0] + np.linspace(0, 1, 1000)[:, None] * (line[1] - line[0])
     return bool(((points > box[:2] + 1e-6) & (points < box[2:] - 1e-6)).all(axis=1).any())
+
+
+def test_a_line_that_is_drawn_already_is_not_written_on():
+    anchor, size = np.array([[60.0, 60.0]]), np.array([[14.0, 4.0]])
+    free = boxes_of(place_labels(anchor, size, PAGE, np.zeros((40, 50))), size)[0]
+    middle = free[[1, 3]].mean()
+    drawn = np.array([[[free[0] - 5, middle], [free[2] + 1, middle]]])
+    kept_off = boxes_of(place_labels(anchor, size, PAGE, np.zeros((40, 50)), drawn), size)[0]
+    assert crosses(drawn[0], free)
+    assert not crosses(drawn[0], kept_off)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -112,8 +112,9 @@ def test_what_was_made_with_another_config_is_not_shown(done, atlas, tmp_path):
         assert not Path(path).exists()
         # How a run is run is no property of what it made.
         assert atlas(command[0], done, *command[1:], "-o", path, "--set", "run.workers=1").exit_code == 0
-    done["classes"][0]["class"] = "cat"
-    refused(atlas("figure", done, "--layer", LATE), "made with classes")
+    # Nor is what was made beside it.
+    assert atlas("figure", done, "--layer", LATE, "-o", path, "--set", "classes=[]").exit_code == 2
+    assert atlas("export", done, "-o", path, "--set", "classes=[]").exit_code == 0
 
 
 def test_reading_and_drawing_load_no_torch(made_run, tmp_path):

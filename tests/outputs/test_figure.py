@@ -17,6 +17,7 @@ from PIL import Image
 
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.figure import FigureRequest, SheetRequest, save_figure
+from atlas_pipeline.figure.arrangement import arrange
 from atlas_pipeline.figure.map_panel import named_regions
 from atlas_pipeline.figure.request import Loupe, Print, Region, parse_loupe, parse_region
 from atlas_pipeline.figure.window import Window, loupe_window, window_of
@@ -189,6 +190,9 @@ def test_sheets_show_every_layer_and_every_class(made_run, tmp_path):
     lines = text_of(tmp_path / "layers.pdf").splitlines()
     assert {"conv1", "conv2"} <= {line.strip() for line in lines}
     assert "cost $5 or $6" in text_of(tmp_path / "classes.pdf")
+    methods = (tmp_path / "layers-methods.md").read_text()
+    assert "of layer `conv1`" in methods
+    assert "Made alike, each with a layout of its own: `conv2` (" in methods
 
 
 def test_what_cannot_be_drawn_is_refused(made_run, tmp_path):
@@ -237,3 +241,16 @@ def test_labels_of_any_letters_are_drawn_or_called_by_their_number(made_run, tmp
     assert "class 0" in text
     assert "a very long name" in text
     assert "…" in text
+
+
+def test_loupes_stand_near_what_they_enlarge_and_over_nothing_else():
+    whole = Window(0, 0, 40, 40)
+    for rows, order in (((2, 30), "aLb"), ((2, 8), "abL"), ((28, 34), "Lab")):
+        loupes = [Window(row, 30, 4, 4) for row in rows]
+        made = arrange(180, 300, whole, loupes, 12, 5)
+        names = sorted([*zip("ab", made.loupes, strict=True), ("L", made.colours)], key=lambda of: of[1].top)
+        assert "".join(name for name, _ in names) == order
+        boxes = [*made.loupes, made.colours, made.sizes]
+        for one, other in combinations(sorted(boxes, key=lambda box: box.top), 2):
+            assert one.bottom <= other.top
+        assert made.foot >= max(made.map.bottom, *(box.bottom for box in boxes))

@@ -45,7 +45,7 @@ def test_a_layer_atlas_is_told_from_images_to_icons(written):
         r"images (photos/train) we kept the activation, the channel vector, at one spatial position drawn",
         "(seed 0) from the feature map, away from its border",
         "UMAP (20 neighbours, minimum distance 0.1, cosine; trustworthiness 0.951, neighbour recall 0.200)",
-        "a 6 × 6 grid",
+        "a grid of 6 × 6",
         "cells of at least 4 activations",
         "96 steps of Adam [@kingma2015adam], at first under random transforms",
         "8 × 8 px",
@@ -63,7 +63,7 @@ def test_a_layer_atlas_is_told_from_images_to_icons(written):
     [
         ({"filter": "rank", "sign": "positive"}, r"that have their highest attribution to cost \$5 or \$6."),
         ({"filter": "magnitude"}, r"that are among those of highest attribution to cost \$5 or \$6."),
-        ({"filter": "both", "sign": "negative"}, r"have their lowest attribution to cost \$5 or \$6 or are"),
+        ({"filter": "both", "sign": "negative"}, r"have their lowest attribution to cost \$5 or \$6, or are"),
     ],
 )
 def test_a_class_atlas_says_how_its_activations_were_chosen(written, selection, rule):
