@@ -125,7 +125,7 @@ def draw_sizes(page: Page, atlas: Atlas, cell: float, box: Box) -> None:
     counts = atlas.cells["count"].to_numpy()
     sides = icon_sides(counts, _FINE) / _FINE
     title = first_fitting(["icon size: activations", "icon size"], POINTS, box.width)
-    page.text(box.left, box.top + 2.5, title, POINTS, colour=MUTED)
+    page.text(box.left, box.top + 2.8, title, POINTS, colour=MUTED)
     side, step = min(cell, 7.0), box.width / len(_SIDES)
     for number, share in enumerate(_SIDES):
         # The cell nearest in size says how many, of full ones the emptiest: the rule itself is the mosaic's.
