@@ -24,8 +24,6 @@ from atlas_pipeline.stages.opened import model_spec, opened_network
 _PLACE_BYTES = 20
 # Of a layout's row: image, position, x and y.
 _LAYOUT_BYTES = 20
-
-
 # Others write little beside them, and need no memory to speak of.
 NEEDY_STAGES = ("sample", "neighbors", "project")
 _VECTORS = ("activation", "attribution")
