@@ -1,30 +1,40 @@
 """The commands on a run of their own: one small run, drawn, packed and read."""
 
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
-from atlas_pipeline import open_run
+from atlas_pipeline import open_run, run
+from atlas_pipeline.config_file import parse_config
 from atlas_pipeline.export import PROVENANCE_FILE
 from atlas_pipeline.viewer.document_check import atlas_schema, document_problems
 
 LATE = "4"
 
 
-@pytest.fixture
-def done(small, atlas):
+@pytest.fixture(scope="module")
+def made_once(small_in, tmp_path_factory):
     """A finished run's config."""
     config = {
-        **small,
+        **small_in(tmp_path_factory.mktemp("made")),
         "grid": {"sizes": [2, 3], "min_count": 2},
         "classes": [{"class": "bee", "grid": {"sizes": [2], "min_count": 1}}],
     }
-    assert atlas("run", config).exit_code == 0
+    run(parse_config(config), quiet=True)
     return config
+
+
+@pytest.fixture
+def done(made_once, tmp_path):
+    """The same run in a workspace of the test's own."""
+    shutil.copytree(made_once["run"]["workspace"], tmp_path / "workspace")
+    return {**made_once, "run": {**made_once["run"], "workspace": str(tmp_path / "workspace")}}
 
 
 def refused(result, *words):
@@ -46,15 +56,15 @@ def test_a_run_is_drawn_packed_and_read(done, atlas, tmp_path):
     packed = atlas("export", done, "-o", str(tmp_path / "out.zip"))
     assert packed.stdout.splitlines() == [str(tmp_path / "out.zip")]
 
-    run, archived = open_run(tmp_path / "workspace" / "runs" / "small"), open_run(tmp_path / "out.zip")
-    assert run.views == archived.views
-    layout = run.layout(LATE)
+    made, archived = open_run(tmp_path / "workspace" / "runs" / "small"), open_run(tmp_path / "out.zip")
+    assert made.views == archived.views
+    layout = made.layout(LATE)
     assert layout.columns.tolist() == ["image_id", "row", "col", "x", "y", "label"]
-    assert len(layout) == run.atlas(LATE).num_activations == 60
+    assert len(layout) == made.atlas(LATE).num_activations == 60
     assert layout[["x", "y"]].stack().between(0, 1).all()
-    for layer, views in run.views.items():
+    for layer, views in made.views.items():
         for view in views:
-            for grid in run.grids(layer, view):
+            for grid in made.grids(layer, view):
                 assert document_problems(archived.atlas(layer, view, grid).document) == []
 
 
@@ -137,6 +147,7 @@ def test_the_example_of_the_docs_runs(done, monkeypatch, tmp_path):
     blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
     assert len(blocks) == 7
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(done))
     known: dict = {}
     for block in blocks:
         code = block.replace("data/runs/quickstart", "workspace/runs/small").replace("mixed5", LATE)
