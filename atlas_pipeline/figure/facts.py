@@ -100,6 +100,11 @@ class Facts:
         return self._input("project")
 
     @property
+    def aligned(self) -> bool:
+        """Were the layers laid out together, so that an image stays where it is?"""
+        return "aligned" in self.layout
+
+    @property
     def layout_method(self) -> str:
         """``UMAP (20 neighbours, minimum distance 0.01, cosine)``."""
         return self._layout_words([])
@@ -120,6 +125,8 @@ class Facts:
             for key, words in _SETTINGS.items()
             if self.layout.get(key) not in (None, "auto")
         ]
+        if self.aligned:
+            settings.append(f"{self.layout['aligned']['num_layers']} layers together")
         parts = [", ".join(part) for part in (settings, quality) if part]
         return f"{method} ({'; '.join(parts)})" if parts else method
 

@@ -128,7 +128,8 @@ def _others(others: Sequence[Facts]) -> str:
         named.append(
             f"{name} ({of.atlas.num_activations:,} activations, {len(of.atlas.cells):,} icons{true})"
         )
-    return f"Made alike, each with a layout of its own: {'; '.join(named)}." if named else ""
+    apart = "" if any(of.aligned for of in others) else ", each with a layout of its own"
+    return f"Made alike{apart}: {'; '.join(named)}." if named else ""
 
 
 def _attributed(facts: Facts) -> str:

@@ -33,11 +33,8 @@ def draw_sheet(run: AtlasRun, request: SheetRequest) -> tuple[Page, list[Facts],
     lines = wrapped(caption, POINTS, width - 2 * MARGIN)
     foot, alarm = boxes[-1].bottom + _GAP / 2, facts[0].random_weights
     page = Page(width, foot + line_height(POINTS) * (len(lines) + 1.5 * alarm) + MARGIN, request.size.dpi)
-    draw_head(
-        page,
-        title,
-        f"{len(atlases)} {request.kind}, each with a map of its own · activations, median fidelity",
-    )
+    apart = "laid out together" if facts[0].aligned else "each with a map of its own"
+    draw_head(page, title, f"{len(atlases)} {request.kind}, {apart} · activations, median fidelity")
     for box, of in zip(boxes, facts, strict=True):
         _draw_panel(page, box, of, of.subject if request.kind == "classes" else of.atlas.layer)
     draw_caption(page, lines, foot, alarm=alarm)

@@ -44,13 +44,14 @@ def sheet_caption_of(facts: Sequence[Facts]) -> str:
     """What holds for all atlases of a sheet; ranges where they differ."""
     first = facts[0]
     sizes = " and ".join(f"{grid} × {grid}" for grid in sorted({f.atlas.grid for f in facts}))
+    apart = "" if first.aligned else ", each by itself"
     layers = ", ".join(dict.fromkeys(f.atlas.layer for f in facts))
     icons = [len(f.atlas.cells) for f in facts]
     medians = [m for m in (f.median("fidelity") for f in facts) if m is not None]
     fidelity = f" Median fidelity {min(medians):.2f} to {max(medians):.2f}." if medians else ""
     return (
         f"{first.model} ({'' if first.random_weights else 'weights: '}{first.weights}) on {first.images}; "
-        f"{layers}; laid out by {first.layout_method}, each by itself; {sizes} grids; {min(icons)} to "
+        f"{layers}; laid out by {first.layout_method}{apart}; {sizes} grids; {min(icons)} to "
         f"{max(icons)} icons, each the feature inversion of the mean activation of a cell that holds "
         f"{first.min_count} or more.{fidelity} {first.software}, fingerprint of the first "
         f"{first.fingerprint}."

@@ -195,6 +195,21 @@ def test_sheets_show_every_layer_and_every_class(made_run, tmp_path):
     assert "Made alike, each with a layout of its own: `conv2` (" in methods
 
 
+def test_a_sheet_of_aligned_layers_says_so(made_run, tmp_path):
+    folder = made_run()
+    save_figure(open_run(folder), SheetRequest(kind="layers"), tmp_path / "apart.pdf")
+    for path in folder.rglob("atlas-*.json"):
+        document = json.loads(path.read_text())
+        document["provenance"]["inputs"]["project"]["config"]["aligned"] = {"layer": 0, "num_layers": 2}
+        path.write_text(json.dumps(document))
+    save_figure(open_run(folder), SheetRequest(kind="layers"), tmp_path / "together.pdf")
+    apart, together = (" ".join(text_of(tmp_path / f"{name}.pdf").split()) for name in ("apart", "together"))
+    assert "each with a map of its own" in apart
+    assert "each by itself" in apart
+    assert "laid out together" in together
+    assert "cosine, 2 layers together);" in together
+
+
 def test_what_cannot_be_drawn_is_refused(made_run, tmp_path):
     run = made_run(classes=False)
     for words, request in (
