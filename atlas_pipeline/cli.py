@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 import click
 
 from atlas_pipeline import __version__
+from atlas_pipeline.cli_outputs import export, figure
+from atlas_pipeline.command_options import config_options, load
 from atlas_pipeline.errors import AtlasError, ConfigError, TasksFailedError, UserError
 
 EXIT_USER, EXIT_TASKS, EXIT_INTERRUPTED = 2, 3, 130
@@ -41,16 +43,10 @@ WHAT_IT_DOES = {
 
 
 def _config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.argument("config", type=click.Path()),
-        click.option(
-            "--set", "overrides", multiple=True, metavar="A.B=C", help="Override a key of the config."
-        ),
-        click.option("--pipeline", metavar="FILE", help="A pipeline of your own (default: layer_atlas)."),
-        click.option("--debug", is_flag=True, help="Show tracebacks."),
-    ):
-        command = option(command)
-    return command
+    pipeline = click.option(
+        "--pipeline", metavar="FILE", help="A pipeline of your own (default: layer_atlas)."
+    )
+    return config_options(pipeline(command))
 
 
 def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -138,14 +134,8 @@ def main() -> None:
     """Activation atlases of your own network on your own images."""
 
 
-def _load(
-    config: str, overrides: tuple[str, ...], device: str | None = None, workers: int | None = None
-) -> Any:
-    from atlas_pipeline.config_file import load_config
-
-    extra = [f"run.device={device}"] if device else []
-    extra += [f"run.workers={workers}"] if workers is not None else []
-    return load_config(config, [*overrides, *extra])
+main.add_command(figure)
+main.add_command(export)
 
 
 @main.command()
@@ -163,7 +153,7 @@ def _run(config: str, overrides: tuple[str, ...], pipeline: str | None, **how: A
     from atlas_pipeline import runs
     from atlas_pipeline.tables import print_result
 
-    loaded = _load(config, overrides, how.pop("device"), how.pop("workers"))
+    loaded = load(config, overrides, how.pop("device"), how.pop("workers"))
     print_result(runs.run(loaded, pipeline, **how))
 
 
@@ -246,8 +236,8 @@ def _figures(
     asked = None
     if name is not None:
         entries = json.dumps([{"class": name, **wanted}])
-        asked = _load(config, (*overrides, f"{section}={entries}"), *on)
-    print_pictures(runs.figures(_load(config, overrides, *on), pipeline, stage=stage, asked=asked, **how))
+        asked = load(config, (*overrides, f"{section}={entries}"), *on)
+    print_pictures(runs.figures(load(config, overrides, *on), pipeline, stage=stage, asked=asked, **how))
 
 
 @main.command(name="patch-test")
@@ -267,7 +257,7 @@ def patch_test(config: str, overrides: tuple[str, ...], debug: bool, **how: Any)
 
     if how["layers"] and how["compare"] is None:
         raise ConfigError("--layer says where to test --compare; name two classes too")
-    loaded = _load(config, overrides, how.pop("device"), how.pop("workers"))
+    loaded = load(config, overrides, how.pop("device"), how.pop("workers"))
     print_patch_tests(*runs.patch_tests(loaded, **how))
 
 
@@ -279,7 +269,7 @@ def status(config: str, overrides: tuple[str, ...], pipeline: str | None, debug:
     from atlas_pipeline import runs
     from atlas_pipeline.tables import print_status
 
-    states = runs.status(_load(config, overrides), pipeline)
+    states = runs.status(load(config, overrides), pipeline)
     if as_json:
         click.echo(json.dumps([state.as_json() for state in states], indent=2))
     else:
@@ -293,7 +283,7 @@ def layers(config: str, overrides: tuple[str, ...], pipeline: str | None, debug:
     from atlas_pipeline import runs
     from atlas_pipeline.tables import print_layers
 
-    print_layers(*runs.layers(_load(config, overrides)))
+    print_layers(*runs.layers(load(config, overrides)))
 
 
 @main.command()
@@ -305,7 +295,7 @@ def view(config: str, overrides: tuple[str, ...], pipeline: str | None, debug: b
 
     from atlas_pipeline import runs
 
-    page = runs.page(_load(config, overrides))
+    page = runs.page(load(config, overrides))
     click.echo(page)
     if not no_open and isinstance(page, Path):
         click.launch(str(page))
@@ -319,4 +309,4 @@ def clean(config: str, overrides: tuple[str, ...], pipeline: str | None, debug: 
     from atlas_pipeline import runs
     from atlas_pipeline.tables import print_clean
 
-    print_clean(runs.clean(_load(config, overrides), pipeline, remove=yes), removed=yes)
+    print_clean(runs.clean(load(config, overrides), pipeline, remove=yes), removed=yes)

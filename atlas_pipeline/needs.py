@@ -25,8 +25,6 @@ from atlas_pipeline.stages.opened import model_spec, opened_network
 _PLACE_BYTES = 20
 # Of a layout's row: image, position, x and y.
 _LAYOUT_BYTES = 20
-
-
 # Others write little beside them, and need no memory to speak of; but for large pictures.
 NEEDY_STAGES = ("sample", "neighbors", "project")
 _LARGE_PICTURE_BYTES = 10**9

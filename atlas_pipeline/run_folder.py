@@ -33,6 +33,11 @@ def reached(folder: Place) -> set[str]:
     return {*record["artefacts"], *kept}
 
 
+def published_files(folder: Place) -> list[str]:
+    """Names of the files that the last publication left in a run's folder; none where there was none."""
+    return list(_published(folder)["files"])
+
+
 def _published(folder: Place) -> Mapping[str, Any]:
     try:
         record = json.loads(content_of(folder / PUBLISHED))

@@ -1,7 +1,7 @@
 """How sampling and inversion scale with workers, and whether workers give what one process gives.
 
     python scripts/bench_cluster.py FOLDER                           # serial, then 1 and 2 workers
-    python scripts/bench_cluster.py FOLDER --workers 4 --kill-every 3
+    python scripts/bench_cluster.py FOLDER --workers 4 --kill-every 3 --set invert.steps=16
 
 Every worker has one thread (OMP_NUM_THREADS=1, which `--local-cluster` keeps where it is set), every count of
 workers a workspace of its own in FOLDER, removed at the end. Starting workers and opening the network in each
@@ -45,15 +45,15 @@ class Timing:
 
 def main() -> None:
     """Run, compare, print."""
-    # Before anything loads torch: threads are counted once.
-    os.environ["OMP_NUM_THREADS"] = "1"
+    # Before anything loads torch: threads are counted once. Numba's OpenMP layer counts for torch too.
+    os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
     options = _options()
     if options.kill_every:
         # Whoever is killed at random is not to be blamed for it.
         os.environ["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "1000"
     if options.folder.exists():
         raise SystemExit(f"{options.folder} exists; name one that does not, for it is removed at the end")
-    config = small_config(options.config, options.num_images, options.grid)
+    config = small_config(options.config, options.num_images, options.grid, options.set)
     try:
         serial = timed_serial(config, options.folder / "serial")
         print(f"serial: {_said(serial)}", flush=True)
@@ -70,12 +70,12 @@ def main() -> None:
         shutil.rmtree(options.folder, ignore_errors=True)
 
 
-def small_config(path: Path, num_images: int, grid: int) -> Config:
+def small_config(path: Path, num_images: int, grid: int, more: Sequence[str]) -> Config:
     """A run of one layer and one grid, cut into enough tasks that no worker waits long for the last."""
     overrides = [f"images.num_images={num_images}", f"sample.shard_size={max(1, num_images // 32)}"]
     overrides += [f"grid.sizes=[{grid}]", "grid.min_count=1", "project.num_epochs=50"]
     layer = load_config(path, []).layers[-1]
-    return load_config(path, [*overrides, f"layers=[{layer}]", "run.device=cpu"])
+    return load_config(path, [*overrides, f"layers=[{layer}]", "run.device=cpu", *more])
 
 
 def timed_serial(config: Config, workspace: Path) -> Timing:
@@ -189,6 +189,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--num-images", type=int, default=16_000)
     parser.add_argument("--grid", type=int, default=40)
     parser.add_argument("--kill-every", type=float, metavar="SECONDS")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     return parser.parse_args()
 
 

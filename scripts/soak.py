@@ -89,8 +89,11 @@ class Soak:
                 found.append("did not end")
             if ending.code not in kind.codes:
                 found.append(f"exit {ending.code}")
-            if "Traceback" in ending.stderr:
-                found.append("a traceback")
+            found += [
+                f"a traceback, {last}"
+                for last in _tracebacks(ending.stderr)
+                if not (kind.starves and last.startswith("MemoryError"))
+            ]
             found += [f"still alive: {process}" for process in _survivors(driver)]
         return found + held_locks(self.workspace)
 
@@ -136,6 +139,12 @@ class Soak:
             print(f"!! {when}: {line}", file=sys.stderr)
         for ending in endings if found else ():
             print(ending.stderr, file=sys.stderr)
+
+
+def _tracebacks(stderr: str) -> list[str]:
+    """The last line of each: what was raised."""
+    _, *after = stderr.split("Traceback (most recent call last):\n")
+    return [next((line for line in text.splitlines() if line[:1] != " "), "cut short") for text in after]
 
 
 def _survivors(driver: Driver) -> list[str]:

@@ -30,20 +30,30 @@ EARLY, LATE = "1", "4"
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> dict[str, Any]:
+def small(small_in: Callable[[Path], dict[str, Any]], tmp_path: Path) -> dict[str, Any]:
     """A config of a whole run that takes a second or two."""
-    (tmp_path / "network.py").write_text(NETWORK)
-    return {
-        "name": "small",
-        "model": {"source": "python", "name": f"{tmp_path}/network.py:build"},
-        "images": {"source": "generated", "num_images": 60},
-        "layers": [LATE],
-        "sample": {"shard_size": 25},
-        "project": {"num_neighbors": 5, "num_epochs": 10},
-        "grid": {"sizes": [3], "min_count": 2},
-        "invert": {"size_px": 16, "steps": 2},
-        "run": {"workspace": str(tmp_path / "workspace"), "device": "cpu", "workers": 0},
-    }
+    return small_in(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def small_in() -> Callable[[Path], dict[str, Any]]:
+    """Writes the network into a folder, and gives the config of a small run that has its workspace there."""
+
+    def call(folder: Path) -> dict[str, Any]:
+        (folder / "network.py").write_text(NETWORK)
+        return {
+            "name": "small",
+            "model": {"source": "python", "name": f"{folder}/network.py:build"},
+            "images": {"source": "generated", "num_images": 60},
+            "layers": [LATE],
+            "sample": {"shard_size": 25},
+            "project": {"num_neighbors": 5, "num_epochs": 10},
+            "grid": {"sizes": [3], "min_count": 2},
+            "invert": {"size_px": 16, "steps": 2},
+            "run": {"workspace": str(folder / "workspace"), "device": "cpu", "workers": 0},
+        }
+
+    return call
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 
@@ -242,6 +244,24 @@ def test_workers_end_when_their_parent_is_killed(folder):
         time.sleep(0.1)
     assert len(workers) == 1
     assert not any(_is_running(worker) for worker in workers)
+
+
+INTERRUPTED = """
+import os, signal
+from multiprocessing import forkserver
+from atlas_pipeline.images import batches
+batches.prepare_workers()
+os.kill(forkserver._forkserver._forkserver_pid, signal.SIGINT)
+worker = batches._context().Process(target=signal.raise_signal, args=(signal.SIGINT,))
+worker.start()
+worker.join()
+print("ended with", worker.exitcode)
+"""
+
+
+def test_what_workers_start_from_does_not_hear_ctrl_c():
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ("ended with 0\n", "")
 
 
 def _is_running(pid):

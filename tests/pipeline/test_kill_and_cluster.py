@@ -1,6 +1,7 @@
 """A run killed in the middle, or spread over workers, ends with what an undisturbed one gives."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -47,32 +48,43 @@ def _assert_equal(left: dict[str, pa.Table], right: dict[str, pa.Table], toleran
 def _command(config: dict, tmp_path: Path, *arguments: str) -> list[str]:
     path = tmp_path / "killed.yaml"
     path.write_text(yaml.safe_dump(config))
-    return [sys.executable, "-m", "atlas_pipeline", "run", str(path), *arguments]
+    return [sys.executable, "-m", "atlas_pipeline", "run", str(path), "--quiet", *arguments]
 
 
 def _in(config: dict, workspace: Path) -> dict:
     return {**config, "run": {**config["run"], "workspace": str(workspace)}}
 
 
-@pytest.fixture
-def slow(small) -> dict:
-    """The small run with enough work in each stage to be killed in its middle."""
-    small["images"]["num_images"] = 900
-    small["sample"]["shard_size"] = 100
-    small["project"]["num_epochs"] = 300
+@pytest.fixture(scope="module")
+def slow(small_in, tmp_path_factory) -> dict:
+    """The small run with enough work in each stage to be killed in it; the network tells who opens it."""
+    folder = tmp_path_factory.mktemp("slow")
+    config = small_in(folder)
+    network = folder / "network.py"
+    told = "import os; open(os.environ.get('OPENED', os.devnull), 'a').write(f'{os.getpid()}\\n')"
+    network.write_text(network.read_text().replace("def build():", f"def build():\n    {told}"))
+    config["images"]["num_images"] = 900
+    config["sample"]["shard_size"] = 100
+    config["project"]["num_epochs"] = 300
     # Cells for four tasks of icons: three are left to do when the first part is there.
-    small["grid"] = {"sizes": [48], "min_count": 1}
-    small["invert"]["steps"] = 12
-    return small
+    config["grid"] = {"sizes": [48], "min_count": 1}
+    config["invert"]["steps"] = 12
+    return config
+
+
+@pytest.fixture(scope="module")
+def undisturbed(slow, tmp_path_factory) -> dict[str, pa.Table]:
+    """What it gives in one process when nobody kills it."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    subprocess.run(_command(_in(slow, folder / "workspace"), folder), check=True, capture_output=True)
+    return _tables(folder / "workspace")
 
 
 @pytest.mark.parametrize("stage", ["sample", "project", "invert"])
-def test_a_killed_run_goes_on_and_ends_the_same(slow, atlas, tmp_path, stage):
-    undisturbed = _in(slow, tmp_path / "undisturbed")
-    assert atlas("run", undisturbed).exit_code == 0
+def test_a_killed_run_goes_on_and_ends_the_same(slow, undisturbed, tmp_path, stage):
     workspace = tmp_path / "killed"
     killed = _in(slow, workspace)
-    process = subprocess.Popen(_command(killed, tmp_path, "--quiet"))
+    process = subprocess.Popen(_command(killed, tmp_path))
     deadline = time.monotonic() + 120
     # A part of sample or invert is there and its manifest is not; project has one part: its inputs are there.
     started = "neighbors/*/manifest.json" if stage == "project" else f"{stage}/*/part-*.parquet"
@@ -84,41 +96,34 @@ def test_a_killed_run_goes_on_and_ends_the_same(slow, atlas, tmp_path, stage):
     process.wait()
     assert not list((workspace / "cache" / stage).glob("*/manifest.json")), "killed too late to show anything"
     parts_before = {p: p.stat().st_mtime_ns for p in (workspace / "cache").glob("*/*/part-*.parquet")}
-    result = subprocess.run(_command(killed, tmp_path, "--quiet"), capture_output=True, text=True)
+    result = subprocess.run(_command(killed, tmp_path), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert all(path.stat().st_mtime_ns == then for path, then in parts_before.items())
     assert not list((workspace / "cache").glob("*/*/.*.tmp"))
-    _assert_equal(_tables(tmp_path / "undisturbed"), _tables(workspace))
+    _assert_equal(undisturbed, _tables(workspace))
 
 
-def test_two_workers_give_what_one_process_gives_and_open_the_network_once_each(slow, atlas, tmp_path):
+def test_two_workers_give_what_one_process_gives_and_open_the_network_once_each(slow, undisturbed, tmp_path):
     opened = tmp_path / "opened"
-    network = tmp_path / "network.py"
-    log = f"import os; open({str(opened)!r}, 'a').write(f'{{os.getpid()}}\\n')"
-    network.write_text(network.read_text().replace("def build():", f"def build():\n    {log}"))
-    inline, spread = _in(slow, tmp_path / "inline"), _in(slow, tmp_path / "spread")
-    assert atlas("run", inline).exit_code == 0
-    command = _command(spread, tmp_path, "--quiet", "--local-cluster", "2")
-    opened.write_text("")
-    result = subprocess.run(command, capture_output=True, text=True)
+    command = _command(_in(slow, tmp_path / "spread"), tmp_path, "--local-cluster", "2")
+    environment = {**os.environ, "OPENED": str(opened)}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr
-    _assert_equal(_tables(tmp_path / "inline"), _tables(tmp_path / "spread"), tolerance=True)
+    _assert_equal(undisturbed, _tables(tmp_path / "spread"), tolerance=True)
     # The driver, which looks for the layers, and two workers, which sample, cut and invert.
     processes = opened.read_text().split()
     assert len(processes) == len(set(processes)) == 3
 
 
-def test_batch_size_and_workers_do_not_change_results(slow, atlas, tmp_path):
-    one, other = _in(slow, tmp_path / "one"), _in(slow, tmp_path / "other")
+def test_batch_size_and_workers_do_not_change_results(slow, undisturbed, atlas, tmp_path):
+    other = _in(slow, tmp_path / "other")
     other["run"] |= {"batch_size": 17, "workers": 1}
-    assert atlas("run", one).exit_code == 0
     assert atlas("run", other).exit_code == 0
-    _assert_equal(_tables(tmp_path / "one"), _tables(tmp_path / "other"), tolerance=True)
+    _assert_equal(undisturbed, _tables(tmp_path / "other"), tolerance=True)
 
 
 def test_two_runs_at_once_make_everything_once(slow, tmp_path):
-    config = _in(slow, tmp_path / "shared")
-    command = _command(config, tmp_path, "--quiet")
+    command = _command(_in(slow, tmp_path / "shared"), tmp_path)
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     printed = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]

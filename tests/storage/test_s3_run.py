@@ -1,9 +1,12 @@
 """A whole run in a bucket gives what one in a folder gives."""
 
 import fsspec
+import pytest
 
+from atlas_pipeline import open_run
 from atlas_pipeline.config_file import parse_config
 from atlas_pipeline.engine import Store, artefacts_of
+from atlas_pipeline.errors import AtlasError
 from atlas_pipeline.pipeline_file import steps_of
 
 
@@ -31,6 +34,32 @@ def test_a_run_in_a_bucket_equals_one_in_a_folder(small, atlas, bucket):
     with open(f"{folder}/runs/small/4/all/atlas-3.png", "rb") as file:
         assert page == file.read()
     assert "nothing to remove" in atlas("clean", small).stdout
+
+
+def test_a_run_in_a_bucket_is_read_drawn_and_packed(small, atlas, bucket, tmp_path):
+    small["run"]["workspace"] = bucket
+    assert atlas("run", small, "--quiet").exit_code == 0
+    run = open_run(f"{bucket}/runs/small")
+    assert run.views == {"4": ["all"]}
+    assert run.atlas("4").icon(*run.atlas("4").cells.loc[0, ["row", "col"]]).mode == "RGB"
+    assert len(run.layout("4")) == 60
+    # The folder around it, as where a run was unpacked to.
+    assert open_run(f"{bucket}/runs").name == "small"
+    drawn = atlas("figure", small, "--layer", "4").stdout.splitlines()
+    assert drawn[0] == f"{bucket}/runs/small/figures/4-all.pdf"
+    assert fsspec.filesystem("s3").cat_file(drawn[0]).startswith(b"%PDF")
+    for archive in (f"{bucket}/there.zip", str(tmp_path / "here.zip")):
+        assert atlas("export", small, "-o", archive).stdout.strip() == archive
+    fsspec.filesystem("s3").get_file(f"{bucket}/there.zip", str(tmp_path / "there.zip"))
+    assert (tmp_path / "here.zip").read_bytes() == (tmp_path / "there.zip").read_bytes()
+    assert open_run(tmp_path / "there.zip").views == run.views
+
+
+def test_what_is_no_run_in_a_bucket_is_one_line(bucket):
+    for where in (f"{bucket}/runs/other", "s3://nowhere/runs/other"):
+        with pytest.raises(AtlasError, match=r"does not exist|no bucket") as error:
+            open_run(where)
+        assert "\n" not in str(error.value)
 
 
 def test_a_workspace_that_cannot_be_reached_is_one_line(small, atlas, s3):

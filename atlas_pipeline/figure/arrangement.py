@@ -1,0 +1,140 @@
+"""Where the parts of an atlas figure lie on the page: the map, and beside or beneath it loupes and legends.
+
+Lengths in mm from the top left corner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from atlas_pipeline.figure.window import Window
+
+MARGIN, GAP = 2.0, 5.0
+# A page this wide has room for a column beside the map; a narrower one has its panels in rows below.
+WITH_COLUMN_FROM = 120.0
+NARROWEST_COLUMN, WIDEST_COLUMN = 24.0, 44.0
+# Of the panels without their picture: a loupe's two lines; a title, a colour bar and its numbers.
+LOUPE_WORDS, COLOUR_WORDS, SIZES_HEIGHT = 8.0, 12.0, 14.5
+# A map is no taller than this: a page of A4 with its caption.
+TALLEST_MAP = 215.0
+_IN_A_ROW = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle on the page."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @property
+    def right(self) -> float:
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> float:
+        return self.top + self.height
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrangement:
+    """The boxes of a figure's pictures; words stand below or above theirs.
+
+    Attributes: cell: side of a cell in print. sizes: of the legend of icon sizes, its words in it. beside:
+                the panels stand beside the map, not below it. foot: top of what is below all pictures.
+    """
+
+    map: Box
+    cell: float
+    loupes: tuple[Box, ...]
+    colours: Box
+    sizes: Box
+    beside: bool
+    foot: float
+
+
+def arrange(
+    width: float, dpi: int, window: Window, loupes: Sequence[Window], head: float, axis: float
+) -> Arrangement:
+    """Lay out a page ``width`` mm wide. head, axis: height of what stands over and under the map."""
+    inner = width - 2 * MARGIN
+    if width < WITH_COLUMN_FROM:
+        return _below(inner, dpi, window, len(loupes), head, axis)
+    column = _column_width(inner, window, len(loupes))
+    box, cell = _map(inner - GAP - column, dpi, window, head)
+    centres = [box.top + (of.top + of.rows / 2 - window.top) * cell for of in loupes]
+    tops, legends = _stacked(column, box, centres)
+    left = width - MARGIN - column
+    sizes = Box(left, legends + column + COLOUR_WORDS, column, SIZES_HEIGHT)
+    bottom = max([sizes.bottom, *(top + column + LOUPE_WORDS for top in tops)])
+    return Arrangement(
+        map=box,
+        cell=cell,
+        loupes=tuple(Box(left, top, column, column) for top in tops),
+        colours=Box(left, legends + 4.0, column, column),
+        sizes=sizes,
+        beside=True,
+        foot=max(box.bottom + axis, bottom),
+    )
+
+
+def _stacked(column: float, box: Box, centres: Sequence[float]) -> tuple[list[float], float]:
+    """Tops of the loupes and of the legends, in a column beside the map.
+
+    The legends stand between those loupes where the others are nearest what they enlarge.
+
+    Args: centres: of what each loupe enlarges, from the top down.
+    """
+    loupe, legends, number = column + LOUPE_WORDS, column + COLOUR_WORDS + SIZES_HEIGHT, len(centres)
+    spare = max(0.0, box.height - number * loupe - legends)
+    stacks = []
+    for before in range(number, -1, -1):
+        tops = [box.top + k * loupe + (0 if k < before else legends + spare) for k in range(number)]
+        far = sum(abs(top + column / 2 - centre) for top, centre in zip(tops, centres, strict=True))
+        # Flush with the map's top or bottom where they come first or last.
+        share = 0.0 if before == 0 else 1.0 if before == number else 0.5
+        stacks.append((far, tops, box.top + before * loupe + share * spare))
+    _, tops, top = min(stacks, key=lambda stack: stack[0])
+    return tops, top
+
+
+def _column_width(inner: float, window: Window, num_loupes: int) -> float:
+    """So that the panels are as high as the map, if they can be."""
+    # rows / cols * (inner - gap - column) = num_pictures * column + words
+    aspect = window.rows / window.cols
+    words = num_loupes * LOUPE_WORDS + COLOUR_WORDS + SIZES_HEIGHT
+    column = (aspect * (inner - GAP) - words) / (num_loupes + 1 + aspect)
+    return min(max(column, NARROWEST_COLUMN), WIDEST_COLUMN if num_loupes else 36.0)
+
+
+def _below(inner: float, dpi: int, window: Window, num_loupes: int, head: float, axis: float) -> Arrangement:
+    box, cell = _map(inner, dpi, window, head)
+    side = min((inner - GAP * (_IN_A_ROW - 1)) / _IN_A_ROW, WIDEST_COLUMN)
+    top, boxes = box.bottom + axis + GAP / 2, []
+    for number in range(num_loupes + 2):
+        row, col = divmod(number, _IN_A_ROW)
+        # The legend of sizes is a panel as the others, its picture's room left free.
+        at = top + row * (side + COLOUR_WORDS + 4.0)
+        boxes.append(Box(MARGIN + col * (side + GAP), at + 4.0, side, side))
+    sizes = Box(boxes[-1].left, boxes[-1].top - 4.0, side, SIZES_HEIGHT)
+    return Arrangement(
+        map=box,
+        cell=cell,
+        loupes=tuple(boxes[:num_loupes]),
+        colours=boxes[num_loupes],
+        sizes=sizes,
+        beside=False,
+        foot=max(boxes[num_loupes].bottom + COLOUR_WORDS - 4.0, sizes.bottom),
+    )
+
+
+def _map(room: float, dpi: int, window: Window, head: float) -> tuple[Box, float]:
+    """The map's box, its cells whole in pixels, and the side of a cell."""
+    side = min(room / window.cols, TALLEST_MAP / window.rows)
+    pixels = max(1, int(side * dpi / 25.4))
+    cell = pixels * 25.4 / dpi
+    left, top = (round(length * dpi / 25.4) * 25.4 / dpi for length in (MARGIN, head))
+    return Box(left, top, window.cols * cell, window.rows * cell), cell

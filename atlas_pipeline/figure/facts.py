@@ -1,0 +1,162 @@
+"""What captions and methods paragraphs say of an atlas: facts from its JSON and the run's config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from atlas_pipeline.reader.atlas import Atlas
+from atlas_pipeline.reader.run import AtlasRun
+
+# What people call the function that makes a network, whichever it is.
+_NAMELESS = ("build", "build_model", "create", "create_model", "get_model", "make", "model", "net", "network")
+_METHODS = {"umap": "UMAP", "tsne": "t-SNE"}
+_QUALITY = {"trustworthiness": "trustworthiness", "neighbor_recall": "neighbour recall"}
+_SETTINGS = {
+    "num_neighbors": "{} neighbours",
+    "min_dist": "minimum distance {:g}",
+    "num_epochs": "{} epochs",
+    "perplexity": "perplexity {:g}",
+    "fit_on": "fitted on {:,}",
+    "engine": "{} engine",
+    "metric": "{}",
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One atlas of one run, in words."""
+
+    run: AtlasRun
+    atlas: Atlas
+
+    @property
+    def model(self) -> str:
+        """The network as people call it: ``build`` of networks/resnet.py says nothing, ``resnet`` does."""
+        config = self.run.config.get("model", {})
+        place, _, attribute = str(config.get("name") or "").rpartition(":")
+        if config.get("source") == "python" and attribute in _NAMELESS:
+            return place.replace("\\", "/").split("/")[-1].removesuffix(".py").split(".")[-1]
+        return str(self.atlas.document["model"])
+
+    @property
+    def weights(self) -> str:
+        return str(self.atlas.provenance["weights"])
+
+    @property
+    def random_weights(self) -> bool:
+        return bool(self.atlas.provenance["random_weights"])
+
+    @property
+    def images(self) -> str:
+        """Where the images come from; of a path its last two parts: the rest is the machine's."""
+        images = self.run.config.get("images", {})
+        if images.get("source") == "generated" or not images.get("path"):
+            return "generated images"
+        return f"images ({'/'.join(str(images['path']).replace(chr(92), '/').rstrip('/').split('/')[-2:])})"
+
+    @property
+    def sample(self) -> Mapping[str, Any]:
+        """Config of the sample."""
+        return self.run.config.get("sample", {})
+
+    @property
+    def positions(self) -> int:
+        """Sampled spatial positions an image."""
+        return int(self.sample.get("positions_per_image", 1))
+
+    @property
+    def num_sampled(self) -> int:
+        """Activations of the layer, of which a selection takes some."""
+        return int(self.atlas.document.get("selection", {}).get("of") or self.atlas.num_activations)
+
+    @property
+    def seed(self) -> int:
+        return int(self.run.config.get("seed", 0))
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The class of a class atlas, the two of a comparison; none of a layer atlas."""
+        axis = self.atlas.provenance.get("config", {}).get("axis")
+        if axis:
+            return tuple(axis)
+        index = self.atlas.document.get("selection", {}).get("class")
+        if index is None:
+            return ()
+        listed = (c for cell in self.atlas.document["cells"] for c in cell["classes"] if c["index"] == index)
+        name = next((c["label"] for c in listed if c["label"]), None)
+        return (name or self.atlas.view.removeprefix("class-"),)
+
+    @property
+    def subject(self) -> str:
+        """What the atlas is of: ``all activations``, ``cat``, ``cat or dog``."""
+        return " or ".join(self.classes) or "all activations"
+
+    @property
+    def layout(self) -> Mapping[str, Any]:
+        """Config of the layout."""
+        return self._input("project")
+
+    @property
+    def aligned(self) -> bool:
+        """Were the layers laid out together, so that an image stays where it is?"""
+        return "aligned" in self.layout
+
+    @property
+    def layout_method(self) -> str:
+        """``UMAP (20 neighbours, minimum distance 0.01, cosine)``."""
+        return self._layout_words([])
+
+    @property
+    def layout_words(self) -> str:
+        """The same with how well it keeps neighbourhoods."""
+        values = {words: self.atlas.document["layout"].get(key) for key, words in _QUALITY.items()}
+        return self._layout_words(
+            [f"{words} {value:.3f}" for words, value in values.items() if isinstance(value, float | int)]
+        )
+
+    def _layout_words(self, quality: list[str]) -> str:
+        method = _METHODS.get(str(self.layout.get("method")), "a layout")
+        # What is not set is the method's own choice, and not known here.
+        settings = [
+            words.format(self.layout[key])
+            for key, words in _SETTINGS.items()
+            if self.layout.get(key) not in (None, "auto")
+        ]
+        if self.aligned:
+            settings.append(f"{self.layout['aligned']['num_layers']} layers together")
+        parts = [", ".join(part) for part in (settings, quality) if part]
+        return f"{method} ({'; '.join(parts)})" if parts else method
+
+    @property
+    def inversion(self) -> Mapping[str, Any]:
+        """Config of the inversion."""
+        return self._input("invert").get("invert", {})
+
+    @property
+    def min_count(self) -> int:
+        return int(self._input("bin").get("min_count", 1))
+
+    @property
+    def software(self) -> str:
+        return str(self.atlas.provenance.get("software", "atlas-pipeline"))
+
+    @property
+    def fingerprint(self) -> str:
+        return str(self.atlas.provenance.get("fingerprint", "unknown"))
+
+    def median(self, column: str) -> float | None:
+        """Of a column of the cells; None where there is none."""
+        values = self.atlas.cells.get(column)
+        return None if values is None or not values.notna().any() else float(values.median())
+
+    @property
+    def round_trip(self) -> float | None:
+        """Share of the icons whose own cell is the nearest."""
+        ranks = self.atlas.cells["round_trip"].dropna()
+        return float((ranks == 0).mean()) if len(ranks) else None
+
+    def _input(self, role: str) -> Mapping[str, Any]:
+        return self.atlas.provenance.get("inputs", {}).get(role, {}).get("config", {})

@@ -1,0 +1,152 @@
+"""The map of a figure: icons, the outlines of the regions that are named, their labels with leader lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas_pipeline.figure.arrangement import MARGIN, Arrangement, Box
+from atlas_pipeline.figure.lettering import line_height, one_line, text_width, wrapped
+from atlas_pipeline.figure.page import INK, PAPER, Page
+from atlas_pipeline.figure.pictures import icons_picture
+from atlas_pipeline.figure.window import Window, cells_of
+from atlas_pipeline.numerics.boxes import leader_ends
+from atlas_pipeline.numerics.label_places import place_labels
+from atlas_pipeline.numerics.regions import connected_regions, innermost_cell, largest_regions, outline
+from atlas_pipeline.reader.atlas import Atlas
+
+POINTS = 7.0
+# Of the ground that labels avoid, in mm; a label's widest line and its margin.
+_INK_STEP, _WIDEST_LABEL, _LABEL_MARGIN = 0.4, 34.0, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRegion:
+    """Cells of a region: (cell, 2) row, col; the one that its label points to, among them; its name."""
+
+    cells: NDArray[np.int64]
+    anchor: tuple[int, int]
+    name: str
+
+
+def named_regions(atlas: Atlas, window: Window, most: int) -> list[NamedRegion]:
+    """The largest connected regions of one top class within a window, by activations, largest first."""
+    cells = cells_of(atlas)
+    inside = window.holds(cells)
+    classes = np.where(inside, atlas.cells["class_index"].to_numpy(dtype=np.int64), -1)
+    number = connected_regions(cells, classes, atlas.grid)
+    regions = []
+    for region in largest_regions(number, atlas.cells["count"], most).tolist():
+        of_region = np.flatnonzero(number == region)
+        first = atlas.cells.iloc[int(of_region[0])]
+        row, col = cells[of_region][innermost_cell(cells[of_region])].tolist()
+        name = one_line(first["label"] or "") or f"class {first['class_index']}"
+        regions.append(NamedRegion(cells[of_region], (row, col), name))
+    return regions
+
+
+def draw_map(page: Page, atlas: Atlas, window: Window, layout: Arrangement) -> None:
+    """The icons, at the page's resolution."""
+    cell_px = round(layout.cell * page.dpi / 25.4)
+    box = layout.map
+    page.picture(icons_picture(atlas, window, cell_px), box.left, box.top, box.width, box.height)
+
+
+def draw_labels(
+    page: Page,
+    atlas: Atlas,
+    window: Window,
+    layout: Arrangement,
+    regions: Sequence[NamedRegion],
+    avoided: NDArray[np.float64],
+) -> int:
+    """Outline and name regions. avoided: (line, 2, 2) on the page that no label or leader line should cross.
+
+    Returns: how many found room.
+    """
+    lines = [wrapped(region.name, POINTS, _WIDEST_LABEL, most=2) for region in regions]
+    sizes = [_size(of) for of in lines]
+    anchors = np.array([_centre(region.anchor, window, layout) for region in regions]).reshape(-1, 2)
+    ground = _ground(page, layout)
+    ink = _ink(atlas, window, layout, ground)
+    places = place_labels(anchors, np.array(sizes).reshape(-1, 2), ground, ink, avoided)
+    found = np.isfinite(places).all(axis=1)
+    _draw_outlines(page, [regions[number] for number in np.flatnonzero(found).tolist()], window, layout)
+    for number in np.flatnonzero(found).tolist():
+        box = Box(float(places[number, 0]), float(places[number, 1]), *sizes[number])
+        _draw_leader(page, box, anchors[number])
+        _draw_words(page, box, lines[number], anchors[number])
+    return int(found.sum())
+
+
+def _size(lines: Sequence[str]) -> tuple[float, float]:
+    """Width and height of a label."""
+    width = max(text_width(line, POINTS) for line in lines)
+    return width + 2 * _LABEL_MARGIN, len(lines) * line_height(POINTS) + 2 * _LABEL_MARGIN
+
+
+def corner(row: float, col: float, window: Window, layout: Arrangement) -> tuple[float, float]:
+    """x, y on the page of a corner between cells; (0, 0) is the top left of the grid."""
+    box = layout.map
+    return box.left + (col - window.left) * layout.cell, box.top + (row - window.top) * layout.cell
+
+
+def _centre(cell: tuple[int, int], window: Window, layout: Arrangement) -> tuple[float, float]:
+    return corner(cell[0] + 0.5, cell[1] + 0.5, window, layout)
+
+
+def _ground(page: Page, layout: Arrangement) -> tuple[float, float, float, float]:
+    """Where labels may lie: the map, and what is free at its sides."""
+    right = min(box.left for box in (*layout.loupes, layout.colours)) if layout.beside else page.width
+    return (MARGIN, layout.map.top, right - MARGIN, layout.map.bottom)
+
+
+def _ink(
+    atlas: Atlas,
+    window: Window,
+    layout: Arrangement,
+    ground: tuple[float, float, float, float],
+) -> NDArray[np.float64]:
+    """(row, col) over the ground: 1 where icons are."""
+    shape = [max(1, int((ground[k + 2] - ground[k]) / _INK_STEP)) for k in (1, 0)]
+    ink = np.zeros(shape)
+    scale = np.array([shape[1] / (ground[2] - ground[0]), shape[0] / (ground[3] - ground[1])])
+    for row, col in cells_of(atlas)[window.holds(cells_of(atlas))].tolist():
+        low = np.array(corner(row, col, window, layout)) - ground[:2]
+        left, top = np.floor(low * scale).astype(int)
+        right, bottom = np.ceil((low + layout.cell) * scale).astype(int)
+        ink[max(top, 0) : bottom, max(left, 0) : right] = 1
+    return ink
+
+
+def _draw_outlines(page: Page, regions: Sequence[NamedRegion], window: Window, layout: Arrangement) -> None:
+    """All light edges before all dark lines: where two regions touch, the one must not hide the other's."""
+    lines = [line for region in regions for line in outline(region.cells).tolist()]
+    if not lines:
+        return
+    ends = [[corner(row, col, window, layout) for row, col in line] for line in lines]
+    page.lines(ends, colour=PAPER, points=1.8)
+    page.lines(ends, colour=INK, points=0.6)
+
+
+def _draw_leader(page: Page, box: Box, anchor: NDArray[np.float64]) -> None:
+    end = leader_ends([[box.left, box.top, box.right, box.bottom]], anchor)[0]
+    page.lines([[anchor, end]], colour=PAPER, points=1.6)
+    page.lines([[anchor, end]], colour=INK, points=0.5)
+    page.dot(float(anchor[0]), float(anchor[1]), 0.55)
+
+
+def _draw_words(page: Page, box: Box, lines: Sequence[str], anchor: NDArray[np.float64]) -> None:
+    page.rectangle(box.left, box.top, box.width, box.height, fill=PAPER, opacity=0.88)
+    # Towards what it names: the leader line then meets the words, not the room beside a short line.
+    x, align = box.left + box.width / 2, "center"
+    if anchor[0] < box.left:
+        x, align = box.left + _LABEL_MARGIN, "left"
+    elif anchor[0] > box.right:
+        x, align = box.right - _LABEL_MARGIN, "right"
+    for number, line in enumerate(lines):
+        y = box.top + _LABEL_MARGIN + line_height(POINTS) * (number + 0.75)
+        page.text(x, y, line, POINTS, align=align)

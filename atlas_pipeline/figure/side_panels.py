@@ -1,0 +1,138 @@
+"""What stands beside the map: loupes with lines to it, the map coloured by a number, the icons' sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas_pipeline.figure.arrangement import Arrangement, Box
+from atlas_pipeline.figure.lettering import first_fitting, fitted, line_height
+from atlas_pipeline.figure.map_panel import corner
+from atlas_pipeline.figure.page import FAINT, GREY, INK, MUTED, PAPER, Page
+from atlas_pipeline.figure.pictures import colour_scale, icons_picture, measure_picture
+from atlas_pipeline.figure.request import Measure
+from atlas_pipeline.figure.window import Window, cells_of
+from atlas_pipeline.numerics.mosaic import icon_sides
+from atlas_pipeline.reader.atlas import Atlas
+
+POINTS = 6.5
+MEASURE_WORDS = {
+    "count": "activations in a cell",
+    "fidelity": "fidelity, a cosine",
+    "coherence": "coherence, a mean cosine",
+    "consistency": "share of the commonest top class",
+}
+_BAR, _BAR_STEPS = 2.0, 256
+# Sides of the icons in the legend of sizes, shares of a cell.
+_SIDES = (0.4, 0.7, 1.0)
+_FINE = 10_000
+
+
+def letter(number: int) -> str:
+    """a, b, ... z, aa, ab...: what a loupe is called."""
+    return (letter(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
+
+
+def loupe_lines(windows: Sequence[Window], shown: Window, layout: Arrangement) -> NDArray[np.float64]:
+    """(loupe, 2, 2, 2): for each two lines from its frame on the map to its picture, x, y on the page."""
+    lines = []
+    for window, box in zip(windows, layout.loupes, strict=True):
+        left, top = corner(window.top, window.left, shown, layout)
+        right, bottom = corner(window.top + window.rows, window.left + window.cols, shown, layout)
+        if layout.beside:
+            ends = [[[right, top], [box.left, box.top]], [[right, bottom], [box.left, box.bottom]]]
+        else:
+            ends = [[[left, bottom], [box.left, box.top]], [[right, bottom], [box.right, box.top]]]
+        lines.append(ends)
+    return np.array(lines, dtype=np.float64).reshape(-1, 2, 2, 2)
+
+
+def draw_loupes(
+    page: Page, atlas: Atlas, windows: Sequence[Window], shown: Window, layout: Arrangement
+) -> None:
+    """Frames on the map, lines, and the enlarged windows with what they hold in words."""
+    for number, (window, box, lines) in enumerate(
+        zip(windows, layout.loupes, loupe_lines(windows, shown, layout), strict=True)
+    ):
+        page.lines(lines, colour=PAPER, points=1.4)
+        page.lines(lines, colour=INK, points=0.4)
+        left, top = corner(window.top, window.left, shown, layout)
+        side = window.rows * layout.cell
+        page.rectangle(left, top, side, side, edge=PAPER, points=2.0)
+        page.rectangle(left, top, side, side, edge=INK, points=0.9)
+        page.rectangle(left, top, 2.6, 2.9, fill=INK)
+        page.text(left + 1.3, top + 2.1, letter(number), POINTS, colour=PAPER, bold=True, align="center")
+        cell_px = max(1, int(box.width * page.dpi / 25.4 / window.cols))
+        page.rectangle(box.left, box.top, box.width, box.height, fill=PAPER)
+        page.picture(icons_picture(atlas, window, cell_px), box.left, box.top, box.width, box.height)
+        page.rectangle(box.left, box.top, box.width, box.height, edge=INK, points=0.9)
+        _loupe_words(page, atlas, window, box, letter(number))
+
+
+def _loupe_words(page: Page, atlas: Atlas, window: Window, box: Box, name: str) -> None:
+    """The loupe's letter, the class that most of its activations speak for, and its numbers."""
+    inside = atlas.cells[window.holds(cells_of(atlas))]
+    fidelity = inside["fidelity"].median()
+    classes = inside.groupby("label")["count"].sum() if inside["label"].notna().any() else None
+    best = "" if classes is None else f"mostly {classes.idxmax()}"
+    count = f"{int(inside['count'].sum()):,} activations"
+    numbers = first_fitting([f"{count}, fidelity {fidelity:.2f}", count], POINTS - 0.5, box.width)
+    y = box.bottom + line_height(POINTS)
+    page.text(box.left, y, name, POINTS + 0.5, bold=True)
+    page.text(box.left + 2.6, y, fitted(best or numbers, POINTS, box.width - 2.6), POINTS)
+    if best:
+        page.text(box.left, y + line_height(POINTS), numbers, POINTS - 0.5, colour=MUTED)
+
+
+def draw_colours(
+    page: Page, atlas: Atlas, measure: Measure, shown: Window, loupes: Sequence[Window], box: Box
+) -> None:
+    """The whole map coloured by a number, what the figure shows of it framed, over its colour bar."""
+    values = atlas.cells[measure].to_numpy(dtype=np.float64)
+    scale = colour_scale(values, measure)
+    words = fitted(MEASURE_WORDS[measure], POINTS, box.width)
+    page.text(box.left, box.top - 1.2, words, POINTS, colour=MUTED)
+    page.picture(measure_picture(atlas, values, scale), box.left, box.top, box.width, box.height)
+    page.rectangle(box.left, box.top, box.width, box.height, edge=FAINT, points=0.4)
+    cell = box.width / atlas.grid
+    frames = [window for window in (shown, *loupes) if window.rows < atlas.grid or window.cols < atlas.grid]
+    for window in frames:
+        left, top = box.left + window.left * cell, box.top + window.top * cell
+        page.rectangle(left, top, window.cols * cell, window.rows * cell, edge=INK, points=0.6)
+    top = box.bottom + 1.2
+    steps = np.linspace(scale.low, scale.high, _BAR_STEPS)
+    if scale.root:
+        steps = np.linspace(scale.low**0.5, scale.high**0.5, _BAR_STEPS) ** 2
+    bar = scale.colours(steps)[None].repeat(8, axis=0)
+    page.picture(bar, box.left, top, box.width, _BAR)
+    for value, align, x in _ticks(scale.low, scale.high, steps[_BAR_STEPS // 2], box):
+        text = f"{value:,.0f}" if measure == "count" else f"{value:.2f}"
+        page.text(x, top + _BAR + 2.8, text, POINTS, align=align)
+
+
+def _ticks(low: float, high: float, middle: float, box: Box) -> list[tuple[float, str, float]]:
+    """Value, alignment and x of the numbers under a colour bar."""
+    centre = box.left + box.width / 2
+    return [(low, "left", box.left), (middle, "center", centre), (high, "right", box.right)]
+
+
+def draw_sizes(page: Page, atlas: Atlas, cell: float, box: Box) -> None:
+    """How large an icon is for how many activations, at the size that they have on this map."""
+    if atlas.provenance.get("config", {}).get("scale", "density") != "density":
+        return
+    counts = atlas.cells["count"].to_numpy()
+    sides = icon_sides(counts, _FINE) / _FINE
+    title = first_fitting(["icon size: activations", "icon size"], POINTS, box.width)
+    page.text(box.left, box.top + 2.8, title, POINTS, colour=MUTED)
+    side, step = min(cell, 7.0), box.width / len(_SIDES)
+    for number, share in enumerate(_SIDES):
+        # The cell nearest in size says how many, of full ones the emptiest: the rule itself is the mosaic's.
+        nearest = np.lexsort([counts, np.abs(sides - share)])[0]
+        middle, top = box.left + step * (number + 0.5), box.top + 4.0
+        inner = side * float(sides[nearest])
+        page.rectangle(middle - side / 2, top, side, side, edge=FAINT, points=0.4)
+        page.rectangle(middle - inner / 2, top + (side - inner) / 2, inner, inner, fill=GREY)
+        words = f"{'≥ ' if sides[nearest] == 1 else ''}{int(counts[nearest]):,}"
+        page.text(middle, top + side + 2.8, words, POINTS, align="center")

@@ -1,0 +1,100 @@
+"""Windows onto an atlas, in whole cells: the part that a figure shows, and what its loupes enlarge."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas_pipeline.errors import ConfigError
+from atlas_pipeline.figure.request import Loupe, Region
+from atlas_pipeline.numerics.grid import cell_of
+from atlas_pipeline.reader.atlas import Atlas
+
+# Rounding up to whole cells must not take one more for 0.3 * 20 = 6.000000001.
+_EPSILON = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Cells [top, top + rows) x [left, left + cols); row 0 on top."""
+
+    top: int
+    left: int
+    rows: int
+    cols: int
+
+    def holds(self, cells: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(cell, 2) row, col -> (cell,): are they in it?"""
+        inner = cells - np.array([self.top, self.left])
+        return ((inner >= 0) & (inner < np.array([self.rows, self.cols]))).all(axis=1)
+
+    def region(self, grid: int) -> Region:
+        """The same in the layout's units."""
+        bottom = grid - self.top - self.rows
+        return Region(
+            self.left / grid, bottom / grid, (self.left + self.cols) / grid, (bottom + self.rows) / grid
+        )
+
+
+def cells_of(atlas: Atlas) -> NDArray[np.int64]:
+    """(cell, 2) row, col of the cells that have an icon, in the atlas's order."""
+    return atlas.cells[["row", "col"]].to_numpy(dtype=np.int64)
+
+
+def window_of(atlas: Atlas, region: Region | None) -> Window:
+    """The region, rounded out to whole cells; all of the map where there is none.
+
+    Raises: ConfigError: it lies outside the map, or holds no icon.
+    """
+    grid = atlas.grid
+    if region is None:
+        return Window(0, 0, grid, grid)
+    given = f"--region {region.x0:g},{region.y0:g},{region.x1:g},{region.y1:g}"
+    if min(region.x0, region.y0) < 0 or max(region.x1, region.y1) > 1:
+        raise ConfigError(f"{given} lies outside the map, which runs from 0 to 1 in x and in y")
+    left, right = math.floor(region.x0 * grid + _EPSILON), math.ceil(region.x1 * grid - _EPSILON)
+    bottom, top = math.floor(region.y0 * grid + _EPSILON), math.ceil(region.y1 * grid - _EPSILON)
+    window = Window(grid - top, left, top - bottom, right - left)
+    _check_icons(atlas, window, given)
+    return window
+
+
+def loupe_window(atlas: Atlas, loupe: Loupe, within: Window) -> Window:
+    """The cells around a loupe's place, moved inside the part of the map that is shown.
+
+    Raises: ConfigError: the place is not in it, it takes more cells than there are, or holds no icon.
+    """
+    given = f"--loupe {loupe.x:g},{loupe.y:g},{loupe.cells}"
+    if not (0 <= loupe.x <= 1 and 0 <= loupe.y <= 1):
+        raise ConfigError(f"{given} lies outside the map, which runs from 0 to 1 in x and in y")
+    place = cell_of([[loupe.x, loupe.y]], atlas.grid)
+    if not within.holds(place).all():
+        raise ConfigError(f"{given} lies outside the region that is shown")
+    if loupe.cells > min(within.rows, within.cols):
+        raise ConfigError(f"{given} is larger than what is shown: {within.cols} x {within.rows} cells")
+    row, col = (int(number) - (loupe.cells - 1) // 2 for number in place[0])
+    top = min(max(row, within.top), within.top + within.rows - loupe.cells)
+    left = min(max(col, within.left), within.left + within.cols - loupe.cells)
+    window = Window(top, left, loupe.cells, loupe.cells)
+    _check_icons(atlas, window, given)
+    return window
+
+
+def _check_icons(atlas: Atlas, window: Window, given: str) -> None:
+    cells = cells_of(atlas)
+    if window.holds(cells).any():
+        return
+    if len(cells) == 0:
+        raise ConfigError(f"{given}: this atlas has no icons at all")
+    x, y = atlas.cells["x"], atlas.cells["y"]
+    span = f"x {x.min():.2f} to {x.max():.2f}, y {y.min():.2f} to {y.max():.2f}"
+    gap = np.hypot(
+        x - (window.left + window.cols / 2) / atlas.grid,
+        y - 1 + (window.top + window.rows / 2) / atlas.grid,
+    )
+    nearest = atlas.cells.iloc[int(gap.argmin())]
+    place = f"{nearest['x']:.2f},{nearest['y']:.2f}"
+    raise ConfigError(f"{given} holds no icon; the nearest is at {place}, all of them in {span}")

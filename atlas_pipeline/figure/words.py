@@ -1,0 +1,86 @@
+"""Title and caption of a figure, from its facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from atlas_pipeline.figure.facts import Facts
+from atlas_pipeline.figure.request import Region
+
+ALARM_WORDS = "RANDOM WEIGHTS: nobody trained this network"
+
+
+def title_of(facts: Facts) -> str:
+    """One line that says which atlas it is."""
+    kind = {0: "Activation atlas", 1: "Class atlas of {}", 2: "Class comparison, {} and {}"}
+    return f"{kind[len(facts.classes)].format(*facts.classes)}: {facts.atlas.layer} of {facts.model}"
+
+
+def subtitle_of(facts: Facts) -> str:
+    """What there is to see, in numbers."""
+    atlas = facts.atlas
+    grid = f"{atlas.grid} × {atlas.grid} grid"
+    return f"{atlas.num_activations:,} activations · {grid} · {len(atlas.cells):,} icons"
+
+
+def caption_of(facts: Facts, region: Region | None, extras: Sequence[str]) -> str:
+    """Every setting that matters. extras: sentences on what is drawn on top."""
+    atlas = facts.atlas
+    shown = (
+        f" Shown: x {region.x0:g} to {region.x1:g}, y {region.y0:g} to {region.y1:g} of the layout."
+        if region
+        else ""
+    )
+    return (
+        f"{title_of(facts)} ({'weights: ' if not facts.random_weights else ''}{facts.weights}). "
+        f"{_sample(facts)}, laid out by {facts.layout_words}, under a grid of {atlas.grid} × {atlas.grid} "
+        f"cells; a cell of {facts.min_count} or more has an icon, the feature inversion of its mean "
+        f"activation.{shown} {fidelity_of(facts)} {' '.join([*extras, ''])}"
+        f"{facts.software}, fingerprint {facts.fingerprint}."
+    )
+
+
+def sheet_caption_of(facts: Sequence[Facts]) -> str:
+    """What holds for all atlases of a sheet; ranges where they differ."""
+    first = facts[0]
+    sizes = " and ".join(f"{grid} × {grid}" for grid in sorted({f.atlas.grid for f in facts}))
+    apart = "" if first.aligned else ", each by itself"
+    layers = ", ".join(dict.fromkeys(f.atlas.layer for f in facts))
+    icons = [len(f.atlas.cells) for f in facts]
+    medians = [m for m in (f.median("fidelity") for f in facts) if m is not None]
+    fidelity = f" Median fidelity {min(medians):.2f} to {max(medians):.2f}." if medians else ""
+    return (
+        f"{first.model} ({'' if first.random_weights else 'weights: '}{first.weights}) on {first.images}; "
+        f"{layers}; laid out by {first.layout_method}{apart}; {sizes} grids; {min(icons)} to "
+        f"{max(icons)} icons, each the feature inversion of the mean activation of a cell that holds "
+        f"{first.min_count} or more.{fidelity} {first.software}, fingerprint of the first "
+        f"{first.fingerprint}."
+    )
+
+
+def _sample(facts: Facts) -> str:
+    atlas = facts.atlas
+    if not facts.classes:
+        number = atlas.num_activations // facts.positions
+        at = "one random position" if facts.positions == 1 else f"{facts.positions} random positions"
+        return f"{atlas.num_activations:,} activations, {at} in each of {number:,} {facts.images}"
+    of = atlas.document.get("selection", {}).get("of")
+    total = f" of {of:,}" if of else ""
+    return (
+        f"The {atlas.num_activations:,}{total} activations of {facts.images} that speak for {facts.subject}"
+    )
+
+
+def fidelity_of(facts: Facts) -> str:
+    """How true the icons are, beside what noise and real activations reach."""
+    fidelity, baselines = facts.median("fidelity"), facts.atlas.document.get("baselines", {})
+    if fidelity is None:
+        return ""
+    against = {"noise": "fidelity_noise", "the nearest real activation": "fidelity_nearest"}
+    known = [
+        f"{words} {baselines[key]:.2f}" for words, key in against.items() if baselines.get(key) is not None
+    ]
+    held = f" ({', '.join(known)})" if known else ""
+    trip = facts.round_trip
+    own = "" if trip is None else f"; {trip:.0%} of the icons are nearest to their own cell"
+    return f"Median fidelity, the cosine of icon and mean activation: {fidelity:.2f}{held}{own}."

@@ -1,0 +1,37 @@
+"""A layout from the workspace's cache, by the fingerprints that an atlas names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from atlas_pipeline.engine.place import Place
+from atlas_pipeline.errors import MissingInputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from atlas_pipeline.engine.artefact import StoredArtefact
+
+
+def read_layout(workspace: Place, inputs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """The activations of a layout, in its order: image_id, row, col, x, y, label.
+
+    Args:   inputs: of the atlas, from its provenance: role -> stage and fingerprint.
+    Raises: MissingInputError: the cache does not have them any more.
+    """
+    layout = _artefact(workspace, inputs["project"]).read(["image_id", "row", "col", "x", "y"]).to_pandas()
+    index = _artefact(workspace, inputs["index"]).read(["image_id", "label"]).to_pandas()
+    return layout.assign(label=layout["image_id"].map(index.set_index("image_id")["label"]))
+
+
+def _artefact(workspace: Place, made: Mapping[str, Any]) -> StoredArtefact:
+    from atlas_pipeline.engine.manifest import read_manifest
+    from atlas_pipeline.engine.store import Store
+
+    store = Store(workspace)
+    folder = store.folder(made["stage"], made["fingerprint"])
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise MissingInputError(f"{folder} is not there any more; make it with: atlas run")
+    return store.artefact(manifest)

@@ -1,0 +1,126 @@
+"""A finished run: its layers, views and grids, its atlases, and its layouts while the cache is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from atlas_pipeline.engine.place import Place
+from atlas_pipeline.errors import ConfigError, MissingInputError, unknown_name
+from atlas_pipeline.reader.atlas import Atlas
+from atlas_pipeline.reader.files import CONFIG_FILE, RunFiles, files_at
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_DOCUMENT = re.compile(r"(?P<layer>.+)/(?P<view>[^/]+)/atlas-(?P<grid>\d+)\.json")
+
+
+def open_run(path: str | Place) -> AtlasRun:
+    """Open a run's folder, by path or URL, a zip made by ``atlas export``, or the folder it was unpacked to.
+
+    Raises: ConfigError: there is no run, or it has no atlas yet. ResourceError: nobody answers at the URL.
+    """
+    run = AtlasRun(files_at(path))
+    if not run.views:
+        raise ConfigError(f"run '{run.name}' has no atlas yet ('{path}'); make it with: atlas run")
+    return run
+
+
+class AtlasRun:
+    """What a run's folder holds."""
+
+    def __init__(self, files: RunFiles) -> None:
+        self._files = files
+
+    def __repr__(self) -> str:
+        return f"AtlasRun({self.name!r}: {', '.join(self.layers)})"
+
+    @property
+    def folder(self) -> Place | None:
+        """The run's folder; None of a zip."""
+        return self._files.folder
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """The resolved config, every default spelled out."""
+        return yaml.safe_load(self._files.read(CONFIG_FILE)) or {}
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return str(self.config.get("name", "run"))
+
+    @property
+    def layers(self) -> list[str]:
+        """The layers that have an atlas, in the config's order."""
+        return list(self.views)
+
+    @cached_property
+    def views(self) -> dict[str, list[str]]:
+        """Layer -> its views that have an atlas, ``all`` first."""
+        return {layer: sorted(views, key=lambda v: (v != "all", v)) for layer, views in self._found.items()}
+
+    def grids(self, layer: str, view: str = "all") -> list[int]:
+        """The grids of a layer and view, ascending.
+
+        Raises: ConfigError: unknown layer or view; the nearest is named.
+        """
+        if layer not in self._found and layer in self.config.get("layers", ()):
+            raise ConfigError(
+                f"run '{self.name}' has no atlas of layer '{layer}' yet; make it with: atlas run"
+            )
+        if layer not in self._found:
+            raise ConfigError(self._unknown("layer", layer, self._found, f"run '{self.name}'"))
+        if view not in self._found[layer]:
+            where = f"run '{self.name}', layer '{layer}'"
+            raise ConfigError(self._unknown("view", view, self._found[layer], where))
+        return sorted(self._found[layer][view])
+
+    def atlas(self, layer: str, view: str = "all", grid: int | None = None) -> Atlas:
+        """One atlas; without ``grid`` the finest.
+
+        Raises: ConfigError: unknown layer, view or grid.
+        """
+        grids = self.grids(layer, view)
+        chosen = grids[-1] if grid is None else grid
+        if chosen not in grids:
+            known = ", ".join(map(str, grids))
+            raise ConfigError(f"grid {chosen} is not in run '{self.name}', layer '{layer}': it has {known}")
+        return Atlas(self._files, self._found[layer][view][chosen])
+
+    def layout(self, layer: str, view: str = "all") -> pd.DataFrame:
+        """Where every activation lies: a row each, of the columns image_id, row, col, x, y and label.
+
+        row and col are its spatial position in the feature map; x and y are in [0, 1], y up; a label of -1
+        says that the image has none. Read from the workspace's cache, which stands beside ``runs/`` and
+        which no archive holds.
+
+        Raises: ConfigError: unknown layer or view. MissingInputError: the cache is not there.
+        """
+        from atlas_pipeline.reader.layout import read_layout
+
+        inputs = self.atlas(layer, view, self.grids(layer, view)[0]).provenance["inputs"]
+        if self.folder is None:
+            raise MissingInputError(
+                f"run '{self.name}' is an archive; its layouts are in the workspace that it is from"
+            )
+        return read_layout(self.folder.absolute().parents[1], inputs)
+
+    @cached_property
+    def _found(self) -> dict[str, dict[str, dict[int, str]]]:
+        """layer -> view -> grid -> name of the document without its suffix."""
+        found: dict[str, dict[str, dict[int, str]]] = {name: {} for name in self.config.get("layers", ())}
+        for name in self._files.documents:
+            if match := _DOCUMENT.fullmatch(name):
+                views = found.setdefault(match["layer"], {})
+                views.setdefault(match["view"], {})[int(match["grid"])] = name.removesuffix(".json")
+        return {layer: views for layer, views in found.items() if views}
+
+    @staticmethod
+    def _unknown(kind: str, name: str, known: Mapping[str, Any], where: str) -> str:
+        return unknown_name(kind, name, known, where, f"It has: {', '.join(known)}")

@@ -1,0 +1,81 @@
+"""A run's folder made by hand: icons of one colour a cell, so that each can be known again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from atlas_pipeline.numerics.mosaic import mosaic
+from atlas_pipeline.viewer.document import Cells, atlas_document, atlas_json
+from atlas_pipeline.viewer.figures import png_bytes, with_caption
+
+ICON_PX = 8
+LABELS = ["ant", "bee & <wasp>", "cost $5 or $6", "dog"]
+
+
+def colour_of(row: int, col: int) -> tuple[int, int, int]:
+    return (40 + 10 * row, 40 + 10 * col, 128)
+
+
+def write_atlas(folder: Path, layer: str, view: str, grid: int, random_weights: bool, classes: bool) -> None:
+    """A round island of cells; the left half is of class 0, the right of 2, the top row of 1."""
+    row, col = (axis.ravel() for axis in np.mgrid[:grid, :grid])
+    island = np.hypot(row - (grid - 1) / 2, col - (grid - 1) / 2) <= grid * 0.4
+    row, col = row[island], col[island]
+    count = 4 + 30 * (np.arange(len(row)) % 3)
+    attribution = np.full((len(row), len(LABELS)), -1.0)
+    attribution[np.arange(len(row)), np.where(row == row.min(), 1, np.where(col < grid / 2, 0, 2))] = 1
+    icons = np.stack(
+        [np.full((ICON_PX, ICON_PX, 3), colour_of(*of), np.uint8) for of in zip(row, col, strict=True)]
+    )
+    compared = view.startswith("compare")
+    document = atlas_document(
+        model="demo",
+        weights="RANDOM WEIGHTS (seed 0)" if random_weights else "file with sha256 0123456789abcdef",
+        random_weights=random_weights,
+        layer=layer,
+        view=view,
+        grid=grid,
+        icon_px=ICON_PX,
+        num_activations=int(count.sum()) + 5,
+        layout={"trustworthiness": 0.951, "neighbor_recall": 0.2, "num_neighbors": 15},
+        provenance={
+            "software": "atlas-pipeline 0.1.0",
+            "fingerprint": "feedfacefeedface",
+            "config": {"scale": "density", **({"axis": ["ant", "dog"]} if compared else {})},
+            "inputs": {
+                "index": {"stage": "index", "fingerprint": "0" * 16, "config": {}},
+                "project": {
+                    "stage": "project",
+                    "fingerprint": "0" * 16,
+                    "config": {"method": "umap", "num_neighbors": 20, "min_dist": 0.1, "metric": "cosine"},
+                },
+                "bin": {"config": {"min_count": 4}},
+                "invert": {"config": {"invert": {"steps": 96, "size_px": ICON_PX}}},
+            },
+        },
+        cells=Cells(
+            row=row,
+            col=col,
+            count=count,
+            coherence=np.linspace(0.5, 0.9, len(row)),
+            fidelity=np.linspace(0.8, 0.9, len(row)),
+            fidelity_whitened=np.full(len(row), np.nan),
+            round_trip=np.zeros(len(row), int),
+            noise=np.full(len(row), 0.25),
+            attribution=attribution if classes else None,
+            examples=[[{"image_id": 3, "row": 1, "col": 2, "key": "a.png"}] for _ in row],
+        ),
+        labels=LABELS,
+        selection=None
+        if view == "all"
+        else {"class": 2, "of": 999}
+        if not compared
+        else {"scale": 0.9, "of": 999},
+    )
+    picture = with_caption(mosaic(icons, row, col, count, grid, ICON_PX), "a strip below the squares")
+    base = folder / layer / view
+    base.mkdir(parents=True, exist_ok=True)
+    (base / f"atlas-{grid}.json").write_bytes(atlas_json(document))
+    (base / f"atlas-{grid}.png").write_bytes(png_bytes(picture, {}))

@@ -1,0 +1,111 @@
+"""The methods paragraph and its bibliography: what was done, as the config and the provenance have it."""
+
+import json
+import re
+
+import pytest
+import yaml
+
+from atlas_pipeline.figure.bibliography import bibliography_of
+from atlas_pipeline.figure.facts import Facts
+from atlas_pipeline.figure.methods import methods_of
+from atlas_pipeline.reader import open_run
+
+
+@pytest.fixture
+def written(made_run):
+    """`written(view, sample={...}, invert={...}, ...)`: paragraph and BibTeX of a run so configured."""
+
+    def write(view="all", sample=(), invert=(), project=(), selection=(), **run):
+        folder = made_run(**run)
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        config["sample"] |= dict(sample)
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        path = folder / "conv2" / view / "atlas-6.json"
+        document = json.loads(path.read_text())
+        inputs = document["provenance"]["inputs"]
+        inputs["invert"]["config"]["invert"] |= dict(invert)
+        inputs["project"]["config"] |= dict(project)
+        if selection:
+            document["selection"] |= dict(selection)
+        path.write_text(json.dumps(document))
+        opened = open_run(folder)
+        facts = Facts(opened, opened.atlas("conv2", view, 6))
+        methods = methods_of(facts)
+        return methods, bibliography_of(facts, methods)
+
+    return write
+
+
+def test_a_layer_atlas_is_told_from_images_to_icons(written):
+    methods, _ = written(sample={"edge": 1})
+    atlas_of = "an activation atlas [@carter2019atlas] of layer `conv2` of demo [@model]"
+    told = (
+        f"We made {atlas_of} (weights: file with sha256 0123456789abcdef) with atlas-pipeline 0.1.0",
+        r"images (photos/train) we kept the activation, the channel vector, at one spatial position drawn",
+        "(seed 0) from the feature map, away from its border",
+        "UMAP (20 neighbours, minimum distance 0.1, cosine; trustworthiness 0.951, neighbour recall 0.200)",
+        "a grid of 6 × 6",
+        "cells of at least 4 activations",
+        "96 steps of Adam [@kingma2015adam], at first under random transforms",
+        "8 × 8 px",
+        "Median fidelity, the cosine of icon and mean activation: 0.85",
+        "the logit's gradient at its position, with relaxed max-pooling [@olah2018blocks].",
+        "`feedfacefeedface`",
+    )
+    places = [methods.find(words) for words in told]
+    assert -1 not in places, told[places.index(-1)]
+    assert places[2] < places[3] < places[4] < places[6]
+
+
+@pytest.mark.parametrize(
+    ("selection", "rule"),
+    [
+        ({"filter": "rank", "sign": "positive"}, r"that have their highest attribution to cost \$5 or \$6."),
+        ({"filter": "magnitude"}, r"that are among those of highest attribution to cost \$5 or \$6."),
+        ({"filter": "both", "sign": "negative"}, r"have their lowest attribution to cost \$5 or \$6, or are"),
+    ],
+)
+def test_a_class_atlas_says_how_its_activations_were_chosen(written, selection, rule):
+    methods, _ = written("class-cost-5-or-6", selection=selection)
+    # A label with two dollar signs is no formula in Markdown either.
+    assert rule in methods
+    assert "We made a class atlas" in methods
+    assert "In each of 999 images" in methods
+
+
+def test_a_comparison_says_what_its_axis_is(written):
+    methods, _ = written("compare-ant-dog")
+    assert "attribution to dog minus that to ant" in methods
+    assert "(0.9 logits)" in methods
+    assert "in one dimension" in methods
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "key"),
+    [
+        ({"invert": {"image": "maco"}}, "phases", "fel2023maco"),
+        ({"project": {"method": "tsne"}}, "t-SNE", "vandermaaten2008tsne"),
+        ({"sample": {"attribution_method": "integrated"}}, "8 points", "sundararajan2017axiomatic"),
+        (
+            {"invert": {"warm_steps": 24}},
+            "24 steps of Adam [@kingma2015adam], from the icon",
+            "kingma2015adam",
+        ),
+        ({"invert": {"metric": "whitened", "objective": "dot"}}, "in the whitened metric", "olah2017feature"),
+    ],
+)
+def test_settings_change_what_is_said_and_cited(written, options, words, key):
+    methods, bibliography = written(**options)
+    assert words in methods
+    assert f"[@{key}]" in methods
+    assert re.search(rf"^@\w+{{{key},", bibliography, re.MULTILINE)
+
+
+def test_only_what_is_cited_is_in_the_bibliography(written):
+    methods, bibliography = written(sample={"attribution_method": "ablation"}, classes=True)
+    assert "what the logit loses without it." in methods
+    assert "olah2018blocks" not in bibliography
+    assert "vandermaaten" not in bibliography
+    methods, _ = written(classes=False)
+    assert "attribution" not in methods
