@@ -151,8 +151,12 @@ def leave_stray(scene: Scene) -> bool:
 
 def jump_clock(scene: Scene) -> bool:
     struck = scene.wait_for_moment()
-    for _ in range(3):
-        scene.case.clock.write_text(str(scene.random.uniform(-TEN_YEARS_S, TEN_YEARS_S)))
+    shifts = [scene.random.uniform(-TEN_YEARS_S, TEN_YEARS_S) for _ in range(3)]
+    if DASK[0] in scene.arguments:
+        # A message of Dask's that was sent milliseconds before the clock is set back waits for the clock.
+        shifts = sorted(map(abs, shifts))
+    for shift in shifts:
+        scene.case.clock.write_text(str(shift))
         time.sleep(0.3)
     return struck
 
