@@ -22,7 +22,7 @@ STAGES_OF = {
     "project": ("neighbors", "project"),
     "bin": ("bin",),
     "invert": ("whiten", "crops", "invert"),
-    "stitch": ("plot", "stitch"),
+    "stitch": ("plot", "stitch", "keys", "places", "tiles", "examples"),
 }
 
 WHAT_IT_DOES = {

@@ -208,6 +208,12 @@ class StitchConfig(_Section):
     """How icons become the atlas image."""
 
     scale: Literal["density", "full"] = "density"
+    examples: int = Field(
+        9,
+        ge=0,
+        le=9,
+        description="real patches shown of a cell; 0: none, for data that must not be",
+    )
 
 
 class RunConfig(_Section):

@@ -16,13 +16,14 @@ import numpy as np
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine import Artefact, Store, artefact_of, artefacts_of, ordered
 from atlas_pipeline.engine.stage import Step
+from atlas_pipeline.publish_viewer import VIEWER_STAGES, viewer_files
 from atlas_pipeline.run_folder import RunFolder, run_folder
 from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.provenance import has_random_weights, model_title, weights_note
 from atlas_pipeline.viewer.entries import AtlasEntry, RunSummary, entry_of
 from atlas_pipeline.viewer.figures import png_bytes
 from atlas_pipeline.viewer.overview import Panel, overview
-from atlas_pipeline.viewer.page import index_page
+from atlas_pipeline.viewer.report import report_page
 
 # A sheet for each kind of view, by the first word of its name: its file, and how a page calls it.
 SHEETS = {
@@ -32,7 +33,7 @@ SHEETS = {
 }
 # Stages whose files go into a run's folder; pictures of the second kind stand on the page one by one.
 FIGURES = ("highlight", "vocabulary", "patch_report")
-PICTURED = ("plot", "stitch", *FIGURES)
+PICTURED = ("plot", "stitch", *FIGURES, *VIEWER_STAGES)
 # Width of a layer on the overview; twice that is kept of its picture.
 PANEL_PX = 760
 
@@ -76,9 +77,12 @@ def publish(
                 folder.write(file, _sheet(config, by_kind[kind], folder.path))
         shown = dict.fromkeys(n for n in (*figures, *folder.kept(current)) if n.endswith(".png"))
         summary = _summary(config, made, sheets, list(shown))
-        folder.write("index.html", index_page(summary, entries).encode())
+        folder.write("report.html", report_page(summary, entries).encode())
+    viewer = viewer_files(config, made, has_report=bool(entries))
+    for name, content in viewer.items():
+        folder.write(name, content)
     folder.finish(current)
-    return Publication(page=folder.path / "index.html" if entries else None, atlases=tuple(entries))
+    return Publication(page=folder.path / "index.html" if viewer else None, atlases=tuple(entries))
 
 
 def _write_pictures(folder: RunFolder, step: Step, artefact: Artefact) -> list[str]:

@@ -10,7 +10,18 @@ from dataclasses import dataclass
 
 from atlas_pipeline.config import ClassConfig, ComparisonConfig, Config
 from atlas_pipeline.engine import Step
-from atlas_pipeline.stages import bin, invert, neighbors, plot, project, stitch, whiten
+from atlas_pipeline.stages import (
+    bin,
+    examples,
+    invert,
+    neighbors,
+    places,
+    plot,
+    project,
+    stitch,
+    tiles,
+    whiten,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +55,14 @@ def selection_atlas(
     atlases = [
         step
         for size, of_grid in icons.items()
-        for step in (of_grid, stitch.view_step(config, images, chosen, layout, cells[size], of_grid, axis))
+        for step in (
+            of_grid,
+            stitch.view_step(config, images, chosen, layout, cells[size], of_grid, axis),
+            tiles.step(config, cells[size], of_grid),
+            *examples.steps(config, images, cells[size]),
+        )
     ]
     pictures = plot.step(config, activations, layout, chosen)
-    steps = (precision, chosen, layout, pictures, *cells.values(), *atlases)
+    known = places.step(config, images, layout)
+    steps = (precision, chosen, layout, pictures, known, *cells.values(), *atlases)
     return SelectionAtlas(steps=steps, cells=cells, icons=icons)

@@ -12,14 +12,18 @@ from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.stages import (
     bin,
     crops,
+    examples,
     highlight,
     index,
     invert,
+    keys,
     neighbors,
+    places,
     plot,
     project,
     sample,
     stitch,
+    tiles,
     vocabulary,
     whiten,
 )
@@ -33,6 +37,9 @@ def pipeline(config: Config) -> Iterator[Step]:
     samples = sample.steps(config, images)
     yield from samples.values()
 
+    # What the viewer's search looks through.
+    yield keys.step(config, images)
+
     # What real images look like at the icons' size: the yardstick of legibility.
     real_crops = crops.step(config, images)
     yield real_crops
@@ -45,6 +52,7 @@ def pipeline(config: Config) -> Iterator[Step]:
         layout = project.step(config, activations, nearest)
         yield from (precision, nearest, layout)
         yield plot.step(config, activations, layout)
+        yield places.step(config, images, layout)
 
         # One pass over the activations serves all grids.
         grids = bin.steps(config, activations, layout)
@@ -55,6 +63,9 @@ def pipeline(config: Config) -> Iterator[Step]:
         for size, of_grid in icons.items():
             yield of_grid
             yield stitch.step(config, images, layout, grids[size], of_grid)
+            # The viewer's: sheets of icons, and of the patches of real images nearest the cells' means.
+            yield tiles.step(config, grids[size], of_grid)
+            yield from examples.steps(config, images, grids[size])
             yield from highlight.steps(config, grids[size], of_grid)
         coarsest_cells[layer], coarsest_icons[layer] = grids[min(grids)], icons[min(icons)]
 

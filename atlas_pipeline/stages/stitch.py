@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.numerics.mosaic import icon_px_within, mosaic
 from atlas_pipeline.schema import column_matrix
+from atlas_pipeline.stages.image_keys import keys_of
 from atlas_pipeline.stages.opened import labels_digest, model_config, model_spec
 from atlas_pipeline.stages.provenance import (
     has_random_weights,
@@ -123,12 +121,8 @@ NUMBERS = (
 
 
 def _with_keys(examples: list[list[dict[str, Any]]], job: Job) -> list[list[dict[str, Any]]]:
-    """Name the image of every example as the user knows it; streamed, for keys may be a million paths."""
-    wanted = pa.array(sorted({e["image_id"] for of_cell in examples for e in of_cell}), pa.int64())
-    keys: dict[int, str] = {}
-    for part in job.inputs["index"].parts(["image_id", "key"]):
-        found = part.filter(pc.is_in(part["image_id"], value_set=wanted))
-        keys |= dict(zip(found["image_id"].to_pylist(), found["key"].to_pylist(), strict=True))
+    """Name the image of every example as the user knows it."""
+    keys = keys_of(job.inputs["index"], {e["image_id"] for of_cell in examples for e in of_cell})
     return [[{**e, "key": keys[e["image_id"]]} for e in of_cell] for of_cell in examples]
 
 
