@@ -216,7 +216,7 @@ def test_intensity_shows_more_of_what_is_weak(opened):
     assert after == pytest.approx(min(1, 4 * before))
 
 
-@pytest.mark.parametrize(("name", "ends"), [("fidelity", ["0.51", "0.99"]), ("coherence", ["0.02", "0.97"])])
+@pytest.mark.parametrize(("name", "ends"), [("fidelity", ["0.51", "0.98"]), ("coherence", ["0.02", "0.97"])])
 def test_a_colour_says_a_number_and_its_legend_the_range(opened, name, ends):
     page = opened("#grid=8&labels=false")
     page.select_option("#colour", name)

@@ -96,7 +96,12 @@
   function write() {
     timer = 0;
     written = "#" + atlas.addressOf(atlas.state);
-    history.replaceState(null, "", written);
+    try {
+      history.replaceState(null, "", written);
+    } catch {
+      // Not every browser lets a file's page rewrite its address; all let it go to a part of itself.
+      location.replace(written);
+    }
   }
 
   /** Take over the address, and keep it up to date. Browsers refuse more than a few writes a second. */
