@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
-from collections.abc import Callable
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import click
 
@@ -20,7 +24,7 @@ STAGES_OF = {
     "sample": ("sample",),
     "select": ("select",),
     "project": ("neighbors", "project"),
-    "bin": ("bin",),
+    "bin": ("cell_sums", "bin"),
     "invert": ("whiten", "crops", "invert"),
     "stitch": ("plot", "stitch", "keys", "places", "tiles", "examples"),
 }
@@ -69,15 +73,50 @@ _no_deps_option = click.option(
 )
 
 
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """The first Ctrl-C ends a command in order, the second at once; files are whole or not there anyway."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        # Not after an interrupt: the second one may come while the interpreter takes itself down.
+        if signal.getsignal(signal.SIGINT) is not _end_at_once:
+            signal.signal(signal.SIGINT, before)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    signal.signal(signal.SIGINT, _end_at_once)
+    raise KeyboardInterrupt
+
+
+def _end_at_once(number: int, frame: object) -> NoReturn:
+    # Neither cleanup nor buffers: whoever presses twice is at the end of their patience.
+    os._exit(EXIT_INTERRUPTED)
+
+
 class _Commands(click.Group):
     """Turns our errors into one line on stderr and the exit code of their kind."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
-            return super().invoke(context)
+            with _interrupts():
+                return super().invoke(context)
         except (KeyboardInterrupt, click.Abort):
             click.echo("interrupted; what is done is kept, run the same command to go on", err=True)
             sys.exit(EXIT_INTERRUPTED)
+        except MemoryError:
+            if "--debug" in sys.argv:
+                raise
+            click.echo(
+                "error: out of memory; free some, or lower run.batch_size or the number of workers, then run "
+                "again (what is finished is kept)",
+                err=True,
+            )
+            sys.exit(EXIT_USER)
         except AtlasError as error:
             if "--debug" in sys.argv:
                 raise
@@ -112,6 +151,9 @@ def _load(
 @main.command()
 @_config_options
 @_run_options
+@click.option(
+    "--verify", is_flag=True, help="First read all that is done through; make again what is damaged."
+)
 def run(config: str, overrides: tuple[str, ...], pipeline: str | None, debug: bool, **how: Any) -> None:
     """Run every stage of CONFIG that is not already done."""
     _run(config, overrides, pipeline, only=None, no_deps=False, **how)
@@ -258,12 +300,14 @@ def layers(config: str, overrides: tuple[str, ...], pipeline: str | None, debug:
 @_config_options
 @click.option("--no-open", is_flag=True, help="Print the page's path only.")
 def view(config: str, overrides: tuple[str, ...], pipeline: str | None, debug: bool, no_open: bool) -> None:
-    """Open the page that shows the atlases of CONFIG."""
+    """Open the page that shows the atlases of CONFIG; of a workspace behind a URL its address is printed."""
+    from pathlib import Path
+
     from atlas_pipeline import runs
 
     page = runs.page(_load(config, overrides))
     click.echo(page)
-    if not no_open:
+    if not no_open and isinstance(page, Path):
         click.launch(str(page))
 
 

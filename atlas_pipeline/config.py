@@ -65,7 +65,7 @@ class ModelConfig(_Section):
 class ImagesConfig(_Section):
     """The images: where they are, how many of them, how many bad ones are borne with."""
 
-    source: Literal["generated", "folder", "parquet"]
+    source: Literal["generated", "folder", "parquet", "tar"]
     path: str | None = None
     num_images: int | None = Field(None, ge=1)
     max_bad: float = Field(0.01, ge=0, le=1, description="share of unreadable images above which a run stops")
@@ -105,12 +105,25 @@ class ProjectConfig(_Section):
 
     method: Literal["umap", "tsne"] = "umap"
     perplexity: float = Field(30.0, gt=0, description="t-SNE's")
-    engine: Literal["auto", "cpu"] = "auto"
+    engine: Literal["auto", "cpu", "parallel", "gpu"] = "auto"
+    fit_on: int | None = Field(None, ge=1, description="activations that UMAP is fitted on; null: all")
+    compare_seeds: bool = Field(True, description="lay out a second time, with another seed, for a figure")
     neighbors: Literal["auto", "exact", "approximate"] = "auto"
     num_neighbors: int = Field(20, ge=2)
     min_dist: float = Field(0.01, ge=0, le=1)
-    num_epochs: int | None = Field(None, ge=1, description="null: umap-learn chooses by the rows")
+    num_epochs: int | None = Field(None, ge=1, description="null: chosen by the rows")
     metric: Literal["cosine", "euclidean"] = "cosine"
+
+    @model_validator(mode="after")
+    def _fit_on_of_umap(self) -> ProjectConfig:
+        if self.fit_on is not None and self.method == "tsne":
+            raise ValueError("fit_on is UMAP's; leave it out, or set method: umap")
+        if self.fit_on is not None and self.fit_on < self.num_neighbors:
+            raise ValueError(
+                f"fit_on {self.fit_on} is less than num_neighbors {self.num_neighbors}; "
+                "raise it, e.g. to 100000"
+            )
+        return self
 
 
 class GridConfig(_Section):

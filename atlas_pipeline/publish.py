@@ -8,16 +8,19 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine import Artefact, Store, artefact_of, artefacts_of, ordered
+from atlas_pipeline.engine.lock import waiting_lock
+from atlas_pipeline.engine.place import Place, content_of
 from atlas_pipeline.engine.stage import Step
+from atlas_pipeline.errors import ResourceError
 from atlas_pipeline.publish_viewer import VIEWER_STAGES, viewer_files
-from atlas_pipeline.run_folder import RunFolder, run_folder
+from atlas_pipeline.run_folder import RunFolder, run_folder, sweep_run
 from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.provenance import has_random_weights, model_title, weights_note
 from atlas_pipeline.viewer.entries import AtlasEntry, RunSummary, entry_of
@@ -42,7 +45,7 @@ PANEL_PX = 760
 class Publication:
     """What a run's folder holds."""
 
-    page: Path | None
+    page: Place | None
     atlases: tuple[AtlasEntry, ...]
 
 
@@ -55,6 +58,16 @@ def publish(
             publications too, for as long as what of the run they were made from is still the run's.
     Raises: ResourceError: it cannot be written.
     """
+    with ExitStack() as held:
+        # Of two runs at once one publishes after the other: a sweep must not meet a file that is being
+        # written. Where there can be no lock nothing can be written either, and perhaps nothing need be.
+        with suppress(ResourceError):
+            held.enter_context(waiting_lock(store.lock_path("runs", config.name)))
+            sweep_run(run_folder(config))
+        return _publish(config, steps, store, by_command)
+
+
+def _publish(config: Config, steps: Sequence[Step], store: Store, by_command: Sequence[Step]) -> Publication:
     folder = RunFolder(run_folder(config))
     folder.write("config.yaml", config.to_yaml().encode())
     made: dict[Step, Artefact] = dict(artefacts_of(steps, store))
@@ -102,7 +115,7 @@ def _published_name(step: Step, file: str) -> str:
     return f"{step.layer}/{step.view}/{file}" if step.layer else f"{step.stage.name}/{file}"
 
 
-def published_pictures(config: Config, step: Step, store: Store) -> list[Path]:
+def published_pictures(config: Config, step: Step, store: Store) -> list[Place]:
     """Where the PNGs of a step are in a run's folder; none where it has none, or is not done."""
     artefact = artefact_of(step, store)
     if artefact is None or step.stage.name not in PICTURED:
@@ -111,7 +124,7 @@ def published_pictures(config: Config, step: Step, store: Store) -> list[Path]:
     return [run_folder(config) / _published_name(step, file) for file in files if file.endswith(".png")]
 
 
-def _entry(step: Step, folder: Path) -> AtlasEntry:
+def _entry(step: Step, folder: Place) -> AtlasEntry:
     base = f"{step.layer}/{step.view}"
     document = f"{base}/atlas-{step.grid}.json"
 
@@ -120,7 +133,7 @@ def _entry(step: Step, folder: Path) -> AtlasEntry:
 
     preview = there(f"atlas-{step.grid}-preview.png")
     return entry_of(
-        json.loads((folder / document).read_bytes()),
+        json.loads(content_of(folder / document)),
         preview=preview,
         width_px=_width_px(folder / preview) if preview else None,
         atlas=f"{base}/atlas-{step.grid}.png",
@@ -130,10 +143,10 @@ def _entry(step: Step, folder: Path) -> AtlasEntry:
     )
 
 
-def _width_px(path: Path) -> int:
+def _width_px(path: Place) -> int:
     from PIL import Image
 
-    with Image.open(path) as picture:
+    with Image.open(io.BytesIO(content_of(path))) as picture:
         return picture.width
 
 
@@ -160,7 +173,7 @@ def _kind(entry: AtlasEntry) -> str:
     return entry.view.partition("-")[0]
 
 
-def _sheet(config: Config, entries: Sequence[AtlasEntry], folder: Path) -> bytes:
+def _sheet(config: Config, entries: Sequence[AtlasEntry], folder: Place) -> bytes:
     """The coarsest atlas of every layer and view."""
     coarsest: dict[tuple[str, str], AtlasEntry] = {}
     for entry in sorted(entries, key=lambda e: e.grid):
@@ -188,11 +201,11 @@ def _sheet(config: Config, entries: Sequence[AtlasEntry], folder: Path) -> bytes
     )
 
 
-def _reduced(path: Path, largest_px: int) -> np.ndarray:
+def _reduced(path: Place, largest_px: int) -> np.ndarray:
     """The square picture at the top left of a file, without legend or caption, no larger than it need be."""
     from PIL import Image
 
-    image = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
+    image = Image.open(io.BytesIO(content_of(path))).convert("RGB")
     side = min(image.size)
     image = image.crop((0, 0, side, side))
     image.thumbnail((largest_px, largest_px), Image.Resampling.LANCZOS)

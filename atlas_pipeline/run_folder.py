@@ -8,39 +8,49 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine.files import atomic_file
+from atlas_pipeline.engine.place import Place, content_of, disk_errors, place_of
 
 PUBLISHED = ".published.json"
 
 
-def run_folder(config: Config) -> Path:
+def run_folder(config: Config) -> Place:
     """`<workspace>/runs/<name>`."""
-    return Path(config.run.workspace) / "runs" / config.name
+    return place_of(config.run.workspace) / "runs" / config.name
 
 
-def reached(folder: Path) -> set[str]:
+def reached(folder: Place) -> set[str]:
     """Fingerprints of the artefacts that a run's folder was last made from."""
     record = _published(folder)
     kept = (fingerprint for kept in record["by_command"].values() for fingerprint in kept["own"])
     return {*record["artefacts"], *kept}
 
 
-def _published(folder: Path) -> Mapping[str, Any]:
+def _published(folder: Place) -> Mapping[str, Any]:
     try:
-        record = json.loads((folder / PUBLISHED).read_bytes())
+        record = json.loads(content_of(folder / PUBLISHED))
     except (OSError, ValueError):
         record = {}
     return {"artefacts": [], "files": [], "by_command": {}} | record
 
 
+def sweep_run(folder: Place) -> None:
+    """Remove what a killed publication left half written. Only while nobody else publishes the run."""
+    # Object stores show whole objects only.
+    if isinstance(folder, Path):
+        for leftover in folder.rglob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+
 class RunFolder:
     """A run's folder, and which of its files this publication made."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self.path = path
         before = _published(path)
         self._before, self._now = set(before["files"]), set[str]()
@@ -50,9 +60,11 @@ class RunFolder:
         """Write a file, if it is not there as it should be."""
         self._now.add(name)
         path = self.path / name
-        if not path.is_file() or path.stat().st_size != len(content) or path.read_bytes() != content:
-            with atomic_file(path) as file:
-                file.write(content)
+        with disk_errors(path), suppress(FileNotFoundError):
+            if path.stat().st_size == len(content) and content_of(path) == content:
+                return
+        with atomic_file(path) as file:
+            file.write(content)
 
     def keep(self, names: Sequence[str], *, own: Collection[str], beneath: Collection[str]) -> None:
         """These files stay while the artefacts beneath are the run's; own: artefacts made for them alone."""

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlas_pipeline import engine
 from atlas_pipeline.config import Config
-from atlas_pipeline.devices import resolved_device, resolved_workers
-from atlas_pipeline.engine import Executor, Step, StepState, Store
-from atlas_pipeline.errors import ConfigError, ResourceError
+from atlas_pipeline.engine import Step, StepState, Store
+from atlas_pipeline.engine.place import Place, place_of, refuse_unreachable
+from atlas_pipeline.errors import ConfigError, CorruptArtefactError, ResourceError
+from atlas_pipeline.making import How, make
 from atlas_pipeline.pipeline_file import steps_of
 from atlas_pipeline.publish import Publication, publish, published_pictures
 from atlas_pipeline.remarks import remarks
 from atlas_pipeline.run_folder import reached, run_folder
-from atlas_pipeline.stages.classes import other_names
-from atlas_pipeline.stages.layer_shard import attributed_classes
 from atlas_pipeline.stages.opened import model_config, model_spec, opened_network
 from atlas_pipeline.stages.patch_report import PatchSummary, summary_of
 from atlas_pipeline.stages.patch_test import STAGES as PATCH_STAGES
@@ -38,7 +36,7 @@ class RunResult:
     seconds: float
     published: Publication
     remarks: tuple[str, ...]
-    pictures: tuple[Path, ...] = ()
+    pictures: tuple[Place, ...] = ()
 
 
 def run(
@@ -51,50 +49,63 @@ def run(
     local_cluster: int | None = None,
     cluster: str | None = None,
     quiet: bool = False,
+    verify: bool = False,
     asked: Config | None = None,
 ) -> RunResult:
     """Run what is not done: every stage, or those of `only` with whatever they miss.
 
-    Args:   asked: the config with other entries than its own for the stages of `only`: then those are made
+    Args:   verify: read all that is done in the workspace through before, and make again what is damaged.
+            asked: the config with other entries than its own for the stages of `only`: then those are made
             in place of its own, and their files stay in the run's folder beside them.
+            The others: see `making.How`.
     Raises: AtlasError, see `errors`.
     """
-    start = time.monotonic()
-    if cluster and local_cluster:
-        raise ConfigError("--cluster and --local-cluster exclude each other; give one")
+    how = How(
+        only=only,
+        no_deps=no_deps,
+        force=force,
+        local_cluster=local_cluster,
+        cluster=cluster,
+        quiet=quiet,
+    )
     store, own = _store(config), steps_of(config, pipeline)
-    steps = own
-    if asked is not None:
-        steps = engine.ordered(_targets(steps_of(asked, pipeline), only))
-    tasks_run = 0
-    if force or any(state.state != "done" for state in engine.plan(steps, store)):
-        # Only now: a run with nothing to do never imports torch.
-        device = resolved_device(config.run.device)
-        _check_names(config, steps, store, device)
-        with (
-            _executor(device, local_cluster, cluster) as executor,
-            engine.open_reporter(quiet=quiet) as reporter,
-        ):
-            report = engine.run(
-                steps,
-                store,
-                only=only,
-                no_deps=no_deps,
-                force=(only or {step.stage.name for step in steps}) if force else (),
-                executor=executor,
-                runtime=_runtime(config, device, on_cluster=bool(cluster or local_cluster)),
-                reporter=reporter,
-            )
-        tasks_run = report.tasks_run
-    targets = _targets(steps, only)
-    published = publish(config, own, store, by_command=targets if asked is not None else ())
+    steps = own if asked is None else engine.ordered(_targets(steps_of(asked, pipeline), only))
+    by_command = _targets(steps, only) if asked is not None else []
+    if verify:
+        _take_back_damaged(store, quiet)
+    try:
+        return _run(config, own, steps, by_command, store, how)
+    except CorruptArtefactError:
+        # The engine mends what its tasks read; this was read before them or after, e.g. to publish it.
+        if not _take_back_damaged(store, quiet):
+            raise
+        return _run(config, own, steps, by_command, store, how)
+
+
+def _run(
+    config: Config, own: list[Step], steps: list[Step], by_command: list[Step], store: Store, how: How
+) -> RunResult:
+    start = time.monotonic()
+    tasks_run = make(config, steps, store, how)
+    published = publish(config, own, store, by_command=by_command)
+    pictures = (
+        path for step in _targets(steps, how.only) for path in published_pictures(config, step, store)
+    )
     return RunResult(
         tasks_run=tasks_run,
         seconds=time.monotonic() - start,
         published=published,
         remarks=tuple(remarks(config, steps, store)),
-        pictures=tuple(path for step in targets for path in published_pictures(config, step, store)),
+        pictures=tuple(pictures),
     )
+
+
+def _take_back_damaged(store: Store, quiet: bool) -> bool:
+    damaged = engine.verify(store)
+    with engine.open_reporter(quiet=quiet) as reporter:
+        for stage, fingerprint, names in damaged:
+            reporter.say(f"{stage} {fingerprint}: {', '.join(names)} damaged; making it again")
+    return bool(damaged)
 
 
 def figures(
@@ -159,7 +170,7 @@ def layers(config: Config) -> tuple[str, list[LayerInfo]]:
     )
 
 
-def page(config: Config) -> Path:
+def page(config: Config) -> Place:
     """The page of a finished run.
 
     Raises: ConfigError: nothing is finished yet.
@@ -172,7 +183,7 @@ def page(config: Config) -> Path:
     return path.absolute()
 
 
-def clean(config: Config, pipeline: str | None = None, *, remove: bool) -> list[tuple[Path, int]]:
+def clean(config: Config, pipeline: str | None = None, *, remove: bool) -> list[tuple[Place, int]]:
     """Artefacts that neither this config nor any run of the workspace reaches, and their bytes."""
     store = _store(config)
     keep = engine.reachable(status(config, pipeline), store)
@@ -185,46 +196,13 @@ def clean(config: Config, pipeline: str | None = None, *, remove: bool) -> list[
 
 
 def _store(config: Config) -> Store:
-    workspace = Path(config.run.workspace)
+    workspace = place_of(config.run.workspace)
+    if not isinstance(workspace, Path):
+        refuse_unreachable(workspace)
+        return Store(workspace)
     for folder in (workspace, *workspace.parents):
         if folder.exists() and not folder.is_dir():
             raise ResourceError(
                 f"run.workspace '{workspace}': '{folder}' is a file; choose another workspace"
             )
     return Store(workspace)
-
-
-def _check_names(config: Config, steps: list[Step], store: Store, device: str) -> None:
-    """Refuse an unknown layer or class before an hour's work, not after it."""
-    if all(s.state == "done" for s in engine.plan(steps, store) if s.stage == "sample"):
-        return
-    from atlas_pipeline.models import check_layers
-
-    spec, images = model_spec(config), config.images
-    network = opened_network(spec, device)
-    check_layers(network, config.layers)
-    others = other_names(spec, images.source, images.path, network.num_classes)
-    attributed_classes(config.sample.attribution, network, others)
-
-
-def _executor(
-    device: str, local_cluster: int | None, cluster: str | None
-) -> AbstractContextManager[Executor]:
-    if not (cluster or local_cluster):
-        return nullcontext(engine.InlineExecutor())
-    # Dask takes seconds to import: only when it is asked for.
-    from atlas_pipeline.engine import cluster as dask_cluster
-
-    if cluster:
-        return dask_cluster.existing_cluster(cluster)
-    return dask_cluster.local_cluster(local_cluster or 1, device=device)
-
-
-def _runtime(config: Config, device: str, on_cluster: bool) -> engine.Runtime:
-    run = config.run
-    return engine.Runtime(
-        device=device,
-        batch_size=None if run.batch_size == "auto" else run.batch_size,
-        # On a cluster every worker is a process of its own: decoding more beside it would crowd the cores.
-        workers=0 if on_cluster and run.workers == "auto" else resolved_workers(run.workers),
-    )

@@ -12,6 +12,7 @@ from atlas_pipeline.config import ClassConfig, ComparisonConfig, Config
 from atlas_pipeline.engine import Step
 from atlas_pipeline.stages import (
     bin,
+    cell_sums,
     examples,
     invert,
     neighbors,
@@ -50,7 +51,8 @@ def selection_atlas(
     precision = whiten.step(activations)
     nearest = neighbors.view_step(config, activations, chosen, entry.num_neighbors)
     layout = project.view_step(config, entry, activations, chosen, nearest)
-    cells = bin.view_steps(config, entry.grid, activations, chosen, layout)
+    sums = cell_sums.view_steps(config, entry.grid, activations, chosen, layout)
+    cells = bin.view_steps(config, entry.grid, activations, chosen, layout, sums)
     icons = invert.steps(config, cells, precision, real_crops)
     atlases = [
         step
@@ -64,5 +66,5 @@ def selection_atlas(
     ]
     pictures = plot.step(config, activations, layout, chosen)
     known = places.step(config, images, layout)
-    steps = (precision, chosen, layout, pictures, known, *cells.values(), *atlases)
+    steps = (precision, chosen, layout, pictures, known, *sums.values(), *cells.values(), *atlases)
     return SelectionAtlas(steps=steps, cells=cells, icons=icons)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
+from atlas_pipeline.engine.progress import size_text
 from atlas_pipeline.viewer.measures import MEASURES
 
 if TYPE_CHECKING:
     from atlas_pipeline.engine import StepState
+    from atlas_pipeline.engine.place import Place
     from atlas_pipeline.models import LayerInfo
     from atlas_pipeline.runs import RunResult
     from atlas_pipeline.stages.patch_report import PatchSummary
@@ -31,15 +32,6 @@ def _table(*columns: str, right: Sequence[str] = ()) -> Table:
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return table
-
-
-def _bytes(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def print_status(states: Sequence[StepState]) -> None:
@@ -151,12 +143,12 @@ def print_patch_tests(result: RunResult, summaries: Sequence[PatchSummary]) -> N
             console.print(str(picture.with_suffix(suffix)), highlight=False, soft_wrap=True)
 
 
-def print_clean(unreached: Sequence[tuple[Path, int]], removed: bool) -> None:
+def print_clean(unreached: Sequence[tuple[Place, int]], removed: bool) -> None:
     """What no run reaches, and how much room it takes."""
     console = _console()
     for path, size in unreached:
-        console.print(f"{_bytes(size):>10}  {path}", highlight=False, soft_wrap=True)
-    total = _bytes(sum(size for _, size in unreached))
+        console.print(f"{size_text(size):>10}  {path}", highlight=False, soft_wrap=True)
+    total = size_text(sum(size for _, size in unreached))
     if not unreached:
         console.print("nothing to remove: every artefact is reached by a run")
     else:

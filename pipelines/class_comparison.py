@@ -11,6 +11,7 @@ from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.selection_atlas import selection_atlas
 from atlas_pipeline.stages import (
     bin,
+    cell_sums,
     crops,
     index,
     invert,
@@ -51,6 +52,7 @@ def pipeline(config: Config) -> Iterator[Step]:
 def _whole_atlas(config: Config, activations: Step, real_crops: Step) -> Step:
     """The icons of the layer atlas's coarsest grid, as `layer_atlas` makes them."""
     layout = project.step(config, activations, neighbors.step(config, activations))
-    grids = bin.steps(config, activations, layout)
+    sums = cell_sums.steps(config, config.grid, activations, layout)
+    grids = bin.steps(config, activations, layout, sums)
     icons = invert.steps(config, grids, whiten.step(activations), real_crops)
     return icons[min(icons)]

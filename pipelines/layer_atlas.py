@@ -11,6 +11,7 @@ from atlas_pipeline.config import Config
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.stages import (
     bin,
+    cell_sums,
     crops,
     examples,
     highlight,
@@ -55,8 +56,9 @@ def pipeline(config: Config) -> Iterator[Step]:
         yield places.step(config, images, layout)
 
         # One pass over the activations serves all grids.
-        grids = bin.steps(config, activations, layout)
-        yield from grids.values()
+        sums = cell_sums.steps(config, config.grid, activations, layout)
+        grids = bin.steps(config, activations, layout, sums)
+        yield from (*sums.values(), *grids.values())
 
         # A finer grid's icons start from the finished ones of the coarser.
         icons = invert.steps(config, grids, precision, real_crops)

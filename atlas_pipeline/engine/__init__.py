@@ -2,10 +2,10 @@
 
 stage.py                        what a stage, a step and a job are
 fingerprint.py, values.py       what identifies an artefact
-files.py -> part.py -> manifest.py -> artefact.py, store.py     what is on disk
+place.py -> files.py -> part.py -> manifest.py -> artefact.py, store.py     what is on disk, or behind a URL
 survey.py -> plan.py, reason.py                                 what of it is there, and why a step would run
 agenda.py -> execute.py -> group.py -> making.py                what is made, and how
-task.py -> executor.py, cluster.py                              where
+task.py -> executor.py; worker.py -> dask_executor.py; nanny.py -> cluster.py    where
 lock.py, repair.py, force.py, clean.py, progress.py, bars.py    what goes with it
 """
 
@@ -13,8 +13,9 @@ from atlas_pipeline.engine.clean import reachable, remove, unreachable
 from atlas_pipeline.engine.execute import run
 from atlas_pipeline.engine.executor import Executor, InlineExecutor
 from atlas_pipeline.engine.fingerprint import canonical_json, ordered
-from atlas_pipeline.engine.plan import StepState, artefact_of, artefacts_of, plan
+from atlas_pipeline.engine.plan import StepState, artefact_of, artefacts_of, left, plan
 from atlas_pipeline.engine.progress import PlainReporter, Reporter, SilentReporter, open_reporter
+from atlas_pipeline.engine.repair import verify
 from atlas_pipeline.engine.report import RunReport, StepReport
 from atlas_pipeline.engine.stage import Artefact, Job, Notes, Output, Runtime, Stage, Step, Task, describe
 from atlas_pipeline.engine.store import Store
@@ -41,6 +42,7 @@ __all__ = [
     "artefacts_of",
     "canonical_json",
     "describe",
+    "left",
     "open_reporter",
     "ordered",
     "plan",
@@ -48,4 +50,5 @@ __all__ = [
     "remove",
     "run",
     "unreachable",
+    "verify",
 ]

@@ -39,7 +39,7 @@ class Agenda:
         """
         ready: dict[tuple[str, ...], list[Step]] = {}
         seen = set(busy)
-        for step in self._needed():
+        for step in self.needed():
             job = self.job_to_do(step)
             if job is None or job.fingerprint in seen or (stages and step.stage.name not in stages):
                 continue
@@ -63,7 +63,7 @@ class Agenda:
         stage = step.stage.name
         return stage in self._force and self._is_target(step) and (stage, fingerprint) not in self._retired
 
-    def _needed(self) -> list[Step]:
+    def needed(self) -> list[Step]:
         """The targets, and what is missing for those of them that are not done."""
         needed: set[Step] = set()
 
@@ -82,5 +82,6 @@ class Agenda:
 def _group_key(step: Step, job: Job) -> tuple[str, ...]:
     if step.shared is None:
         return step.stage.name, job.fingerprint
-    inputs = (f"{role} {source.fingerprint}" for role, source in sorted(job.inputs.items()))
+    common = sorted(item for item in job.inputs.items() if item[0] not in step.own_inputs)
+    inputs = (f"{role} {source.fingerprint}" for role, source in common)
     return step.stage.name, step.shared, *inputs

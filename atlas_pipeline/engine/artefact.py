@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from atlas_pipeline.engine.manifest import Manifest
 from atlas_pipeline.engine.part import PartRecord
+from atlas_pipeline.engine.place import Place, source_of
 from atlas_pipeline.errors import CorruptArtefactError
 
 
@@ -24,7 +25,7 @@ from atlas_pipeline.errors import CorruptArtefactError
 class StoredArtefact:
     """An `Artefact` in a store's folder. Picklable: workers open the files themselves."""
 
-    folder: Path
+    folder: Place
     manifest: Manifest
 
     @property
@@ -115,8 +116,13 @@ class StoredArtefact:
     @contextmanager
     def _opened(self, part: PartRecord) -> Iterator[pq.ParquetFile]:
         path = self.folder / part.name
+        # A store far away is asked for the pages of a row group in few large reads.
+        is_far = not isinstance(path, Path)
         try:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            with (
+                source_of(path) as source,
+                pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=is_far) as file,
+            ):
                 yield file
         except MemoryError:
             raise

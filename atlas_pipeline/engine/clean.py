@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from pathlib import Path
 
 from atlas_pipeline.engine.lock import try_locks
+from atlas_pipeline.engine.place import Place, states_in
 from atlas_pipeline.engine.plan import StepState
 from atlas_pipeline.engine.store import Store
 
@@ -21,16 +21,16 @@ def reachable(states: Iterable[StepState], store: Store) -> set[str]:
     return found
 
 
-def unreachable(store: Store, reachable_fingerprints: Collection[str]) -> list[tuple[Path, int]]:
+def unreachable(store: Store, reachable_fingerprints: Collection[str]) -> list[tuple[Place, int]]:
     """Folder and size in bytes of every artefact that is not among them. Removes nothing."""
     return [
-        (folder, sum(file.stat().st_size for file in folder.iterdir()))
+        (folder, sum(state.num_bytes for state in states_in(folder).values()))
         for folder in store.folders()
         if folder.name not in reachable_fingerprints
     ]
 
 
-def remove(store: Store, folders: Iterable[Path]) -> list[Path]:
+def remove(store: Store, folders: Iterable[Place]) -> list[Place]:
     """Remove artefacts; those that a run is making just now are left. Returns the removed ones.
 
     Raises: ResourceError: read-only or not permitted.

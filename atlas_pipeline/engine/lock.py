@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from atlas_pipeline.engine.files import disk_errors
+from atlas_pipeline.engine.place import disk_errors
 
 
 def allow_many_locks() -> None:
@@ -18,6 +18,22 @@ def allow_many_locks() -> None:
 
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Hold a lock; another process has it for no more than seconds.
+
+    Raises: ResourceError: read-only, full, or not permitted.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def try_locks(paths: Iterable[Path]) -> ExitStack | None:

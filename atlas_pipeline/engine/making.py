@@ -7,10 +7,19 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from atlas_pipeline.engine.files import disk_errors, sweep
+from atlas_pipeline.engine.files import sweep
 from atlas_pipeline.engine.force import identity_of
 from atlas_pipeline.engine.manifest import MANIFEST_NAME, Manifest, package_versions, write_manifest
-from atlas_pipeline.engine.part import PartRecord, adopt_part, footer_notes, is_trusted, part_name, provenance
+from atlas_pipeline.engine.part import (
+    PartRecord,
+    adopt_part,
+    footer_notes,
+    is_part,
+    is_trusted,
+    part_name,
+    provenance,
+)
+from atlas_pipeline.engine.place import disk_errors, states_in
 from atlas_pipeline.engine.stage import Job, Notes, Step, Task
 from atlas_pipeline.engine.store import Store
 from atlas_pipeline.engine.survey import Survey
@@ -33,9 +42,12 @@ class Making:
         """
         recorded = {part.name: part for part in manifest.parts} if manifest else {}
         damaged = self._store.damaged(manifest) if manifest else []
+        there = states_in(self.folder)
         for index, task in enumerate(self._tasks):
             path = self.folder / part_name(index)
-            if path.name in damaged or not is_trusted(path, provenance(self.step.stage, self.job, task)):
+            if path.name in damaged or path.name not in there:
+                continue
+            if not is_trusted(path, provenance(self.step.stage, self.job, task)):
                 continue
             with suppress(CorruptArtefactError):
                 record = recorded.get(path.name) or adopt_part(path)
@@ -45,9 +57,9 @@ class Making:
             # The manifest first: killed in between, it must not list what is gone.
             (self.folder / MANIFEST_NAME).unlink(missing_ok=True)
             sweep(self.folder)
-            for path in self.folder.glob("part-*.parquet"):
-                if path.name not in kept:
-                    path.unlink(missing_ok=True)
+            for name in there:
+                if is_part(name) and name not in kept:
+                    (self.folder / name).unlink(missing_ok=True)
         return len(kept)
 
     def accept(self, index: int, record: PartRecord, notes: Notes) -> None:
@@ -91,6 +103,9 @@ class Making:
             packages=package_versions(),
             finished=datetime.now(UTC).isoformat(),
         )
+        # A worker killed while it wrote left its file aside; nobody looks for it in a finished artefact.
+        with disk_errors(self.folder):
+            sweep(self.folder)
         write_manifest(self.folder, replace(manifest, identity=identity_of(self._store, stage, manifest)))
         if damaged := self._store.damaged(manifest):
             path = self.folder / damaged[0]

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 from typing import Any
 
 from atlas_pipeline.engine.files import atomic_file, sync_folder
 from atlas_pipeline.engine.part import PACKAGE, PartRecord
+from atlas_pipeline.engine.place import Place, content_of
 from atlas_pipeline.errors import CorruptArtefactError
 
 MANIFEST_NAME = "manifest.json"
@@ -52,7 +52,7 @@ class Manifest:
         return self.layer, self.view, self.grid
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
+def write_manifest(folder: Place, manifest: Manifest) -> None:
     """Write `manifest.json`, whole or not at all.
 
     Raises: ResourceError: disk full, read-only or not permitted.
@@ -69,14 +69,15 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         file.write(json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False).encode())
 
 
-def read_manifest(folder: Path) -> Manifest | None:
+def read_manifest(folder: Place) -> Manifest | None:
     """The manifest of an artefact's folder; None where there is none.
 
-    Raises: CorruptArtefactError: it is cut short, altered, or of another artefact.
+    Raises: CorruptArtefactError: it is cut short, altered, or of another artefact. ResourceError: the store
+        cannot be reached.
     """
     path = folder / MANIFEST_NAME
     try:
-        body = json.loads(path.read_bytes())
+        body = json.loads(content_of(path))
         if body.pop("digest") != _digest(body) or body["schema"] != MANIFEST_SCHEMA:
             raise ValueError("its digest does not fit")
         if (body["stage"], body["fingerprint"]) != (folder.parent.name, folder.name):

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 
 from atlas_pipeline.engine.files import atomic_file, file_digest
 from atlas_pipeline.engine.fingerprint import canonical_json
+from atlas_pipeline.engine.place import Place, source_of, state_of, whole_source
 from atlas_pipeline.engine.stage import Job, Notes, Stage, Task
 from atlas_pipeline.errors import CorruptArtefactError
 
@@ -48,6 +48,10 @@ def part_name(index: int) -> str:
     return f"part-{index:05d}.parquet"
 
 
+def is_part(name: str) -> bool:
+    return name.startswith("part-") and name.endswith(".parquet")
+
+
 def provenance(stage: Stage, job: Job, task: Task) -> dict[str, str]:
     """What the footer says, without the notes."""
     inputs = {role: source.fingerprint for role, source in job.inputs.items()}
@@ -61,7 +65,7 @@ def provenance(stage: Stage, job: Job, task: Task) -> dict[str, str]:
     }
 
 
-def write_part(path: Path, table: pa.Table, made: Mapping[str, str], notes: Notes) -> PartRecord:
+def write_part(path: Place, table: pa.Table, made: Mapping[str, str], notes: Notes) -> PartRecord:
     """Write one part, whole or not at all.
 
     Raises: ResourceError: disk full, read-only or not permitted. TypeError: notes that are not plain values.
@@ -80,24 +84,25 @@ def write_part(path: Path, table: pa.Table, made: Mapping[str, str], notes: Note
         rows=table.num_rows,
         bytes=num_bytes,
         digest=digest,
-        mtime_ns=path.stat().st_mtime_ns,
-        schema=_schema_digest(table.schema),
+        mtime_ns=state_of(path).mtime_ns,
+        schema=_schema_digest(_as_read_back(table.schema)),
     )
 
 
-def read_footer(path: Path) -> dict[str, str]:
+def read_footer(path: Place) -> dict[str, str]:
     """The footer's `atlas.` keys.
 
     Raises: CorruptArtefactError: not there, cut short, or not Parquet.
     """
     try:
-        found = pq.read_metadata(path).metadata or {}
+        with source_of(path) as source:
+            found = pq.read_metadata(source).metadata or {}
         return {k.decode(): v.decode() for k, v in found.items() if k.startswith(b"atlas.")}
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise CorruptArtefactError(f"{path} cannot be read ({error})") from error
 
 
-def is_trusted(path: Path, made: Mapping[str, str]) -> bool:
+def is_trusted(path: Place, made: Mapping[str, str]) -> bool:
     """Whether a part without a manifest is whole (footers come last) and was made by the same recipe."""
     try:
         footer = read_footer(path)
@@ -106,31 +111,38 @@ def is_trusted(path: Path, made: Mapping[str, str]) -> bool:
     return all(footer.get(key) == made[key] for key in _TRUSTED)
 
 
-def footer_notes(path: Path) -> dict[str, Any]:
+def footer_notes(path: Place) -> dict[str, Any]:
     return json.loads(read_footer(path)["atlas.notes"])
 
 
-def adopt_part(path: Path) -> PartRecord:
+def adopt_part(path: Place) -> PartRecord:
     """The record of a part that an earlier run left without a manifest; every page is read, for its checksum.
 
     Raises: CorruptArtefactError: a page is damaged.
     """
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(whole_source(path), page_checksum_verification=True) as file:
             for group in range(file.num_row_groups):
                 file.read_row_group(group)
             rows, schema = file.metadata.num_rows, file.schema_arrow
     except (pa.ArrowException, OSError) as error:
         raise CorruptArtefactError(f"{path} is damaged ({error})") from error
-    stat = path.stat()
+    state = state_of(path)
     return PartRecord(
         name=path.name,
         rows=rows,
-        bytes=stat.st_size,
+        bytes=state.num_bytes,
         digest=file_digest(path),
-        mtime_ns=stat.st_mtime_ns,
+        mtime_ns=state.mtime_ns,
         schema=_schema_digest(schema),
     )
+
+
+def _as_read_back(schema: pa.Schema) -> pa.Schema:
+    """Parquet has its own name for what is in a list: a later run that takes the part over sees that one."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), buffer)
+    return pq.read_schema(pa.BufferReader(buffer.getvalue()))
 
 
 def _schema_digest(schema: pa.Schema) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
+from atlas_pipeline.engine.agenda import Agenda
 from atlas_pipeline.engine.artefact import StoredArtefact
 from atlas_pipeline.engine.fingerprint import ordered
 from atlas_pipeline.engine.part import provenance
+from atlas_pipeline.engine.place import Place
 from atlas_pipeline.engine.reason import why_damaged, why_missing
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.engine.store import Store
@@ -67,6 +68,20 @@ def plan(steps: Iterable[Step], store: Store) -> list[StepState]:
     return list(states.values())
 
 
+def left(
+    steps: Iterable[Step],
+    store: Store,
+    *,
+    only: Collection[str] | None = None,
+    no_deps: bool = False,
+    force: Collection[str] = (),
+) -> list[Step]:
+    """The steps that `run` would make with the same arguments, inputs first."""
+    agenda = Agenda(ordered(steps), store, only, force)
+    undone = [step for step in agenda.needed() if not agenda.survey.look(step).is_done]
+    return [step for step in undone if not no_deps or only is None or step.stage.name in only]
+
+
 def _count(step: Step, found: Finding, survey: Survey, store: Store) -> tuple[int | None, int]:
     """Tasks in all, and those done."""
     if found.manifest is not None:
@@ -81,7 +96,7 @@ def _count(step: Step, found: Finding, survey: Survey, store: Store) -> tuple[in
 
 
 def _state(
-    step: Step, found: Finding, folder: Path | None, tasks: int | None, done: int, reason: str | None
+    step: Step, found: Finding, folder: Place | None, tasks: int | None, done: int, reason: str | None
 ) -> StepState:
     return StepState(
         stage=step.stage.name,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from atlas_pipeline.engine.manifest import Manifest
+from atlas_pipeline.engine.place import Place
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.engine.survey import Finding, Survey
 
 _MOST = 3
 
 
-def why_damaged(names: Sequence[str], folder: Path, tasks: int | None) -> str:
+def why_damaged(names: Sequence[str], folder: Place, tasks: int | None) -> str:
     if len(names) == 1:
         return f"{names[0]} is {'damaged' if (folder / names[0]).exists() else 'missing'}"
     return f"{len(names)} of {tasks} parts are damaged or missing: {_few(names)}"

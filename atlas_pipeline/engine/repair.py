@@ -19,12 +19,25 @@ def take_back_damaged(store: Store, job: Job) -> Iterator[tuple[str, str, list[s
     """
     for artefact in job.inputs.values():
         assert isinstance(artefact, StoredArtefact)
-        locks = try_locks([store.lock_path(artefact.stage, artefact.fingerprint)])
-        names: list[str] = []
-        if locks is not None:  # else another run has found it too and is at it
-            with locks:
-                names = _take_back(store, artefact)
-        yield artefact.stage, artefact.fingerprint, names
+        yield _look_through(store, artefact)
+
+
+def verify(store: Store) -> list[tuple[str, str, list[str]]]:
+    """Read every finished artefact of the workspace through and take back what is not as its manifest says.
+
+    Returns: stage, fingerprint and names of the damaged parts of each artefact that is not done any more.
+    """
+    found = [_look_through(store, store.artefact(manifest)) for manifest in store.manifests("*")]
+    return [one for one in found if one[2]]
+
+
+def _look_through(store: Store, artefact: StoredArtefact) -> tuple[str, str, list[str]]:
+    locks = try_locks([store.lock_path(artefact.stage, artefact.fingerprint)])
+    names: list[str] = []
+    if locks is not None:  # else another run has found it too and is at it
+        with locks:
+            names = _take_back(store, artefact)
+    return artefact.stage, artefact.fingerprint, names
 
 
 def _take_back(store: Store, artefact: StoredArtefact) -> list[str]:

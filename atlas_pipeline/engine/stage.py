@@ -149,6 +149,7 @@ class Step:
     layer, view, grid: labels for people.
     shared: steps of one stage with the same `shared` and the same inputs compute together: one call of
         `compute` makes part i of every one of them that lacks it. Their splits must be equal.
+    own_inputs: roles in which such siblings may differ.
     """
 
     stage: Stage
@@ -159,6 +160,7 @@ class Step:
     view: str | None = None
     grid: int | None = None
     shared: str | None = None
+    own_inputs: tuple[str, ...] = ()
 
 
 def describe(*steps: Step) -> str:

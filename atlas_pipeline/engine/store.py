@@ -1,11 +1,17 @@
-"""Where artefacts live: `<workspace>/cache/<stage>/<fingerprint>/`, parts and `manifest.json`."""
+"""Where artefacts live: `<workspace>/cache/<stage>/<fingerprint>/`, parts and `manifest.json`.
+
+The workspace is a folder, or a URL of an object store. Of two runs at once the lock lets one make an
+artefact. Behind a URL the lock holds for one machine: two of them may both make it, and as objects are whole
+and the same whoever writes them, nothing comes of it but the work done twice.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -13,9 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from atlas_pipeline.engine.artefact import StoredArtefact
-from atlas_pipeline.engine.files import atomic_file, disk_errors, file_digest
+from atlas_pipeline.engine.files import atomic_file, file_digest
 from atlas_pipeline.engine.manifest import MANIFEST_NAME, Manifest, read_manifest
-from atlas_pipeline.engine.part import PartRecord, is_trusted, part_name, read_footer
+from atlas_pipeline.engine.part import PartRecord, is_part, is_trusted, part_name, read_footer
+from atlas_pipeline.engine.place import (
+    FileState,
+    Place,
+    content_of,
+    disk_errors,
+    place_of,
+    remove_folder,
+    states_in,
+)
 from atlas_pipeline.errors import CorruptArtefactError
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
@@ -24,23 +39,25 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 class Store:
     """The artefacts of a workspace. Makes no folder before the first artefact."""
 
-    def __init__(self, workspace: Path | str) -> None:
+    def __init__(self, workspace: Place | str) -> None:
         # Absolute: workers may run elsewhere in the tree.
-        self.root = Path(workspace).absolute() / "cache"
-        self._verified: set[tuple[Path, int, int]] = set()
+        self.root = place_of(workspace).absolute() / "cache"
+        # Beside the folders, for a folder may be moved away under its lock.
+        self._locks = self.root / ".locks" if isinstance(self.root, Path) else _locks_here(self.root)
+        self._verified: set[tuple[Place, FileState]] = set()
 
-    def folder(self, stage: str, fingerprint: str) -> Path:
+    def folder(self, stage: str, fingerprint: str) -> Place:
         return self.root / stage / fingerprint
 
     def lock_path(self, stage: str, fingerprint: str) -> Path:
-        # Beside the folders, for a folder may be moved away under its lock.
-        return self.root / ".locks" / f"{stage}-{fingerprint}.lock"
+        return self._locks / f"{stage}-{fingerprint}.lock"
 
-    def folders(self, stage: str = "*") -> Iterator[Path]:
+    def folders(self, stage: str = "*") -> Iterator[Place]:
         """Every artefact's folder; nothing else that may lie in the workspace."""
-        for folder in sorted(self.root.glob(f"{stage}/*")):
-            if _FINGERPRINT.fullmatch(folder.name) and folder.is_dir():
-                yield folder
+        with disk_errors(self.root):
+            found: list[Place] = sorted(self.root.glob(f"{stage}/*"), key=str)
+            found = [f for f in found if _FINGERPRINT.fullmatch(f.name) and f.is_dir()]
+        yield from found
 
     def manifests(self, stage: str) -> Iterator[Manifest]:
         """The readable manifests of a stage."""
@@ -56,42 +73,47 @@ class Store:
         """Names of the parts that are not what the manifest says: by size always, by digest where the
         modification time is not the recorded one, or of all with `thorough`."""
         folder = self.folder(manifest.stage, manifest.fingerprint)
-        return [part.name for part in manifest.parts if not self._is_whole(folder, part, thorough)]
+        states = states_in(folder)
+        return [
+            part.name
+            for part in manifest.parts
+            if not self._is_whole(folder / part.name, states.get(part.name), part, thorough)
+        ]
 
-    def _is_whole(self, folder: Path, part: PartRecord, thorough: bool) -> bool:
-        path = folder / part.name
-        try:
-            stat = path.stat()
-        except OSError:
+    def _is_whole(self, path: Place, state: FileState | None, part: PartRecord, thorough: bool) -> bool:
+        if state is None or state.num_bytes != part.bytes:
             return False
-        if stat.st_size != part.bytes:
-            return False
-        key = (path, stat.st_mtime_ns, stat.st_size)
-        if not thorough and (stat.st_mtime_ns == part.mtime_ns or key in self._verified):
+        if not thorough and (state.mtime_ns == part.mtime_ns or (path, state) in self._verified):
             return True
         if file_digest(path) != part.digest:
             return False
         # A copied workspace has new times: set them back, so that it is read through once and not every time.
-        with suppress(OSError):
-            os.utime(path, ns=(stat.st_atime_ns, part.mtime_ns))
-        self._verified.add(key)
+        # Objects keep theirs: there it is once a run.
+        if isinstance(path, Path):
+            with suppress(OSError):
+                os.utime(path, ns=(part.mtime_ns, part.mtime_ns))
+        self._verified.add((path, state))
         return True
 
     def trusted_parts(self, stage: str, fingerprint: str, made: Sequence[Mapping[str, str]]) -> list[int]:
         """Numbers of the parts that an unfinished run left whole. made: the provenance of each task."""
         folder = self.folder(stage, fingerprint)
-        return [i for i, recipe in enumerate(made) if is_trusted(folder / part_name(i), recipe)]
+        there = states_in(folder)
+        return [
+            index
+            for index, recipe in enumerate(made)
+            if part_name(index) in there and is_trusted(folder / part_name(index), recipe)
+        ]
 
     def count_parts(self, stage: str, fingerprint: str) -> int:
         """How many parts an unfinished artefact has, its tasks not being known."""
-        return sum(
-            _says(path, stage, fingerprint) for path in self.folder(stage, fingerprint).glob("part-*.parquet")
-        )
+        folder = self.folder(stage, fingerprint)
+        return sum(_says(folder / name, stage, fingerprint) for name in states_in(folder) if is_part(name))
 
     def replaced(self, stage: str, fingerprint: str) -> Mapping[str, Any] | None:
         """What a forced run said of the artefact that it replaced; see force.py."""
         try:
-            return json.loads(self._replaced_path(stage, fingerprint).read_bytes())
+            return json.loads(content_of(self._replaced_path(stage, fingerprint)))
         except FileNotFoundError:
             return None
         except ValueError:
@@ -101,18 +123,24 @@ class Store:
         with atomic_file(self._replaced_path(stage, fingerprint)) as file:
             file.write(json.dumps(what).encode())
 
-    def _replaced_path(self, stage: str, fingerprint: str) -> Path:
+    def _replaced_path(self, stage: str, fingerprint: str) -> Place:
         return self.root / stage / f"{fingerprint}.replaced.json"
 
     def remove(self, stage: str, fingerprint: str) -> None:
-        """Remove an artefact's folder. By one rename first: no half of it is ever seen."""
+        """Remove an artefact's folder. By one rename first: no half of it is ever seen. Where there is no
+        renaming the manifest goes first: what is left are parts of an unfinished artefact."""
         folder = self.folder(stage, fingerprint)
+        if not isinstance(folder, Path):
+            with disk_errors(folder):
+                (folder / MANIFEST_NAME).unlink(missing_ok=True)
+            remove_folder(folder)
+            return
         aside = folder.with_name(f".{fingerprint}.{uuid.uuid4().hex}.removed")
         with disk_errors(folder):
             with suppress(FileNotFoundError):
                 os.replace(folder, aside)
             for leftover in folder.parent.glob(f".{fingerprint}.*.removed"):
-                shutil.rmtree(leftover, ignore_errors=True)
+                remove_folder(leftover)
 
     def remove_parts(self, manifest: Manifest, names: Sequence[str]) -> None:
         """Take back a manifest and the named parts: the artefact is unfinished again."""
@@ -129,7 +157,14 @@ class Store:
             self.lock_path(stage, fingerprint).unlink(missing_ok=True)
 
 
-def _says(path: Path, stage: str, fingerprint: str) -> bool:
+def _locks_here(root: Place) -> Path:
+    """Where this machine keeps its locks of a URL: object stores have none."""
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    name = hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()
+    return Path(tempfile.gettempdir()) / f"atlas-locks-{user}" / name
+
+
+def _says(path: Place, stage: str, fingerprint: str) -> bool:
     try:
         footer = read_footer(path)
     except CorruptArtefactError:

@@ -9,9 +9,8 @@ import json
 import pickle
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from atlas_pipeline.engine.fingerprint import canonical_json
 from atlas_pipeline.engine.part import (
@@ -23,7 +22,8 @@ from atlas_pipeline.engine.part import (
     provenance,
     write_part,
 )
-from atlas_pipeline.engine.stage import Job, Notes, Runtime, Stage, Task, ignore
+from atlas_pipeline.engine.place import Place
+from atlas_pipeline.engine.stage import Job, Notes, Output, Runtime, Stage, Task, ignore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class TaskCall:
     stage: Stage
     task: Task
     jobs: tuple[Job, ...]
-    folders: tuple[Path, ...]
+    folders: tuple[Place, ...]
     runtime: Runtime
 
 
@@ -50,23 +50,52 @@ class Outcome:
     error: Exception | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Computed:
+    """A call whose parts are still to be written. made: provenance of each part; seconds: of computing."""
+
+    call: TaskCall
+    made: tuple[Mapping[str, str], ...]
+    outputs: tuple[Output, ...]
+    seconds: float
+
+
 def run_task(call: TaskCall, advance: Callable[[int], None] = ignore) -> Outcome:
     """Compute and write the parts of one call.
 
     Errors of the stage come back as values: a scheduler's retries are for lost workers.
     """
+    computed = compute_task(call, advance)
+    return computed if isinstance(computed, Outcome) else write_task(computed)
+
+
+def compute_task(call: TaskCall, advance: Callable[[int], None] = ignore) -> Computed | Outcome:
+    """The first half: what is to be written, or at once what became of the call."""
     try:
-        return _run(call, advance)
+        return _already_there(call) or _compute(call, advance)
     except Exception as error:
-        return Outcome(group=call.group, index=call.index, error=_portable(error))
+        return _failed(call, error)
 
 
-def _run(call: TaskCall, advance: Callable[[int], None]) -> Outcome:
+def write_task(computed: Computed) -> Outcome:
+    """The second half; it may run on another thread than the first."""
+    call, records, notes = computed.call, [], []
+    try:
+        for path, recipe, output in zip(_paths(call), computed.made, computed.outputs, strict=True):
+            record = write_part(path, output.table, recipe, output.notes)
+            records.append(replace(record, seconds=computed.seconds))
+            # As a later run will read them from the footer.
+            notes.append(json.loads(canonical_json(output.notes)))
+    except Exception as error:
+        return _failed(call, error)
+    return Outcome(group=call.group, index=call.index, records=tuple(records), notes=tuple(notes))
+
+
+def _already_there(call: TaskCall) -> Outcome | None:
     # A worker may die after it wrote its parts and before anybody heard of them: then they are there.
-    made = [provenance(call.stage, job, call.task) for job in call.jobs]
-    paths = [folder / part_name(call.index) for folder in call.folders]
-    if not all(is_trusted(path, recipe) for path, recipe in zip(paths, made, strict=True)):
-        return _compute(call, paths, made, advance)
+    paths = _paths(call)
+    if not all(is_trusted(path, recipe) for path, recipe in zip(paths, _made(call), strict=True)):
+        return None
     return Outcome(
         group=call.group,
         index=call.index,
@@ -75,21 +104,25 @@ def _run(call: TaskCall, advance: Callable[[int], None]) -> Outcome:
     )
 
 
-def _compute(
-    call: TaskCall, paths: list[Path], made: list[dict[str, str]], advance: Callable[[int], None]
-) -> Outcome:
+def _compute(call: TaskCall, advance: Callable[[int], None]) -> Computed:
     started = time.perf_counter()
     outputs = call.stage.compute(call.task, call.jobs, replace(call.runtime, advance=advance))
     if len(outputs) != len(call.jobs):
         raise TypeError(f"{call.stage.name} made {len(outputs)} outputs for {len(call.jobs)} jobs")
     seconds = round(time.perf_counter() - started, 3)
-    records, notes = [], []
-    for path, recipe, output in zip(paths, made, outputs, strict=True):
-        record = write_part(path, output.table, recipe, output.notes)
-        records.append(replace(record, seconds=seconds))
-        # As a later run will read them from the footer.
-        notes.append(json.loads(canonical_json(output.notes)))
-    return Outcome(group=call.group, index=call.index, records=tuple(records), notes=tuple(notes))
+    return Computed(call=call, made=_made(call), outputs=tuple(outputs), seconds=seconds)
+
+
+def _paths(call: TaskCall) -> list[Place]:
+    return [folder / part_name(call.index) for folder in call.folders]
+
+
+def _made(call: TaskCall) -> tuple[Mapping[str, str], ...]:
+    return tuple(provenance(call.stage, job, call.task) for job in call.jobs)
+
+
+def _failed(call: TaskCall, error: Exception) -> Outcome:
+    return Outcome(group=call.group, index=call.index, error=_portable(error))
 
 
 def _portable(error: Exception) -> Exception:

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import connection, forkserver
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ def image_batches(
     seed: int,
     batch_size: int,
     num_workers: int,
+    pin: bool = False,
 ) -> Iterator[Batch]:
     """Read images in the order of ``index``.
 
@@ -57,13 +58,15 @@ def image_batches(
         seed: of generated images.
         num_workers: processes that decode; 0: this one. A daemonic process may have no children: it decodes
             itself.
+        pin: put batches into page-locked memory, which a GPU copies from while it computes.
     Raises: ResourceError: a worker process died.
     """
     reader = ChunkReader(source, path, preprocess, seed)
     work = chunks(places(index), source, path, preprocess.crop)
     if multiprocessing.current_process().daemon:
         num_workers = 0
-    yield from _filled(_decoded(reader, work, min(num_workers, len(work))), batch_size)
+    for batch in _filled(_decoded(reader, work, min(num_workers, len(work))), batch_size):
+        yield replace(batch, images=batch.images.pin_memory()) if pin else batch
 
 
 def _decoded(reader: Any, work: Sequence[list[Place]], num_workers: int) -> Iterator[Decoded]:

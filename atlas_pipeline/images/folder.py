@@ -6,16 +6,17 @@ locale or the file system, so that the order is the same on every machine.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from atlas_pipeline.errors import ImagesError
+from atlas_pipeline.images.digest import sampled_digest
 
 EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm"})
-DIGEST_BYTES = 16
+SHARDS = {"parquet": frozenset({"parquet"}), "tar": frozenset({"tar"})}
+COMPRESSED = frozenset({"gz", "tgz", "bz2", "xz", "zst"})
 FILES_A_TASK = 256  # one future a file would cost a gigabyte at a million files
 
 
@@ -30,7 +31,7 @@ def checked_folder(path: str) -> Path:
     if not folder.is_dir():
         raise ImagesError(
             f"images.path '{path}' is a file, and images.source 'folder' wants a folder; "
-            f"for shards set images.source: parquet"
+            f"for shards set images.source: {' or '.join(SHARDS)}"
         )
     return folder
 
@@ -45,8 +46,8 @@ def image_keys(path: str) -> list[str]:
     """
     keys = [key for key, _ in _walk(checked_folder(path), EXTENSIONS)]
     if not keys:
-        raise _no_images(path)
-    return sorted(keys, key=components)
+        raise ImagesError(f"no images below images.path '{path}'; {remedy(path, 'folder')}")
+    return sorted(keys, key=by_components)
 
 
 def sub_folders(path: str) -> list[str]:
@@ -69,41 +70,39 @@ def stamp_lines(path: str) -> list[str]:
         status = entry.stat()
         lines.append(f"{key}\0{status.st_size}\0{status.st_mtime_ns}")
     if len(lines) == found:
-        raise _no_images(path)
+        raise ImagesError(f"no images below images.path '{path}'; {remedy(path, 'folder')}")
     return sorted(lines)
 
 
 def digests(path: str, keys: Sequence[str]) -> list[str]:
-    """blake2b-128 of every file's bytes, as hex; read in threads, a piece at a time.
+    """``sampled_digest`` of every file, as hex; read in threads, for discs that answer slowly.
 
     Raises: ImagesError: a file that cannot be read (it is named).
     """
-    folder = checked_folder(path)
+    folder = f"{checked_folder(path)}/"
     tasks = [keys[i : i + FILES_A_TASK] for i in range(0, len(keys), FILES_A_TASK)]
     with ThreadPoolExecutor() as pool:
-        return [digest for part in pool.map(lambda task: _digests(folder, task), tasks) for digest in part]
+        parts = pool.map(lambda task: [_digest(folder + key) for key in task], tasks)
+        return [digest for part in parts for digest in part]
 
 
-def _digests(folder: Path, keys: Sequence[str]) -> list[str]:
-    out = []
-    for key in keys:
+def _digest(file: str) -> str:
+    try:
+        descriptor = os.open(file, os.O_RDONLY)
         try:
-            with open(folder / key, "rb") as file:
-                out.append(hashlib.file_digest(file, _blake2b).hexdigest())
-        except OSError as error:
-            raise ImagesError(
-                f"image '{folder / key}' cannot be read ({error.strerror}); make it readable or remove it"
-            ) from error
-    return out
-
-
-def _blake2b() -> hashlib.blake2b:
-    return hashlib.blake2b(digest_size=DIGEST_BYTES)
+            return sampled_digest(descriptor, 0, os.fstat(descriptor).st_size).hex()
+        finally:
+            os.close(descriptor)
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImagesError(
+            f"image '{file}' cannot be read ({reason}); make it readable or remove it"
+        ) from error
 
 
 def walk_files(folder: Path, extensions: frozenset[str]) -> list[tuple[str, os.DirEntry[str]]]:
     """Files below ``folder`` with one of the extensions: (key, entry), in the fixed order."""
-    return sorted(_walk(folder, extensions), key=lambda found: components(found[0]))
+    return sorted(_walk(folder, extensions), key=lambda found: by_components(found[0]))
 
 
 def _walk(folder: Path, extensions: frozenset[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -111,7 +110,7 @@ def _walk(folder: Path, extensions: frozenset[str]) -> Iterator[tuple[str, os.Di
     real, linked = [""], list[str]()  # keys of folders, each '' or with a '/' at its end
     while real or linked:
         # Real folders first, then the first link by name: the disk's order of entries must not matter.
-        linked.sort(key=components, reverse=True)
+        linked.sort(key=by_components, reverse=True)
         prefix = real.pop() if real else linked.pop()
         identity, entries = _scan(folder / prefix)
         if identity in entered:
@@ -137,9 +136,10 @@ def _scan(folder: Path) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
     return (status.st_dev, status.st_ino), visible
 
 
-def components(key: str) -> list[str]:
-    """What a key is sorted by."""
-    return key.split("/")
+def by_components(key: str) -> str:
+    """What a key is sorted by: its parts' code points, one part after the other."""
+    # No name holds a zero byte, and it comes before all others; lists of parts take five times as long.
+    return key.replace("/", "\0")
 
 
 def _utf8(name: str, where: str | Path) -> str:
@@ -151,11 +151,14 @@ def _utf8(name: str, where: str | Path) -> str:
     return name
 
 
-def _no_images(path: str) -> ImagesError:
-    shards = sum(1 for _ in _walk(checked_folder(path), frozenset({"parquet"})))
-    remedy = (
-        f"it holds {shards} .parquet shards: set images.source: parquet"
-        if shards
-        else f"correct images.path (looked for .{', .'.join(sorted(EXTENSIONS))})"
-    )
-    return ImagesError(f"no images below images.path '{path}'; {remedy}")
+def remedy(path: str, source: str) -> str:
+    """What to do where ``source`` finds nothing below a folder: name the source that would find something."""
+    others = SHARDS | {"folder": EXTENSIONS}
+    for other, extensions in others.items():
+        found = sum(1 for _ in _walk(checked_folder(path), extensions)) if other != source else 0
+        if found:
+            what = "images" if other == "folder" else f".{other} shards"
+            return f"it holds {found:,} {what}: set images.source: {other}"
+    if any(_walk(checked_folder(path), COMPRESSED)):
+        return "it holds compressed files: unpack them (shards are read as .tar)"
+    return f"correct images.path (looked for .{', .'.join(sorted(others[source]))})"

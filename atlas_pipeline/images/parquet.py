@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.images.folder import DIGEST_BYTES
+from atlas_pipeline.images.digest import DIGEST_BYTES, sampled_digest
 from atlas_pipeline.images.shards import (
     Columns,
     declared_names,
@@ -25,6 +26,7 @@ from atlas_pipeline.images.shards import (
 )
 
 ROWS_A_READ = 256
+PIECES_A_GROUP = 16
 
 
 class RowGroup(NamedTuple):
@@ -36,31 +38,33 @@ class RowGroup(NamedTuple):
     num_rows: int
 
 
-class Rows(NamedTuple):
-    """What identifies rows: one entry a row."""
-
-    file: list[str]
-    row: list[int]
-    key: list[str]
-    label: list[int]
-    digest: list[str]
-
-    def extend(self, other: Rows) -> None:
-        """Append the rows of ``other``."""
-        self.file.extend(other.file)
-        self.row.extend(other.row)
-        self.key.extend(other.key)
-        self.label.extend(other.label)
-        self.digest.extend(other.digest)
-
-
 def row_groups(path: str) -> list[RowGroup]:
     """All row groups of all shards, in the fixed order.
 
-    Raises: ImagesError: no shard, or one that cannot be read.
+    Raises: ImagesError: no shard, one that cannot be read, or one whose columns are not those of the first.
     """
-    root, files = find_shards(path)
+    root, files = find_shards(path, "parquet")
+    _check_columns(root, files)
     return [group for file in files for group in shard_row_groups(root, file)]
+
+
+def _check_columns(root: Path, files: Sequence[str]) -> None:
+    """Raises: ImagesError: a shard keeps images, paths or labels otherwise than the first."""
+
+    def kept(file: str) -> tuple[Columns, list[str] | None]:
+        with open_shard(root, file) as shard:
+            return find_columns(shard.schema_arrow, file), declared_names(shard.schema_arrow)
+
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(kept, files))
+    for file, (columns, names) in zip(files, found, strict=True):
+        if columns != found[0][0]:
+            what = f"it has {columns}; '{files[0]}' has {found[0][0]}"
+        elif names != found[0][1]:
+            what = f"its label names are not those of '{files[0]}'"
+        else:
+            continue
+        raise ImagesError(f"shard '{file}' does not go with the others: {what}. Convert it or move it away")
 
 
 def shard_row_groups(root: Path, file: str) -> list[RowGroup]:
@@ -73,7 +77,7 @@ def shard_row_groups(root: Path, file: str) -> list[RowGroup]:
 
 def class_names(path: str) -> list[str] | None:
     """Class names: those the schema declares, or the sorted values of a column of text; None: neither."""
-    root, files = find_shards(path)
+    root, files = find_shards(path, "parquet")
     with open_shard(root, files[0]) as shard:
         schema = shard.schema_arrow
     columns = find_columns(schema, files[0])
@@ -95,92 +99,97 @@ def class_names(path: str) -> list[str] | None:
     return sorted(names)
 
 
-def identify(path: str, groups: Sequence[RowGroup], positions: np.ndarray) -> Rows:
-    """File, row, key, label and digest of the rows at ``positions``.
+def rows(path: str, groups: Sequence[RowGroup]) -> pa.Table:
+    """All rows: file, row int64, key, label int64 (-1: none), in the order of ``groups``.
+
+    The key is the row's path; ``file#row`` where it has none, or where another row has the same.
+
+    Raises: ImagesError: a shard that cannot be read.
+    """
+    root, _ = find_shards(path, "parquet")
+    names = pa.array(class_names(path) or [], pa.string())
+    with ThreadPoolExecutor() as pool:
+        table = pa.concat_tables(pool.map(lambda file: _shard_rows(root, file, names), _by_file(groups)))
+    keys = table["key"]
+    counts = pc.value_counts(keys)
+    repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    own = pc.binary_join_element_wise(table["file"], table["row"].cast(pa.string()), "#")
+    nameless = pc.or_(pc.is_in(keys, value_set=repeated), pc.fill_null(pc.equal(keys, ""), True))
+    return table.set_column(2, "key", pc.if_else(nameless, own, keys))
+
+
+def _by_file(groups: Sequence[RowGroup]) -> dict[str, list[RowGroup]]:
+    """The groups of every shard: its footer is read once for all of them."""
+    return {file: list(same) for file, same in groupby(groups, key=lambda group: group.file)}
+
+
+def _shard_rows(root: Path, file: str, names: pa.Array) -> pa.Table:
+    with open_shard(root, file) as shard:
+        columns, num_rows = find_columns(shard.schema_arrow, file), shard.metadata.num_rows
+        try:
+            table = shard.read([c for c in (columns.path, columns.label) if c], use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise unreadable(root, file, error) from error
+    key = _column(table, columns.path).cast(pa.string()) if columns.path else pa.nulls(num_rows, pa.string())
+    if columns.label is None:
+        label = pa.array(np.full(num_rows, -1))
+    elif columns.label_is_text:
+        label = pc.fill_null(pc.index_in(table["label"].cast(pa.string()), value_set=names), -1)
+    else:
+        label = pc.fill_null(table["label"].cast(pa.int64(), safe=False), -1)
+    constant = pa.array([file]).take(pa.array(np.zeros(num_rows, np.int64)))
+    row = pa.array(np.arange(num_rows))
+    return pa.table({"file": constant, "row": row, "key": key, "label": label.cast(pa.int64())})
+
+
+def digests(path: str, groups: Sequence[RowGroup], positions: np.ndarray) -> list[str]:
+    """What identifies the images at ``positions``: the row group's stored bytes, by ``sampled_digest``, and
+    the row's place in it; as hex. Where the shard lies, and what it is called, do not matter.
 
     Args: positions: (row,) int64, sorted; counted over all rows of ``groups``.
-    Raises: ImagesError: a shard that cannot be read, or without the columns of the first.
     """
-    root, _ = find_shards(path)
-    ends = np.cumsum([group.num_rows for group in groups])
-    at = np.searchsorted(positions, np.concatenate([[0], ends]))
-    tasks = [
-        (group, positions[at[i] : at[i + 1]] - (ends[i] - group.num_rows))
-        for i, group in enumerate(groups)
-        if at[i] < at[i + 1]
-    ]
-    names = {name: i for i, name in enumerate(class_names(path) or [])}
-    rows = Rows([], [], [], [], [])
+    root, _ = find_shards(path, "parquet")
+    starts = np.cumsum([0, *(group.num_rows for group in groups)])
+    at = np.searchsorted(positions, starts)
+    used = [i for i in range(len(groups)) if at[i] < at[i + 1]]
+    by_file = _by_file([groups[i] for i in used])
     with ThreadPoolExecutor() as pool:
-        for part in pool.map(lambda task: _identify_group(root, task[0], task[1], names), tasks):
-            rows.extend(part)
-    return rows
+        parts = pool.map(lambda file: _group_digests(root, file, by_file[file]), by_file)
+        of_groups = [digest for part in parts for digest in part]
+    out: list[str] = []
+    for i, digest in zip(used, of_groups, strict=True):
+        places = (int(place).to_bytes(8, "little") for place in positions[at[i] : at[i + 1]] - starts[i])
+        out += (hashlib.blake2b(digest + place, digest_size=DIGEST_BYTES).hexdigest() for place in places)
+    return out
 
 
-def _identify_group(root: Path, group: RowGroup, wanted: np.ndarray, names: dict[str, int]) -> Rows:
-    rows = Rows([], [], [], [], [])
-    with open_shard(root, group.file) as shard:
-        columns = find_columns(shard.schema_arrow, group.file)
-        try:
-            for start, batch in batches(shard, group.group, columns):
-                first, last = np.searchsorted(wanted, [start, start + batch.num_rows])
-                chosen = batch.take(pa.array(wanted[first:last] - start))
-                rows.extend(
-                    _identify_rows(chosen, group.file, wanted[first:last] + group.start, columns, names)
-                )
-        except (OSError, pa.ArrowException) as error:
-            raise unreadable(root, group.file, error) from error
-    return rows
-
-
-def _identify_rows(
-    batch: pa.RecordBatch, file: str, row: np.ndarray, columns: Columns, names: dict[str, int]
-) -> Rows:
-    paths = batch["path"].to_pylist() if columns.path else [None] * len(row)
-    return Rows(
-        file=[file] * len(row),
-        row=row.tolist(),
-        key=[path or f"{file}#{r}" for path, r in zip(paths, row.tolist(), strict=True)],
-        label=_labels(batch, columns, file, names),
-        digest=[
-            hashlib.blake2b(raw or b"", digest_size=DIGEST_BYTES).hexdigest()
-            for raw in batch["image"].to_pylist()
-        ],
-    )
-
-
-def _labels(batch: pa.RecordBatch, columns: Columns, file: str, names: dict[str, int]) -> list[int]:
-    if columns.label is None:
-        return [-1] * batch.num_rows
-    if columns.label_is_text:
-        return [-1 if name is None else names[name] for name in batch["label"].cast(pa.string()).to_pylist()]
+def _group_digests(root: Path, file: str, groups: Sequence[RowGroup]) -> list[bytes]:
+    """Of every group: the digest of its images as they are stored, in a column chunk, compressed or not."""
+    with open_shard(root, file) as shard:
+        image, metadata = find_columns(shard.schema_arrow, file).image, shard.metadata
+    names = [metadata.schema.column(c).path for c in range(metadata.num_columns)]
+    digests = []
     try:
-        return pc.fill_null(batch["label"].cast(pa.int32()), -1).to_pylist()
-    except pa.ArrowInvalid as error:
-        raise ImagesError(f"a label of '{file}' does not fit 32 bits; number the classes from 0") from error
+        with open(root / file, "rb", buffering=0) as raw:
+            for group in groups:
+                chunk = metadata.row_group(group.group).column(names.index(image))
+                start = chunk.dictionary_page_offset or chunk.data_page_offset
+                size = chunk.total_compressed_size
+                digests.append(sampled_digest(raw.fileno(), start, size, PIECES_A_GROUP))
+    except (OSError, EOFError) as error:
+        raise unreadable(root, file, error) from error
+    return digests
 
 
-def batches(shard: pq.ParquetFile, group: int, columns: Columns) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """A row group, piece by piece, in order.
-
-    Yields: the piece's first row in the group; its columns image (large_binary) and, where the shard has
-        them, path (string) and label (as it stands).
-    """
-    wanted = {"image": columns.image, "path": columns.path, "label": columns.label}
-    there = {name: column for name, column in wanted.items() if column}
-    plain = {"image": pa.large_binary(), "path": pa.string()}
-    start = 0
-    for batch in shard.iter_batches(
-        ROWS_A_READ, row_groups=[group], columns=list(there.values()), use_threads=False
-    ):
-        arrays = {name: _field(batch, column) for name, column in there.items()}
-        yield start, pa.record_batch({n: a.cast(plain.get(n, a.type)) for n, a in arrays.items()})
-        start += batch.num_rows
+def image_pieces(shard: pq.ParquetFile, group: int, column: str) -> Iterator[pa.Array]:
+    """The images of a row group, piece by piece, in order: large_binary."""
+    for batch in shard.iter_batches(ROWS_A_READ, row_groups=[group], columns=[column], use_threads=False):
+        yield _column(batch, column).cast(pa.large_binary())
 
 
-def _field(batch: pa.RecordBatch, column: str) -> pa.Array:
+def _column(rows: pa.Table | pa.RecordBatch, column: str) -> pa.Array | pa.ChunkedArray:
     """A column, or a field of a struct column, by its dotted path."""
-    if column in batch.schema.names:
-        return batch.column(column)
+    if column in rows.schema.names:
+        return rows.column(column)
     name, _, child = column.partition(".")
-    return pc.struct_field(batch.column(name), child)
+    return pc.struct_field(rows.column(name), child)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
+import torch
 from PIL import Image
+from torch.nn import functional
 
+MOSTLY_CROPPED = 8  # times the crop
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -34,20 +37,15 @@ def apply_preprocess(image: np.ndarray, preprocess: Geometry) -> np.ndarray:
     Args:    image: (height, width, 3) uint8.
     Returns: (3, crop, crop) uint8.
     """
-    return fit(Image.fromarray(image), preprocess)
-
-
-def fit(image: Image.Image, preprocess: Geometry) -> np.ndarray:
-    """``apply_preprocess`` of an RGB Pillow image."""
-    width, height = _resized(image.width, image.height, preprocess.resize)
+    width, height = _resized(image.shape[1], image.shape[0], preprocess.resize)
     left, right = _window(width, preprocess.crop)
     top, bottom = _window(height, preprocess.crop)
     inside = (max(left, 0), max(top, 0), min(right, width), min(bottom, height))
-    pixels = np.asarray(_region(image, (width, height), inside, FILTERS[preprocess.interpolation]))
-    if pixels.shape[:2] != (preprocess.crop, preprocess.crop):
-        beyond = ((inside[1] - top, bottom - inside[3]), (inside[0] - left, right - inside[2]), (0, 0))
+    pixels = _region(image, (width, height), inside, preprocess.interpolation)
+    if pixels.shape[1:] != (preprocess.crop, preprocess.crop):
+        beyond = ((0, 0), (inside[1] - top, bottom - inside[3]), (inside[0] - left, right - inside[2]))
         pixels = np.pad(pixels, beyond, mode="edge")
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return pixels
 
 
 def _resized(width: int, height: int, shorter: int | None) -> tuple[int, int]:
@@ -67,15 +65,21 @@ def _window(side: int, crop: int) -> tuple[int, int]:
 
 
 def _region(
-    image: Image.Image, size: tuple[int, int], inside: tuple[int, int, int, int], resample: Image.Resampling
-) -> Image.Image:
-    """The part ``inside`` (left, top, right, bottom) of ``image`` resized to ``size``.
-
-    Only that part is computed: a panorama of 1 x 20,000 pixels would otherwise become gigabytes.
-    """
-    if size == image.size:
-        return image.crop(inside)
-    x, y = image.width / size[0], image.height / size[1]
+    image: np.ndarray, size: tuple[int, int], inside: tuple[int, int, int, int], interpolation: str
+) -> np.ndarray:
+    """The part ``inside`` (left, top, right, bottom) of ``image`` resized to ``size``: (3, height, width)."""
     left, top, right, bottom = inside
-    box = (left * x, top * y, min(right * x, image.width), min(bottom * y, image.height))
-    return image.resize((right - left, bottom - top), resample, box=box)
+    height, width = image.shape[:2]
+    if size == (width, height):
+        return image[top:bottom, left:right].transpose(2, 0, 1)
+    if size[0] * size[1] > MOSTLY_CROPPED * (right - left) * (bottom - top):
+        # Pillow computes that part alone: a panorama of 1 x 20,000 pixels would otherwise become gigabytes.
+        x, y = width / size[0], height / size[1]
+        box = (left * x, top * y, min(right * x, width), min(bottom * y, height))
+        part = Image.fromarray(image).resize((right - left, bottom - top), FILTERS[interpolation], box=box)
+        return np.asarray(part).transpose(2, 0, 1)
+    # torch's code for bytes is Pillow's, vectorised: a third of the time, 1 level apart where it rounds. As a
+    # channels-last batch of one, or it copies first.
+    batch = torch.from_numpy(np.require(image[None], requirements=["C", "W"])).permute(0, 3, 1, 2)
+    resized = functional.interpolate(batch, size=(size[1], size[0]), mode=interpolation, antialias=True)
+    return resized[0, :, top:bottom, left:right].numpy()

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.images.decode import BadImageError, decode_image
+from atlas_pipeline.images.decode import BadImageError, decode
 from atlas_pipeline.images.parquet import shard_row_groups
-from atlas_pipeline.images.preprocess import Geometry, apply_preprocess, fit
+from atlas_pipeline.images.preprocess import Geometry, apply_preprocess
 from atlas_pipeline.images.row_reader import RowReader
 from atlas_pipeline.images.shards import shard_root
+from atlas_pipeline.images.tar_shards import TarReader
 
 MAX_CHUNK_BYTES = 16 << 20
-MAX_CHUNK_ROWS = {"folder": 64, "generated": 64, "parquet": 128}
+MAX_CHUNK_ROWS = {"folder": 64, "generated": 64, "parquet": 128, "tar": 128}
+SHARD_READERS: dict[str, type[RowReader] | type[TarReader]] = {"parquet": RowReader, "tar": TarReader}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,14 @@ def places(rows: pa.Table) -> list[Place]:
 def chunks(where: Sequence[Place], source: str, path: str | None, crop: int) -> list[list[Place]]:
     """Cut a listing into what one worker does at a time.
 
-    A chunk ends with a row group, so that workers seldom read the same one.
+    A chunk ends with a row group or a tar shard, so that workers seldom read the same one.
     """
     size = max(1, min(MAX_CHUNK_ROWS[source], MAX_CHUNK_BYTES // (3 * crop * crop)))
-    runs = _row_group_runs(where, path) if source == "parquet" and path else [where]
+    runs: Iterable[Sequence[Place]] = [where]
+    if source == "parquet" and path:
+        runs = _row_group_runs(where, path)
+    elif source == "tar":
+        runs = (list(run) for _, run in groupby(where, key=lambda place: place.file))
     return [list(run[i : i + size]) for run in runs for i in range(0, len(run), size)]
 
 
@@ -97,12 +104,9 @@ class ChunkReader:
     def __init__(self, source: str, path: str | None, preprocess: Geometry, seed: int):
         self._source, self._preprocess, self._seed = source, preprocess, seed
         # Absolute: a worker process starts in another working directory.
-        self._root = (
-            None
-            if path is None
-            else (shard_root(path) if source == "parquet" else Path(path)).expanduser().absolute()
-        )
-        self._rows: RowReader | None = None
+        root = shard_root(path) if path and source in SHARD_READERS else Path(path or "")
+        self._root = root.expanduser().absolute()
+        self._shards: RowReader | TarReader | None = None
 
     def __getitem__(self, chunk: Sequence[Place]) -> Decoded:
         side = self._preprocess.crop
@@ -123,14 +127,13 @@ class ChunkReader:
             from atlas_pipeline.images.generated import image
 
             return apply_preprocess(image(self._seed, place.row)[0], self._preprocess)
-        return fit(decode_image(self._raw(place), self._preprocess.resize), self._preprocess)
+        return apply_preprocess(decode(self._raw(place), self._preprocess.resize), self._preprocess)
 
     def _raw(self, place: Place) -> bytes:
-        assert self._root is not None, "only generated images have no path"
         try:
-            if self._source == "parquet":
-                self._rows = self._rows or RowReader(self._root)
-                return self._rows.read(place.file, place.row)
+            if self._source in SHARD_READERS:
+                self._shards = self._shards or SHARD_READERS[self._source](self._root)
+                return self._shards.read(place.file, place.row)
             return (self._root / place.file).read_bytes()
         except FileNotFoundError:
             raise BadImageError("missing") from None

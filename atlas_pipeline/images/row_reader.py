@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.images.parquet import RowGroup, batches, shard_row_groups
-from atlas_pipeline.images.shards import Columns, find_columns, open_shard, unreadable
+from atlas_pipeline.images.parquet import RowGroup, image_pieces, shard_row_groups
+from atlas_pipeline.images.shards import find_columns, open_shard, unreadable
 
 
 class RowReader:
@@ -35,7 +35,7 @@ class RowReader:
             groups = [group for group in self._groups if 0 <= row - group.start < group.num_rows]
             if not groups:
                 raise ImagesError(f"shard '{file}' has no row {row}: it changed since it was listed")
-            stream = _GroupStream(self._shard, groups[0], self._columns)
+            stream = _GroupStream(self._shard, groups[0], self._column)
         self._stream = None  # a stream that fails is not gone on with
         try:
             raw = stream.read(row)
@@ -50,17 +50,16 @@ class RowReader:
             raise FileNotFoundError(file)
         self._groups = shard_row_groups(self._root, file)
         self._shard: pq.ParquetFile = open_shard(self._root, file)
-        image = find_columns(self._shard.schema_arrow, file).image
-        self._columns = Columns(image, path=None, label=None, label_is_text=False)
+        self._column = find_columns(self._shard.schema_arrow, file).image
         self._file = file
 
 
 class _GroupStream:
     """The rows of one row group, read forward."""
 
-    def __init__(self, shard: pq.ParquetFile, group: RowGroup, columns: Columns):
+    def __init__(self, shard: pq.ParquetFile, group: RowGroup, column: str):
         self._group = group
-        self._batches = batches(shard, group.group, columns)
+        self._pieces = image_pieces(shard, group.group, column)
         # Not pa.array([]): its first use imports pandas, 1.6 s in every worker.
         self._first, self._values = group.start, pa.nulls(0)
 
@@ -71,5 +70,5 @@ class _GroupStream:
     def read(self, row: int) -> bytes:
         while row >= self._first + len(self._values):
             self._first += len(self._values)
-            self._values = next(self._batches)[1]["image"]
+            self._values = next(self._pieces)
         return self._values[row - self._first].as_py() or b""

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from atlas_pipeline.errors import ImagesError, unknown_name
-from atlas_pipeline.images.folder import components, walk_files
+from atlas_pipeline.images.folder import SHARDS, by_components, remedy, walk_files
 
 USUAL_NAMES = ("image", "img", "bytes", "jpg", "jpeg", "png", "webp", "data")
 READ_AHEAD_BYTES = 1 << 20
@@ -30,6 +30,10 @@ class Columns:
     label: str | None
     label_is_text: bool
 
+    def __str__(self) -> str:
+        kind = " (text)" if self.label_is_text else ""
+        return f"image '{self.image}', path {self.path or '-'}, label {self.label or '-'}{kind}"
+
 
 def shard_root(path: str) -> Path:
     """The folder that the files of a listing are relative to; of a glob: that before its first wildcard."""
@@ -42,25 +46,27 @@ def shard_root(path: str) -> Path:
     return Path(*expanded.parts[:first])
 
 
-def find_shards(path: str) -> tuple[Path, list[str]]:
+def find_shards(path: str, source: str) -> tuple[Path, list[str]]:
     """Root and files of a shard, a folder of shards or a glob.
 
+    Args:    source: parquet or tar: which files of a folder are shards.
     Returns: the root; the files relative to it, with '/', sorted by their components.
     Raises: ImagesError: nothing there, or nothing that matches.
     """
     root, expanded = shard_root(path), Path(path).expanduser()
     if expanded.is_dir():
-        files = [key for key, _ in walk_files(root, frozenset({"parquet"}))]
+        files = [key for key, _ in walk_files(root, SHARDS[source])]
     elif expanded.is_file():
         files = [expanded.name]
     elif glob.has_magic(str(expanded)):
         matches = (Path(match) for match in glob.glob(str(expanded), recursive=True))
-        files = sorted((m.relative_to(root).as_posix() for m in matches if m.is_file()), key=components)
+        files = sorted((m.relative_to(root).as_posix() for m in matches if m.is_file()), key=by_components)
     else:
         raise ImagesError(f"images.path '{path}' does not exist; correct images.path")
     if not files:
-        kind = "has no .parquet file below it" if expanded.is_dir() else "matches no file"
-        raise ImagesError(f"images.path '{path}' {kind}; correct images.path")
+        if expanded.is_dir():
+            raise ImagesError(f"images.path '{path}' has no .{source} file below it; {remedy(path, source)}")
+        raise ImagesError(f"images.path '{path}' matches no file; correct images.path")
     return root, files
 
 

@@ -40,7 +40,7 @@ def tsne_layout(
     from sklearn.preprocessing import normalize
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    start = pca_start(activations, num_dimensions, metric)
+    start = pca_start([activations], num_dimensions, metric)
     if len(start) < _FEWEST_ROWS:
         return start
     spread = start[:, 0].std()

@@ -1,22 +1,25 @@
-"""What a grid's cells hold, from two streamed passes over the activations.
+"""What the grids over a layout hold: counts, sums and top classes by cell, from one streamed pass over rows.
 
-The first pass (``CellSums``) gives counts, means and how far the members of a cell agree on a class, the
-second (``CellMembers``) how alike they are and which of them are nearest the mean. Memory is bounded by the
-cells, whatever the rows; one accumulator a grid, several side by side in one pass. How the rows fall into
-parts changes no result beyond float64 rounding.
+One accumulator a grid, all of them in one pass (``add_rows``). Passes over different rows may run apart:
+their sums are added (``CellSums.merge``). Memory is bounded by the cells, whatever the rows. How the rows
+fall into blocks and passes changes no result beyond float64 rounding; sums of float16 values are exact in
+float64, so there it changes nothing at all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from atlas_pipeline.numerics.grid import cell_of, flat_cell, unflat_cell
 
-# Rows turned to float64 at a time: at 1,000 classes 131 MB.
-_ROWS_AT_ONCE = 16_384
+# Rows turned to float64 at a time. Few: the allocator keeps blocks of up to 32 MB, and has larger ones mapped
+# anew each time, which takes longer than the sums themselves.
+ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +35,19 @@ class Cells:
     consistency: NDArray[np.float32] | None  # (cell,), share of members with the commonest top class
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartialSums:
+    """The cells of one grid that some rows fall into, in reading order."""
+
+    cell: NDArray[np.int64]  # (cell,), number in reading order
+    count: NDArray[np.int64]  # (cell,), rows
+    activation: NDArray[np.floating]  # (cell, channel), sum
+    attribution: NDArray[np.floating] | None  # (cell, class), sum
+    top_classes: sparse.csr_array | None = None  # (cell, class), rows whose top class it is
+
+
 class CellSums:
-    """First pass: counts, float64 sums of activations and attributions, and top classes by cell.
+    """Counts, float64 sums of activations and attributions, and top classes by cell.
 
     The top class of an activation is that of its highest attribution, of equals the first; an activation
     without any attribution, as behind a dead ReLU, has none and agrees with no other.
@@ -42,58 +56,53 @@ class CellSums:
     def __init__(self, grid_size: int):
         self.grid_size = grid_size
         self._count = np.zeros(grid_size**2, np.int64)
-        self._sums: list[NDArray[np.float64] | None] = [None, None]
-        self._top_classes: NDArray[np.int32] | None = None
+        self._activation: NDArray[np.float64] | None = None
+        self._attribution: NDArray[np.float64] | None = None
+        self._top_classes: sparse.csr_array | None = None
 
-    def add(
+    def merge(self, other: PartialSums) -> None:
+        """Add the sums over other rows."""
+        self._count[other.cell] += other.count
+        self._activation = self._added(self._activation, other.cell, other.activation)
+        if other.attribution is not None:
+            self._attribution = self._added(self._attribution, other.cell, other.attribution)
+        if other.top_classes is not None:
+            tops = other.top_classes.tocoo()
+            self.count_top_classes(other.cell[tops.row], tops.col, tops.shape[1], tops.data)
+
+    def count_top_classes(
         self,
-        xy: NDArray[np.floating],
-        activation: NDArray[np.floating],
-        attribution: NDArray[np.floating] | None = None,
+        cell: NDArray[np.int64],
+        top_class: NDArray[np.integer],
+        num_classes: int,
+        times: NDArray[np.int64] | None = None,
     ) -> None:
-        """Add rows.
+        """Add top classes: (row,) cells and classes, each of one activation, or of ``times`` many."""
+        times = np.ones(len(cell), np.int64) if times is None else times
+        # What comes several times is summed.
+        more = sparse.csr_array((times, (cell, top_class)), shape=(len(self._count), num_classes))
+        self._top_classes = more if self._top_classes is None else self._top_classes + more
 
-        Args:   xy: (activation, 2) in the unit square. activation: (activation, channel).
-                attribution: (activation, class), or None in every call.
-        Raises: ValueError: arrays of different lengths, or a point outside the unit square.
-        """
-        # At least once: no rows at all still say how wide they are.
-        for start in range(0, max(len(xy), 1), _ROWS_AT_ONCE):
-            rows = slice(start, start + _ROWS_AT_ONCE)
-            flat = flat_cell(cell_of(xy[rows], self.grid_size), self.grid_size)
-            self._count += np.bincount(flat, minlength=len(self._count))
-            for which, values in enumerate((activation, attribution)):
-                if values is not None:
-                    _same_length(xy, values)
-                    self._sums[which] = self._added(self._sums[which], flat, values[rows])
-            if attribution is not None:
-                self._top_classes = self._counted(self._top_classes, flat, attribution[rows])
+    def partial(self) -> PartialSums:
+        """What was added so far; the cells that nothing fell into left out."""
+        touched = np.flatnonzero(self._count)
+        tops = self._top_classes
+        return PartialSums(
+            cell=touched,
+            count=self._count[touched],
+            activation=np.zeros((0, 0)) if self._activation is None else self._activation[touched],
+            attribution=None if self._attribution is None else self._attribution[touched],
+            top_classes=None if tops is None else tops[touched],
+        )
 
     def _added(
-        self, sums: NDArray[np.float64] | None, flat: NDArray[np.int64], values: NDArray[np.floating]
+        self, sums: NDArray[np.float64] | None, cell: NDArray[np.int64], values: NDArray[np.floating]
     ) -> NDArray[np.float64]:
         if sums is None:
             # The system commits zeros page by page as they are written: empty cells cost no memory.
             sums = np.zeros((len(self._count), values.shape[1]))
-        order = np.argsort(flat, kind="stable")
-        cells, starts = np.unique(flat[order], return_index=True)
-        by_cell = values[order].astype(np.float64)
-        stops = np.append(starts, len(flat))[1:]
-        # A loop over cells is five times as fast as np.add.reduceat along the rows.
-        for cell, start, stop in zip(cells.tolist(), starts.tolist(), stops.tolist(), strict=True):
-            sums[cell] += by_cell[start:stop].sum(axis=0)
+        sums[cell] += values
         return sums
-
-    def _counted(
-        self, counts: NDArray[np.int32] | None, flat: NDArray[np.int64], attribution: NDArray[np.floating]
-    ) -> NDArray[np.int32]:
-        if counts is None:
-            counts = np.zeros((len(self._count), attribution.shape[1]), np.int32)
-        speaks = attribution.any(axis=1)
-        # float32: twice as fast as in float16, and no value changes.
-        top_class = attribution.astype(np.float32, copy=False).argmax(axis=1)
-        np.add.at(counts, (flat[speaks], top_class[speaks]), 1)
-        return counts
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -106,12 +115,13 @@ class CellSums:
         Cells whose mean is zero point nowhere: they are left out. Behind a dead ReLU there are such.
         """
         kept = np.flatnonzero(self._count >= max(min_count, 1))
-        if self._sums[0] is not None:
-            kept = kept[self._sums[0][kept].any(axis=1)]
+        if self._activation is not None:
+            kept = kept[self._activation[kept].any(axis=1)]
         count = self._count[kept]
         row_col = unflat_cell(kept, self.grid_size).astype(np.int16)
         activation, attribution = (
-            None if sums is None else (sums[kept] / count[:, None]).astype(np.float32) for sums in self._sums
+            None if sums is None else (sums[kept] / count[:, None]).astype(np.float32)
+            for sums in (self._activation, self._attribution)
         )
         tops = self._top_classes
         return Cells(
@@ -121,82 +131,66 @@ class CellSums:
             count=count.astype(np.int32),
             activation=np.zeros((0, 0), np.float32) if activation is None else activation,
             attribution=attribution,
-            consistency=None if tops is None else (tops[kept].max(axis=1) / count).astype(np.float32),
+            consistency=None if tops is None else _commonest(tops[kept], count),
         )
 
 
-class CellMembers:
-    """Second pass, over the same rows in the same order: cosines of a cell's members to its mean.
+def add_rows(
+    sums: Sequence[CellSums],
+    xy: NDArray[np.floating],
+    activation: NDArray[np.floating],
+    attribution: NDArray[np.floating] | None = None,
+) -> None:
+    """Add rows to the sums of several grids.
 
-    The cosine with a vector of zeros is 0.
+    Args:   xy: (activation, 2) in the unit square. activation: (activation, channel).
+            attribution: (activation, class), or None in every call.
+    Raises: ValueError: arrays of different lengths, or a point outside the unit square.
     """
-
-    def __init__(self, cells: Cells, num_examples: int = 9):
-        self._cells = cells
-        self._slot = np.full(cells.grid_size**2, -1, np.int64)
-        self._slot[flat_cell(np.stack([cells.row, cells.col], axis=1), cells.grid_size)] = np.arange(
-            len(cells.row)
-        )
-        norms = np.linalg.norm(cells.activation.astype(np.float64), axis=1, keepdims=True)
-        self._unit_mean = cells.activation / np.where(norms > 0, norms, 1.0)
-        self._cosine_sum = np.zeros(len(cells.row))
-        self._best_cosine = np.full((len(cells.row), num_examples), -np.inf, np.float32)
-        self._best_row = np.full((len(cells.row), num_examples), -1, np.int64)
-        self._num_rows = 0
-
-    def add(self, xy: NDArray[np.floating], activation: NDArray[np.floating]) -> None:
-        """Add rows: (activation, 2) in the unit square, (activation, channel)."""
-        _same_length(xy, activation)
-        for start in range(0, len(xy), _ROWS_AT_ONCE):
-            stop = min(start + _ROWS_AT_ONCE, len(xy))
-            grid_size = self._cells.grid_size
-            slot = self._slot[flat_cell(cell_of(xy[start:stop], grid_size), grid_size)]
-            kept = np.flatnonzero(slot >= 0)
-            cosine = self._cosines(activation[start:stop][kept].astype(np.float64), slot[kept])
-            self._cosine_sum += np.bincount(slot[kept], weights=cosine, minlength=len(self._cosine_sum))
-            self._keep_best(slot[kept], cosine.astype(np.float32), self._num_rows + start + kept)
-        self._num_rows += len(xy)
-
-    def _cosines(self, members: NDArray[np.float64], slot: NDArray[np.int64]) -> NDArray[np.float64]:
-        dots = np.einsum("ij,ij->i", members, self._unit_mean[slot])
-        norms = np.sqrt(np.einsum("ij,ij->i", members, members))
-        return dots / np.where(norms > 0, norms, 1.0)
-
-    def _keep_best(
-        self, slot: NDArray[np.int64], cosine: NDArray[np.float32], row: NDArray[np.int64]
-    ) -> None:
-        """Merge candidates into the best of their cells: higher cosine first, then the earlier row.
-
-        float32 cosines: equal rows tie whatever the last bit of their float64 sums.
-        """
-        touched, num_examples = np.unique(slot), self._best_row.shape[1]
-        slots = np.concatenate([np.repeat(touched, num_examples), slot])
-        cosines = np.concatenate([self._best_cosine[touched].ravel(), cosine])
-        rows = np.concatenate([self._best_row[touched].ravel(), row])
-        order = np.lexsort((rows, -cosines, slots))
-        slots, cosines, rows = slots[order], cosines[order], rows[order]
-        place = np.arange(len(slots)) - np.searchsorted(slots, slots)
-        best = place < num_examples
-        self._best_cosine[slots[best], place[best]] = cosines[best]
-        self._best_row[slots[best], place[best]] = rows[best]
-
-    def coherence(self) -> NDArray[np.float32]:
-        """(cell,) mean cosine of a cell's members to their mean, at most 1."""
-        return (self._cosine_sum / np.maximum(self._cells.count, 1)).astype(np.float32)
-
-    def nearest(self) -> NDArray[np.float32]:
-        """(cell,) cosine of the member nearest the mean; -inf before the cell's rows were added."""
-        return self._best_cosine[:, 0].copy()
-
-    def examples(self) -> NDArray[np.int64]:
-        """(cell, example) rows nearest the cell's mean by cosine, nearest first; -1 where a cell has fewer.
-
-        Rows count from 0 over all parts in the order they were added; of equals the earlier row comes first.
-        """
-        return self._best_row.copy()
+    same_length(xy, activation)
+    if attribution is not None:
+        same_length(xy, attribution)
+    flat = [flat_cell(cell_of(xy, grid.grid_size), grid.grid_size) for grid in sums]
+    top_class = np.full(len(xy), -1)
+    # At least once: no rows at all still say how wide they are.
+    for start in range(0, max(len(xy), 1), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        wide = activation[rows].astype(np.float64)
+        attributed = None if attribution is None else attribution[rows].astype(np.float64)
+        if attributed is not None:
+            speaks = attributed.any(axis=1)
+            top_class[rows][speaks] = attributed[speaks].argmax(axis=1)
+        for grid, cell_of_row in zip(sums, flat, strict=True):
+            grid.merge(_summed(cell_of_row[rows], wide, attributed))
+    if attribution is not None:
+        speaking = np.flatnonzero(top_class >= 0)
+        for grid, cell_of_row in zip(sums, flat, strict=True):
+            grid.count_top_classes(cell_of_row[speaking], top_class[speaking], attribution.shape[1])
 
 
-def _same_length(xy: NDArray[np.floating], values: NDArray[np.floating]) -> None:
+def _summed(
+    flat: NDArray[np.int64], activation: NDArray[np.float64], attribution: NDArray[np.float64] | None
+) -> PartialSums:
+    cell, which, count = np.unique(flat, return_inverse=True, return_counts=True)
+    # A sparse product adds the rows of each cell many times as fast as np.add.at.
+    ones = np.ones(len(flat))
+    members = sparse.csr_array((ones, (which, np.arange(len(flat)))), shape=(len(cell), len(flat)))
+    return PartialSums(
+        cell=cell,
+        count=count,
+        activation=members @ activation,
+        attribution=None if attribution is None else members @ attribution,
+    )
+
+
+def _commonest(tops: sparse.csr_array, count: NDArray[np.int64]) -> NDArray[np.float32]:
+    if not tops.shape[0]:
+        return np.zeros(0, np.float32)
+    return (tops.max(axis=1).toarray().ravel() / count).astype(np.float32)
+
+
+def same_length(xy: NDArray[np.floating], values: NDArray[np.floating]) -> None:
+    """Raises: ValueError: not as many rows of values as points."""
     if len(xy) != len(values):
         raise ValueError(
             f"{len(values)} rows of values for {len(xy)} points; each activation has one of each"

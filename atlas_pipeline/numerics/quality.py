@@ -1,27 +1,30 @@
-"""How much of the activations' neighbourhoods a layout keeps: numbers beside the picture."""
+"""How much of the activations' neighbourhoods a layout keeps, and how much of it another seed would show."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-# A share measured on 2,000 rows of 15 neighbours each has a standard error below 0.01.
-NUM_NEIGHBORS, NUM_SAMPLED, NUM_PAIRS = 15, 2_000, 100_000
-_DISTANCES_AT_ONCE, _PAIRS_AT_ONCE = 1 << 22, 4096
+from atlas_pipeline.numerics.blocks import Blocks, gathered
+from atlas_pipeline.numerics.near_rows import Metric, excess_ranks, nearest_rows, nearest_shown
+from atlas_pipeline.numerics.ranks import spearman
 
-Metric = Literal["cosine", "euclidean"]
+# A share measured on 2,000 rows of 15 neighbours each has a standard error below 0.01; a rank correlation
+# over pairs of 8,192 rows one below 0.01.
+NUM_NEIGHBORS, NUM_SAMPLED, NUM_PAIRED, NUM_PAIRS = 15, 2_000, 8_192, 100_000
+_PAIRS_AT_ONCE = 4096
+
+Figures = dict[str, float | int | None]
 
 
 def layout_quality(
-    activations: NDArray[np.floating],
+    activations: Blocks,
     layout: NDArray[np.floating],
     seed: int,
     metric: Metric = "cosine",
     num_neighbors: int = NUM_NEIGHBORS,
     num_sampled: int = NUM_SAMPLED,
-) -> dict[str, float | int | None]:
+) -> Figures:
     """Neighbourhood preservation of a layout, measured on random rows against all rows.
 
     - ``neighbor_recall``: share of a row's nearest activations that are among its nearest in the layout.
@@ -29,96 +32,95 @@ def layout_quality(
       the more the farther away they are among the activations. About 0.5 for a random layout.
     - ``rank_correlation``: Spearman's, between the distances of random pairs in both: the global shape.
 
-    Args:    activations: (activation, channel). layout: (activation, 2). seed: of the sample.
-             num_neighbors: fewer where there are few rows. num_sampled: rows measured.
+    Args:    activations: (activation, channel) blocks, read three times. layout: (activation, 2).
+             seed: of the sample. num_neighbors: fewer where there are few rows. num_sampled: rows measured.
     Returns: the three, and ``num_neighbors`` and ``num_sampled`` as used; None for what is not defined
              (fewer than 3 rows, or all distances equal).
     """
-    num_rows = len(activations)
-    rng = np.random.default_rng(seed)
-    k = min(num_neighbors, (num_rows - 1) // 2)  # trustworthiness is defined below half the rows
-    sample = np.sort(rng.choice(num_rows, size=min(num_sampled, num_rows), replace=False))
-    measured: dict[str, float | int | None] = {"num_neighbors": max(k, 0), "num_sampled": len(sample)}
+    k = _defined(num_neighbors, len(layout))
+    measured: Figures = {"num_neighbors": k, "num_sampled": min(num_sampled, len(layout))}
     if k < 1:
         return measured | {"neighbor_recall": None, "trustworthiness": None, "rank_correlation": None}
-    vectors = _Vectors(activations, metric)
-    shared, excess = 0, 0
-    for rows in _tiles(sample, num_rows):
-        new_shared, new_excess = _compared(vectors.to_all(rows), _in_layout(layout, rows), rows, k)
-        shared, excess = shared + new_shared, excess + new_excess
-    worst = k * (2 * num_rows - 3 * k - 1) / 2
-    left, right = rng.integers(num_rows, size=(2, NUM_PAIRS))
-    left, right = left[left != right], right[left != right]
-    shown = np.linalg.norm(layout[left].astype(np.float64) - layout[right], axis=1)
+    sample, left, right = _drawn(len(layout), seed, num_sampled)
+    rows = gathered(activations, np.concatenate([sample, np.unique([left, right])]))
+    paired = rows[len(sample) :]
+    shown = nearest_shown(layout, sample, k)
+    near, away = nearest_rows(activations, sample, rows[: len(sample)], shown, metric, k)
+    excess = excess_ranks(activations, sample, rows[: len(sample)], away, metric, k)
+    worst = k * (2 * len(layout) - 3 * k - 1) / 2
+    first, second = np.searchsorted(np.unique([left, right]), (left, right))
     return measured | {
-        "neighbor_recall": shared / (k * len(sample)),
+        "neighbor_recall": _shared(near, shown) / (k * len(sample)),
         "trustworthiness": 1.0 - excess / (worst * len(sample)),
-        "rank_correlation": _spearman(vectors.of_pairs(left, right), shown),
+        "rank_correlation": spearman(
+            _pair_distances(paired, first, second, metric), _shown(layout, left, right)
+        ),
     }
 
 
-class _Vectors:
-    """Distances between activations, up to a monotone function: of some to all, or pair by pair."""
+def seed_agreement(
+    layout: NDArray[np.floating],
+    other: NDArray[np.floating],
+    seed: int,
+    num_neighbors: int = NUM_NEIGHBORS,
+    num_sampled: int = NUM_SAMPLED,
+) -> Figures:
+    """What two layouts of the same activations have in common: what does not hang on the seed.
 
-    def __init__(self, activations: NDArray[np.floating], metric: Metric):
-        # No normalised copy: at a million activations it would cost gigabytes.
-        self.vectors, self.metric = activations.astype(np.float32, copy=False), metric
-        self.squares = np.einsum("ij,ij->i", self.vectors, self.vectors)
-        self.norms: NDArray[np.float32] = np.sqrt(np.where(self.squares > 0, self.squares, 1))
+    - ``seed_agreement``: share of a row's nearest in one layout that are among its nearest in the other.
+    - ``seed_rank_correlation``: Spearman's, between the distances of random pairs in both. Distances do not
+      see how a layout lies (turned, mirrored or scaled): the two need not be aligned first.
 
-    def to_all(self, rows: NDArray[np.int64]) -> NDArray[np.floating]:
-        """(row, activation)."""
-        dots = self.vectors[rows] @ self.vectors.T
-        return -dots / self.norms if self.metric == "cosine" else self.squares - 2 * dots
-
-    def of_pairs(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(pair,), comparable across pairs."""
-        distances = np.empty(len(left))
-        for start in range(0, len(left), _PAIRS_AT_ONCE):
-            at = slice(start, start + _PAIRS_AT_ONCE)
-            a, b = self.vectors[left[at]].astype(np.float64), self.vectors[right[at]].astype(np.float64)
-            if self.metric == "cosine":
-                cosines = np.einsum("ij,ij->i", a, b) / self.norms[left[at]] / self.norms[right[at]]
-                distances[at] = 1 - cosines
-            else:
-                distances[at] = np.linalg.norm(a - b, axis=1)
-        return distances
-
-
-def _in_layout(layout: NDArray[np.floating], rows: NDArray[np.int64]) -> NDArray[np.floating]:
-    """(row, activation) squared distances in the plane; by differences, since its clumps are tiny."""
-    along_x, along_y = (layout[rows, axis, None] - layout[:, axis] for axis in range(2))
-    return along_x**2 + along_y**2
+    Args:    layout, other: (activation, 2). seed: of the sample, the rows that ``layout_quality`` measures.
+    Returns: both; None for what is not defined.
+    """
+    k = _defined(num_neighbors, len(layout))
+    if k < 1:
+        return {"seed_agreement": None, "seed_rank_correlation": None}
+    sample, left, right = _drawn(len(layout), seed, num_sampled)
+    near = [nearest_shown(each, sample, k) for each in (layout, other)]
+    return {
+        "seed_agreement": _shared(*near) / (k * len(sample)),
+        "seed_rank_correlation": spearman(_shown(layout, left, right), _shown(other, left, right)),
+    }
 
 
-def _tiles(sample: NDArray[np.int64], num_rows: int) -> list[NDArray[np.int64]]:
-    at_once = max(1, _DISTANCES_AT_ONCE // num_rows)
-    return [sample[start : start + at_once] for start in range(0, len(sample), at_once)]
+def _drawn(num_rows: int, seed: int, num_sampled: int) -> tuple[NDArray[np.int64], ...]:
+    """The measured rows, ascending, and the two ends of random pairs of different rows."""
+    rng = np.random.default_rng(seed)
+    sample = np.sort(rng.choice(num_rows, size=min(num_sampled, num_rows), replace=False))
+    among = rng.choice(num_rows, size=min(NUM_PAIRED, num_rows), replace=False)
+    left, right = among[rng.integers(len(among), size=(2, NUM_PAIRS))]
+    return sample, left[left != right], right[left != right]
 
 
-def _compared(
-    true: NDArray[np.floating], shown: NDArray[np.floating], rows: NDArray[np.int64], k: int
-) -> tuple[int, int]:
-    """Neighbours in common, and by how much the ranks of layout neighbours exceed ``k``, over all rows."""
-    itself = np.arange(len(rows))
-    true[itself, rows] = shown[itself, rows] = np.inf
-    near_true = np.argpartition(true, k - 1, axis=1)[:, :k]
-    near_shown = np.argpartition(shown, k - 1, axis=1)[:, :k]
-    shared = int((near_true[:, :, None] == near_shown[:, None, :]).sum())
-    excess = 0
-    for distances, near in zip(true, near_shown, strict=True):
-        for distance in distances[near]:
-            excess += max(int(np.count_nonzero(distances < distance)) + 1 - k, 0)
-    return shared, excess
+def _defined(num_neighbors: int, num_rows: int) -> int:
+    """Trustworthiness is defined below half the rows."""
+    return max(0, min(num_neighbors, (num_rows - 1) // 2))
 
 
-def _spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
-    left, right = (ranks - ranks.mean() for ranks in (_ranks(a), _ranks(b)))
-    scale = np.linalg.norm(left) * np.linalg.norm(right)
-    return float(left @ right / scale) if scale > 0 else None
+def _pair_distances(
+    rows: NDArray[np.float32], left: NDArray[np.int64], right: NDArray[np.int64], metric: Metric
+) -> NDArray[np.float64]:
+    """(pair,), comparable across pairs."""
+    distances = np.empty(len(left))
+    for start in range(0, len(left), _PAIRS_AT_ONCE):
+        at = slice(start, start + _PAIRS_AT_ONCE)
+        a, b = rows[left[at]].astype(np.float64), rows[right[at]].astype(np.float64)
+        if metric == "cosine":
+            lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+            distances[at] = 1 - np.einsum("ij,ij->i", a, b) / np.where(lengths > 0, lengths, 1)
+        else:
+            distances[at] = np.linalg.norm(a - b, axis=1)
+    return distances
 
 
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks, equals sharing their mean rank."""
-    _, which, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[which]
+def _shown(
+    layout: NDArray[np.floating], left: NDArray[np.int64], right: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    return np.linalg.norm(layout[left].astype(np.float64) - layout[right], axis=1)
+
+
+def _shared(near: NDArray[np.int64], other: NDArray[np.int64]) -> int:
+    """Neighbours in common, over all rows."""
+    return int((near[:, :, None] == other[:, None, :]).sum())

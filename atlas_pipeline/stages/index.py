@@ -24,7 +24,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
 
 INDEX = Stage(
     name="index",
-    version=1,
+    version=2,
     # How many images there are is known when they are listed.
     unit="listing",
     split=lambda job: [{}],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,11 +31,11 @@ CELLS_PER_TASK = 128
 
 def _split(job: Job) -> list[Task]:
     num_cells = job.inputs["bin"].num_rows
-    return [
-        {"start": start, "stop": min(start + CELLS_PER_TASK, num_cells)}
-        # A selection may have left no cell: one task then, of none.
-        for start in range(0, max(num_cells, 1), CELLS_PER_TASK)
-    ]
+    # A selection may have left no cell: one task then, of none.
+    num_tasks = max(1, -(-num_cells // CELLS_PER_TASK))
+    # Evenly: with a small last task all workers but one would wait for the end.
+    ends = [index * num_cells // num_tasks for index in range(num_tasks + 1)]
+    return [{"start": start, "stop": stop} for start, stop in pairwise(ends)]
 
 
 def icon_seed(seed: int, row: int, col: int) -> int:

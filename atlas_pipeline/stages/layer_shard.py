@@ -28,9 +28,9 @@ class LayerShard:
     def __init__(self, job: Job, network: Network, index_rows: pa.Table):
         self.config, self.layer = job.config, job.config["layer"]
         self.rows: list[dict[str, np.ndarray]] = []
-        ids = index_rows["image_id"].to_pylist()
-        self.label = dict(zip(ids, index_rows["label"].to_pylist(), strict=True))
-        self.key = dict(zip(ids, index_rows["key"].to_pylist(), strict=True))
+        # Ascending, for a listing has a fixed order.
+        self._ids, self._labels = index_rows["image_id"].to_numpy(), index_rows["label"].to_numpy()
+        self._keys = index_rows["key"]
         settings = job.settings
         others = other_names(settings["model"], settings["source"], settings["path"], network.num_classes)
         self.classes = attributed_classes(self.config["attribution"], network, others)
@@ -72,7 +72,7 @@ class LayerShard:
         row_col = positions.reshape(-1, 2)
         return out | {
             "image_id": ids,
-            "label": np.array([self.label[i] for i in ids.tolist()], np.int32),
+            "label": self._labels[np.searchsorted(self._ids, ids)].astype(np.int32),
             "row": row_col[:, 0],
             "col": row_col[:, 1],
             "height": size[:, 0],
@@ -108,9 +108,10 @@ class LayerShard:
         finite = np.isfinite(values).all(axis=1)
         if not finite.all():
             image_id = int(image_ids[int(np.argmin(finite))])
+            key = self._keys[int(np.searchsorted(self._ids, image_id))]
             raise ModelError(
                 f"layer '{self.layer}' gives NaN or infinite values for image {image_id} "
-                f"('{self.key[image_id]}'); check the weights and model.preprocess, "
+                f"('{key}'); check the weights and model.preprocess, "
                 f"or leave the image out"
             )
 
@@ -133,7 +134,7 @@ class LayerShard:
         black = torch.zeros(1, 3, side, side, device=device)
         with torch.no_grad():
             feature_map = feature_maps(network, black, [self.layer])[self.layer]
-        some_id = np.array([next(iter(self.label))])
+        some_id = self._ids[:1]
         return {
             name: values[:0] for name, values in self.columns(some_id, black, feature_map, network).items()
         }

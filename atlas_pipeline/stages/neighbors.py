@@ -1,4 +1,7 @@
-"""neighbors: the nearest activations of every activation, kept so that a new layout need not search again."""
+"""neighbors: the nearest activations of every activation, kept so that a new layout need not search again.
+
+With ``project.fit_on`` the nearest among the fitted activations, numbered in their order.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +13,27 @@ from atlas_pipeline.config import Config
 from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.schema import matrix_column
-from atlas_pipeline.stages.tables import activations, population
+from atlas_pipeline.stages.fitted import fitted_rows
+from atlas_pipeline.stages.tables import ActivationBlocks, population
 
 
 def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     from atlas_pipeline.layout.neighbors import neighbors
 
     (job,) = jobs
-    vectors = activations(population(job.inputs))
-    if len(vectors) < 3 and "select" not in job.inputs:
+    chosen, config = population(job.inputs), job.config
+    if chosen.num_rows < 3 and "select" not in job.inputs:
         raise ImagesError(
-            f"layer '{job.layer}' has {len(vectors)} activations, too few for a layout; give more images"
+            f"layer '{job.layer}' has {chosen.num_rows} activations, too few for a layout; give more images"
         )
     indices, distances = neighbors(
-        vectors,
-        job.config["num_neighbors"],
-        metric=job.config["metric"],
-        method=job.config["method"],
-        seed=job.config["seed"],
+        ActivationBlocks(chosen),
+        chosen.num_rows,
+        config["num_neighbors"],
+        fitted=fitted_rows(chosen.num_rows, config["fit_on"], config["seed"]),
+        metric=config["metric"],
+        method=config["method"],
+        seed=config["seed"],
         device=runtime.device,
         advance=runtime.advance,
     )
@@ -38,7 +44,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
 
 NEIGHBORS = Stage(
     name="neighbors",
-    version=1,
+    version=2,
     unit="rows",
     split=lambda job: [{"rows": population(job.inputs).num_rows}],
     size=lambda task: task["rows"],
@@ -64,6 +70,8 @@ def _step(config: Config, inputs: Mapping[str, Step], num_neighbors: int, view: 
             "metric": config.project.metric,
             "method": config.project.neighbors,
             "seed": config.seed,
+            # A selection is small, and chosen already.
+            "fit_on": None if "select" in inputs else config.project.fit_on,
         },
         inputs=inputs,
         layer=inputs["sample"].layer,

@@ -49,6 +49,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
         seed=settings["seed"],
         batch_size=runtime.batch_size or (GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH),
         num_workers=runtime.workers or 0,
+        pin=runtime.device.startswith("cuda"),
     )
     bad: list[dict[str, Any]] = []
     for batch in batches:
@@ -123,7 +124,7 @@ def edge_fallback(artefact: Artefact) -> str | None:
 
 SAMPLE = Stage(
     name="sample",
-    version=1,
+    version=2,
     unit="images",
     split=_split,
     size=lambda task: task["stop"] - task["start"],

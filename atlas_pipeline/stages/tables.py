@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -12,16 +13,47 @@ from atlas_pipeline.engine.stage import Artefact
 from atlas_pipeline.schema import column_matrix
 from atlas_pipeline.stages.selected import Selected
 
+# Some row groups: of those at a block's ends a part is read in vain.
+_BLOCK_ROWS = 1 << 15
+
 
 def population(inputs: Mapping[str, Artefact]) -> Artefact:
     """The activations that a step works on: its input "sample", or of it what its input "select" chose."""
     return Selected(inputs["sample"], inputs["select"]) if "select" in inputs else inputs["sample"]
 
 
+def placed_rows(
+    inputs: Mapping[str, Artefact], columns: Sequence[str], start: int, stop: int
+) -> Iterator[tuple[np.ndarray, pa.Table]]:
+    """Rows [start, stop) of a view's activations in blocks, each with its places in the layout.
+
+    Yields: (activation, 2) float32 in the unit square, y up; and the columns asked for.
+    """
+    rows = population(inputs)
+    for first in range(start, max(stop, start + 1), _BLOCK_ROWS):
+        last = min(first + _BLOCK_ROWS, stop)
+        yield layout_xy(inputs["project"].rows(first, last, ["x", "y"])), rows.rows(first, last, columns)
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationBlocks:
+    """A sample's activations (activation, channel), a part at a time, read anew at every iteration."""
+
+    sample: Artefact
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (column_matrix(part, "activation") for part in self.sample.parts(["activation"]))
+
+
 def activations(sample: Artefact) -> np.ndarray:
     """(activation, channel) float32 of a whole sample: rows x channels x 4 bytes of memory."""
-    parts = [column_matrix(part, "activation") for part in sample.parts(["activation"])]
-    return np.concatenate(parts, dtype=np.float32)
+    matrix, start = np.empty((0, 0), np.float32), 0
+    for block in ActivationBlocks(sample):
+        if not matrix.size:
+            matrix = np.empty((sample.num_rows, block.shape[1]), np.float32)
+        matrix[start : start + len(block)] = block
+        start += len(block)
+    return matrix
 
 
 def layout_xy(table: pa.Table) -> np.ndarray:

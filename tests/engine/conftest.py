@@ -1,52 +1,5 @@
-import shutil
-from pathlib import Path
-
 import pytest
-import toy_stages
-
-from atlas_pipeline.engine import Store, artefact_of, run
-
-
-class Bench:
-    """A workspace for toy runs, with a log of the tasks that really ran and orders for them to fail."""
-
-    def __init__(self, folder: Path) -> None:
-        self.store = Store(folder / "work")
-        self.log = folder / "log"
-        self.orders = folder / "orders"
-        self.orders.mkdir()
-
-    def steps(self, settings=None, **config):
-        own = {"log": str(self.log), "orders": str(self.orders)}
-        return toy_stages.steps({**own, **(settings or {})}, **config)
-
-    def run(self, steps=None, **options):
-        """The tasks that ran, as `stage number labels`, and nothing of earlier runs."""
-        self.log.write_text("")
-        run(self.steps() if steps is None else steps, self.store, **options)
-        return self.ran()
-
-    def ran(self):
-        return self.log.read_text().splitlines()
-
-    def order(self, task, how):
-        (self.orders / task).write_text(how)
-
-    def values(self, steps=None):
-        """Every artefact's rows, with stage and labels; None where one is not done."""
-        found = {}
-        for step in self.steps() if steps is None else steps:
-            artefact = artefact_of(step, self.store)
-            key = (step.stage.name, step.layer, step.view, step.grid)
-            found[key] = artefact and artefact.read().to_pylist()
-        return found
-
-    def folder(self, stage, layer=None, steps=None):
-        step = next(s for s in steps or self.steps() if (s.stage.name, s.layer) == (stage, layer))
-        return artefact_of(step, self.store).folder
-
-    def wipe(self):
-        shutil.rmtree(self.store.root)
+from toy_bench import Bench
 
 
 @pytest.fixture

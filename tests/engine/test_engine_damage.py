@@ -2,10 +2,12 @@
 
 import errno
 import os
+from dataclasses import replace
 
 import pytest
 
-from atlas_pipeline.engine import Store, artefact_of, plan
+from atlas_pipeline.engine import Store, artefact_of, making, plan, verify
+from atlas_pipeline.engine.manifest import read_manifest
 from atlas_pipeline.errors import CorruptArtefactError, ResourceError
 
 BIN_A = ["bin 0 a2,a3"]
@@ -59,6 +61,46 @@ def test_a_damaged_manifest_is_written_again_from_the_parts(bench, how):
     assert (state.state, state.tasks_done, state.reason) == ("partial", 4, "manifest.json is damaged")
     assert bench.run() == []
     assert state_of(bench, "sample").state == "done"
+    assert bench.values() == before
+
+
+def test_parts_taken_over_are_recorded_as_those_just_made(bench):
+    bench.run()
+    folder = bench.folder("sample", "a")
+    made = read_manifest(folder).parts
+    (folder / "manifest.json").unlink()
+    bench.run()
+    assert read_manifest(folder).parts == tuple(replace(part, seconds=None) for part in made)
+
+
+def test_a_worker_killed_while_it_writes_leaves_nothing_behind(bench, monkeypatch):
+    """Its task goes to another worker; nobody else looks into the folder before the manifest is written."""
+    bench.run(only={"sample"})
+    folder = bench.folder("sample", "a")
+    part = folder / "part-00003.parquet"
+    part.unlink()
+    stray = folder / ".part-00003.parquet.0f.tmp"
+    swept = making.sweep
+
+    def sweep_and_die(at):
+        swept(at)
+        if at == folder and not part.exists():
+            stray.write_bytes(b"half")
+
+    monkeypatch.setattr(making, "sweep", sweep_and_die)
+    assert bench.run(only={"sample"}) == ["sample 3 a"]
+    assert not stray.exists()
+
+
+def test_verify_finds_what_no_task_reads(bench):
+    bench.run()
+    before = bench.values()
+    part = bench.folder("sample", "a") / "part-00001.parquet"
+    flip(part, keep_times=True)
+    fingerprint = part.parent.name
+    assert verify(bench.store) == [("sample", fingerprint, [part.name])]
+    assert verify(bench.store) == []
+    assert bench.run() == ["sample 1 a"]
     assert bench.values() == before
 
 
@@ -126,6 +168,7 @@ def test_a_copied_workspace_is_read_through_once(bench, monkeypatch):
     ("trouble", "says"),
     [
         (errno.ENOSPC, "the disk is full; free some space"),
+        (errno.EFBIG, "the file is larger than is allowed"),
         (errno.EROFS, "the file system is read-only"),
         (errno.EACCES, "permission denied"),
     ],

@@ -1,12 +1,17 @@
 """The same tasks on Dask: equal values, lost workers, failures."""
 
 import os
+import signal
+import threading
+from contextlib import suppress
 
+import psutil
 import pytest
 import toy_stages
 
 from atlas_pipeline.engine import Runtime, run
-from atlas_pipeline.engine.cluster import existing_cluster, local_cluster, worker_environments, worker_runtime
+from atlas_pipeline.engine.cluster import existing_cluster, local_cluster, worker_environments
+from atlas_pipeline.engine.dask_executor import worker_runtime
 from atlas_pipeline.errors import ImagesError, ResourceError, TasksFailedError
 
 
@@ -49,6 +54,40 @@ def test_a_task_that_kills_its_workers_is_given_up_and_the_rest_is_kept(bench, e
     (bench.orders / "sample-2").unlink()
     assert "sample 2 a,b" in bench.run(executor=executor)
     assert bench.run() == []
+
+
+def test_workers_leave_ctrl_c_to_the_driver(bench, executor):
+    """The terminal interrupts all processes; a worker that answered would say so in a traceback."""
+    before = executor.client.run(os.getpid)
+    for pid in before.values():
+        os.kill(pid, signal.SIGINT)
+    assert len(bench.run(executor=executor)) == 9
+    assert executor.client.run(os.getpid) == before
+
+
+def test_a_worker_that_is_killed_while_it_starts_is_started_again():
+    killed = []
+
+    def kill_the_first():
+        toy_stages.wait_until(lambda: killed or _kill_a_child(killed))
+
+    killer = threading.Thread(target=kill_the_first)
+    killer.start()
+    with local_cluster(1) as executor:
+        (pid,) = executor.client.run(os.getpid).values()
+    killer.join()
+    assert killed
+    assert pid not in killed
+
+
+def _kill_a_child(killed):
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+                killed.append(child.pid)
+                return True
+    return False
 
 
 def test_failures_of_tasks_are_not_retried(bench, executor):
@@ -96,10 +135,18 @@ def test_one_worker_a_visible_gpu(monkeypatch):
         worker_environments(2, "cuda")
 
 
+def test_workers_keep_the_memory_that_they_freed(executor):
+    """What Dask sets makes a network that takes its memory anew at every step three times as slow."""
+    assert set(executor.client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == {None}
+
+
 def test_cores_are_shared_out(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert worker_environments(3, "cpu")[0]["OMP_NUM_THREADS"] == "2"
     assert worker_environments(16, "cpu")[0]["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert set(worker_environments(2, "cpu")[0].values()) == {"3"}
 
 
 def test_nobody_at_the_address(bench, monkeypatch):

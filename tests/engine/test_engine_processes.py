@@ -43,6 +43,8 @@ def test_killed_in_the_middle_the_next_run_does_the_rest(bench, undisturbed, tas
     process = start(bench)
     cut_off = {"sample-2": "sample 2 a,b", "project-0": "project 0 a", "bin-0": "bin 0 a2,a3"}[task]
     wait_for(bench, cut_off)
+    if task == "sample-2":  # the task before it may still be being written
+        toy_stages.wait_until(lambda: len(list(bench.store.root.glob("sample/*/part-00001.parquet"))) == 2)
     process.kill()
     process.wait()
     (bench.orders / task).unlink()
@@ -58,7 +60,8 @@ def test_killed_by_itself_while_it_computes(bench, undisturbed):
     process = start(bench)
     process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == -signal.SIGKILL
-    assert bench.run()[0] == "sample 1 a,b"
+    # What was being written meanwhile may be lost with it.
+    assert bench.run()[0] in ("sample 0 a,b", "sample 0 a", "sample 0 b", "sample 1 a,b")
     assert bench.values() == undisturbed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tarfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -63,3 +64,13 @@ def write_shard(
     table = pa.table({"image": pa.array(cells, struct_type), "label": labels})
     file.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, file, row_group_size=row_group_size)
+
+
+def write_tar(file: Path, members: dict[str, bytes], kind: int = tarfile.USTAR_FORMAT) -> None:
+    """An archive of members in their order."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(file, "w", format=kind) as archive:
+        for name, raw in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(raw)
+            archive.addfile(member, io.BytesIO(raw))

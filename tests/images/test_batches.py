@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from making import encoded, picture, write_files, write_shard
+from making import encoded, picture, write_files, write_shard, write_tar
 
 from atlas_pipeline.errors import ResourceError
 from atlas_pipeline.images import batches as batches_module
@@ -62,6 +62,15 @@ def shards(tmp_path):
     return list_images("parquet", str(tmp_path / "s"), None, 0), str(tmp_path / "s")
 
 
+@pytest.fixture
+def tars(tmp_path):
+    raw = [encoded(picture(i)) for i in range(20)]
+    raw[7] = raw[7][:80]
+    write_tar(tmp_path / "t/0.tar", {f"{i:02}.png": raw[i] for i in range(9)})
+    write_tar(tmp_path / "t/1.tar", {f"{i:02}.png": raw[i] for i in range(9, 20)})
+    return list_images("tar", str(tmp_path / "t"), None, 0), str(tmp_path / "t")
+
+
 def test_images_are_in_order_and_bad_ones_are_named(folder):
     index, root = folder
     ids, images, bad, sizes = read(index, "folder", root)
@@ -83,10 +92,13 @@ def test_images_are_in_order_and_bad_ones_are_named(folder):
         assert np.array_equal(image.numpy(), apply_preprocess(picture(number), Geometry()))
 
 
-@pytest.mark.parametrize("source", ["folder", "shards"])
+KINDS = {"folder": "folder", "shards": "parquet", "tars": "tar"}
+
+
+@pytest.mark.parametrize("source", KINDS)
 def test_batch_size_and_chunks_change_nothing(source, request, monkeypatch):
     index, path = request.getfixturevalue(source)
-    kind = "folder" if source == "folder" else "parquet"
+    kind = KINDS[source]
     ids, images, bad, _ = read(index, kind, path)
     for batch_size, chunk in ((1, 64), (3, 2), (5, 7), (1000, 3)):
         monkeypatch.setitem(reading.MAX_CHUNK_ROWS, kind, chunk)
@@ -104,11 +116,26 @@ def test_part_of_an_index(shards):
     assert torch.equal(some[1], images[(ids >= 6) & (ids < 15)])
 
 
-def test_workers_give_what_this_process_gives(folder, shards, monkeypatch):
+def test_tar_and_parquet_give_the_same(shards, tars):
+    of_parquet, of_tar = read(shards[0], "parquet", shards[1]), read(tars[0], "tar", tars[1])
+    assert np.array_equal(of_parquet[0], of_tar[0])
+    assert torch.equal(of_parquet[1], of_tar[1])
+
+
+def test_a_tar_shard_cut_after_it_was_listed_gives_bad_images(tars):
+    index, path = tars
+    os.truncate(os.path.join(path, "1.tar"), index["row"].to_pylist()[12] + 600)
+    ids, _, bad, _ = read(index, "tar", path)
+    assert ids.tolist() == [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11]
+    assert [one.key for one in bad if one.image_id > 8] == [f"1.tar/{i}.png" for i in range(12, 20)]
+    assert "cannot be read (ends at byte" in bad[-1].reason
+
+
+def test_workers_give_what_this_process_gives(folder, shards, tars, monkeypatch):
     monkeypatch.setitem(reading.MAX_CHUNK_ROWS, "folder", 2)
     prepare_workers()
     state = torch.get_rng_state()
-    for (index, path), source in ((folder, "folder"), (shards, "parquet")):
+    for (index, path), source in ((folder, "folder"), (shards, "parquet"), (tars, "tar")):
         alone, helped = read(index, source, path), read(index, source, path, num_workers=2)
         assert np.array_equal(alone[0], helped[0])
         assert torch.equal(alone[1], helped[1])
@@ -129,6 +156,12 @@ def test_relative_paths(shards, monkeypatch):
     index, path = shards
     monkeypatch.chdir(os.path.dirname(path))
     assert torch.equal(read(index, "parquet", "s", num_workers=1)[1], read(index, "parquet", path)[1])
+
+
+def test_chunks_end_with_tar_shards(tars, monkeypatch):
+    monkeypatch.setitem(reading.MAX_CHUNK_ROWS, "tar", 6)
+    cut = reading.chunks(reading.places(tars[0]), "tar", tars[1], crop=16)
+    assert [len(chunk) for chunk in cut] == [6, 3, 6, 5]
 
 
 def test_chunks_end_with_row_groups(shards):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from making import encoded, picture, png_16_bit_rgb
 from PIL import Image
 
 from atlas_pipeline.images import decode as decode_module
-from atlas_pipeline.images.decode import BadImageError, decode, decode_image
+from atlas_pipeline.images.decode import BadImageError, decode
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_more_pixels_than_pillow_likes():
     limit = Image.MAX_IMAGE_PIXELS
     assert limit is not None
     assert 2 * limit < 20_000 * 10_000
-    assert decode_image(raw).size == (20_000, 10_000)
+    assert decode(raw).shape == (10_000, 20_000, 3)
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
@@ -177,7 +178,24 @@ def test_files_cut_anywhere_raise_nothing_else(kind):
 
 def test_large_jpegs_are_decoded_smaller_but_never_below_twice_the_need():
     raw = encoded(picture(3, 640, 960), "JPEG", quality=95)
-    assert decode_image(raw).size == (960, 640)
-    assert decode_image(raw, shorter_px=161).size == (960, 640)
-    assert decode_image(raw, shorter_px=160).size == (480, 320)
-    assert decode_image(raw, shorter_px=64).size == (240, 160)
+    assert decode(raw).shape == (640, 960, 3)
+    assert decode(raw, shorter_px=161).shape == (640, 960, 3)
+    assert decode(raw, shorter_px=160).shape == (320, 480, 3)
+    assert decode(raw, shorter_px=64).shape == (160, 240, 3)
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [("RGB", {}), ("RGB", {"subsampling": 0}), ("RGB", {"progressive": True}), ("L", {}), ("CMYK", {})],
+)
+def test_a_jpeg_has_pillows_pixels(mode, options):
+    image = Image.fromarray(picture(7, 77, 95)).convert(mode)
+    raw = encoded(image, "JPEG", **options)
+    assert np.array_equal(decode(raw), np.asarray(Image.open(io.BytesIO(raw)).convert("RGB")))
+
+
+def test_what_the_quick_decoder_refuses_pillow_may_know():
+    raw = encoded(picture(), "JPEG")
+    # A byte too much before a marker: libjpeg warns, and every viewer shows the image.
+    end = raw.rindex(b"\xff\xd9")
+    assert np.array_equal(decode(raw[:end] + b"\0" + raw[end:]), decode(raw))

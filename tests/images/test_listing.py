@@ -31,9 +31,8 @@ def test_columns_order_labels_and_digests(tmp_path):
     assert class_names("folder", str(tmp_path)) == ["a", "a b", "b"]
     assert table["file"].to_pylist() == keys
     assert table["row"].to_pylist() == [-1] * 6
-    assert table["digest"].to_pylist() == [
-        hashlib.blake2b(files[key], digest_size=16).hexdigest() for key in keys
-    ]
+    sized = [len(files[key]).to_bytes(8, "little") + files[key] for key in keys]
+    assert table["digest"].to_pylist() == [hashlib.blake2b(b, digest_size=16).hexdigest() for b in sized]
 
 
 def test_without_sub_folders_there_are_no_classes(tmp_path):
@@ -143,6 +142,16 @@ def test_mistakes_about_the_folder(tmp_path, call):
         call(tmp_path / "x.parquet")
 
 
+def test_mistakes_name_the_source_that_fits(tmp_path):
+    (tmp_path / "x.tar.gz").write_bytes(b"")
+    with pytest.raises(ImagesError, match="it holds compressed files: unpack them"):
+        list_images("tar", str(tmp_path), None, 0)
+    write_files(tmp_path, ["1.png", "2.png"])
+    for source in ("tar", "parquet"):
+        with pytest.raises(ImagesError, match=r"it holds 2 images: set images\.source: folder"):
+            list_images(source, str(tmp_path), None, 0)
+
+
 def test_a_name_that_is_not_utf_8(tmp_path):
     try:
         (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(b"")
@@ -153,5 +162,5 @@ def test_a_name_that_is_not_utf_8(tmp_path):
 
 
 def test_an_unknown_source():
-    with pytest.raises(ImagesError, match="not one of generated, folder, parquet"):
-        list_images("tar", None, None, 0)
+    with pytest.raises(ImagesError, match="not one of generated, folder, parquet, tar"):
+        list_images("zip", None, None, 0)

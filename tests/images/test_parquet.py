@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 
@@ -39,7 +38,7 @@ def test_files_row_groups_and_keys(shards):
     assert table["label"].to_pylist() == [*range(15), -1, -1]
     assert table["file"].to_pylist() == ["train-0.parquet"] * 8 + ["train-1.parquet"] * 9
     assert table["row"].to_pylist() == [*range(8), *range(9)]
-    assert table["digest"].to_pylist() == [hashlib.blake2b(raw, digest_size=16).hexdigest() for raw in RAW]
+    assert len(set(table["digest"].to_pylist())) == 17
     assert class_names("parquet", str(shards)) is None
 
 
@@ -77,11 +76,11 @@ def test_a_row_group_is_read_once_when_rows_are_asked_for_in_order(shards, monke
     from atlas_pipeline.images import row_reader
 
     opened = []
-    real = row_reader.batches
+    real = row_reader.image_pieces
     monkeypatch.setattr(
         row_reader,
-        "batches",
-        lambda shard, group, columns: opened.append(group) or real(shard, group, columns),
+        "image_pieces",
+        lambda shard, group, column: opened.append(group) or real(shard, group, column),
     )
     reader = RowReader(shards)
     for row in (0, 2, 2, 3, 5, 7):
@@ -122,7 +121,7 @@ def test_names_that_hugging_face_wrote(tmp_path):
 
 def test_null_images_are_listed_as_empty(tmp_path):
     write_shard(tmp_path / "x.parquet", [RAW[0], None], ["a.png", "b.png"], [0, 1])
-    assert listed(tmp_path)["digest"].to_pylist()[1] == hashlib.blake2b(b"", digest_size=16).hexdigest()
+    assert listed(tmp_path)["key"].to_pylist() == ["a.png", "b.png"]
     assert RowReader(tmp_path).read("x.parquet", 1) == b""
 
 
@@ -146,7 +145,10 @@ def test_the_stamp(shards):
         ({"image": ["a.png"]}, "'image' of 'x.parquet' does not hold bytes"),
         ({"left": [b"1"], "right": [b"2"]}, "left, right of 'x.parquet' all hold bytes; rename"),
         ({"image": [b"1"], "label": [0.5]}, "'label' of 'x.parquet' is double, neither integer nor text"),
-        ({"image": [b"1"], "label": [2**40]}, "does not fit 32 bits"),
+        (
+            {"image": [b"1"], "label": [2**40]},
+            "label 1099511627776 of image 'x.parquet#0' .* out of range",
+        ),
         ({"image": pa.array([], pa.binary())}, "have no rows"),
     ],
 )
@@ -177,10 +179,61 @@ def test_a_shard_that_is_not_whole_is_named(shards, damage):
     assert "\n" not in str(caught.value)
 
 
-def test_a_shard_with_broken_pages_is_named(tmp_path):
+def test_broken_pages_of_images_are_bad_images(tmp_path):
     write_shard(tmp_path / "x.parquet", RAW[:8], [None] * 8, list(range(8)))
     whole = bytearray((tmp_path / "x.parquet").read_bytes())
     whole[4:400] = bytes(396)
     (tmp_path / "x.parquet").write_bytes(whole)
+    assert listed(tmp_path).num_rows == 8
     with pytest.raises(ImagesError, match=r"x\.parquet' cannot be read"):
+        RowReader(tmp_path).read("x.parquet", 0)
+
+
+def test_the_digest_is_that_of_what_is_stored_not_of_where(tmp_path):
+    write_shard(tmp_path / "a/x.parquet", RAW[:8], [None] * 8, list(range(8)))
+    write_shard(tmp_path / "b/other.parquet", RAW[:8], [None] * 8, list(range(8)))
+    before = listed(tmp_path / "a")["digest"]
+    assert listed(tmp_path / "b")["digest"] == before
+    changed = [*RAW[:4], RAW[9], *RAW[5:8]]
+    write_shard(tmp_path / "b/other.parquet", changed, [None] * 8, list(range(8)))
+    same = [a == b for a, b in zip(listed(tmp_path / "b")["digest"], before, strict=True)]
+    assert same == [True] * 3 + [False] * 3 + [True] * 2  # by row group
+
+
+def test_a_path_that_is_there_twice_gives_way_to_the_row(tmp_path):
+    write_shard(tmp_path / "0.parquet", RAW[:3], ["a.png", "b.png", "c.png"], [0] * 3)
+    write_shard(tmp_path / "1.parquet", RAW[3:6], ["b.png", "d.png", "d.png"], [0] * 3)
+    keys = ["a.png", "0.parquet#1", "c.png", "1.parquet#0", "1.parquet#1", "1.parquet#2"]
+    assert listed(tmp_path)["key"].to_pylist() == keys
+    # A subset calls its images by the same keys.
+    assert set(listed(tmp_path, 4)["key"].to_pylist()) < set(keys)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"image": RAW[:2]}, "it has image 'image', path -, label -; '0.parquet' has .* label label"),
+        ({"img": RAW[:2], "label": [0, 1]}, "it has image 'img', path -, label label; "),
+        ({"image": RAW[:2], "label": ["a", "b"]}, r"label label \(text\); "),
+    ],
+)
+def test_a_shard_with_another_schema_is_named(tmp_path, columns, message):
+    for name in ("0", "2"):
+        pq.write_table(pa.table({"image": RAW[:2], "label": [0, 1]}), tmp_path / f"{name}.parquet")
+    pq.write_table(pa.table(columns), tmp_path / "1.parquet")
+    with pytest.raises(
+        ImagesError, match=rf"'1\.parquet' does not go with the others: .*{message}"
+    ) as caught:
+        listed(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("label", [-2, 2, 2**32])
+def test_a_label_out_of_range_is_named(tmp_path, label):
+    features = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
+    table = pa.table({"image": RAW[:3], "label": [-1, 1, label]})
+    pq.write_table(
+        table.replace_schema_metadata({"huggingface": json.dumps(features)}), tmp_path / "x.parquet"
+    )
+    with pytest.raises(ImagesError, match=rf"label {label} of image 'x\.parquet#2' \('x.parquet', row 2\)"):
         listed(tmp_path)

@@ -7,8 +7,9 @@ import pytest
 from making import encoded, picture
 from PIL import Image
 
-from atlas_pipeline.images.decode import decode_image
-from atlas_pipeline.images.preprocess import apply_preprocess, fit
+from atlas_pipeline.images import preprocess as preprocess_module
+from atlas_pipeline.images.decode import decode
+from atlas_pipeline.images.preprocess import apply_preprocess
 
 
 @dataclass(frozen=True)
@@ -73,5 +74,35 @@ def test_a_thin_panorama_does_not_become_gigabytes():
 def test_a_large_jpeg_gives_nearly_the_same_when_decoded_smaller():
     raw = encoded(picture(3, 900, 1200), "JPEG", quality=95)
     geometry = Geometry(128, 112)
-    full, scaled = fit(decode_image(raw), geometry), fit(decode_image(raw, 128), geometry)
+    full, scaled = apply_preprocess(decode(raw), geometry), apply_preprocess(decode(raw, 128), geometry)
     assert np.abs(full.astype(int) - scaled).mean() < 1
+
+
+@pytest.mark.parametrize(("options", "apart"), [({}, 1), ({"subsampling": 0, "quality": 92}, 1)])
+def test_a_jpeg_from_bytes_to_crop_is_as_torchvisions(options, apart):
+    """What a user of ImageFolder's usual chain gets: at most one level apart, and in few values."""
+    from io import BytesIO
+
+    from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
+
+    noise = np.random.default_rng(0).normal(0, 12, (375, 500, 3))
+    raw = encoded((picture(4, 375, 500) + noise).clip(0, 255).astype(np.uint8), "JPEG", **options)
+    theirs = Compose([Resize(256), CenterCrop(224), PILToTensor()])(Image.open(BytesIO(raw))).numpy()
+    difference = np.abs(apply_preprocess(decode(raw, 256), Geometry(256, 224)).astype(int) - theirs)
+    assert difference.max() <= apart
+    assert difference.mean() < 0.01
+
+
+def test_the_part_that_is_computed_alone_is_that_of_the_whole(monkeypatch):
+    image = picture(5, 60, 410)  # long: Pillow computes the crop alone
+    alone = apply_preprocess(image, Geometry(48, 20))
+    monkeypatch.setattr(preprocess_module, "MOSTLY_CROPPED", 10**6)
+    whole = apply_preprocess(image, Geometry(48, 20))
+    assert np.abs(alone.astype(int) - whole).max() <= 1
+
+
+def test_the_image_is_left_as_it_was():
+    image = picture(6, 40, 50)
+    before = image.copy()
+    apply_preprocess(image, Geometry(20, 16))
+    assert np.array_equal(image, before)

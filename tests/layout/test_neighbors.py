@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 from atlas_pipeline.layout import neighbors as module
-from atlas_pipeline.layout.neighbors import approximate_neighbors, exact_neighbors, neighbors
+from atlas_pipeline.layout import search
+from atlas_pipeline.layout.neighbors import neighbors
+
+
+def exact_neighbors(rows, k, metric="cosine", **how):
+    return neighbors([rows], len(rows), k, metric=metric, method="exact", **how)
+
+
+def approximate_neighbors(rows, k, metric="cosine", **how):
+    return neighbors([rows], len(rows), k, metric=metric, method="approximate", **how)
 
 
 def naive(activations, k, metric):
@@ -32,7 +41,7 @@ def activations(num_rows, num_channels=8, seed=0):
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("tile", [1 << 23, 5000])
 def test_exact_equals_the_naive_loop(metric, tile, monkeypatch):
-    monkeypatch.setattr(module, "_TILE_CPU", tile)
+    monkeypatch.setattr(search, "_TILE_CPU", tile)
     rows = activations(300, 16)
     indices, distances = exact_neighbors(rows, 12, metric)
     expected = naive(rows, 12, metric)
@@ -107,16 +116,41 @@ def test_progress_adds_up_and_float16_is_read():
     assert len(told) > 1
 
 
-def test_the_number_of_rows_alone_chooses_the_method(monkeypatch):
-    called = []
+def test_the_number_of_comparisons_alone_chooses_the_method(monkeypatch):
+    descended = []
+
+    def descend(self, k, seed):
+        descended.append(len(self.vectors))
+        return np.tile(np.arange(len(self.vectors), dtype=np.int32), (len(self.vectors), 1))
+
     monkeypatch.setattr(module, "EXACT_UP_TO", 10)
-    monkeypatch.setattr(module, "exact_neighbors", lambda *_: called.append("exact"))
-    monkeypatch.setattr(module, "approximate_neighbors", lambda *_: called.append("approximate"))
-    neighbors(activations(10), 3)
-    neighbors(activations(11), 3, device="cuda")
-    neighbors(activations(11), 3, method="exact")
-    neighbors(activations(10), 3, method="approximate")
-    assert called == ["exact", "approximate", "exact", "approximate"]
+    monkeypatch.setattr(search.VectorSearch, "descend", descend)
+    neighbors([activations(10)], 10, 3)
+    neighbors([activations(11)], 11, 3, method="exact")
+    neighbors([activations(20)], 20, 3, fitted=np.arange(0, 20, 4))
+    assert descended == []
+    neighbors([activations(11)], 11, 3)
+    neighbors([activations(10)], 10, 3, method="approximate")
+    assert descended == [11, 10]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_neighbours_among_the_fitted_equal_the_naive_loop(metric):
+    """In blocks of any size; zeros among those that are asked for and not among the fitted."""
+    rows = np.concatenate([activations(150, 16), np.zeros((3, 16), np.float32)])
+    fitted = np.sort(np.random.default_rng(2).choice(150, 60, replace=False))
+    told = []
+    blocks = [rows[:7], rows[7:100], rows[100:]]
+    indices, distances = neighbors(
+        blocks, 153, 9, fitted=fitted, metric=metric, method="exact", advance=told.append
+    )
+    assert sum(told) == 153
+    assert np.array_equal(indices[fitted], exact_neighbors(rows[fitted], 9, metric)[0])
+    for row in np.setdiff1d(np.arange(153), fitted):
+        order, away = naive(np.concatenate([rows[row, None], rows[fitted]]), 10, metric)
+        assert distances[row] == pytest.approx(away[0, 1:], abs=1e-6)
+        if row < 150:
+            assert (indices[row] == order[0, 1:] - 1).all()
 
 
 @pytest.mark.slow
@@ -130,6 +164,17 @@ def test_approximate_finds_nearly_all(metric):
     assert (found[:, 0] == np.arange(len(rows))).all()
     assert np.mean([len(set(a) & set(b)) for a, b in zip(exact.tolist(), found.tolist(), strict=True)]) > 9.95
     assert (distances >= true_distances - 1e-6).all()
+
+
+@pytest.mark.slow
+def test_approximate_among_the_fitted_finds_nearly_all():
+    rows = activations(1200, 16)
+    fitted = np.arange(0, 1200, 2)
+    how = {"fitted": fitted, "seed": 3}
+    exact, _ = exact_neighbors(rows, 10, **how)
+    found, distances = approximate_neighbors(rows, 10, **how)
+    assert np.mean([len(set(a) & set(b)) for a, b in zip(exact.tolist(), found.tolist(), strict=True)]) > 9.9
+    assert (np.diff(distances, axis=1) >= 0).all()
 
 
 @pytest.mark.slow

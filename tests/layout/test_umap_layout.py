@@ -3,8 +3,8 @@ import warnings
 import numpy as np
 import pytest
 
-from atlas_pipeline.layout.neighbors import exact_neighbors
-from atlas_pipeline.layout.umap_layout import umap_layout
+from atlas_pipeline.layout.neighbors import neighbors
+from atlas_pipeline.layout.umap_layout import UmapSettings, umap_layouts
 
 
 def two_groups(num_rows=120):
@@ -15,9 +15,16 @@ def two_groups(num_rows=120):
     return rows.astype(np.float32)
 
 
-def layout_of(rows, neighbors=None, *, num_neighbors=10, seed=0, num_epochs=30):
-    found = neighbors or exact_neighbors(rows, num_neighbors)
-    return umap_layout(rows, found, num_neighbors, 0.01, "cosine", seed, num_epochs)
+def nearest(rows, k):
+    return neighbors([rows], len(rows), k, method="exact")
+
+
+def layout_of(rows, found=None, *, num_neighbors=10, seed=0, num_epochs=30, engine="cpu", num_dimensions=2):
+    settings = UmapSettings(
+        num_neighbors=num_neighbors, min_dist=0.01, num_epochs=num_epochs, engine=engine, device="cpu"
+    )
+    found = found or nearest(rows, num_neighbors)
+    return umap_layouts([rows], found, settings, [seed], num_dimensions)[0]
 
 
 def test_the_same_seed_gives_the_same_layout_and_no_warning():
@@ -68,13 +75,13 @@ def test_the_given_neighbours_are_used_and_no_others():
 
 def test_more_neighbours_than_asked_for_are_cut():
     rows = two_groups()
-    assert np.array_equal(layout_of(rows), layout_of(rows, exact_neighbors(rows, 15)))
+    assert np.array_equal(layout_of(rows), layout_of(rows, nearest(rows, 15)))
 
 
 def test_too_few_neighbours_are_refused():
     rows = two_groups()
     with pytest.raises(ValueError, match="at least 10"):
-        layout_of(rows, exact_neighbors(rows, 5))
+        layout_of(rows, nearest(rows, 5))
 
 
 @pytest.mark.parametrize("num_rows", [0, 1, 2, 3, 5])
@@ -87,3 +94,38 @@ def test_tiny_inputs(num_rows):
 def test_activations_all_the_same():
     layout = layout_of(np.ones((30, 4), np.float32))
     assert np.isfinite(layout).all()
+
+
+@pytest.mark.parametrize(("num_dimensions", "share"), [(2, 1), (1, 0.8)])
+@pytest.mark.parametrize("engine", ["parallel", "gpu"])
+def test_other_engines_keep_groups_together(engine, num_dimensions, share):
+    """On a line a point cannot get round the others: some stay where they were caught."""
+    layout = layout_of(two_groups(60), engine=engine, num_dimensions=num_dimensions, num_epochs=60)
+    assert layout.shape == (60, num_dimensions)
+    centres = np.median(layout[:30], axis=0), np.median(layout[30:], axis=0)
+    own = np.linalg.norm(layout - np.repeat(centres, 30, axis=0), axis=1)
+    other = np.linalg.norm(layout - np.repeat(centres[::-1], 30, axis=0), axis=1)
+    assert (own < other).mean() >= share
+
+
+@pytest.mark.parametrize("num_rows", [0, 1, 2, 3, 5])
+@pytest.mark.parametrize("engine", ["parallel", "gpu"])
+def test_tiny_inputs_of_other_engines(engine, num_rows):
+    layout = layout_of(two_groups(8)[:num_rows], engine=engine)
+    assert layout.shape == (num_rows, 2)
+    assert np.isfinite(layout).all()
+
+
+def test_the_number_of_rows_alone_chooses_the_engine():
+    settings = UmapSettings(num_neighbors=20, min_dist=0.01, device="cuda")
+    assert [settings.engine_for(n) for n in (10, 65_536, 65_537)] == ["cpu", "cpu", "parallel"]
+    assert [settings.epochs_for(n) for n in (10_000, 10_001)] == [500, 200]
+
+
+def test_another_seed_starts_from_the_same_graph():
+    rows = two_groups()
+    settings = UmapSettings(num_neighbors=10, min_dist=0.01, num_epochs=20, engine="parallel")
+    first, second = umap_layouts([rows], nearest(rows, 10), settings, [0, 1])
+    assert np.array_equal(first, layout_of(rows, engine="parallel", num_epochs=20))
+    assert np.array_equal(second, layout_of(rows, engine="parallel", num_epochs=20, seed=1))
+    assert not np.array_equal(first, second)

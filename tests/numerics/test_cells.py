@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atlas_pipeline.numerics.cells import CellMembers, CellSums
+from atlas_pipeline.numerics.cell_members import CellMembers
+from atlas_pipeline.numerics.cells import CellSums, add_rows
 
 
 def naive(xy, activation, attribution, grid_size, min_count, num_examples):
@@ -44,7 +45,9 @@ def binned(xy, activation, attribution, grid_size, min_count=1, num_examples=9, 
     parts = list(zip(*(np.split(a, cuts) for a in (xy, activation, attribution)), strict=True))
     sums = CellSums(grid_size)
     for part in parts:
-        sums.add(*part)
+        of_part = CellSums(grid_size)
+        add_rows([of_part], *part)
+        sums.merge(of_part.partial())
     cells = sums.cells(min_count)
     members = CellMembers(cells, num_examples)
     for part_xy, part_activation, _ in parts:
@@ -170,7 +173,7 @@ def test_float16_sums_do_not_overflow():
 def test_without_attributions():
     xy, activation, _ = some_rows(30)
     sums = CellSums(2)
-    sums.add(xy, activation)
+    add_rows([sums], xy, activation)
     assert sums.cells().attribution is None
     assert sums.cells().consistency is None
 
@@ -179,17 +182,29 @@ def test_of_equal_classes_the_first_is_the_top_and_silence_agrees_with_nothing()
     xy = np.full((5, 2), 0.5, np.float32)
     attribution = np.array([[1, 1, 0], [2, 0, 1], [-1, -1, -1], [0, 3, 0], [0, 0, 0]], np.float16)
     sums = CellSums(1)
-    sums.add(xy, np.ones((5, 2), np.float16), attribution)
+    add_rows([sums], xy, np.ones((5, 2), np.float16), attribution)
     # Tops: 0, 0, 0, 1 and none.
     assert sums.cells().consistency.tolist() == [np.float32(0.6)]
     silent = CellSums(1)
-    silent.add(xy, np.ones((5, 2), np.float16), np.zeros((5, 3), np.float16))
+    add_rows([silent], xy, np.ones((5, 2), np.float16), np.zeros((5, 3), np.float16))
     assert silent.cells().consistency.tolist() == [0]
+
+
+def test_several_grids_in_one_call_are_each_as_alone():
+    rows = some_rows(9000)
+    together = [CellSums(size) for size in (2, 3, 6)]
+    add_rows(together, *rows)
+    for grid in together:
+        alone = CellSums(grid.grid_size)
+        add_rows([alone], *(column[:5000] for column in rows))
+        add_rows([alone], *(column[5000:] for column in rows))
+        for name in ("count", "activation", "attribution", "consistency"):
+            assert np.array_equal(getattr(grid.cells(), name), getattr(alone.cells(), name))
 
 
 def test_no_cell_is_full_enough():
     sums = CellSums(3)
-    sums.add(*some_rows(20))
+    add_rows([sums], *some_rows(20))
     cells = sums.cells(min_count=50)
     assert len(cells.row) == len(cells.activation) == len(cells.consistency) == 0
     members = CellMembers(cells)
@@ -200,4 +215,4 @@ def test_no_cell_is_full_enough():
 
 def test_rows_that_do_not_go_together():
     with pytest.raises(ValueError, match="4 rows of values for 5 points"):
-        CellSums(2).add(np.zeros((5, 2), np.float32), np.zeros((4, 3), np.float32))
+        add_rows([CellSums(2)], np.zeros((5, 2), np.float32), np.zeros((4, 3), np.float32))

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 EARLY, LATE = "1", "4"
 AFTER_BIN = {"bin", "invert", "stitch"}
+AFTER_SUMS = {"cell_sums", *AFTER_BIN}
 
 
 def _changed(config: dict, key: str, value: object) -> dict:
@@ -43,7 +44,7 @@ def test_a_finished_run_is_done_and_runs_no_task_again(done, atlas, states):
 
 def test_another_grid_runs_bin_invert_and_stitch_and_keeps_the_size_that_stays(done, states):
     changed = states(_changed(done, "grid.sizes", [3, 2]))
-    assert _to_run(changed) == {f"{stage} {LATE} all 2" for stage in AFTER_BIN}
+    assert _to_run(changed) == {f"{stage} {LATE} all 2" for stage in AFTER_SUMS}
 
 
 @pytest.mark.parametrize(
@@ -52,12 +53,12 @@ def test_another_grid_runs_bin_invert_and_stitch_and_keeps_the_size_that_stays(d
         ("invert.steps", 3, {"invert", "stitch"}),
         ("stitch.scale", "full", {"stitch"}),
         ("grid.min_count", 3, AFTER_BIN),
-        ("project.min_dist", 0.3, {"project", "plot", *AFTER_BIN}),
-        ("project.num_neighbors", 6, {"neighbors", "project", "plot", *AFTER_BIN}),
+        ("project.min_dist", 0.3, {"project", "plot", *AFTER_SUMS}),
+        ("project.num_neighbors", 6, {"neighbors", "project", "plot", *AFTER_SUMS}),
         (
             "sample.maxpool_gradient",
             "exact",
-            {"sample", "neighbors", "project", "plot", "whiten", *AFTER_BIN},
+            {"sample", "neighbors", "project", "plot", "whiten", *AFTER_SUMS},
         ),
         ("run.batch_size", 7, set()),
         ("run.workers", 1, set()),
@@ -133,7 +134,7 @@ def test_changed_weights_run_everything_that_used_them(small, atlas, states, tmp
     shutil.copy(weights, moved)
     assert _to_run(states(_changed(config, "model.weights", str(moved)))) == set()
     save_file({name: tensor * 1.1 for name, tensor in state.items()}, weights)
-    used = {"sample", "neighbors", "project", "plot", "whiten", "bin", "invert", "stitch"}
+    used = {"sample", "neighbors", "project", "plot", "whiten", *AFTER_SUMS}
     assert {step.split()[0] for step in _to_run(states(config))} == used
 
 
@@ -145,7 +146,7 @@ def test_a_dropped_grid_leaves_the_run_folder_and_clean_removes_its_artefacts(do
     assert atlas("run", done).exit_code == 0
     assert not (folder / "atlas-2.png").exists()
     listed = atlas("clean", done)
-    assert "would remove 3 artefacts" in listed.stdout
-    assert "removed 3 artefacts" in atlas("clean", done, "--yes").stdout
+    assert "would remove 4 artefacts" in listed.stdout
+    assert "removed 4 artefacts" in atlas("clean", done, "--yes").stdout
     assert "nothing to remove" in atlas("clean", done).stdout
     assert "0 tasks run" in atlas("run", done).stdout

@@ -91,13 +91,21 @@ def test_a_killed_run_goes_on_and_ends_the_same(slow, atlas, tmp_path, stage):
     _assert_equal(_tables(tmp_path / "undisturbed"), _tables(workspace))
 
 
-def test_two_workers_give_what_one_process_gives(slow, atlas, tmp_path):
+def test_two_workers_give_what_one_process_gives_and_open_the_network_once_each(slow, atlas, tmp_path):
+    opened = tmp_path / "opened"
+    network = tmp_path / "network.py"
+    log = f"import os; open({str(opened)!r}, 'a').write(f'{{os.getpid()}}\\n')"
+    network.write_text(network.read_text().replace("def build():", f"def build():\n    {log}"))
     inline, spread = _in(slow, tmp_path / "inline"), _in(slow, tmp_path / "spread")
     assert atlas("run", inline).exit_code == 0
     command = _command(spread, tmp_path, "--quiet", "--local-cluster", "2")
+    opened.write_text("")
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     _assert_equal(_tables(tmp_path / "inline"), _tables(tmp_path / "spread"), tolerance=True)
+    # The driver, which looks for the layers, and two workers, which sample, cut and invert.
+    processes = opened.read_text().split()
+    assert len(processes) == len(set(processes)) == 3
 
 
 def test_batch_size_and_workers_do_not_change_results(slow, atlas, tmp_path):

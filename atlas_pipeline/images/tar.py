@@ -1,0 +1,76 @@
+"""Members of an uncompressed tar archive, by the standard library."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+BLOCK_BYTES = tarfile.BLOCKSIZE
+GZIP_START = b"\x1f\x8b"
+
+
+class TarError(Exception):
+    """The archive is cut short or no uncompressed tar; the message says where."""
+
+
+class Member(NamedTuple):
+    """A file in an archive: where its header and its bytes start."""
+
+    name: str
+    header: int
+    start: int
+    size: int
+
+
+def members(archive: BinaryIO) -> Iterator[Member]:
+    """The files of an archive in their order; what lies between the headers is not read.
+
+    Raises: TarError: the archive ends within a member or without tar's end mark, or has no header where one
+        belongs.
+    """
+    compressed = archive.read(2) == GZIP_START
+    archive.seek(0)
+    if compressed:
+        raise TarError("compressed by gzip: unpack it")
+    at = 0
+    try:
+        with tarfile.open(fileobj=archive, mode="r:", encoding="utf-8", errors="strict") as tar:
+            while (found := tar.next()) is not None:
+                # It keeps every member: at a million they would be a gigabyte.
+                tar.members.clear()  # type: ignore[attr-defined]
+                at = tar.offset
+                if found.isreg():
+                    yield _member(found)
+    except tarfile.TarError:
+        pass  # named below, with its place
+    except UnicodeDecodeError as error:
+        raise TarError(f"a name after byte {at:,} is not UTF-8") from error
+    _check_end(archive, at)
+
+
+def _member(found: tarfile.TarInfo) -> Member:
+    # Its own header stands just before its bytes; `offset` is that of an extended one, where there is one.
+    start = found.offset_data
+    return Member(found.name.removeprefix("./"), start - BLOCK_BYTES, start, found.size)
+
+
+def _check_end(archive: BinaryIO, at: int) -> None:
+    """Hold against tar's end mark what stands where tarfile found no more; it takes anything for an end."""
+    archive.seek(at)
+    block = archive.read(BLOCK_BYTES)
+    if len(block) < BLOCK_BYTES:
+        raise TarError(f"cut short before byte {at + BLOCK_BYTES:,}: tar's end mark is missing")
+    if any(block):
+        raise TarError(f"{'no tar header' if at else 'no uncompressed tar'} at byte {at:,}")
+
+
+def size_of_member(block: bytes, at: int) -> int:
+    """Bytes of the member whose header is ``block``. ``at`` is for the message.
+
+    Raises: TarError: there is no header.
+    """
+    try:
+        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").size
+    except tarfile.TarError as error:
+        raise TarError(f"no member at byte {at:,}: it changed since it was listed") from error

@@ -1,0 +1,164 @@
+"""Tar shards in WebDataset's layout: the samples of a shard, their labels, and the bytes of their images.
+
+A member's sample is its name up to the first dot of its last part: ``a/0012.jpg``, ``a/0012.cls`` and
+``a/0012.json`` are one sample. Members of a sample stand side by side.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from atlas_pipeline.errors import ImagesError
+from atlas_pipeline.images.digest import read_exactly, sampled_digest
+from atlas_pipeline.images.folder import EXTENSIONS
+from atlas_pipeline.images.shards import find_shards, unreadable
+from atlas_pipeline.images.tar import BLOCK_BYTES, Member, TarError, members, size_of_member
+
+MAX_SHOWN = 40
+
+
+def rows(path: str) -> pa.Table:
+    """All images of all shards, in their order: file, row int64 (the byte where the image's header starts),
+    size int64 (bytes), key (``file/member``), label int64 (-1: none).
+
+    Headers and labels are read, images are not.
+
+    Raises: ImagesError: no shard; one that is cut short or no tar; a sample with two images, or in two
+        places; a label that is no integer.
+    """
+    root, files = find_shards(path, "tar")
+    with ThreadPoolExecutor() as pool:
+        return pa.concat_tables(pool.map(lambda file: _shard_rows(root, file), files))
+
+
+def _shard_rows(root: Path, file: str) -> pa.Table:
+    images: list[Member] = []
+    labels: list[int] = []
+    seen: set[str] = set()
+    try:
+        with open(root / file, "rb") as archive:
+            for sample, parts in _samples(archive):
+                if sample in seen:
+                    raise ImagesError(
+                        f"key '{sample}' is in two places of shard '{file}', the second at byte "
+                        f"{parts[0][1].header:,}; the members of a sample must stand side by side, once"
+                    )
+                seen.add(sample)
+                image = _image(file, sample, parts)
+                if image:
+                    images.append(image)
+                    labels.append(_label(archive, file, dict(parts)))
+    except (OSError, TarError) as error:
+        raise unreadable(root, file, error) from error
+    columns = {
+        "file": pa.array([file] * len(images), pa.string()),
+        "row": pa.array([image.header for image in images], pa.int64()),
+        "size": pa.array([image.size for image in images], pa.int64()),
+        "key": pa.array([f"{file}/{image.name}" for image in images], pa.string()),
+        "label": pa.array(labels, pa.int64()),
+    }
+    return pa.table(columns)
+
+
+def _samples(archive: BinaryIO) -> Iterator[tuple[str, list[tuple[str, Member]]]]:
+    """Samples as (name, [(extension, member)]); hidden files, such as macOS's ._x.jpg, are left out."""
+
+    def split(member: Member) -> tuple[str, str, Member]:
+        folder, slash, name = member.name.rpartition("/")
+        stem, _, extension = name.partition(".")
+        return folder + slash + stem, extension.lower(), member
+
+    visible = (split(m) for m in members(archive) if m.name.rpartition("/")[2][:1] != ".")
+    for sample, parts in groupby(visible, key=lambda part: part[0]):
+        yield sample, [(extension, member) for _, extension, member in parts]
+
+
+def _image(file: str, sample: str, parts: Sequence[tuple[str, Member]]) -> Member | None:
+    images = [member for extension, member in parts if extension in EXTENSIONS]
+    if len(images) > 1:
+        names = " and ".join(f"'{image.name}'" for image in images)
+        raise ImagesError(f"key '{sample}' of shard '{file}' has two images, {names}; keep one")
+    return images[0] if images else None
+
+
+def _label(archive: BinaryIO, file: str, parts: Mapping[str, Member]) -> int:
+    """The integer in ``<key>.cls``, else ``label`` or ``cls`` in ``<key>.json``; -1 where there is none."""
+    member = parts.get("cls") or parts.get("json")
+    if member is None:
+        return -1
+    archive.seek(member.start)
+    raw = archive.read(member.size)
+    label: Any = raw[:MAX_SHOWN].decode(errors="replace").strip()
+    try:
+        if "cls" in parts:
+            return int(raw)
+        values = json.loads(raw)
+        label = values.get("label", values.get("cls"))
+    except (ValueError, AttributeError):
+        pass  # shown as it stands
+    if label is None:
+        return -1
+    if type(label) is not int:
+        raise ImagesError(
+            f"the label in '{member.name}' of shard '{file}' is {label!r}, no integer; "
+            f"number the classes from 0"
+        )
+    return label
+
+
+def digests(path: str, images: pa.Table) -> list[str]:
+    """``sampled_digest`` of images, as hex.
+
+    Args: images: rows of ``rows``, in its order.
+    """
+    root, _ = find_shards(path, "tar")
+    columns = [images[name].to_pylist() for name in ("file", "row", "size")]
+    by_file = [
+        (file, list(same)) for file, same in groupby(zip(*columns, strict=True), key=lambda image: image[0])
+    ]
+    with ThreadPoolExecutor() as pool:
+        parts = pool.map(lambda task: _digests(root, *task), by_file)
+        return [digest for part in parts for digest in part]
+
+
+def _digests(root: Path, file: str, images: Sequence[tuple[str, int, int]]) -> list[str]:
+    try:
+        with open(root / file, "rb", buffering=0) as archive:
+            at = archive.fileno()
+            return [sampled_digest(at, row + BLOCK_BYTES, size).hex() for _, row, size in images]
+    except (OSError, EOFError) as error:
+        raise unreadable(root, file, error) from error
+
+
+class TarReader:
+    """Bytes of images by shard and row; the shard read last is kept open.
+
+    Args: root: the folder that shards' names are relative to.
+    """
+
+    def __init__(self, root: Path):
+        self._root = root
+        self._file: str | None = None
+
+    def read(self, file: str, row: int) -> bytes:
+        """Bytes of the image whose header is at ``row``.
+
+        Raises: FileNotFoundError: the shard is gone. ImagesError: it is cut short, or changed.
+        """
+        if file != self._file:
+            self._file = None
+            self._archive = open(self._root / file, "rb", buffering=0)  # noqa: SIM115 -- kept open
+            self._file = file
+        at = self._archive.fileno()
+        try:
+            size = size_of_member(read_exactly(at, row, BLOCK_BYTES), row)
+            return read_exactly(at, row + BLOCK_BYTES, size)
+        except (TarError, EOFError) as error:
+            raise unreadable(self._root, file, error) from error

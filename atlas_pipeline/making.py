@@ -1,0 +1,112 @@
+"""Making what a run lacks: what must be known beforehand, where tasks run, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+from atlas_pipeline import engine
+from atlas_pipeline.config import Config
+from atlas_pipeline.devices import check_engine, resolved_device, resolved_workers
+from atlas_pipeline.engine import Executor, Reporter, Step, Store
+from atlas_pipeline.errors import ConfigError
+from atlas_pipeline.needs import NEEDY_STAGES, needs_of, refuse_unmet
+from atlas_pipeline.stages.classes import other_names
+from atlas_pipeline.stages.layer_shard import attributed_classes
+from atlas_pipeline.stages.opened import model_spec, opened_network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """What a command says of how to run; never of influence on a result.
+
+    only: names of stages to make, with whatever they miss; None: all. no_deps: without what they miss. force:
+    make them anew. local_cluster: so many Dask workers here. cluster: the address of a Dask scheduler.
+    """
+
+    only: frozenset[str] | None = None
+    no_deps: bool = False
+    force: bool = False
+    local_cluster: int | None = None
+    cluster: str | None = None
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises: ConfigError: two kinds of cluster at once."""
+        if self.cluster and self.local_cluster:
+            raise ConfigError("--cluster and --local-cluster exclude each other; give one")
+
+
+def make(config: Config, steps: Sequence[Step], store: Store, how: How) -> int:
+    """Make what is not done of the steps; returns how many tasks ran.
+
+    Raises: AtlasError, see `errors`.
+    """
+    if not how.force and all(state.state == "done" for state in engine.plan(steps, store)):
+        return 0
+    # Only now: a run with nothing to do never imports torch.
+    device = resolved_device(config.run.device)
+    check_engine(config.project.engine, device)
+    _check_names(config, steps, store, device)
+    forced = (how.only or {step.stage.name for step in steps}) if how.force else set[str]()
+    with _executor(device, how) as executor, engine.open_reporter(quiet=how.quiet) as reporter:
+        run = partial(
+            engine.run,
+            steps,
+            store,
+            no_deps=how.no_deps,
+            executor=executor,
+            runtime=_runtime(config, device, how),
+            reporter=reporter,
+        )
+        left = engine.left(steps, store, only=how.only, no_deps=how.no_deps, force=forced)
+        tasks_run = 0
+        if any(step.stage.name in NEEDY_STAGES for step in left):
+            # How many images there are decides what is needed.
+            tasks_run += 0 if how.no_deps else run(only={"index"}).tasks_run
+            _check_needs(config, left, store, device, how, reporter)
+        return tasks_run + run(only=how.only, force=forced).tasks_run
+
+
+def _check_names(config: Config, steps: Sequence[Step], store: Store, device: str) -> None:
+    """Refuse an unknown layer or class before an hour's work, not after it."""
+    if all(s.state == "done" for s in engine.plan(steps, store) if s.stage == "sample"):
+        return
+    from atlas_pipeline.models import check_layers
+
+    spec, images = model_spec(config), config.images
+    network = opened_network(spec, device)
+    check_layers(network, config.layers)
+    others = other_names(spec, images.source, images.path, network.num_classes)
+    attributed_classes(config.sample.attribution, network, others)
+
+
+def _check_needs(
+    config: Config, left: Sequence[Step], store: Store, device: str, how: How, reporter: Reporter
+) -> None:
+    needs = needs_of(config, left, store, device)
+    if said := refuse_unmet(config, needs, on_cluster=bool(how.cluster)):
+        reporter.say(said)
+
+
+def _executor(device: str, how: How) -> AbstractContextManager[Executor]:
+    if not (how.cluster or how.local_cluster):
+        return nullcontext(engine.InlineExecutor())
+    # Dask takes seconds to import: only when it is asked for.
+    from atlas_pipeline.engine import cluster
+
+    if how.cluster:
+        return cluster.existing_cluster(how.cluster)
+    return cluster.local_cluster(how.local_cluster or 1, device=device)
+
+
+def _runtime(config: Config, device: str, how: How) -> engine.Runtime:
+    run, on_cluster = config.run, bool(how.cluster or how.local_cluster)
+    return engine.Runtime(
+        device=device,
+        batch_size=None if run.batch_size == "auto" else run.batch_size,
+        # On a cluster every worker is a process of its own: decoding more beside it would crowd the cores.
+        workers=0 if on_cluster and run.workers == "auto" else resolved_workers(run.workers),
+    )

@@ -1,0 +1,170 @@
+"""What a run will need on disk and in memory, known before its work starts; refused where it is not there."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from atlas_pipeline import engine
+from atlas_pipeline.config import Config
+from atlas_pipeline.devices import available_memory_bytes
+from atlas_pipeline.engine import Step, Store
+from atlas_pipeline.engine.place import place_of
+from atlas_pipeline.engine.progress import size_text
+from atlas_pipeline.errors import ResourceError
+from atlas_pipeline.layout.memory import layout_bytes
+from atlas_pipeline.stages.cell_sums import ROWS_A_TASK
+from atlas_pipeline.stages.classes import other_names
+from atlas_pipeline.stages.layer_shard import attributed_classes
+from atlas_pipeline.stages.opened import model_spec, opened_network
+
+# Beside the vectors of a sample's row: image, label, position and size of the map.
+_PLACE_BYTES = 20
+# Of a layout's row: image, position, x and y.
+_LAYOUT_BYTES = 20
+
+
+# Others write little beside them, and need no memory to speak of.
+NEEDY_STAGES = ("sample", "neighbors", "project")
+_VECTORS = ("activation", "attribution")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """disk_bytes: what is still to be written. layouts: peak memory of those still to be made, by layer."""
+
+    disk_bytes: int
+    layouts: Mapping[str, int]
+
+
+def needs_of(config: Config, left: Collection[Step], store: Store, device: str) -> Needs:
+    """What the steps still need, uncompressed: zstd takes a third or so off a sample.
+
+    Icons and pictures are small beside samples, and so are selections: neither is counted.
+
+    Args: left: see `engine.left`; the index is made.
+    """
+    steps = [step for step in left if step.stage.name == "sample" or _is_of_whole_layer(step)]
+    widths = _widths(config, {_sample_of(step) for step in steps}, store, device)
+    disk_bytes, layouts = 0, {}
+    for step in steps:
+        sample = _sample_of(step)
+        channels, classes = widths[sample]
+        num_rows = _num_images(sample, store) * config.sample.positions_per_image
+        disk_bytes += _disk_bytes(config, step, store, num_rows, channels + classes)
+        if step.stage.name in NEEDY_STAGES[1:] and config.project.method == "umap":
+            project = config.project
+            layouts[str(step.layer)] = layout_bytes(num_rows, channels, project.num_neighbors, project.fit_on)
+    return Needs(disk_bytes=disk_bytes, layouts=layouts)
+
+
+def refuse_unmet(config: Config, needs: Needs, *, on_cluster: bool) -> str | None:
+    """One line that says what is needed beside what there is; None where that is nothing.
+
+    Args:   on_cluster: layouts are made on other machines, whose memory is not known here.
+    Raises: ResourceError: there is less disk, or less memory, than is needed.
+    """
+    said = []
+    free = _free_bytes(config.run.workspace)
+    if needs.disk_bytes and free is not None:
+        will_write = f"the run will write up to {size_text(needs.disk_bytes)} to {config.run.workspace}"
+        if needs.disk_bytes > free:
+            raise ResourceError(
+                f"{will_write}, and {size_text(free)} are free there; lower images.num_images, set "
+                f"sample.attribution to none or to a list of classes, or choose another run.workspace"
+            )
+        said.append(f"{will_write} ({size_text(free)} free)")
+    if needs.layouts and not on_cluster:
+        layer, needed = max(needs.layouts.items(), key=lambda item: item[1])
+        free = available_memory_bytes()
+        takes = f"the layout of {layer} needs about {size_text(needed)} of memory"
+        if needed > free:
+            raise ResourceError(
+                f"{takes}, and {size_text(free)} are free; fit it on a subset (project.fit_on), or lower "
+                f"images.num_images"
+            )
+        said.append(f"{takes} ({size_text(free)} free)")
+    return "; ".join(said) or None
+
+
+def _is_of_whole_layer(step: Step) -> bool:
+    return step.view == "all" and "sample" in step.inputs
+
+
+def _sample_of(step: Step) -> Step:
+    return step if step.stage.name == "sample" else step.inputs["sample"]
+
+
+def _num_images(sample: Step, store: Store) -> int:
+    index = engine.artefact_of(sample.inputs["index"], store)
+    return 0 if index is None else index.num_rows
+
+
+def _disk_bytes(config: Config, step: Step, store: Store, num_rows: int, width: int) -> int:
+    """What is left to write of one step. width: channels and classes of a row."""
+    match step.stage.name:
+        case "sample":
+            return int(_share_left(step, store) * num_rows * (2 * width + _PLACE_BYTES))
+        case "neighbors":
+            return num_rows * config.project.num_neighbors * 8
+        case "project":
+            return num_rows * _LAYOUT_BYTES
+        case "cell_sums" | "bin":
+            # A vector a cell in float32; of the sums one a cell and range of rows.
+            cells = min(int(step.grid or 0) ** 2, num_rows)
+            return cells * width * 4 * (-(-num_rows // ROWS_A_TASK) if step.stage.name == "cell_sums" else 1)
+        case _:
+            return 0
+
+
+def _share_left(sample: Step, store: Store) -> float:
+    *_, state = engine.plan([sample], store)
+    if state.state == "done" or not state.tasks:
+        return 1.0  # made anew by force, or not begun
+    return 1 - state.tasks_done / state.tasks
+
+
+def _widths(
+    config: Config, samples: Collection[Step], store: Store, device: str
+) -> dict[Step, tuple[int, int]]:
+    """Channels and attributed classes of each layer: of those that are sampled as they are stored."""
+    widths, unsampled = {}, []
+    for sample in samples:
+        artefact = engine.artefact_of(sample, store)
+        if artefact is None:
+            unsampled.append(sample)
+            continue
+        lists = {field.name: field.type.list_size for field in artefact.schema if field.name in _VECTORS}
+        widths[sample] = lists["activation"], lists.get("attribution", 0)
+    return widths | _widths_by_network(config, unsampled, device)
+
+
+def _widths_by_network(config: Config, samples: Sequence[Step], device: str) -> dict[Step, tuple[int, int]]:
+    if not samples:
+        return {}
+    import torch
+
+    from atlas_pipeline.models.capture import feature_maps
+
+    spec, images = model_spec(config), config.images
+    network = opened_network(spec, device)
+    others = other_names(spec, images.source, images.path, network.num_classes)
+    classes = attributed_classes(config.sample.attribution, network, others)
+    side = network.preprocess.crop
+    with torch.no_grad():
+        black = torch.zeros(1, 3, side, side, device=network.device)
+        maps = feature_maps(network, black, [str(sample.layer) for sample in samples])
+    return {sample: (maps[str(sample.layer)].shape[1], len(classes or ())) for sample in samples}
+
+
+def _free_bytes(workspace: str) -> int | None:
+    """Free space where the workspace is or will be; None for a URL, which does not tell."""
+    place = place_of(workspace)
+    if not isinstance(place, Path):
+        return None
+    folder = place.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

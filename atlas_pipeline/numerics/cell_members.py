@@ -1,0 +1,88 @@
+"""How alike the members of a grid's cells are, and which are nearest the mean: cosines to the means.
+
+The means come first (``cells``), so this is a second look at the rows, at their activations alone. The mean
+cosine, a cell's coherence, comes with it: in the first pass it would take the sums of all unit vectors, twice
+the memory. Memory is bounded by the cells, whatever the rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas_pipeline.numerics.cells import ROWS_AT_ONCE, Cells, same_length
+from atlas_pipeline.numerics.grid import cell_of, flat_cell
+
+
+class CellMembers:
+    """Cosines of the members of one grid's cells to their means; rows come in the order they are numbered.
+
+    The cosine with a vector of zeros is 0.
+    """
+
+    def __init__(self, cells: Cells, num_examples: int = 9):
+        self._cells = cells
+        self._slot = np.full(cells.grid_size**2, -1, np.int64)
+        self._slot[flat_cell(np.stack([cells.row, cells.col], axis=1), cells.grid_size)] = np.arange(
+            len(cells.row)
+        )
+        norms = np.linalg.norm(cells.activation.astype(np.float64), axis=1, keepdims=True)
+        self._unit_mean = cells.activation / np.where(norms > 0, norms, 1.0)
+        self._cosine_sum = np.zeros(len(cells.row))
+        self._best_cosine = np.full((len(cells.row), num_examples), -np.inf, np.float32)
+        self._best_row = np.full((len(cells.row), num_examples), -1, np.int64)
+        self._num_rows = 0
+
+    def add(self, xy: NDArray[np.floating], activation: NDArray[np.floating]) -> None:
+        """Add rows: (activation, 2) in the unit square, (activation, channel)."""
+        same_length(xy, activation)
+        for start in range(0, len(xy), ROWS_AT_ONCE):
+            stop = min(start + ROWS_AT_ONCE, len(xy))
+            grid_size = self._cells.grid_size
+            slot = self._slot[flat_cell(cell_of(xy[start:stop], grid_size), grid_size)]
+            kept = np.flatnonzero(slot >= 0)
+            cosine = self._cosines(activation[start:stop][kept].astype(np.float64), slot[kept])
+            self._cosine_sum += np.bincount(slot[kept], weights=cosine, minlength=len(self._cosine_sum))
+            self._keep_best(slot[kept], cosine.astype(np.float32), self._num_rows + start + kept)
+        self._num_rows += len(xy)
+
+    def _cosines(self, members: NDArray[np.float64], slot: NDArray[np.int64]) -> NDArray[np.float64]:
+        dots = np.einsum("ij,ij->i", members, self._unit_mean[slot])
+        norms = np.sqrt(np.einsum("ij,ij->i", members, members))
+        return dots / np.where(norms > 0, norms, 1.0)
+
+    def _keep_best(
+        self, slot: NDArray[np.int64], cosine: NDArray[np.float32], row: NDArray[np.int64]
+    ) -> None:
+        """Merge candidates into the best of their cells: higher cosine first, then the earlier row.
+
+        float32 cosines: equal rows tie whatever the last bit of their float64 sums.
+        """
+        # A later row has to be nearer than the last of the best: few are, once a cell has seen some.
+        better = cosine > self._best_cosine[slot, -1]
+        slot, cosine, row = slot[better], cosine[better], row[better]
+        touched, num_examples = np.unique(slot), self._best_row.shape[1]
+        slots = np.concatenate([np.repeat(touched, num_examples), slot])
+        cosines = np.concatenate([self._best_cosine[touched].ravel(), cosine])
+        rows = np.concatenate([self._best_row[touched].ravel(), row])
+        order = np.lexsort((rows, -cosines, slots))
+        slots, cosines, rows = slots[order], cosines[order], rows[order]
+        place = np.arange(len(slots)) - np.searchsorted(slots, slots)
+        best = place < num_examples
+        self._best_cosine[slots[best], place[best]] = cosines[best]
+        self._best_row[slots[best], place[best]] = rows[best]
+
+    def coherence(self) -> NDArray[np.float32]:
+        """(cell,) mean cosine of a cell's members to their mean, at most 1."""
+        return (self._cosine_sum / np.maximum(self._cells.count, 1)).astype(np.float32)
+
+    def nearest(self) -> NDArray[np.float32]:
+        """(cell,) cosine of the member nearest the mean; -inf before the cell's rows were added."""
+        return self._best_cosine[:, 0].copy()
+
+    def examples(self) -> NDArray[np.int64]:
+        """(cell, example) rows nearest the cell's mean by cosine, nearest first; -1 where a cell has fewer.
+
+        Rows count from 0 over all parts in the order they were added; of equals the earlier row comes first.
+        """
+        return self._best_row.copy()

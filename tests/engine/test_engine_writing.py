@@ -1,0 +1,72 @@
+"""Parts are written while the next task computes; what goes wrong there is of the task that was written."""
+
+import errno
+import os
+
+import pytest
+import toy_stages
+
+from atlas_pipeline.engine import files
+from atlas_pipeline.errors import ResourceError, TasksFailedError
+
+SAMPLES = [f"sample {i} a,b" for i in range(4)]
+
+
+@pytest.fixture
+def on_opening(monkeypatch):
+    """Have something done before a part of this number is opened for writing."""
+    real = files.open_aside
+
+    def patch(part, act):
+        def opened(path):
+            if f"part-{part:05d}.parquet" in path.name:
+                act()
+            return real(path)
+
+        monkeypatch.setattr(files, "open_aside", opened)
+
+    return patch
+
+
+def test_a_part_is_written_while_the_next_task_computes(bench, on_opening):
+    bench.run(only={"list"})
+    # Would wait until the time is out if the next task began only after the writing.
+    on_opening(0, lambda: toy_stages.wait_until(lambda: SAMPLES[1] in bench.ran()))
+    assert bench.run(only={"sample"}) == SAMPLES
+
+
+def test_an_error_in_writing_is_of_its_own_task_and_the_rest_is_kept(bench, on_opening, monkeypatch):
+    bench.run(only={"list"})
+
+    def fail():
+        raise RuntimeError("no luck")
+
+    on_opening(1, fail)
+    with pytest.raises(TasksFailedError, match=r"1 of 4 tasks .* the first: task 1 .* no luck"):
+        bench.run(only={"sample"})
+    monkeypatch.undo()
+    assert bench.run(only={"sample"}) == SAMPLES[1:2]
+
+
+def test_a_full_disk_stops_the_run_after_what_is_under_way(bench, on_opening):
+    bench.run(only={"list"})
+
+    def fail():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    on_opening(1, fail)
+    with pytest.raises(ResourceError, match="disk is full"):
+        bench.run(only={"sample"})
+    # Task 2 was computed meanwhile.
+    assert bench.ran() == SAMPLES[:3]
+    assert not list(bench.store.root.rglob("*.tmp"))
+
+
+def test_an_interrupt_waits_for_the_part_that_is_being_written(bench, on_opening):
+    bench.run(only={"list"})
+    bench.order("sample-2", "interrupt")
+    on_opening(1, lambda: toy_stages.wait_until(lambda: SAMPLES[2] in bench.ran()))
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(only={"sample"})
+    (bench.orders / "sample-2").unlink()
+    assert bench.run(only={"sample"}) == SAMPLES[2:]

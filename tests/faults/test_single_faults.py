@@ -1,0 +1,103 @@
+"""Faults that the soak found, one by one."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from atlas_pipeline import runs
+
+
+@pytest.fixture
+def small(small):
+    """Without UMAP, which takes longer to compile than all the rest to run."""
+    return small | {"project": {"method": "tsne", "num_epochs": 250, "num_neighbors": 5}}
+
+
+@pytest.fixture
+def flipped(small, atlas):
+    """A finished run with a byte flipped that only a reader's checksum finds."""
+
+    def flip(stage):
+        assert atlas("run", small).exit_code == 0
+        (path,) = Path(small["run"]["workspace"]).glob(f"cache/{stage}/*/part-00000.parquet")
+        stat, content = path.stat(), bytearray(path.read_bytes())
+        content[content.rindex(b"\x28\xb5\x2f\xfd") + 32] ^= 0xFF
+        path.write_bytes(content)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        return path
+
+    return flip
+
+
+def test_damage_met_on_publishing_is_mended(small, atlas, flipped):
+    flipped("stitch")
+    page = Path(small["run"]["workspace"]) / "runs" / "small" / "index.html"
+    before = page.read_bytes()
+    page.unlink()
+    result = atlas("run", small)
+    assert result.exit_code == 0
+    assert "part-00000.parquet damaged; making it again" in result.stderr
+    assert "1 tasks run" in result.stdout
+    assert page.read_bytes() == before
+
+
+def test_verify_mends_what_nobody_reads(small, atlas, flipped):
+    part = flipped("crops")
+    damaged = part.read_bytes()
+    assert "0 tasks run" in atlas("run", small).stdout
+    assert part.read_bytes() == damaged
+    result = atlas("run", small, "--verify")
+    assert "crops" in result.stderr
+    assert "1 tasks run" in result.stdout
+    assert part.read_bytes() != damaged
+    assert atlas("run", small, "--verify").stderr == ""
+
+
+def test_a_killed_publication_leaves_nothing_for_ever(small, atlas):
+    assert atlas("run", small).exit_code == 0
+    stray = Path(small["run"]["workspace"]) / "runs" / "small" / "4" / "all" / ".atlas-3.png.0f.tmp"
+    stray.write_bytes(b"half")
+    assert atlas("run", small).exit_code == 0
+    assert not stray.exists()
+
+
+def test_out_of_memory_is_one_line(small, atlas, monkeypatch):
+    def starve(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(runs, "run", starve)
+    result = atlas("run", small)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: out of memory; free some")
+    assert result.stderr.count("\n") == 1
+
+
+INTERRUPTED_TWICE = """
+import atexit, signal
+from atlas_pipeline import cli
+
+@cli.main.command()
+def interrupted():
+    {second}
+    signal.raise_signal(signal.SIGINT)
+
+def again():
+    signal.raise_signal(signal.SIGINT)
+    print("went on")
+
+cli.main(["interrupted"])
+"""
+
+
+@pytest.mark.parametrize("second", ["atexit.register(again)", "cli.click.echo = lambda *_, **__: again()"])
+def test_the_second_interrupt_ends_a_command_at_once(second):
+    """While it takes itself down, and while it says that it was interrupted."""
+    script = INTERRUPTED_TWICE.format(second=second)
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 128 + signal.SIGINT
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""

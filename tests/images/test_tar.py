@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import tarfile
+
+import pytest
+from making import encoded, picture, write_tar
+
+from atlas_pipeline.errors import ImagesError
+from atlas_pipeline.images.listing import class_names, list_images, listing_stamp
+from atlas_pipeline.images.tar_shards import TarReader
+
+RAW = [encoded(picture(i)) for i in range(6)]
+LONG = "folder/" * 20 + "name"
+KINDS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
+
+
+def listed(path, num_images=None, seed=0):
+    return list_images("tar", str(path), num_images, seed)
+
+
+@pytest.fixture
+def shards(tmp_path):
+    write_tar(tmp_path / "s/0.tar", {"a.jpg": RAW[0], "a.cls": b"7", "b.PNG": RAW[1], "b.cls": b" 3\n"})
+    members = {
+        "d/c.json": json.dumps({"label": 2, "caption": "c"}).encode(),
+        "d/c.webp": RAW[2],
+        "d/e.json": json.dumps({"cls": 1}).encode(),
+        "d/e.txt": b"a caption",
+        "d/e.jpeg": RAW[3],
+        "f.jpg": RAW[4],
+        "f.json": b'{"caption": "f"}',
+        "only.cls": b"5",
+        "._f.jpg": b"what macOS leaves",
+        "g.seg.png": b"a map of labels, no image",
+        "g.png": b"",
+    }
+    write_tar(tmp_path / "s/1.tar", members)
+    return tmp_path / "s"
+
+
+def test_keys_labels_and_bytes(shards):
+    table = listed(shards)
+    assert table["key"].to_pylist() == [
+        "0.tar/a.jpg", "0.tar/b.PNG", "1.tar/d/c.webp", "1.tar/d/e.jpeg", "1.tar/f.jpg", "1.tar/g.png",
+    ]  # fmt: skip
+    assert table["label"].to_pylist() == [7, 3, 2, 1, -1, -1]
+    assert table["file"].to_pylist() == ["0.tar"] * 2 + ["1.tar"] * 4
+    reader = TarReader(shards)
+    places = list(zip(table["file"].to_pylist(), table["row"].to_pylist(), strict=True))
+    for i in (0, 1, 2, 3, 4, 5, 0, 3):
+        assert reader.read(*places[i]) == [*RAW[:5], b""][i]
+    assert class_names("tar", str(shards)) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["a", "./a", "ä/b", LONG])
+def test_formats_and_names(tmp_path, kind, name):
+    write_tar(tmp_path / "x.tar", {f"{name}.png": RAW[0], f"{name}.cls": b"4", "z.png": RAW[1]}, kind)
+    table = listed(tmp_path / "x.tar")
+    assert table["key"].to_pylist() == [f"x.tar/{name.removeprefix('./')}.png", "x.tar/z.png"]
+    assert table["label"].to_pylist() == [4, -1]
+    assert [TarReader(tmp_path).read("x.tar", row) for row in table["row"].to_pylist()] == RAW[:2]
+
+
+def test_folders_and_links_are_passed_over(tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/1.png").write_bytes(RAW[0])
+    (tmp_path / "d/2.png").symlink_to("1.png")
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        archive.add(tmp_path / "d", "d")
+    assert listed(tmp_path / "x.tar")["key"].to_pylist() == ["x.tar/d/1.png"]
+
+
+def test_a_size_in_binary(tmp_path):
+    write_tar(tmp_path / "x.tar", {"a.png": RAW[0]})
+    block = bytearray((tmp_path / "x.tar").read_bytes())
+    block[124:136] = b"\x80" + len(RAW[0]).to_bytes(11, "big")  # as GNU tar writes what octal cannot hold
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block[:512])
+    (tmp_path / "x.tar").write_bytes(block)
+    row = listed(tmp_path)["row"][0].as_py()
+    assert TarReader(tmp_path).read("x.tar", row) == RAW[0]
+
+
+def test_a_subset_is_that_of_the_whole(shards):
+    every, some = listed(shards).to_pylist(), listed(shards, 3).to_pylist()
+    by_key = {row["key"]: row for row in every}
+    assert [row["image_id"] for row in some] == [0, 1, 2]
+    assert all(row | {"image_id": by_key[row["key"]]["image_id"]} == by_key[row["key"]] for row in some)
+
+
+def test_digests_are_of_the_images_and_the_stamp_of_the_files(shards, tmp_path):
+    before, stamp = listed(shards), listing_stamp("tar", str(shards))
+    moved = shards.rename(tmp_path / "moved")
+    assert listed(moved) == before
+    assert listing_stamp("tar", str(moved)) == stamp
+    os.utime(moved / "0.tar", ns=(1, 1))
+    assert listing_stamp("tar", str(moved)) != stamp
+    write_tar(tmp_path / "other/x.tar", {"a.jpg": RAW[0], "b.jpg": RAW[5]})
+    other = listed(tmp_path / "other")["digest"]
+    assert other[0] == before["digest"][0]
+    assert other[1] not in before["digest"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"a.jpg": b"", "b.jpg": b"", "a.cls": b"1"}, "key 'a' is in two places of shard 'x.tar'"),
+        ({"a.jpg": b"", "a.png": b""}, "'a' of shard 'x.tar' has two images, 'a.jpg' and 'a.png'; keep one"),
+        ({"a.jpg": b"", "a.cls": b"dog"}, "label in 'a.cls' of shard 'x.tar' is 'dog', no integer"),
+        ({"a.jpg": b"", "a.json": b'{"label": "dog"}'}, "'a.json' of shard 'x.tar' is 'dog', no integer"),
+        ({"a.jpg": b"", "a.json": b"[1]"}, r"label in 'a.json' of shard 'x.tar' is '\[1\]', no integer"),
+        ({"a.jpg": b"", "a.cls": b"-2"}, "label -2 of image 'x.tar/a.jpg' .'x.tar', row 0. is out of range"),
+        ({"a.jpg": b"", "a.cls": b"2147483648"}, "label 2147483648 of image .* is out of range"),
+        ({"a.txt": b""}, "no images in the shards"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_a_shard(tmp_path, members, message):
+    write_tar(tmp_path / "x.tar", members)
+    with pytest.raises(ImagesError, match=message) as caught:
+        listed(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_member_that_is_there_twice(tmp_path):
+    write_tar(tmp_path / "x.tar", {"a.jpg": RAW[0], "b.jpg": RAW[1]})
+    with tarfile.open(tmp_path / "x.tar", "a") as archive:
+        archive.addfile(tarfile.TarInfo("a.jpg"))
+    with pytest.raises(ImagesError, match="key 'a' is in two places"):
+        listed(tmp_path)
+
+
+def test_a_shard_cut_anywhere_is_named(shards):
+    whole = (shards / "1.tar").read_bytes()
+    end = whole.rindex(b"ustar") - 257 + 512  # after the last member, which is empty
+    for length in (0, 100, 512, 700, len(RAW[2]), end // 512 * 512 - 512, end, end + 511):
+        (shards / "1.tar").write_bytes(whole[:length])
+        with pytest.raises(
+            ImagesError, match=r"1\.tar' cannot be read \(cut short before byte .*; copy it anew"
+        ) as caught:
+            listed(shards)
+        assert "\n" not in str(caught.value)
+    (shards / "1.tar").write_bytes(whole[: end + 512])
+    assert listed(shards).num_rows == 6
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (gzip.compress(b"x" * 2000 + os.urandom(1000)), "compressed by gzip: unpack it"),
+        (b"words " * 200, "no uncompressed tar at byte 0"),
+    ],
+)
+def test_what_is_no_tar_is_refused(tmp_path, raw, message):
+    (tmp_path / "x.tar").write_bytes(raw)
+    with pytest.raises(ImagesError, match=message):
+        listed(tmp_path)
+
+
+def test_a_broken_header_is_named(shards):
+    raw = bytearray((shards / "0.tar").read_bytes())
+    second = raw.index(b"a.cls\0")
+    raw[second + 3] ^= 1
+    (shards / "0.tar").write_bytes(raw)
+    with pytest.raises(ImagesError, match=f"no tar header at byte {second:,}"):
+        listed(shards)
+
+
+def test_a_shard_that_changed_since_it_was_listed(shards):
+    table = listed(shards)
+    row = table["row"].to_pylist()[1]
+    whole = (shards / "0.tar").read_bytes()
+    reader = TarReader(shards)
+    assert reader.read("0.tar", row) == RAW[1]
+    os.truncate(shards / "0.tar", row + 600)
+    with pytest.raises(ImagesError, match=r"0\.tar' cannot be read \(ends at byte"):
+        reader.read("0.tar", row)
+    (shards / "0.tar").write_bytes(bytes(len(whole)))
+    with pytest.raises(ImagesError, match="it changed since it was listed"):
+        TarReader(shards).read("0.tar", row)

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import scipy.sparse
+
+from atlas_pipeline.layout import umap_edges
+from atlas_pipeline.layout.gpu_umap import gpu_layout
+from atlas_pipeline.layout.parallel_umap import parallel_layout
+from atlas_pipeline.layout.umap_edges import Force, edges_of, epoch_key, step_size
+
+FORCE = Force(a=1.9, b=0.8)
+
+
+def graph(num_rows=60, seed=0):
+    """A symmetric random graph with a hub."""
+    rng = np.random.default_rng(seed)
+    weights = scipy.sparse.random(num_rows, num_rows, 0.1, "csr", rng=rng, dtype=np.float32).tolil()
+    weights[0, 1:40] = 0.5
+    weights.setdiag(0)
+    return weights.maximum(weights.T).tocsr()
+
+
+def start(num_rows=60):
+    return np.random.default_rng(1).uniform(0, 10, (num_rows, 2)).astype(np.float32)
+
+
+def mixed(bits):
+    for shift, factor in ((16, umap_edges.MIX_FIRST), (13, umap_edges.MIX_SECOND)):
+        bits = (bits ^ (bits >> shift)) * factor % 2**32
+    return bits ^ (bits >> 16)
+
+
+def naive(edges, places, force, num_epochs, seed):
+    """The scheme of umap_edges in plain Python, float64."""
+    old, clip = places.astype(np.float64), umap_edges.MOST_STEP
+    for epoch in range(num_epochs):
+        new, step = old.copy(), step_size(epoch, num_epochs)
+        for j in range(len(old)):
+            base = mixed(j ^ epoch_key(seed, epoch))
+            for slot, e in enumerate(range(edges.row_start[j], edges.row_start[j + 1])):
+                if (epoch + 1) * int(edges.rate[e]) // 65536 == epoch * int(edges.rate[e]) // 65536:
+                    continue
+                away = new[j] - old[edges.neighbor[e]]
+                square = away @ away
+                if square > 0:
+                    power = square**force.b
+                    slope = -2 * force.a * force.b * power / (square * (force.a * power + 1))
+                    new[j] += umap_edges.PULL * step * np.clip(slope * away, -clip, clip)
+                push = np.zeros(2)
+                for s in range(5):
+                    k = mixed((base + (5 * slot + s) * umap_edges.GOLDEN) % 2**32) * len(old) >> 32
+                    if k != j:
+                        away = new[j] - old[k]
+                        square = away @ away
+                        slope = 2 * force.b / ((1e-3 + square) * (force.a * square**force.b + 1))
+                        push += np.clip(slope * away, -clip, clip)
+                new[j] += step * push
+        old = new
+    return old
+
+
+@pytest.mark.parametrize("optimiser", [parallel_layout, lambda *args: gpu_layout(*args, "cpu")])
+def test_equals_the_scheme_in_plain_python(optimiser):
+    edges = edges_of(graph(), 4)
+    assert optimiser(edges, start(), FORCE, 4, 7) == pytest.approx(
+        naive(edges, start(), FORCE, 4, 7), abs=2e-3
+    )
+
+
+def test_tensors_agree_with_compiled_code_until_rounding_has_grown():
+    edges = edges_of(graph(300), 1)
+    compiled = parallel_layout(edges, start(300), FORCE, 1, 0)
+    on_tensors = gpu_layout(edges, start(300), FORCE, 1, 0, "cpu")
+    assert (np.abs(on_tensors - compiled) < 1e-3).mean() > 0.98
+    assert np.abs(compiled - start(300)).max() > 1
+
+
+def test_threads_do_not_change_a_bit():
+    import numba
+
+    edges, before, layouts = edges_of(graph(500), 30), numba.get_num_threads(), []
+    for num_threads in {1, before}:
+        numba.set_num_threads(num_threads)
+        layouts.append(parallel_layout(edges, start(500), FORCE, 30, 0))
+    numba.set_num_threads(before)
+    assert np.array_equal(layouts[0], layouts[-1])
+    assert not np.array_equal(layouts[0], parallel_layout(edges, start(500), FORCE, 30, 1))
+
+
+def test_edges_are_due_as_often_as_they_are_heavy():
+    weights = np.zeros((6, 6), np.float32)
+    weights[0, 1:] = [1, 0.5, 0.25, 0.11, 0.05]
+    edges = edges_of(scipy.sparse.csr_matrix(weights), 10)
+    # Less than once in 10 epochs: left out.
+    assert edges.neighbor.tolist() == [1, 2, 3, 4]
+    assert edges.degree.tolist() == [4, 0, 0, 0, 0, 0]
+    epochs = np.arange(11)[:, None] * edges.rate.astype(np.int64) >> 16
+    assert np.diff(epochs, axis=0).sum(axis=0).tolist() == [10, 5, 2, 1]
+    assert np.diff(epochs, axis=0)[:, 0].tolist() == [1] * 10
+
+
+def test_a_vertex_alone_stays_and_a_graph_without_edges_too():
+    edges = edges_of(scipy.sparse.csr_matrix((3, 3), dtype=np.float32), 5)
+    for layout in (
+        parallel_layout(edges, start(3), FORCE, 5, 0),
+        gpu_layout(edges, start(3), FORCE, 5, 0, "cpu"),
+    ):
+        assert np.array_equal(layout, start(3))

@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from atlas_pipeline.layout.neighbors import neighbors
+from atlas_pipeline.layout.placing import placed
+
+
+def test_the_rest_lands_where_its_neighbours_are():
+    """Three clusters: what was not fitted falls into its own."""
+    rng = np.random.default_rng(0)
+    cluster = rng.integers(3, size=200)
+    rows = (np.eye(3)[cluster] * 5 + rng.random((200, 3))).astype(np.float32)
+    fitted, others = np.arange(0, 200, 2), np.arange(1, 200, 2)
+    layout = (np.array([[0, 0], [9, 0], [0, 9]])[cluster[fitted]] + rng.random((100, 2))).astype(np.float32)
+    near = neighbors([rows], 200, 6, fitted=fitted, metric="euclidean")
+    near_others = near[0][others], near[1][others]
+    places = placed(layout, near_others, 6)
+    centres = np.stack([layout[cluster[fitted] == c].mean(axis=0) for c in range(3)])
+    nearest = np.linalg.norm(places[:, None] - centres, axis=2).argmin(axis=1)
+    assert (nearest == cluster[others]).all()
+    # A mean of places lies among them.
+    for place, near_place in zip(places, layout[near_others[0]], strict=True):
+        assert (near_place.min(axis=0) - 1e-5 <= place).all()
+        assert (place <= near_place.max(axis=0) + 1e-5).all()
+
+
+@pytest.mark.parametrize("num_rows", [0, 1])
+def test_nothing_or_one_to_place(num_rows):
+    layout = np.random.default_rng(0).random((10, 2)).astype(np.float32)
+    near = np.zeros((num_rows, 2), np.int32), np.ones((num_rows, 2), np.float32)
+    assert placed(layout, near, 6).shape == (num_rows, 2)

@@ -1,0 +1,51 @@
+"""Layouts of a whole run: other engines, fitted on a part, held against another seed."""
+
+import numpy as np
+import pytest
+
+
+def projected(small, **project):
+    return {**small, "project": {**small["project"], **project}}
+
+
+def test_fitted_on_a_part_the_rest_is_placed_and_all_are_in_cells(small, atlas, store_of):
+    config = projected(small, fit_on=20)
+    result = atlas("run", config)
+    assert result.exit_code == 0, result.stderr
+    made = store_of(config)
+    near = made("neighbors", "all").read()
+    assert np.stack(near["indices"].to_numpy()).max() < 20
+    assert near.num_rows == 60
+    layout = made("project", "all")
+    assert layout.num_rows == 60
+    assert (np.stack([layout.read()["x"], layout.read()["y"]]) >= 0).all()
+    assert 0 <= layout.notes["quality"]["seed_agreement"] <= 1
+    # As many as there are: the same layout as without it.
+    atlas("project", projected(small, fit_on=60))
+    atlas("project", small)
+    whole, plain = (store_of(c)("project", "all").read() for c in (projected(small, fit_on=60), small))
+    assert whole.equals(plain)
+
+
+def test_a_parallel_layout_and_one_that_is_not_compared(small, atlas, store_of):
+    config = projected(small, engine="parallel", compare_seeds=False)
+    assert atlas("project", config).exit_code == 0
+    quality = store_of(config)("project", "all").notes["quality"]
+    assert "seed_agreement" not in quality
+    assert quality["trustworthiness"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("project", "words"),
+    [
+        ({"engine": "gpu"}, ("project.engine gpu", "parallel")),
+        ({"fit_on": 3}, ("fit_on 3", "num_neighbors 5")),
+        ({"fit_on": 30, "method": "tsne"}, ("fit_on", "umap")),
+    ],
+)
+def test_what_cannot_be_laid_out_is_refused_before_work(small, atlas, tmp_path, project, words):
+    result = atlas("run", projected(small, **project))
+    assert result.exit_code == 2
+    (error,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert all(word in error for word in words)
+    assert not (tmp_path / "workspace" / "cache").exists()

@@ -1,0 +1,145 @@
+"""What a run needs is known, said and refused before its work starts."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from atlas_pipeline import devices, needs
+from atlas_pipeline.config_file import parse_config
+from atlas_pipeline.engine import Store, left
+from atlas_pipeline.layout.memory import layout_bytes
+from atlas_pipeline.pipeline_file import steps_of
+
+LATE, CHANNELS, CLASSES, IMAGES, NEIGHBORS, CELLS = "4", 12, 5, 60, 5, 9
+# float16 vectors and 20 bytes of place a row; neighbours; a layout; sums and means of 9 cells.
+SAMPLE_BYTES = IMAGES * (2 * (CHANNELS + CLASSES) + 20)
+OTHER_BYTES = IMAGES * (NEIGHBORS * 8 + 20) + 2 * CELLS * (CHANNELS + CLASSES) * 4
+
+
+@pytest.fixture
+def have(monkeypatch):
+    """Have a machine with so much free disk and memory."""
+
+    def set_free(disk=10**12, memory=10**12):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=disk))
+        monkeypatch.setattr(needs, "available_memory_bytes", lambda: memory)
+
+    return set_free
+
+
+def needed(values, only=None):
+    config = parse_config(values)
+    store, steps = Store(config.run.workspace), steps_of(config)
+    return needs.needs_of(config, left(steps, store, only=only), store, "cpu")
+
+
+def refused(result, *words):
+    assert result.exit_code == 2, result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    for word in words:
+        assert word in line
+
+
+def test_the_size_of_what_is_to_be_written_is_counted_by_hand(small, atlas):
+    assert atlas("index", small).exit_code == 0
+    assert needed(small).disk_bytes == SAMPLE_BYTES + OTHER_BYTES
+    small["sample"]["attribution"] = ["bee", "cat"]
+    fewer = 3 * (2 * IMAGES + 4 * 2 * CELLS)
+    assert needed(small).disk_bytes == SAMPLE_BYTES + OTHER_BYTES - fewer
+    small["sample"]["positions_per_image"] = 2
+    assert needed(small).layouts == {LATE: layout_bytes(2 * IMAGES, CHANNELS, NEIGHBORS)}
+
+
+def test_it_is_said_before_the_work(small, atlas, have):
+    have(disk=20_000_000, memory=3_000_000_000)
+    result = atlas("project", small)
+    assert result.exit_code == 0
+    workspace = small["run"]["workspace"]
+    said = f"the run will write up to 6.8 kB to {workspace} (20.0 MB free); the layout of 4 needs"
+    (line,) = [line for line in result.stderr.splitlines() if "up to" in line]
+    assert line.startswith(said)
+    assert line.endswith("GB of memory (3.0 GB free)")
+    assert result.stderr.index(line) < result.stderr.index("sample 4")
+    # A finished run has no needs.
+    assert "up to" not in atlas("project", small).stderr
+
+
+def test_too_little_disk_is_refused_before_anything_is_sampled(small, atlas, have, tmp_path):
+    have(disk=SAMPLE_BYTES)
+    refused(
+        atlas("run", small),
+        "up to 8.1 kB",
+        "3.2 kB are free",
+        "images.num_images",
+        "sample.attribution",
+        "run.workspace",
+    )
+    assert not list((tmp_path / "workspace").glob("cache/sample/*/part-*"))
+
+
+def test_too_little_memory_is_refused_before_anything_is_sampled(small, atlas, have, tmp_path):
+    have(memory=10**9)
+    refused(atlas("run", small), "layout of 4", "of memory", "1.0 GB are free", "project.fit_on")
+    assert not list((tmp_path / "workspace").glob("cache/sample/*/part-*"))
+    # Sampling alone needs no layout.
+    assert atlas("sample", small).exit_code == 0
+
+
+def test_an_almost_finished_sample_needs_only_the_rest(small, atlas, have, tmp_path):
+    small["sample"]["shard_size"] = 15
+    assert atlas("sample", small).exit_code == 0
+    (folder,) = (tmp_path / "workspace" / "cache" / "sample").glob("*")
+    (folder / "manifest.json").unlink()
+    (folder / "part-00003.parquet").unlink()
+    assert needed(small, only={"sample"}).disk_bytes == SAMPLE_BYTES // 4
+    have(disk=SAMPLE_BYTES // 4)
+    assert atlas("sample", small).exit_code == 0
+    # Made anew by force it needs all of it.
+    refused(atlas("sample", small, "--force"), "up to 3.2 kB")
+
+
+def test_a_finished_sample_leaves_the_layout_to_be_weighed(small, atlas):
+    assert atlas("sample", small).exit_code == 0
+    assert needed(small).disk_bytes == OTHER_BYTES
+    assert needed(small).layouts == {LATE: layout_bytes(IMAGES, CHANNELS, NEIGHBORS)}
+
+
+def test_on_other_machines_memory_is_not_known_and_a_url_tells_no_free_space(small, have):
+    have(memory=0, disk=0)
+    config = parse_config({**small, "run": {"workspace": "s3://bucket/atlas"}})
+    huge = needs.Needs(disk_bytes=10**15, layouts={LATE: 10**15})
+    assert needs.refuse_unmet(config, huge, on_cluster=True) is None
+
+
+def test_free_space_is_that_of_the_nearest_folder_that_exists(small, tmp_path, monkeypatch):
+    asked = []
+    usage = SimpleNamespace(free=7)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: asked.append(Path(path)) or usage)
+    config = parse_config({**small, "run": {"workspace": str(tmp_path / "not" / "yet")}})
+    said = needs.refuse_unmet(config, needs.Needs(disk_bytes=7, layouts={}), on_cluster=False)
+    assert "7 B free" in said
+    assert asked == [tmp_path]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_containers_limit_bounds_the_memory(tmp_path, version):
+    folder = tmp_path / "memory" if version == 1 else tmp_path
+    folder.mkdir(exist_ok=True)
+    names = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        2: ("memory.max", "memory.current", "inactive_file"),
+    }[version]
+    (folder / names[0]).write_text("1000\n")
+    (folder / names[1]).write_text("600\n")
+    (folder / "memory.stat").write_text(f"anon 500\n{names[2]} 50\n")
+    assert devices._left_in_containers(tmp_path) == [450]
+    if version == 2:
+        (folder / names[0]).write_text("max\n")
+        assert devices._left_in_containers(tmp_path) == []
+
+
+def test_available_memory_is_no_more_than_the_machine_has():
+    assert 0 < devices.available_memory_bytes() <= psutil.virtual_memory().total

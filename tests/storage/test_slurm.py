@@ -1,0 +1,38 @@
+"""The example of docs/cluster.md asks SLURM for what it says."""
+
+import re
+import subprocess
+from pathlib import Path
+
+QUIET = {"dashboard_address": "127.0.0.1:0"}
+DOCS = Path(__file__).parents[2] / "docs" / "cluster.md"
+
+
+def test_the_documented_cluster_gives_each_worker_a_gpu_and_one_task(monkeypatch):
+    import dask_jobqueue
+
+    asked = []
+
+    class Unsubmitted(dask_jobqueue.SLURMCluster):
+        """Writes its job script and submits nothing; the interface is one that every machine has."""
+
+        def __init__(self, **options):
+            super().__init__(**{**options, "interface": "lo", "scheduler_options": QUIET})
+
+        def scale(self, n=None, jobs=0):
+            asked.append((jobs, self.job_script()))
+
+    commands = []
+    monkeypatch.setattr(dask_jobqueue, "SLURMCluster", Unsubmitted)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
+    (example,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.S)
+    exec(compile(example, str(DOCS), "exec"), {})
+    # Dask asks for none, at the start and at the end.
+    ((jobs, script),) = [call for call in asked if call[0]]
+    assert jobs == 16
+    for line in ("#SBATCH -p gpu", "#SBATCH --gres=gpu:1", "#SBATCH --cpus-per-task=8", "--nthreads 1"):
+        assert line in script
+    assert "export OMP_NUM_THREADS=8" in script
+    (command,) = commands
+    assert command[:4] == ["atlas", "run", "CONFIG", "--device"]
+    assert command[-1].startswith("tcp://127.0.0.1:")
