@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from making_viewer import make_viewer
+from seeing import settle
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 
@@ -54,13 +55,3 @@ def opened(browser: Any, made: Path) -> Iterator[Callable[..., Any]]:
     for context in contexts:
         context.close()
     assert faults == []
-
-
-def settle(page: Any) -> None:
-    """Wait until what is in sight has been loaded and drawn."""
-    page.wait_for_function(
-        "atlas.isComplete() && (!atlas.gridSize() || atlas.shown()?.size === atlas.gridSize())"
-    )
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    page.wait_for_function("atlas.isComplete()")
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")

@@ -139,6 +139,7 @@ def make_viewer(folder: Path, *, labels: Sequence[str] = CLASSES, name: str = "m
         "images": NUM_IMAGES,
         "generated": False,
         "layers": layers,
+        "shares": [],
         "keys": True,
         "report": True,
         "scale": ["#ffffff", "#ff8800", "#000044"],

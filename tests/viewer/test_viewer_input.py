@@ -1,8 +1,8 @@
 """Labels, runs and links that are not as they should be; and what axe-core makes of the viewer."""
 
 import pytest
-from conftest import settle
 from making_viewer import make_viewer
+from seeing import settle, until
 
 HOSTILE = (
     '<img src=x onerror="document.title=1">',
@@ -22,7 +22,7 @@ def test_labels_are_text_whatever_they_hold(opened, tmp_path):
     options = page.locator("#class-list li bdi").all_text_contents()
     assert options == list(HOSTILE)
     page.locator("#class-list li").first.click()
-    page.wait_for_function("atlas.attribution(atlas.shown())")
+    until(page, "atlas.attribution(atlas.shown())")
     assert page.input_value("#class") == HOSTILE[0]
     assert page.locator("#run-name").text_content() == "<i>run</i>"
     assert page.evaluate("document.querySelectorAll('img[src=x], aside b, h1 i').length") == 0
@@ -51,9 +51,7 @@ def test_a_run_without_classes_has_no_class_filter(opened, tmp_path):
 
 def test_a_layer_without_icons_shows_its_layout_and_says_what_is_missing(opened):
     page = opened("#layer=bare&cell=8.1.1&lit=2&colour=count&grid=8")
-    page.wait_for_function(
-        "document.getElementById('status').textContent.includes('its icons are not made yet')"
-    )
+    until(page, "document.getElementById('status').textContent.includes('its icons are not made yet')")
     settle(page)
     assert "400 activations" in page.inner_text("#status")
     dots = page.evaluate("""() => { const map = document.getElementById("map");
@@ -108,10 +106,11 @@ def test_axe_finds_no_serious_fault(opened, scheme, width, height):
     )
     page.wait_for_selector(".nine button")
     page.wait_for_selector("#strip-icons button")
-    page.wait_for_selector("#found:not([hidden])")
+    page.wait_for_selector("#found:not([hidden])", state="attached")
     if width < 500:
         page.evaluate("document.body.classList.add('side-open')")
-    found = Axe().run(page).response["violations"]
+    # It would fetch the style, which the page forbids; it is read from the page.
+    found = Axe().run(page, options={"preload": False}).response["violations"]
     faults = {
         f["id"]: [n["target"] for n in f["nodes"]] for f in found if f["impact"] in ("serious", "critical")
     }

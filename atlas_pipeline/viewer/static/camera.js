@@ -99,7 +99,8 @@
     if (fingers.size === 2) {
       const [[otherX, otherY]] = [...fingers].filter(([id]) => id !== event.pointerId).map(([, at]) => at);
       const span = (at) => Math.hypot(at[0] - otherX, at[1] - otherY);
-      atlas.zoom(span([x, y]) / Math.max(1, span(before)), (x + otherX) / 2, (y + otherY) / 2);
+      const middle = [(before[0] + otherX) / 2, (before[1] + otherY) / 2];
+      atlas.zoom(span([x, y]) / Math.max(1, span(before)), ...middle);
       atlas.pan((before[0] - x) / 2, (before[1] - y) / 2);
     } else {
       atlas.pan(before[0] - x, before[1] - y);

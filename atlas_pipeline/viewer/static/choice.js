@@ -141,10 +141,11 @@
     atlas.choice({
       input: byId("class"),
       list: byId("class-list"),
-      // The name that stands there is no filter.
       find: (text) => {
-        const all = classes();
-        return all.some(({ words }) => words === text) ? all : atlas.matching(all, text);
+        const all = classes(),
+          lit = all.find(({ value }) => String(value) === atlas.state.lit);
+        // The name of the class that is lit up stands there unasked: no filter.
+        return text === lit?.words ? all : atlas.matching(all, text);
       },
       choose: (index) => {
         byId("class").blur();
