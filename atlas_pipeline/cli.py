@@ -26,7 +26,7 @@ STAGES_OF = {
     "project": ("neighbors", "project"),
     "bin": ("cell_sums", "bin"),
     "invert": ("whiten", "crops", "invert"),
-    "stitch": ("plot", "stitch", "keys", "places", "tiles", "examples"),
+    "stitch": ("plot", "stitch", "keys", "places", "tiles", "examples", "shares"),
 }
 
 WHAT_IT_DOES = {

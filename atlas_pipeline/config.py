@@ -68,6 +68,7 @@ class ImagesConfig(_Section):
     source: Literal["generated", "folder", "parquet", "tar"]
     path: str | None = None
     num_images: int | None = Field(None, ge=1)
+    metadata: str | None = Field(None, description="a CSV or Parquet table of columns, found by its `key`")
     max_bad: float = Field(0.01, ge=0, le=1, description="share of unreadable images above which a run stops")
 
     @model_validator(mode="after")

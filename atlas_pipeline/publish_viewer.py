@@ -18,7 +18,7 @@ from atlas_pipeline.viewer.page import page_files
 from atlas_pipeline.viewer.scripts import script
 
 # Stages whose files the viewer loads.
-VIEWER_STAGES = ("keys", "places", "tiles", "examples")
+VIEWER_STAGES = ("keys", "places", "tiles", "examples", "shares")
 # Colours of a scale, between which the browser goes in straight lines.
 _SCALE_COLOURS = 33
 
@@ -43,12 +43,18 @@ def viewer_files(config: Config, made: Mapping[Step, Artefact], *, has_report: b
         "images": index.num_rows,
         "generated": config.images.source == "generated",
         "layers": layers,
+        "shares": next((a.notes["shares"] for step, a in made.items() if _has_shares(step, a)), []),
         "keys": any(step.stage.name == "keys" for step in made),
         "report": has_report,
         "scale": [_hex(colour) for colour in scale],
         "palette": [_hex(colour) for colour in QUALITATIVE],
     }
     return page_files(config.name, script(run))
+
+
+def _has_shares(step: Step, artefact: Artefact) -> bool:
+    # A view without cells has none; all others have the same.
+    return step.stage.name == "shares" and artefact.num_rows > 0
 
 
 def _identity(config: Config, made: Mapping[Step, Artefact]) -> str:

@@ -19,6 +19,7 @@ from atlas_pipeline.stages import (
     places,
     plot,
     project,
+    shares,
     stitch,
     tiles,
     whiten,
@@ -62,6 +63,7 @@ def selection_atlas(
             stitch.view_step(config, images, chosen, layout, cells[size], of_grid, axis),
             tiles.step(config, cells[size], of_grid),
             *examples.steps(config, images, cells[size]),
+            shares.step(config, images, layout, cells[size]),
         )
     ]
     pictures = plot.step(config, activations, layout, chosen)

@@ -23,6 +23,7 @@ from atlas_pipeline.stages import (
     plot,
     project,
     sample,
+    shares,
     stitch,
     tiles,
     vocabulary,
@@ -68,6 +69,7 @@ def pipeline(config: Config) -> Iterator[Step]:
             # The viewer's: sheets of icons, and of the patches of real images nearest the cells' means.
             yield tiles.step(config, grids[size], of_grid)
             yield from examples.steps(config, images, grids[size])
+            yield shares.step(config, images, layout, grids[size])
             yield from highlight.steps(config, grids[size], of_grid)
         coarsest_cells[layer], coarsest_icons[layer] = grids[min(grids)], icons[min(icons)]
 

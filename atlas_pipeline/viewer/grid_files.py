@@ -104,6 +104,12 @@ def class_files(numbers: GridNumbers) -> Iterator[tuple[str, bytes]]:
         )
 
 
+def share_file(means: NDArray[np.floating]) -> bytes:
+    """``share-0.js``, ...: a number of every cell, NaN where it is not known."""
+    levels, step = wide_levels(means)
+    return script({"levels": packed(levels), "step": step})
+
+
 def overview_files(
     numbers: GridNumbers, icons: Callable[[], Iterable[NDArray[np.uint8]]]
 ) -> dict[str, bytes]:

@@ -156,3 +156,66 @@ def test_a_layer_without_icons_yet_is_shown_by_its_layout(small, atlas, tmp_path
     view = value(folder / "viewer" / "run.js")["layers"][0]["views"][0]
     assert (view["grids"], view["missing"]) == ([], "its icons are not made yet")
     assert not (folder / "report.html").exists()
+
+
+def shares_of(folder, view="all", grid=3):
+    """(column, value) -> share of every cell, NaN where not known."""
+    listed = value(folder / "viewer" / "run.js")["shares"]
+    shares = {}
+    for number, one in enumerate(listed):
+        file = value(folder / LATE / view / f"tiles-{grid}" / f"share-{number}.js")
+        levels = array(file["levels"]).astype(float)
+        shares[one["column"], one["value"]] = np.where(levels == -32768, np.nan, levels * file["step"])
+    return shares
+
+
+def test_shares_of_labels_and_metadata_are_those_of_a_naive_loop(small, atlas, store_of, tmp_path):
+    small["classes"] = [{"class": "cat", "grid": {"sizes": [2], "min_count": 1}}]
+    table = tmp_path / "known.csv"
+    rows = [f"{i},{i * 0.5 if i % 3 else 'nan'},{'sea' if i % 4 else ''}" for i in range(50)]
+    table.write_text("\n".join(["key,depth,place", *rows]))
+    small["images"]["metadata"] = str(table)
+    result = atlas("run", small)
+    assert result.exit_code == 0, result.stderr
+    folder, made = tmp_path / "workspace" / "runs" / "small", store_of(small)
+    index = made("index", None).read()
+    for view, grid in (("all", 3), ("class-cat", 2)):
+        shares = shares_of(folder, view, grid)
+        layout, cells = made("project", view).read().to_pylist(), made("bin", view).read().to_pylist()
+        for at, cell in enumerate(cells):
+            members = [
+                one["image_id"]
+                for one in layout
+                if min(int(one["x"] * grid), grid - 1) == cell["col"]
+                and min(int(one["y"] * grid), grid - 1) == grid - 1 - cell["row"]
+            ]
+            assert len(members) == cell["count"]
+            labels = index["label"].take(members).to_pylist()
+            total = sum(shares[key][at] for key in shares if key[0] == "label")
+            assert total == pytest.approx(1, abs=1e-3)
+            first = index["label"].to_pylist()[0]
+            names = sorted(set(index["label"].to_pylist()))
+            of_first = [key for key in shares if key[0] == "label"][names.index(first)]
+            assert shares[of_first][at] == pytest.approx(np.mean([one == first for one in labels]), abs=1e-3)
+            depths = [i * 0.5 for i in members if i < 50 and i % 3]
+            places = [i % 4 > 0 for i in members if i < 50 and i % 4]
+            assert shares["depth", None][at] == pytest.approx(
+                np.mean(depths) if depths else np.nan, abs=1e-2, nan_ok=True
+            )
+            assert shares["place", "sea"][at] == pytest.approx(
+                np.mean(places) if places else np.nan, nan_ok=True
+            )
+
+
+def test_other_metadata_makes_the_shares_alone_anew_and_bad_metadata_is_one_line(
+    run, atlas, states, tmp_path
+):
+    _, small = run
+    table = tmp_path / "known.csv"
+    small["images"]["metadata"] = str(table)
+    table.write_text("key,a\n3,1\n")
+    assert {step.split()[0] for step, state in states(small).items() if state != "done"} == {"shares"}
+    table.write_text("name,a\n3,1\n")
+    result = atlas("run", small)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "wanted are 'key'" in result.stderr

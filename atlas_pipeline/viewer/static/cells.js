@@ -55,11 +55,11 @@
     return atlas.grid(wanted) ?? others.find(Boolean) ?? null;
   };
 
+  /** The number that a level stands for; null where it is not known. */
+  atlas.levelled = (level, step) => (level === undefined || level === MISSING ? null : level * step);
+
   /** A cosine column's value; null where it is not known. */
-  atlas.cosine = (grid, name, cell) => {
-    const level = grid[name]?.[cell];
-    return level === undefined || level === MISSING ? null : level / COSINE_STEPS;
-  };
+  atlas.cosine = (grid, name, cell) => atlas.levelled(grid[name]?.[cell], 1 / COSINE_STEPS);
 
   /** The classes of largest mean attribution of a cell: {index, column, label, value}, largest first. */
   atlas.topClasses = (grid, cell) => {

@@ -67,8 +67,14 @@
   }
 
   function fillColours() {
-    const options = Object.entries(atlas.MEASURES).map(([name, { words }]) => new Option(words, name));
-    byId("colour").replaceChildren(new Option("None", ""), ...options);
+    const groups = new Map();
+    for (const [name, { words, group = "" }] of Object.entries(atlas.MEASURES)) {
+      groups.set(group, [...(groups.get(group) ?? []), new Option(words, name)]);
+    }
+    byId("colour").replaceChildren(new Option("None", ""));
+    for (const [label, options] of groups) {
+      byId("colour").append(...(label ? [atlas.element("optgroup", { label }, ...options)] : options));
+    }
   }
 
   /** Save a canvas or blob under a name that any file system takes. */

@@ -1,20 +1,29 @@
 "use strict";
-// From layer to layer: the activations of the same images glide from where they lay to where they lie.
+// From layer to layer: the icons fade, the activations of the same images glide from where they lay to where
+// they lie, and the other layer's icons come.
 {
-  const MOST = 3000,
-    MILLISECONDS = 900;
+  const MOST = 4000,
+    MILLISECONDS = 1400;
+  const FADED = 0.25, // shares of that time: the old icons are gone,
+    MOVED = [0.12, 0.78], // the activations move,
+    COMES = 0.72; // the new icons come
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   let glide = null;
 
-  /** Begin between two views, once both have their places; nothing where motion is not wanted. */
-  atlas.glide = async (from, to) => {
-    glide = null;
-    if (still.matches || (from.layer === to.layer && from.view === to.view)) return;
+  /** What is on the map now, to fade from. */
+  function snapshot() {
+    const map = atlas.byId("map");
+    if (!map.width || !map.height) return null;
+    const copy = new OffscreenCanvas(map.width, map.height);
+    copy.getContext("2d").drawImage(map, 0, 0);
+    return copy;
+  }
+
+  async function pairsOf(from, to) {
     const [before, after] = await Promise.all([
       atlas.places(from.layer, from.view),
       atlas.places(to.layer, to.view),
     ]);
-    if (atlas.state.layer !== to.layer || atlas.state.view !== to.view) return;
     const at = new Map();
     before.slot.forEach((slot, n) => at.set(slot, n));
     const every = Math.max(1, Math.ceil(after.slot.length / MOST)),
@@ -23,31 +32,60 @@
       const old = at.get(after.slot[n]);
       if (old !== undefined) pairs.push([before.x[old], before.y[old], after.x[n], after.y[n]]);
     }
-    glide = { pairs, start: performance.now() };
+    return pairs;
+  }
+
+  /** Begin between two states; nothing where motion is not wanted. */
+  atlas.glide = async (from, to) => {
+    glide = null;
+    if (still.matches || (from.layer === to.layer && from.view === to.view)) return;
+    const mine = { old: snapshot(), camera: atlas.camera(from), pairs: null, start: 0 };
+    glide = mine;
+    try {
+      mine.pairs = await pairsOf(from, to);
+    } catch {
+      // Without its places a layer is simply shown.
+      if (glide === mine) glide = null;
+    }
+    mine.start = performance.now();
     atlas.redraw();
   };
 
-  /** The activations on their way, over a map that fades in. */
-  atlas.drawGlide = (target, { left, top, scale, width, height }) => {
-    if (!glide) return;
-    const share = (performance.now() - glide.start) / MILLISECONDS;
-    if (share >= 1) return void (glide = null);
-    const { paper, muted } = atlas.theme(),
-      eased = share * share * (3 - 2 * share);
-    target.globalAlpha = Math.min(1, 2.2 * (1 - share));
-    target.fillStyle = paper;
-    target.fillRect(0, 0, width, height);
-    target.fillStyle = muted;
-    for (const [x0, y0, x1, y1] of glide.pairs) {
-      target.fillRect(
-        left + (x0 + (x1 - x0) * eased) * scale - 1.25,
-        top + (y0 + (y1 - y0) * eased) * scale - 1.25,
-        2.5,
-        2.5,
-      );
+  const ramp = (share, from, to) => Math.min(1, Math.max(0, (share - from) / (to - from)));
+
+  function drawPairs(target, camera, share) {
+    const { camera: before, pairs } = glide,
+      moved = ramp(share, ...MOVED),
+      eased = moved * moved * (3 - 2 * moved);
+    const between = (from, to) => from + (to - from) * eased;
+    target.fillStyle = atlas.theme().muted;
+    for (const [x0, y0, x1, y1] of pairs) {
+      const x = between(before.left + x0 * before.scale, camera.left + x1 * camera.scale),
+        y = between(before.top + y0 * before.scale, camera.top + y1 * camera.scale);
+      target.fillRect(x - 1.25, y - 1.25, 2.5, 2.5);
     }
+  }
+
+  /** The activations on their way, between the map that goes and the one that comes. */
+  atlas.drawGlide = (target, camera) => {
+    if (!glide) return;
+    const share = glide.pairs ? (performance.now() - glide.start) / MILLISECONDS : 0;
+    if (share >= 1) return void (glide = null);
+    const { width, height } = camera;
+    target.fillStyle = atlas.theme().paper;
+    target.globalAlpha = 1 - ramp(share, COMES, 1);
+    target.fillRect(0, 0, width, height);
+    if (glide.old && share < FADED) {
+      target.globalAlpha = 1 - ramp(share, 0, FADED);
+      target.drawImage(glide.old, 0, 0, width, height);
+    }
+    target.globalAlpha = Math.min(ramp(share, 0, FADED), 1 - ramp(share, COMES, 1));
+    if (glide.pairs) drawPairs(target, camera, share);
     target.globalAlpha = 1;
     // The next frame goes on.
     requestAnimationFrame(atlas.redraw);
   };
+
+  /** Whether a glide is under way. */
+  atlas.isGliding = () => glide !== null;
 }

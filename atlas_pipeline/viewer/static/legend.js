@@ -33,6 +33,7 @@
       );
       return;
     }
+    if (atlas.MEASURES[colour].ready?.(grid) === false) return void (legend.dataset.name = "");
     const range = colour === "classes" ? null : atlas.rangeOf(grid, colour);
     if (!range)
       return void legend.replaceChildren(
@@ -44,7 +45,7 @@
       context.fillStyle = `rgb(${atlas.scaleColour(0.06 + (0.94 * x) / 127).map(Math.round)})`;
       context.fillRect(x, 0, 1, 1);
     }
-    const words = range.map((value) => (colour === "count" ? atlas.number(value) : value.toFixed(2)));
+    const words = range.map((value) => atlas.measured(colour, value));
     legend.replaceChildren(
       ramp,
       element(

@@ -5,18 +5,6 @@
   const VEIL = 0.95; // of what says nothing, so much is hidden: a trace of the map remains
   const COLOUR = 0.82; // opacity of a colour over its icon
 
-  /** name: {words, unit, value(grid, cell)}; null is a number that is not known. */
-  atlas.MEASURES = {
-    count: { words: "Activations", value: (grid, cell) => grid.count[cell], log: true },
-    fidelity: { words: "Fidelity", value: (grid, cell) => atlas.cosine(grid, "fidelity", cell) },
-    coherence: { words: "Coherence", value: (grid, cell) => atlas.cosine(grid, "coherence", cell) },
-    consistency: {
-      words: "Agreement on a class",
-      value: (grid, cell) => atlas.cosine(grid, "consistency", cell),
-    },
-    classes: { words: "Top class" },
-  };
-
   const parts = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
   /** A share of 0 to 1 -> [red, green, blue] on the run's scale. */
@@ -26,20 +14,6 @@
     const low = Math.min(Math.floor(at), stops.length - 2),
       [a, b] = [parts(stops[low]), parts(stops[low + 1])];
     return a.map((value, channel) => value + (b[channel] - value) * (at - low));
-  };
-
-  /** Lowest and highest of a measure over a grid, without the outermost hundredths; null where none is known. */
-  atlas.rangeOf = (grid, name) => {
-    const measure = atlas.MEASURES[name],
-      values = [];
-    for (let cell = 0; cell < grid.cells; cell++) {
-      const value = measure.value(grid, cell);
-      if (value !== null) values.push(value);
-    }
-    if (!values.length) return null;
-    values.sort((a, b) => a - b);
-    const at = (share) => values[Math.round(share * (values.length - 1))];
-    return [at(0.01), at(0.99)];
   };
 
   /** The classes that are on top of most cells, with their colours, most first: [{column, label, count, colour}]. */
@@ -79,8 +53,10 @@
         (cell) => grid.numTop && [...(colours.get(grid.top[cell * grid.numTop]) ?? [150, 150, 150]), alpha],
       );
     }
-    const range = atlas.rangeOf(grid, name),
-      { value, log } = atlas.MEASURES[name];
+    const { value, log, ready } = atlas.MEASURES[name];
+    // Not there yet: asked again when it has come.
+    if (ready && !ready(grid)) return null;
+    const range = atlas.rangeOf(grid, name);
     if (!range) return null;
     const on = log ? Math.log : (number) => number;
     const [low, high] = range.map(on);

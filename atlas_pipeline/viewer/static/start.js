@@ -133,10 +133,12 @@
     if (!atlas.run)
       return void atlas.warn("viewer/run.js is missing: make this folder again with atlas run.");
     fillHead();
+    atlas.startMeasures();
     atlas.startControls();
     atlas.startLists();
     atlas.startLegend();
     atlas.startClasses();
+    atlas.startFound();
     atlas.startBrush();
     atlas.startSearch();
     atlas.startTrace();
