@@ -121,3 +121,16 @@ def test_a_share_of_images_colours_the_cells(opened, tmp_path):
     assert max(grey) - min(grey) < 60
     groups = page.locator("#colour optgroup").evaluate_all("groups => groups.map((one) => one.label)")
     assert groups == ["Share of images by label", "Means of the images"]
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1200, 800)])
+def test_a_chosen_cell_is_not_hidden_by_its_own_panel(opened, width, height):
+    page = opened("#grid=8&z=1.5", viewport={"width": width, "height": height})
+    row, col = (7, 4) if width < 500 else (4, 7)
+    page.evaluate("([x, y]) => atlas.pick(x, y)", centre(row, col, 8))
+    page.wait_for_selector("#detail:not([hidden])")
+    box, (x, y) = page.locator("#detail").bounding_box(), at_cell(page, row, col, 8)
+    assert y < box["y"] if width < 500 else x < box["x"]
+    # A link says where the map is: opened with a cell, it stays there.
+    again = opened(f"#grid=8&z=1.5&cell=8.{row}.{col}", viewport={"width": width, "height": height})
+    assert (state(again)["x"], state(again)["y"]) == (0.5, 0.5)

@@ -96,6 +96,23 @@
 
   atlas.nameOfCell = (grid, cell) => `${grid.size}.${grid.row[cell]}.${grid.col[cell]}`;
 
+  /** Choose a cell, and bring it into sight where it is out of it, or where its panel now lies over it. */
+  atlas.choose = (grid, cell) => {
+    atlas.set({ cell: atlas.nameOfCell(grid, cell) });
+    const x = (grid.col[cell] + 0.5) / grid.size,
+      y = (grid.row[cell] + 0.5) / grid.size,
+      { left, top, scale, width, height } = atlas.camera(),
+      map = atlas.byId("map").getBoundingClientRect(),
+      panel = atlas.byId("detail").getBoundingClientRect();
+    // On a phone the panel comes from below, else from the right.
+    const right = panel.left > map.left ? Math.min(width, panel.left - map.left) : width,
+      bottom = panel.top > map.top ? Math.min(height, panel.top - map.top) : height;
+    const px = left + x * scale,
+      py = top + y * scale;
+    if (px > 0 && py > 0 && px < right && py < bottom) return;
+    atlas.flyTo({ x: x + (width - right) / 2 / scale, y: y + (height - bottom) / 2 / scale });
+  };
+
   /** A cell in a sentence, for screen readers. */
   atlas.wordsFor = (grid, cell) => {
     const top = atlas.topClasses(grid, cell)[0];

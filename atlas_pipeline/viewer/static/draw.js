@@ -186,7 +186,8 @@
     const grid = atlas.shown();
     if (!grid) return;
     const cell = atlas.cellAt(grid, x, y);
-    atlas.set({ cell: cell < 0 ? "" : atlas.nameOfCell(grid, cell) });
+    if (cell < 0) atlas.set({ cell: "" });
+    else atlas.choose(grid, cell);
   };
 
   atlas.startDrawing = () => {

@@ -34,12 +34,7 @@
       [row, col] = [row + down, col + right];
     const next = row >= 0 && col >= 0 && row < size && col < size ? at[row * size + col] : -1;
     if (next < 0) return void atlas.say("No further icon");
-    const x = (col + 0.5) / size,
-      y = (row + 0.5) / size,
-      { left, top, width, height, scale } = atlas.camera();
-    const [px, py] = [left + x * scale, top + y * scale],
-      isSeen = px > 0 && py > 0 && px < width && py < height;
-    atlas.set({ cell: atlas.nameOfCell(grid, next), ...(isSeen ? {} : { x, y }) });
+    atlas.choose(grid, next);
   }
 
   /** The cell nearest to the middle of the screen. */
@@ -53,7 +48,7 @@
       const far = Math.hypot((grid.col[cell] + 0.5) / grid.size - x, (grid.row[cell] + 0.5) / grid.size - y);
       if (far < least) [best, least] = [cell, far];
     }
-    if (best >= 0) atlas.set({ cell: atlas.nameOfCell(grid, best) });
+    if (best >= 0) atlas.choose(grid, best);
   }
 
   function nextLayer(step) {
