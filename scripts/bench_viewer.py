@@ -127,17 +127,18 @@ def memory(page: Any) -> dict[str, float]:
     session = page.context.browser.new_browser_cdp_session()
     processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
     renderers = [process["id"] for process in processes if process["type"] == "renderer"]
-    resident = [resident_bytes(pid) for pid in renderers]
     return {
-        "renderer_bytes": max(resident, default=0),
+        "renderer_bytes": max((held_bytes(pid, "VmRSS") for pid in renderers), default=0),
+        # Without the browser's own program, which all pages share.
+        "renderer_own_bytes": max((held_bytes(pid, "RssAnon") for pid in renderers), default=0),
         "heap_bytes": page.evaluate("performance.memory.usedJSHeapSize"),
     }
 
 
-def resident_bytes(pid: int) -> int:
-    """Of one process."""
+def held_bytes(pid: int, kind: str) -> int:
+    """Of one process, as the kernel counts."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS")), 0)
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(kind)), 0)
 
 
 def main() -> None:

@@ -91,9 +91,14 @@ def write_grid(folder: Path, grid: int) -> None:
 
 def make_run(folder: Path, grids: tuple[int, ...]) -> None:
     """The whole folder: layers after the first are links to it."""
-    first = folder / LAYERS[0] / "all"
     for grid in grids:
-        write_grid(first / f"tiles-{grid}", grid)
+        write_grid(folder / LAYERS[0] / "all" / f"tiles-{grid}", grid)
+    finish_run(folder, grids)
+
+
+def finish_run(folder: Path, grids: tuple[int, ...]) -> None:
+    """What belongs to no grid, the other layers, and the page."""
+    first = folder / LAYERS[0] / "all"
     known = np.arange(NUM_KNOWN)
     xy = np.random.default_rng(1).random((NUM_KNOWN, 2))
     write(first, "places.js", place_file(xy, known, known))

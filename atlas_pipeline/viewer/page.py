@@ -17,6 +17,7 @@ SCRIPTS = (
     "measures.js",
     "overlay.js",
     "labels.js",
+    "marks.js",
     "draw.js",
     "minimap.js",
     "controls.js",

@@ -134,3 +134,14 @@ def test_a_chosen_cell_is_not_hidden_by_its_own_panel(opened, width, height):
     # A link says where the map is: opened with a cell, it stays there.
     again = opened(f"#grid=8&z=1.5&cell=8.{row}.{col}", viewport={"width": width, "height": height})
     assert (state(again)["x"], state(again)["y"]) == (0.5, 0.5)
+
+
+def test_what_is_told_is_of_the_cell_that_now_lies_under_a_resting_pointer(opened):
+    page = opened("#grid=8")
+    numbers = numbers_of(images_xy(0), 8, ())
+    page.mouse.move(*at_cell(page, 2, 2, 8))
+    page.evaluate("atlas.set({x: 0.5 + 1 / 8})")
+    settle(page)
+    there = (numbers.row == 2) & (numbers.col == 3)
+    assert f"Average of {numbers.count[there][0]} activation" in page.inner_text("#tip")
+    assert page.evaluate("document.getElementById('tip').dataset.cell").endswith(f"#{np.argmax(there)}")

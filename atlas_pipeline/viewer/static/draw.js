@@ -1,11 +1,11 @@
 "use strict";
 // The map on its canvas, drawn when something changed.
 {
-  const FRAMES_PX = 9; // cells this large have a frame under the veil
   const canvas = document.getElementById("map"),
     context = canvas.getContext("2d");
   let dirty = true,
-    hovered = null;
+    hovered = null,
+    pointer = null;
 
   atlas.redraw = () => (dirty = true);
 
@@ -44,11 +44,13 @@
     const { left, top, width, height, scale } = camera,
       side = scale / grid.size,
       onScreen = side * ratio;
-    if (kind === "icons") {
-      const whole = atlas.overview(grid, full);
+    const drawWhole = () => {
+      const whole = kind === "icons" && atlas.overview(grid, full);
       if (whole) target.drawImage(whole, left, top, scale, scale);
-      if (onScreen <= grid.overviewPx * 1.15) return;
-    }
+    };
+    if (kind === "icons" && onScreen <= grid.overviewPx * 1.15) return drawWhole();
+    const sheets = [];
+    let isWhole = true;
     const px = kind === "icons" ? grid.px : grid.cropPx,
       span = side * atlas.SHEET;
     const last = Math.ceil(grid.size / atlas.SHEET) - 1,
@@ -72,9 +74,13 @@
         const large = enough ? null : atlas.sheet(grid, kind, band, column, { full, far, share });
         const sheet =
           large ?? (px > 24 ? atlas.sheet(grid, kind, band, column, { low: true, full, far }) : null);
-        if (sheet) target.drawImage(sheet, x, y, span, span);
+        if (sheet) sheets.push([sheet, x, y]);
+        else isWhole &&= !grid.sheets.has(`${band}-${column}`);
       }
     }
+    // The whole grid, small, only while a sheet is on its way: it is costly to draw that large.
+    if (!isWhole) drawWhole();
+    for (const [sheet, x, y] of sheets) target.drawImage(sheet, x, y, span, span);
   }
 
   function drawOver(target, grid, { left, top, scale }, picture) {
@@ -84,58 +90,12 @@
     target.imageSmoothingEnabled = true;
   }
 
-  function drawFrames(target, grid, camera) {
-    if (camera.scale / grid.size < FRAMES_PX) return;
-    const path = new Path2D();
-    atlas.eachInSight(grid, camera, (cell, x, y, px) => {
-      const side = atlas.state.full ? px : (px * grid.side[cell]) / 255,
-        margin = (px - side) / 2;
-      path.rect(x + margin, y + margin, side, side);
-    });
-    target.strokeStyle = atlas.theme().line;
-    target.lineWidth = 1;
-    target.stroke(path);
-  }
-
-  function outline(target, grid, cell, { left, top, scale }, colour, width) {
-    const px = scale / grid.size,
-      x = left + grid.col[cell] * px,
-      y = top + grid.row[cell] * px;
-    target.lineWidth = width + 2;
-    target.strokeStyle = atlas.theme().paper;
-    target.strokeRect(x, y, px, px);
-    target.lineWidth = width;
-    target.strokeStyle = colour;
-    target.strokeRect(x, y, px, px);
-  }
-
-  /** The words at both ends of a comparison's axis. */
-  function drawAxis(target, camera) {
-    const { axis } = atlas.view(),
-      { ink, paper } = atlas.theme();
-    if (!axis) return;
-    const y = Math.min(camera.top + camera.scale + 22, camera.height - 14);
-    const ends = [Math.max(12, camera.left), Math.min(camera.width - 12, camera.left + camera.scale)];
-    Object.assign(target, {
-      font: "600 14px system-ui, sans-serif",
-      textBaseline: "middle",
-      lineWidth: 4,
-      strokeStyle: paper,
-    });
-    ["← " + axis[0], axis[1] + " →"].forEach((words, end) => {
-      target.textAlign = end ? "right" : "left";
-      target.strokeText(words, ends[end], y);
-      target.fillStyle = ink;
-      target.fillText(words, ends[end], y);
-    });
-  }
-
   /** The whole picture onto a context; on the screen, and for a saved PNG. */
   atlas.paint = (target, camera, ratio) => {
     const { paper, ink, accent } = atlas.theme(),
       grid = atlas.shown(),
       state = atlas.state;
-    target.imageSmoothingQuality = "medium";
+    target.imageSmoothingQuality = "low"; // sizes are near their own, and every frame pays
     target.fillStyle = paper;
     target.fillRect(0, 0, camera.width, camera.height);
     if (grid) {
@@ -143,19 +103,28 @@
       drawOver(target, grid, camera, atlas.colours(grid));
       const veil = atlas.veil(grid);
       drawOver(target, grid, camera, veil);
-      if (veil) drawFrames(target, grid, camera);
+      if (veil) atlas.drawFrames(target, grid, camera);
     } else {
       atlas.drawPlaces(target, camera);
     }
-    atlas.drawGlide(target, camera);
     atlas.drawFound(target, camera);
-    if (grid && hovered?.grid === grid) outline(target, grid, hovered.cell, camera, ink, 1);
+    if (grid && hovered?.grid === grid) atlas.outline(target, grid, hovered.cell, camera, ink, 1);
     const chosen = atlas.chosen();
-    if (chosen) outline(target, chosen.grid, chosen.cell, camera, accent, 2.5);
+    if (chosen) atlas.outline(target, chosen.grid, chosen.cell, camera, accent, 2.5);
     if (grid && state.labels) atlas.drawLabels(target, grid, camera);
-    drawAxis(target, camera);
+    atlas.drawAxis(target, camera);
+    atlas.drawGlide(target, camera);
     atlas.drawTrace(target, camera);
   };
+
+  function showPointed() {
+    const [x, y, ...screen] = pointer ?? [null],
+      grid = pointer && !atlas.isGliding() ? atlas.shown() : null;
+    const cell = grid ? atlas.cellAt(grid, ...atlas.toMap(x, y)) : -1;
+    if (cell !== (hovered?.cell ?? -1)) atlas.redraw();
+    hovered = cell < 0 ? null : { grid, cell };
+    atlas.showTip(grid, cell, ...screen);
+  }
 
   function frame() {
     if (dirty && canvas.clientWidth) {
@@ -165,6 +134,8 @@
         height = Math.round(canvas.clientHeight * ratio);
       if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
       context.setTransform(ratio, 0, 0, ratio, 0, 0);
+      // The map may have moved under a pointer that rests.
+      if (pointer) showPointed();
       atlas.paint(context, atlas.camera(), ratio);
       atlas.drawMinimap();
       atlas.loadWanted();
@@ -174,11 +145,8 @@
 
   /** The pointer is over a point of the canvas (x null: it left). */
   atlas.point = (x, y, screenX, screenY) => {
-    const grid = x === null ? null : atlas.shown();
-    const cell = grid ? atlas.cellAt(grid, ...atlas.toMap(x, y)) : -1;
-    if (cell !== (hovered?.cell ?? -1)) atlas.redraw();
-    hovered = cell < 0 ? null : { grid, cell };
-    atlas.showTip(grid, cell, screenX, screenY);
+    pointer = x === null ? null : [x, y, screenX, screenY];
+    showPointed();
   };
 
   /** Choose the cell at a point of the map, or none. */

@@ -60,6 +60,9 @@
   let current = { found: "", mask: null, words: "" };
   const points = new Map(); // layer/view -> {x, y} of what is found
 
+  /** Whether a known image is among what is found. */
+  atlas.isLit = (slot) => Boolean(current.mask?.[slot]);
+
   async function pointsIn(layer, view) {
     const { slot, x, y } = await atlas.places(layer, view),
       xs = [],

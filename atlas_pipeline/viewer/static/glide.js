@@ -28,11 +28,14 @@
     before.slot.forEach((slot, n) => at.set(slot, n));
     const every = Math.max(1, Math.ceil(after.slot.length / MOST)),
       pairs = [];
-    for (let n = 0; n < after.slot.length; n += every) {
-      const old = at.get(after.slot[n]);
-      if (old !== undefined) pairs.push([before.x[old], before.y[old], after.x[n], after.y[n]]);
-    }
-    return pairs;
+    after.slot.forEach((slot, n) => {
+      const old = at.get(slot),
+        lit = atlas.isLit(slot);
+      if (old === undefined || !(lit || n % every === 0)) return;
+      pairs.push([before.x[old], before.y[old], after.x[n], after.y[n], lit]);
+    });
+    // What is lit up lies over the others.
+    return pairs.sort((a, b) => a[4] - b[4]);
   }
 
   /** Begin between two states; nothing where motion is not wanted. */
@@ -58,11 +61,13 @@
       moved = ramp(share, ...MOVED),
       eased = moved * moved * (3 - 2 * moved);
     const between = (from, to) => from + (to - from) * eased;
-    target.fillStyle = atlas.theme().muted;
-    for (const [x0, y0, x1, y1] of pairs) {
+    const { muted, accent } = atlas.theme();
+    for (const [x0, y0, x1, y1, lit] of pairs) {
       const x = between(before.left + x0 * before.scale, camera.left + x1 * camera.scale),
         y = between(before.top + y0 * before.scale, camera.top + y1 * camera.scale);
-      target.fillRect(x - 1.25, y - 1.25, 2.5, 2.5);
+      const side = lit ? 5 : 2.5;
+      target.fillStyle = lit ? accent : muted;
+      target.fillRect(x - side / 2, y - side / 2, side, side);
     }
   }
 

@@ -4,6 +4,19 @@
   const canvas = document.getElementById("minimap"),
     context = canvas.getContext("2d");
 
+  let small = { name: "" };
+
+  /** The overview at the minimap's size, made once. */
+  function reduced(whole, name, side) {
+    if (small.name === name) return small.canvas;
+    const canvas = new OffscreenCanvas(side, side),
+      target = canvas.getContext("2d");
+    target.imageSmoothingQuality = "high";
+    target.drawImage(whole, 0, 0, side, side);
+    small = { name, canvas };
+    return canvas;
+  }
+
   atlas.drawMinimap = () => {
     const side = canvas.clientWidth,
       ratio = devicePixelRatio || 1;
@@ -16,7 +29,8 @@
     const coarsest = grids.length ? atlas.grid(grids[0].size) : null;
     if (coarsest) {
       const whole = atlas.overview(coarsest, atlas.state.full);
-      if (whole) context.drawImage(whole, 0, 0, side, side);
+      const name = `${coarsest.folder}#${atlas.state.full}#${canvas.width}`;
+      if (whole) context.drawImage(reduced(whole, name, canvas.width), 0, 0, side, side);
     } else if (!grids.length) {
       atlas.drawPlaces(context, camera);
     }

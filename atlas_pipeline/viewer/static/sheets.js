@@ -2,7 +2,7 @@
 // Sheets of 16 x 16 pictures: those that are in sight are loaded, drawn to size once, and kept while there is room.
 {
   const SHEET = 16;
-  const MOST_BYTES = 160e6,
+  const MOST_BYTES = 100e6,
     MOST_LOADS = 6;
   const drawn = new Map(); // path -> {bitmap, frame}; the least recently used first
   const loading = new Set(),
@@ -14,7 +14,7 @@
 
   /** A sheet with every icon as large as its activations are many, or full; `share` of the sheet's own size. */
   function arranged(image, grid, band, column, { full, share }) {
-    const from = image.naturalWidth / SHEET,
+    const from = image.width / SHEET,
       px = from * share;
     const canvas = new OffscreenCanvas(px * SHEET, px * SHEET);
     const context = canvas.getContext("2d");
@@ -50,7 +50,11 @@
   async function fetchOne({ path, file, make }) {
     loading.add(path);
     try {
-      keep(path, await make(await atlas.image(await atlas.load(file))));
+      const image = await atlas.image(await atlas.load(file)),
+        made = make(image);
+      // A decoded sheet takes megabytes, and is not kept waiting for the collector.
+      if (made !== image) image.close();
+      keep(path, made);
     } catch {
       // Not asked for again: the coarser picture stays.
       absent.add(path);
@@ -89,7 +93,7 @@
   /** The whole grid in one picture; crops have none. */
   atlas.overview = (grid, full) => {
     const file = `${grid.folder}/icons-overview-${full ? "full" : "density"}.js`;
-    return bitmap({ path: file, file, far: -2, make: (image) => createImageBitmap(image) });
+    return bitmap({ path: file, file, far: -2, make: (image) => image });
   };
 
   const fileOf = (grid, kind, band, column, low) =>
@@ -120,7 +124,7 @@
       if (images.size > 6) images.delete(images.keys().next().value);
     }
     const image = await images.get(file),
-      px = image.naturalWidth / SHEET;
+      px = image.width / SHEET;
     const canvas = new OffscreenCanvas(px, px);
     canvas.getContext("2d").drawImage(image, (col % SHEET) * px, (row % SHEET) * px, px, px, 0, 0, px, px);
     return canvas;
