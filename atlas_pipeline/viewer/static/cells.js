@@ -125,4 +125,7 @@
   };
 
   atlas.number = (value) => value.toLocaleString("en");
+
+  /** A number with two decimals and a minus that is as wide as a plus; what rounds to nothing has none. */
+  atlas.decimals = (value) => value.toFixed(2).replace(/^-(?!0\.00$)/, "−").replace(/^-/, "");
 }

@@ -3,7 +3,7 @@
 {
   const { byId, element } = atlas;
 
-  const fixed = (value) => (value === null ? "–" : value.toFixed(2));
+  const fixed = (value) => (value === null ? "–" : atlas.decimals(value));
 
   /** Bars of a cell's top classes; with `choose` they can be pressed. */
   function bars(grid, cell, choose) {
@@ -14,7 +14,7 @@
       bar.style.width = `${(100 * Math.abs(value)) / most}%`;
       const content = [
         element("bdi", { textContent: label }),
-        element("span", { className: "value", textContent: value.toFixed(2) }),
+        element("span", { className: "value", textContent: atlas.decimals(value) }),
         element("span", { className: "track" }, bar),
       ];
       return choose
@@ -49,7 +49,7 @@
             "p",
             { className: "of-class" },
             element("bdi", { textContent: grid.classes[attribution.column] }),
-            ` ${value.toFixed(2)}`,
+            ` ${atlas.decimals(value)}`,
           ),
         );
       }

@@ -2,7 +2,7 @@
 // Names on the map, where there is room for them: of regions that share a top class, and of large cells.
 {
   const APART = [150, 64]; // a region has a name at most once in a field of so many CSS pixels
-  const MAJORITY = 0.5; // of a field's cells have the class on top
+  const MAJORITY = 0.5; // of a field's activations, where it is known, and of its cells have the class on top
   const CELL_PX = 96; // cells this large have a name each
   const LONGEST = 22;
   const FONT = '550 12.5px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
@@ -23,8 +23,9 @@
       if (!found.has(field)) found.set(field, new Map());
       const column = grid.top[cell * grid.numTop],
         of = found.get(field);
-      const sum = of.get(column) ?? [0, 0, 0];
-      of.set(column, [sum[0] + 1, sum[1] + x, sum[2] + y]);
+      const sum = of.get(column) ?? [0, 0, 0, 0];
+      const agree = atlas.cosine(grid, "consistency", cell) ?? 1;
+      of.set(column, [sum[0] + 1, sum[1] + x, sum[2] + y, sum[3] + agree]);
     }
     return { found, across };
   }
@@ -34,10 +35,10 @@
     const names = new Map(),
       labels = [];
     for (const [field, of] of [...found].sort((a, b) => a[0] - b[0])) {
-      const [column, [count, x, y]] = [...of].sort((a, b) => b[1][0] - a[1][0] || a[0] - b[0])[0];
+      const [column, [count, x, y, agree]] = [...of].sort((a, b) => b[1][0] - a[1][0] || a[0] - b[0])[0];
       const all = [...of.values()].reduce((sum, one) => sum + one[0], 0);
-      // A field of many classes is no region of one.
-      if (count < Math.max(2, all * MAJORITY)) continue;
+      // A field of many classes is no region of one; nor is one whose activations disagree within each cell.
+      if (count < 2 || count < all * MAJORITY || agree < all * MAJORITY) continue;
       names.set(field, column);
       // What has its name beside or above it already needs no other.
       const around = [field - 1, field - across, field - across - 1, field - across + 1];

@@ -64,6 +64,6 @@
   atlas.measured = (name, number) => {
     if (atlas.MEASURES[name].percent) return `${Math.round(100 * number)} %`;
     const isWhole = name === "count" || Math.abs(number) >= 100;
-    return isWhole ? atlas.number(Math.round(number)) : number.toFixed(2);
+    return isWhole ? atlas.number(Math.round(number)) : atlas.decimals(number);
   };
 }
