@@ -4,6 +4,7 @@
 {
   const VEIL = 0.95; // of what says nothing, so much is hidden: a trace of the map remains
   const COLOUR = 0.82; // opacity of a colour over its icon
+  const GREY = [150, 150, 150]; // of what is not known, or is one of many
 
   const parts = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
@@ -32,13 +33,22 @@
     }));
   };
 
-  function canvasOf(grid, colourOf) {
+  /** A picture of a pixel a cell; paint(cell, put) calls put(red, green, blue, alpha): no array for each of them. */
+  function canvasOf(grid, paint) {
     const canvas = new OffscreenCanvas(grid.size, grid.size),
       context = canvas.getContext("2d");
     const image = context.createImageData(grid.size, grid.size);
+    const { data } = image;
+    let at = 0;
+    const put = (red, green, blue, alpha) => {
+      data[at] = red;
+      data[at + 1] = green;
+      data[at + 2] = blue;
+      data[at + 3] = alpha;
+    };
     for (let cell = 0; cell < grid.cells; cell++) {
-      const colour = colourOf(cell);
-      if (colour) image.data.set(colour, 4 * (grid.row[cell] * grid.size + grid.col[cell]));
+      at = 4 * (grid.row[cell] * grid.size + grid.col[cell]);
+      paint(cell, put);
     }
     context.putImageData(image, 0, 0);
     return canvas.transferToImageBitmap();
@@ -48,10 +58,9 @@
     const alpha = Math.round(255 * COLOUR);
     if (name === "classes") {
       const colours = new Map(atlas.commonest(grid).map(({ column, colour }) => [column, parts(colour)]));
-      return canvasOf(
-        grid,
-        (cell) => grid.numTop && [...(colours.get(grid.top[cell * grid.numTop]) ?? [150, 150, 150]), alpha],
-      );
+      return canvasOf(grid, (cell, put) => {
+        if (grid.numTop) put(...(colours.get(grid.top[cell * grid.numTop]) ?? GREY), alpha);
+      });
     }
     const { value, log, ready } = atlas.MEASURES[name];
     // Not there yet: asked again when it has come.
@@ -60,11 +69,11 @@
     if (!range) return null;
     const on = log ? Math.log : (number) => number;
     const [low, high] = range.map(on);
-    return canvasOf(grid, (cell) => {
+    return canvasOf(grid, (cell, put) => {
       const number = value(grid, cell);
       // Not from white: a cell that is there is seen.
       const share = high > low ? 0.06 + (0.94 * (on(number) - low)) / (high - low) : 1;
-      return number === null ? [150, 150, 150, alpha] : [...atlas.scaleColour(share), alpha];
+      put(...(number === null ? GREY : atlas.scaleColour(share)), alpha);
     });
   }
 
@@ -108,8 +117,10 @@
   function veil(grid) {
     const attribution = atlas.attribution(grid);
     if (!attribution) return null;
-    const paper = parts(atlas.theme().paper);
-    return canvasOf(grid, (cell) => [...paper, 255 * VEIL * (1 - atlas.opacityOf(attribution, cell))]);
+    const [red, green, blue] = parts(atlas.theme().paper);
+    return canvasOf(grid, (cell, put) =>
+      put(red, green, blue, 255 * VEIL * (1 - atlas.opacityOf(attribution, cell))),
+    );
   }
 
   const made = new Map();
