@@ -28,7 +28,7 @@ STAGES_OF = {
     "project": ("neighbors", "project"),
     "bin": ("cell_sums", "bin"),
     "invert": ("whiten", "crops", "invert"),
-    "stitch": ("plot", "stitch", "deep_zoom"),
+    "stitch": ("plot", "stitch", "deep_zoom", "keys", "places", "tiles", "examples", "shares"),
 }
 
 WHAT_IT_DOES = {

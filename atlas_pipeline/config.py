@@ -68,6 +68,7 @@ class ImagesConfig(_Section):
     source: Literal["generated", "folder", "parquet", "tar"]
     path: str | None = None
     num_images: int | None = Field(None, ge=1)
+    metadata: str | None = Field(None, description="a CSV or Parquet table of columns, found by its `key`")
     max_bad: float = Field(0.01, ge=0, le=1, description="share of unreadable images above which a run stops")
 
     @model_validator(mode="after")
@@ -223,6 +224,12 @@ class StitchConfig(_Section):
     scale: Literal["density", "full"] = "density"
     deep_zoom: bool = False
     deep_zoom_format: Literal["jpg", "png", "webp"] = "jpg"
+    examples: int = Field(
+        9,
+        ge=0,
+        le=9,
+        description="real patches shown of a cell; 0: none, for data that must not be",
+    )
 
 
 class RunConfig(_Section):

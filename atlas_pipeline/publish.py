@@ -18,6 +18,7 @@ from atlas_pipeline.engine.lock import waiting_lock
 from atlas_pipeline.engine.place import Place, content_of
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.errors import ResourceError
+from atlas_pipeline.publish_viewer import VIEWER_STAGES, viewer_files
 from atlas_pipeline.run_folder import RunFolder, run_folder, sweep_run
 from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.provenance import has_random_weights, model_title, weights_note
@@ -26,7 +27,7 @@ from atlas_pipeline.viewer.document import document_numbers
 from atlas_pipeline.viewer.entries import AtlasEntry, RunSummary, entry_of
 from atlas_pipeline.viewer.figures import png_bytes
 from atlas_pipeline.viewer.overview import Panel, overview
-from atlas_pipeline.viewer.page import index_page
+from atlas_pipeline.viewer.report import report_page
 
 # A sheet for each kind of view, by the first word of its name: its file, and how a page calls it.
 SHEETS = {
@@ -36,7 +37,7 @@ SHEETS = {
 }
 # Stages whose files go into a run's folder; pictures of the second kind stand on the page one by one.
 FIGURES = ("highlight", "vocabulary", "patch_report")
-PICTURED = ("plot", "stitch", "deep_zoom", *FIGURES)
+PICTURED = ("plot", "stitch", "deep_zoom", *FIGURES, *VIEWER_STAGES)
 # Width of a layer on the overview; twice that is kept of its picture.
 PANEL_PX = 760
 
@@ -90,9 +91,12 @@ def _publish(config: Config, steps: Sequence[Step], store: Store, by_command: Se
                 folder.write(file, _sheet(config, by_kind[kind], folder.path))
         shown = dict.fromkeys(n for n in (*figures, *folder.kept(current)) if n.endswith(".png"))
         summary = _summary(config, made, sheets, list(shown))
-        folder.write("index.html", index_page(summary, entries).encode())
+        folder.write("report.html", report_page(summary, entries).encode())
+    viewer = viewer_files(config, made, has_report=bool(entries))
+    for name, content in viewer.items():
+        folder.write(name, content)
     folder.finish(current)
-    return Publication(page=folder.path / "index.html" if entries else None, atlases=tuple(entries))
+    return Publication(page=folder.path / "index.html" if viewer else None, atlases=tuple(entries))
 
 
 def _write_pictures(folder: RunFolder, step: Step, artefact: Artefact) -> list[str]:

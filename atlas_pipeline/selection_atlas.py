@@ -10,7 +10,21 @@ from dataclasses import dataclass
 
 from atlas_pipeline.config import ClassConfig, ComparisonConfig, Config
 from atlas_pipeline.engine import Step
-from atlas_pipeline.stages import bin, cell_sums, deep_zoom, invert, neighbors, plot, project, stitch, whiten
+from atlas_pipeline.stages import (
+    bin,
+    cell_sums,
+    deep_zoom,
+    examples,
+    invert,
+    neighbors,
+    places,
+    plot,
+    project,
+    shares,
+    stitch,
+    tiles,
+    whiten,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +59,18 @@ def selection_atlas(
     atlases = [
         step
         for size, of_grid in icons.items()
-        for step in (of_grid, stitch.view_step(config, images, chosen, layout, cells[size], of_grid, axis))
+        for step in (
+            of_grid,
+            stitch.view_step(config, images, chosen, layout, cells[size], of_grid, axis),
+            tiles.step(config, cells[size], of_grid),
+            *examples.steps(config, images, cells[size]),
+            shares.step(config, images, layout, cells[size]),
+        )
     ]
     zooms = [
         zoom for step in atlases if step.stage.name == "stitch" for zoom in deep_zoom.steps(config, step)
     ]
     pictures = plot.step(config, activations, layout, chosen)
-    steps = (precision, chosen, layout, pictures, *sums.values(), *cells.values(), *atlases, *zooms)
+    known = places.step(config, images, layout)
+    steps = (precision, chosen, layout, pictures, known, *sums.values(), *cells.values(), *atlases, *zooms)
     return SelectionAtlas(steps=steps, cells=cells, icons=icons)

@@ -14,14 +14,19 @@ from atlas_pipeline.stages import (
     cell_sums,
     crops,
     deep_zoom,
+    examples,
     highlight,
     index,
     invert,
+    keys,
     neighbors,
+    places,
     plot,
     project,
     sample,
+    shares,
     stitch,
+    tiles,
     vocabulary,
     whiten,
 )
@@ -35,6 +40,9 @@ def pipeline(config: Config) -> Iterator[Step]:
     samples = sample.steps(config, images)
     yield from samples.values()
 
+    # What the viewer's search looks through.
+    yield keys.step(config, images)
+
     # What real images look like at the icons' size: the yardstick of legibility.
     real_crops = crops.step(config, images)
     yield real_crops
@@ -47,6 +55,7 @@ def pipeline(config: Config) -> Iterator[Step]:
         layout = project.step(config, activations, nearest)
         yield from (precision, nearest, layout)
         yield plot.step(config, activations, layout)
+        yield places.step(config, images, layout)
 
         # One pass over the activations serves all grids.
         sums = cell_sums.steps(config, config.grid, activations, layout)
@@ -59,6 +68,10 @@ def pipeline(config: Config) -> Iterator[Step]:
             yield of_grid
             atlas = stitch.step(config, images, layout, grids[size], of_grid)
             yield from (atlas, *deep_zoom.steps(config, atlas))
+            # The viewer's: sheets of icons, and of the patches of real images nearest the cells' means.
+            yield tiles.step(config, grids[size], of_grid)
+            yield from examples.steps(config, images, grids[size])
+            yield shares.step(config, images, layout, grids[size])
             yield from highlight.steps(config, grids[size], of_grid)
         coarsest_cells[layer], coarsest_icons[layer] = grids[min(grids)], icons[min(icons)]
 

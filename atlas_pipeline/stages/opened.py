@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,3 +65,27 @@ def _cut(network: Network, layer: str) -> nn.Module:
 def opened_cut(spec: ModelSpec, layer: str, device: str) -> nn.Module:
     """The network cut at ``layer``: images in [0, 1] -> feature map; opened once a process."""
     return _cut(opened_network(spec, device), layer)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a position of a layer sees of an image: square sides in pixels, the map's rows and columns."""
+
+    image_px: int
+    field_px: int
+    map_size: tuple[int, int]
+
+
+@lru_cache(maxsize=4)
+def _sight(network: Network, layer: str) -> Sight:
+    from atlas_pipeline.models.receptive_field import map_sizes, receptive_fields
+
+    image_px = network.preprocess.crop
+    _, height, width = map_sizes(network, image_px)[layer]
+    field_px = receptive_fields(network, [layer], image_px)[layer] or image_px
+    return Sight(image_px, min(field_px, image_px), (height, width))
+
+
+def sight_of(spec: ModelSpec, layer: str, device: str) -> Sight:
+    """The sight of ``layer``, measured once a process; the whole image where it cannot be."""
+    return _sight(opened_network(spec, device), layer)

@@ -14,7 +14,7 @@ from atlas_pipeline.inversion.settings import MID_GREY
 from atlas_pipeline.numerics.patches import crop_window, noise_like, random_cells, strongest
 from atlas_pipeline.stages.chosen_images import image_settings, images_of
 from atlas_pipeline.stages.class_figures import attribution_to
-from atlas_pipeline.stages.opened import model_config, opened_network
+from atlas_pipeline.stages.opened import model_config, sight_of
 from atlas_pipeline.stages.tables import over_ground, pixels, png_of
 
 SCHEMA = pa.schema(
@@ -93,18 +93,13 @@ def _table(
 
 def _crops(examples: Sequence[Mapping[str, int]], job: Job, runtime: Runtime) -> list[np.ndarray]:
     """Squares of the images around the positions: of an icon's size, or of what a position sees if less."""
-    from atlas_pipeline.models.receptive_field import map_sizes, receptive_fields
-
-    network, layer = opened_network(job.settings["model"], runtime.device), job.config["layer"]
-    image_px = network.preprocess.crop
-    _, height, width = map_sizes(network, image_px)[layer]
-    field_px = receptive_fields(network, [layer], image_px)[layer] or image_px
-    side = min(job.config["size_px"], field_px, image_px)
+    sight = sight_of(job.settings["model"], job.config["layer"], runtime.device)
+    side = min(job.config["size_px"], sight.field_px)
     ids = [example["image_id"] for example in examples]
     images = images_of(job.inputs["index"], ids, job.settings, runtime.device).permute(0, 2, 3, 1).numpy()
     crops = []
     for image, example in zip(images, examples, strict=True):
-        top, left = crop_window((example["row"], example["col"]), (height, width), side, image_px)
+        top, left = crop_window((example["row"], example["col"]), sight.map_size, side, sight.image_px)
         crops.append(image[top : top + side, left : left + side])
     return crops
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
-from atlas_pipeline.images.listing import class_names
+from atlas_pipeline.stages.known_images import names_of_labels
 from atlas_pipeline.stages.opened import labels_digest, model_config, model_spec
 from atlas_pipeline.stages.provenance import picture_text, random_weights_caption
 from atlas_pipeline.stages.tables import file_table, layout_xy, population
@@ -17,7 +17,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     (job,) = jobs
     xy = layout_xy(job.inputs["project"].read(["x", "y"]))
     labels = population(job.inputs).read(["label"])["label"].to_numpy()
-    names = _names(job, int(labels.max(initial=-1)))
+    names = names_of_labels(job.settings, int(labels.max(initial=-1)))
     # Of nothing there is no picture; the run says why the selection is empty.
     pictures = (
         {"density.png": density_figure(xy), "scatter.png": scatter_figure(xy, labels, names)}
@@ -31,17 +31,6 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     }
     runtime.advance(len(files))
     return [Output(table=file_table(files))]
-
-
-def _names(job: Job, last: int) -> Sequence[str] | None:
-    """The images' own class names; where they have none, the network's, if it has enough of them."""
-    from atlas_pipeline.models import class_labels
-
-    own = class_names(job.settings["source"], job.settings["path"])
-    if own is not None:
-        return own
-    networks = class_labels(job.settings["model"])
-    return networks if networks is not None and last < len(networks) else None
 
 
 PLOT = Stage(

@@ -98,7 +98,7 @@ def test_the_json_and_the_page_hold_the_numbers_and_their_baselines(done, tmp_pa
     assert {name: baselines[name] for name in real} == pytest.approx(real, rel=1e-5)
     # In units of the spread among real crops: about 1 by construction.
     assert 0.3 < real["spectrum_distance"] < 1.5
-    page = (tmp_path / "workspace" / "runs" / "small" / "index.html").read_text()
+    page = (tmp_path / "workspace" / "runs" / "small" / "report.html").read_text()
     assert "consistency, median" in page
     assert f"noise {baselines['fidelity_noise']:.3f}" in page
 

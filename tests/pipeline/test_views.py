@@ -37,7 +37,7 @@ def test_a_run_makes_the_layer_atlas_the_class_atlases_and_the_comparisons(views
         assert document["view"] == view
         assert document["num_activations"] >= sum(cell["count"] for cell in document["cells"]) > 0
         assert (_folder(views) / LATE / view / "atlas-3.png").is_file()
-        assert view in (_folder(views) / "index.html").read_text() or view == "all"
+        assert view in (_folder(views) / "report.html").read_text() or view == "all"
     assert "0 tasks run" in atlas("run", views).stdout
 
 

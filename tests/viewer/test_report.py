@@ -8,7 +8,7 @@ import pytest
 
 from atlas_pipeline.viewer.entries import AtlasEntry, RunSummary, entry_of
 from atlas_pipeline.viewer.measures import MEASURES
-from atlas_pipeline.viewer.page import index_page
+from atlas_pipeline.viewer.report import report_page
 
 HOSTILE = '<script>alert("x")</script>&\'$name'
 
@@ -74,7 +74,7 @@ class Page(HTMLParser):
 
 def test_every_atlas_is_on_the_page_with_its_pictures_data_and_figures():
     entries = [entry(layer, grid=grid) for layer in ("mixed3", "mixed4") for grid in (20, 40)]
-    page = Page(index_page(RUN, entries))
+    page = Page(report_page(RUN, entries))
     sources, links = page.all("img", "src"), page.all("a", "href")
     for e in entries:
         assert f"./{e.atlas}" in sources
@@ -84,13 +84,13 @@ def test_every_atlas_is_on_the_page_with_its_pictures_data_and_figures():
 
 
 def test_baselines_stand_beneath_the_figures_they_belong_to():
-    html = index_page(RUN, [entry()])
+    html = report_page(RUN, [entry()])
     assert "<dd>0.951<small>5th percentile 0.900</small><small>noise 0.371</small>" in html
     assert "<small>nearest activation 0.944</small></dd>" in html
     assert "<small>by chance 0.3%</small>" in html
     assert "<dd>1.2%<small>real crops 5.4%</small>" in html
     assert "<dt>consistency, median</dt><dd>83%</dd>" in html
-    old = index_page(RUN, [entry(fidelity_noise=None, saturated_real=None, consistency_median=None)])
+    old = report_page(RUN, [entry(fidelity_noise=None, saturated_real=None, consistency_median=None)])
     assert "0.900</small><small>nearest activation 0.944</small>" in old
     assert "<dd>1.2%</dd>" in old
     assert "consistency, median" not in old
@@ -98,7 +98,7 @@ def test_baselines_stand_beneath_the_figures_they_belong_to():
 
 def test_every_link_inside_the_page_leads_somewhere_and_no_anchor_is_double():
     entries = [entry("a b"), entry("a-b"), entry("a b", grid=40), entry("a b", view="class-é")]
-    page = Page(index_page(RUN, entries))
+    page = Page(report_page(RUN, entries))
     ids = page.all("section", "id")
     assert len(set(ids)) == len(ids)
     targets = [link[1:] for link in page.all("a", "href") if link.startswith("#")]
@@ -111,12 +111,12 @@ def test_figures_of_classes_and_sheets_are_on_the_page():
     run = RunSummary(
         name="run", model="net", weights="w", images="i", figures=[figure], sheets={"All classes": sheet}
     )
-    page = Page(index_page(run, [entry()]))
+    page = Page(report_page(run, [entry()]))
     assert f"./{figure}" in page.all("img", "src")
     assert {f"./{figure}", f"./{sheet}"} <= set(page.all("a", "href"))
     assert "highlight-cat-20 · all · mixed5" in page.text
     assert "All classes" in page.text
-    assert "figures" not in Page(index_page(RUN, [entry()])).all("section", "id")
+    assert "figures" not in Page(report_page(RUN, [entry()])).all("section", "id")
 
 
 def test_names_are_text_and_never_markup():
@@ -131,8 +131,8 @@ def test_names_are_text_and_never_markup():
         figures=[f"{HOSTILE}/vocabulary.png"],
     )
     hostile = entry(HOSTILE, HOSTILE, atlas='"onerror="x', preview="javascript:alert(1)")
-    html = index_page(run, [hostile])
-    page, clean = Page(html), Page(index_page(RANDOM, [entry()]))
+    html = report_page(run, [hostile])
+    page, clean = Page(html), Page(report_page(RANDOM, [entry()]))
     assert [tag for tag, _ in page.tags].count("script") == 1
     assert HOSTILE in page.text
     assert {name for _, attrs in page.tags for name in attrs} == {
@@ -144,7 +144,7 @@ def test_names_are_text_and_never_markup():
 
 
 def test_the_page_needs_no_network_and_allows_its_own_script_alone():
-    html = index_page(RUN, [entry()])
+    html = report_page(RUN, [entry()])
     assert not re.search(r"https?:|url\(|@import|<link|<iframe", html)
     script = re.search(r"<script>(.*)</script>", html, re.DOTALL).group(1)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -154,23 +154,23 @@ def test_the_page_needs_no_network_and_allows_its_own_script_alone():
 
 
 def test_paths_with_odd_characters_still_lead_to_the_file():
-    page = Page(index_page(RUN, [entry("conv#1", view="class-50% off?", density=None, scatter=None)]))
+    page = Page(report_page(RUN, [entry("conv#1", view="class-50% off?", density=None, scatter=None)]))
     assert "./conv%231/class-50%25%20off%3F/atlas-20.png" in page.all("a", "href")
 
 
 def test_random_weights_are_said_in_the_title_the_banner_and_every_caption():
-    html = index_page(RANDOM, [entry(), entry(grid=40)])
+    html = report_page(RANDOM, [entry(), entry(grid=40)])
     assert "<title>RANDOM WEIGHTS (seed 0)" in html
     assert 'class="alarm"' in html
     assert Page(html).text.count("RANDOM WEIGHTS (seed 0)") >= 4
-    assert 'class="alarm"' not in index_page(RUN, [entry()])
+    assert 'class="alarm"' not in report_page(RUN, [entry()])
 
 
 def test_unknown_figures_are_dashes_and_missing_pictures_leave_no_hole():
     bare = entry(
         density=None, scatter=None, fidelity_median=None, coherence_median=float("nan"), trustworthiness=None
     )
-    html = index_page(RUN, [bare])
+    html = report_page(RUN, [bare])
     assert "nan" not in Page(html).text.lower()
     assert "None" not in html
     assert html.count("<td>–</td>") == 3
@@ -178,20 +178,20 @@ def test_unknown_figures_are_dashes_and_missing_pictures_leave_no_hole():
 
 
 def test_small_pictures_are_shown_at_a_whole_multiple_and_large_ones_by_their_preview():
-    small = index_page(RUN, [entry(width_px=400)])
+    small = report_page(RUN, [entry(width_px=400)])
     assert "max-width:1200px" in small
     assert 'class="pixels"' in small
-    large = Page(index_page(RUN, [entry(grid=160, preview="mixed4/all/atlas-160-small.png", width_px=3200)]))
+    large = Page(report_page(RUN, [entry(grid=160, preview="mixed4/all/atlas-160-small.png", width_px=3200)]))
     assert "./mixed4/all/atlas-160-small.png" in large.all("img", "src")
     assert "./mixed4/all/atlas-160.png" in large.all("a", "href")
     assert "./mixed4/all/atlas-160.png" not in large.all("img", "src")
 
 
 def test_provenance_is_shown_and_a_run_without_atlases_refused():
-    page = Page(index_page(dataclasses.replace(RUN, provenance={"config": {"seed": 7}}), [entry()]))
+    page = Page(report_page(dataclasses.replace(RUN, provenance={"config": {"seed": 7}}), [entry()]))
     assert '"seed": 7' in page.text
     with pytest.raises(ValueError, match="at least one atlas"):
-        index_page(RUN, [])
+        report_page(RUN, [])
 
 
 def test_figures_of_an_entry_come_from_its_document():

@@ -1,0 +1,138 @@
+"""Pictures of cells as sheets: many in one file, as a map is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from atlas_pipeline.numerics.mosaic import icon_sides, resized
+from atlas_pipeline.viewer.scripts import ICON_QUALITY, PATCH_QUALITY, picture, script
+
+# Cells a side of a sheet.
+SHEET = 16
+# Cells a side of a block: what the viewer loads to show the examples of one of them. A sheet is whole blocks.
+BLOCK = 4
+# A cell's examples, and how many stand side by side.
+NUM_CROPS, _ACROSS = 9, 3
+# Larger icons have a copy of this size, for a map that is far away.
+LOW_PX = 24
+LARGEST_ICON_PX = 96
+# Side of the one picture of a whole grid that is shown first.
+OVERVIEW_PX = 1280
+PAPER = 255
+
+
+def sheet_px(side_px: int) -> int:
+    """Side of a cell's picture in a sheet; even, for the colours of WebP go by pairs of pixels."""
+    px = min(side_px, LARGEST_ICON_PX)
+    return max(2, px - px % 2)
+
+
+def has_low(px: int) -> bool:
+    """Whether sheets of this size of picture have a low-resolution copy."""
+    return px > LOW_PX
+
+
+def sheet_files(
+    name: str,
+    pictures: NDArray[np.uint8],
+    rows: NDArray[np.integer],
+    cols: NDArray[np.integer],
+    px: int,
+    quality: int = ICON_QUALITY,
+) -> dict[str, bytes]:
+    """The sheets of one band of cells: ``<name>-<sheet row>-<sheet col>.js``, and ``...-low.js``.
+
+    Args: pictures: (cell, side, side, 3). rows, cols: (cell,), all in one row of sheets. px: side of one.
+    """
+    files = {}
+    small = _resized(pictures, LOW_PX) if has_low(px) else None
+    large = _resized(pictures, px)
+    for band, column in sorted({(int(r) // SHEET, int(c) // SHEET) for r, c in zip(rows, cols, strict=True)}):
+        here = (rows // SHEET == band) & (cols // SHEET == column)
+        places = rows[here] % SHEET, cols[here] % SHEET
+        files[f"{name}-{band}-{column}.js"] = script(picture(sheet(large[here], *places, SHEET), quality))
+        if small is not None:
+            files[f"{name}-{band}-{column}-low.js"] = script(
+                picture(sheet(small[here], *places, SHEET), quality)
+            )
+    return files
+
+
+def block_files(
+    crops: NDArray[np.uint8],
+    rows: NDArray[np.integer],
+    cols: NDArray[np.integer],
+    examples: Sequence[Sequence[Any]],
+) -> dict[str, bytes]:
+    """``block-<block row>-<block col>.js``: every cell's crops, three by three, and what they are of.
+
+    Args: crops: (cell, 9, side, side, 3). rows, cols: (cell,), all in one row of blocks. examples: for each
+          cell its crops as [image id, row, column, key].
+    """
+    px, files = crops.shape[2], {}
+    squares = crops.reshape(-1, _ACROSS, _ACROSS, px, px, 3).transpose(0, 1, 3, 2, 4, 5)
+    squares = squares.reshape(-1, _ACROSS * px, _ACROSS * px, 3)
+    for column in np.unique(cols // BLOCK).tolist():
+        here = np.flatnonzero(cols // BLOCK == column)
+        block = sheet(squares[here], rows[here] % BLOCK, cols[here] % BLOCK, BLOCK)
+        files[f"block-{int(rows[0]) // BLOCK}-{column}.js"] = script(
+            {
+                "px": px,
+                "picture": picture(block, PATCH_QUALITY),
+                "at": [[int(rows[cell]), int(cols[cell])] for cell in here.tolist()],
+                "cells": [examples[cell] for cell in here.tolist()],
+            }
+        )
+    return files
+
+
+def sheet(
+    pictures: NDArray[np.uint8], rows: NDArray[np.integer], cols: NDArray[np.integer], cells: int
+) -> NDArray[np.uint8]:
+    """(cells * side, cells * side, 3): pictures of one size in their cells, the rest paper."""
+    side = pictures.shape[1]
+    filled = np.full((cells, side, cells, side, 3), PAPER, dtype=np.uint8)
+    for one, row, col in zip(pictures, rows, cols, strict=True):
+        filled[row, :, col] = one
+    return filled.reshape(cells * side, cells * side, 3)
+
+
+def overview(
+    pictures: Iterable[NDArray[np.uint8]],
+    rows: NDArray[np.integer],
+    cols: NDArray[np.integer],
+    counts: NDArray[np.integer],
+    grid: int,
+    px: int,
+    scaled: bool,
+) -> NDArray[np.uint8]:
+    """The whole grid at once, transparent where there is nothing: (grid * px, grid * px, 4).
+
+    Args: pictures: (side, side, 3) each, one a cell. scaled: icons by density (``icon_sides``), else full.
+    """
+    canvas = np.zeros((grid * px, grid * px, 4), dtype=np.uint8)
+    sides = icon_sides(counts, px) if scaled else np.full(len(rows), px)
+    for one, row, col, side in zip(pictures, rows.tolist(), cols.tolist(), sides.tolist(), strict=True):
+        margin = (px - side) // 2
+        top, left = row * px + margin, col * px + margin
+        canvas[top : top + side, left : left + side, :3] = resized(one, side)
+        canvas[top : top + side, left : left + side, 3] = 255
+    return canvas
+
+
+def overview_px(grid: int, px: int) -> int:
+    """Side of a cell in the overview."""
+    return max(1, min(px, OVERVIEW_PX // grid))
+
+
+def _resized(pictures: NDArray[np.uint8], px: int) -> NDArray[np.uint8]:
+    return pictures if pictures.shape[1] == px else np.stack([_at(one, px) for one in pictures])
+
+
+def _at(one: NDArray[np.uint8], px: int) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(one).resize((px, px), Image.Resampling.LANCZOS))

@@ -1,0 +1,82 @@
+"use strict";
+// A region is chosen by a drag; what is found is drawn as dots.
+{
+  const { byId } = atlas;
+  let box = null;
+
+  /** A drag that chooses a region: phase, and the place on the canvas. */
+  atlas.brushDrag = (phase, x, y) => {
+    const at = atlas.toMap(x, y);
+    if (phase === "start") box = [at, at];
+    if (phase === "move" && box) box[1] = at;
+    if (phase === "end" && box) {
+      const [[x0, y0], [x1, y1]] = box;
+      const corners = [Math.min(x0, x1), Math.min(y0, y1), Math.max(x0, x1), Math.max(y0, y1)];
+      const { layer, view } = atlas.state;
+      // A tap is no region.
+      if ((corners[2] - corners[0]) * atlas.camera().scale > 3)
+        atlas.set({ found: atlas.boxName(layer, view, corners) });
+    }
+    if (phase === "end" || phase === "cancel") {
+      box = null;
+      setBrush(false);
+    }
+    atlas.redraw();
+  };
+
+  function setBrush(on) {
+    atlas.takeDrags(on ? "brush" : "pan", on ? atlas.brushDrag : null);
+    byId("brush").setAttribute("aria-pressed", String(on));
+    byId("trace").setAttribute("aria-pressed", "false");
+    if (on) atlas.notice("Drag over the map: the activations there light up in every layer.");
+  }
+
+  function dots(target, { left, top, scale, width, height }, { x, y }, colour, radius) {
+    const { paper } = atlas.theme(),
+      path = new Path2D();
+    for (let n = 0; n < x.length; n++) {
+      const px = left + x[n] * scale,
+        py = top + y[n] * scale;
+      if (px < -9 || py < -9 || px > width + 9 || py > height + 9) continue;
+      path.moveTo(px + radius, py);
+      path.arc(px, py, radius, 0, 7);
+    }
+    if (radius > 2) (Object.assign(target, { strokeStyle: paper, lineWidth: 2.5 }), target.stroke(path));
+    target.fillStyle = colour;
+    target.fill(path);
+  }
+
+  /** What is found, as dots on the map, and the box it was found by where this is its view. */
+  atlas.drawFound = (target, camera) => {
+    const { accent } = atlas.theme(),
+      { points: lit, box: region } = atlas.litHere();
+    if (lit) dots(target, camera, lit, accent, lit.x.length < 60 ? 5 : lit.x.length < 800 ? 3 : 1.8);
+    const corners = box?.flat() ?? region;
+    if (!corners) return;
+    const [x0, y0, x1, y1] = corners.map((at, n) => camera[n % 2 ? "top" : "left"] + at * camera.scale);
+    target.strokeStyle = accent;
+    target.lineWidth = 1.5;
+    target.strokeRect(x0, y0, x1 - x0, y1 - y0);
+  };
+
+  /** A view without icons: its activations as dots. */
+  atlas.drawPlaces = (target, camera) => {
+    const { layer, view } = atlas.state;
+    if (!atlas.view().missing) return;
+    const name = `${layer}/${view}`;
+    if (iconless.name !== name) {
+      iconless = { name, places: null };
+      atlas.places(layer, view).then((places) => {
+        if (iconless.name === name) iconless.places = places;
+        atlas.redraw();
+      });
+    }
+    if (iconless.places)
+      dots(target, camera, iconless.places, atlas.theme().muted, camera.scale > 300 ? 1.4 : 0.6);
+  };
+  let iconless = { name: "" };
+
+  atlas.startBrush = () => {
+    byId("brush").onclick = () => setBrush(atlas.dragMode() !== "brush");
+  };
+}

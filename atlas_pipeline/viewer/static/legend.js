@@ -1,0 +1,85 @@
+"use strict";
+// What the colours mean, and what is shown in a line.
+{
+  const { byId, element } = atlas;
+
+  function showLegend() {
+    const { colour } = atlas.state,
+      grid = atlas.shown(),
+      legend = byId("legend");
+    legend.hidden = !(colour && grid && atlas.MEASURES[colour]);
+    if (legend.hidden) return;
+    const name = `${grid.folder}#${colour}`;
+    if (legend.dataset.name === name) return;
+    legend.dataset.name = name;
+    if (colour === "classes" && grid.numTop) {
+      const rows = atlas.commonest(grid).map(({ label, count, colour: fill }) => {
+        const swatch = element("span", { className: "swatch" });
+        swatch.style.background = fill;
+        return element(
+          "li",
+          {},
+          swatch,
+          element("bdi", { textContent: label }),
+          element("small", { textContent: atlas.number(count) }),
+        );
+      });
+      const others = new Set(grid.top.filter((_, at) => at % grid.numTop === 0)).size - rows.length;
+      legend.replaceChildren(
+        element("ul", {}, ...rows),
+        others > 0
+          ? element("p", { className: "note", textContent: `grey: ${atlas.number(others)} other classes` })
+          : "",
+      );
+      return;
+    }
+    if (atlas.MEASURES[colour].ready?.(grid) === false) return void (legend.dataset.name = "");
+    const range = colour === "classes" ? null : atlas.rangeOf(grid, colour);
+    if (!range)
+      return void legend.replaceChildren(
+        element("p", { className: "note", textContent: "Not known in this atlas" }),
+      );
+    const ramp = element("canvas", { width: 128, height: 1, className: "ramp" }),
+      context = ramp.getContext("2d");
+    for (let x = 0; x < 128; x++) {
+      context.fillStyle = `rgb(${atlas.scaleColour(0.06 + (0.94 * x) / 127).map(Math.round)})`;
+      context.fillRect(x, 0, 1, 1);
+    }
+    const words = range.map((value) => atlas.measured(colour, value));
+    legend.replaceChildren(
+      ramp,
+      element(
+        "p",
+        { className: "ends" },
+        element("span", { textContent: words[0] }),
+        element("span", { textContent: words[1] }),
+      ),
+    );
+  }
+
+  function showStatus() {
+    const grid = atlas.shown(),
+      view = atlas.view();
+    byId("status").textContent = grid
+      ? `${grid.size} × ${grid.size} · ${atlas.number(grid.cells)} icons · ${atlas.number(grid.activations)} activations`
+      : view.missing
+        ? `No icons: ${view.missing}. The dots are ${atlas.number(view.activations)} activations.`
+        : "…";
+  }
+
+  const refresh = () => {
+    atlas.redraw();
+    atlas.showDetail();
+    showLegend();
+    showStatus();
+  };
+
+  /** A grid has come, or something of it. */
+  atlas.arrived = () => {
+    refresh();
+    atlas.showClass();
+    atlas.showStrip();
+  };
+
+  atlas.startLegend = () => atlas.onChange(refresh);
+}

@@ -1,0 +1,69 @@
+"use strict";
+// Numbers of cells that the map can be coloured by.
+{
+  const cosine = (words, name) => ({ words, value: (grid, cell) => atlas.cosine(grid, name, cell) });
+
+  /** name: {words, value(grid, cell), log?, percent?, group?, ready?(grid)}; a value is null where not known. */
+  atlas.MEASURES = {
+    count: { words: "Activations", value: (grid, cell) => grid.count[cell], log: true },
+    fidelity: cosine("Fidelity", "fidelity"),
+    coherence: cosine("Coherence", "coherence"),
+    consistency: cosine("Agreement on a class", "consistency"),
+    classes: { words: "Top class" },
+  };
+
+  const loaded = new Map(); // shares by file; null: on its way
+
+  /** The numbers of one share on a grid if they are there; if not they are sent for. */
+  function share(grid, number) {
+    const file = `${grid.folder}/share-${number}.js`;
+    if (!loaded.has(file)) {
+      loaded.set(file, null);
+      if (loaded.size > 40) loaded.delete(loaded.keys().next().value);
+      atlas
+        .load(file)
+        .then(atlas.unpackAll)
+        .then((numbers) => (loaded.set(file, numbers), atlas.arrived(grid)))
+        .catch((error) => atlas.warn(error.message));
+    }
+    return loaded.get(file);
+  }
+
+  /** A measure for every share and mean of what is known of the images. */
+  atlas.startMeasures = () => {
+    atlas.run.shares.forEach(({ column, value }, number) => {
+      atlas.MEASURES[`share-${number}`] = {
+        words: value === null ? `Mean ${column}` : `${column}: ${value}`,
+        group: value === null ? "Means of the images" : `Share of images by ${column}`,
+        percent: value !== null,
+        ready: (grid) => share(grid, number) !== null,
+        value: (grid, cell) => {
+          const numbers = share(grid, number);
+          return numbers === null ? null : atlas.levelled(numbers.levels[cell], numbers.step);
+        },
+      };
+    });
+  };
+
+  /** Lowest and highest of a measure over a grid, without the outermost hundredths; null where none is known. */
+  atlas.rangeOf = (grid, name) => {
+    const { value, percent } = atlas.MEASURES[name],
+      values = [];
+    for (let cell = 0; cell < grid.cells; cell++) {
+      const number = value(grid, cell);
+      if (number !== null) values.push(number);
+    }
+    if (!values.length) return null;
+    values.sort((a, b) => a - b);
+    const at = (part) => values[Math.round(part * (values.length - 1))];
+    // Shares begin at none; one that few cells have is not cut off.
+    return percent ? [0, at(0.99) || at(1)] : [at(0.01), at(0.99)];
+  };
+
+  /** A number of a measure in words. */
+  atlas.measured = (name, number) => {
+    if (atlas.MEASURES[name].percent) return `${Math.round(100 * number)} %`;
+    const isWhole = name === "count" || Math.abs(number) >= 100;
+    return isWhole ? atlas.number(Math.round(number)) : atlas.decimals(number);
+  };
+}

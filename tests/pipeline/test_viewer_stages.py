@@ -1,0 +1,221 @@
+"""What the stages make for the viewer of a whole small run."""
+
+import base64
+import io
+import json
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+LATE = "4"
+
+
+def value(path):
+    return json.loads(path.read_text()[len("atlas.receive(") : -len(");\n")])
+
+
+def array(one):
+    dtype = np.dtype(one["type"].lower()).newbyteorder("<")
+    return np.frombuffer(zlib.decompress(base64.b64decode(one["data"])), dtype)
+
+
+def image(text):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))).astype(int)
+
+
+@pytest.fixture
+def run(small, atlas, tmp_path):
+    """A run with a class atlas; its folder and its config."""
+    small["classes"] = [{"class": "cat", "grid": {"sizes": [2], "min_count": 1}}]
+    small["grid"]["sizes"] = [3, 4]
+    result = atlas("run", small)
+    assert result.exit_code == 0, result.stderr
+    return tmp_path / "workspace" / "runs" / "small", small
+
+
+def test_the_viewer_lists_layers_views_and_grids_and_every_file_is_there(run):
+    folder, _ = run
+    listed = value(folder / "viewer" / "run.js")
+    assert (listed["run"], listed["images"], listed["keys"], listed["report"]) == ("small", 60, True, True)
+    (layer,) = listed["layers"]
+    assert layer["name"] == LATE
+    assert [(view["name"], view["kind"], view["title"]) for view in layer["views"]] == [
+        ("all", "all", "All activations"),
+        ("class-cat", "class", "cat"),
+    ]
+    assert [[grid["size"] for grid in view["grids"]] for view in layer["views"]] == [[3, 4], [2]]
+    for view in layer["views"]:
+        for grid in view["grids"]:
+            tiles = folder / LATE / view["name"] / f"tiles-{grid['size']}"
+            names = {path.name for path in tiles.iterdir()}
+            wanted = {"grid.js", "classes-0.js", "icons-0-0.js", "icons-overview-density.js", "crops-0-0.js"}
+            assert wanted | {"block-0-0.js", "icons-overview-full.js"} <= names
+    assert (folder / "report.html").is_file()
+
+
+def test_numbers_and_attributions_are_those_of_the_atlas_json(run):
+    folder, _ = run
+    cells = json.loads((folder / LATE / "all" / "atlas-3.json").read_text())["cells"]
+    tiles = folder / LATE / "all" / "tiles-3"
+    grid, levels = value(tiles / "grid.js"), value(tiles / "classes-0.js")
+    assert grid["classes"] == ["ant", "bee", "cat", "dog", "emu"]
+    assert array(grid["count"]).tolist() == [cell["count"] for cell in cells]
+    assert np.abs(array(grid["fidelity"]) / 1e4 - [cell["fidelity"] for cell in cells]).max() < 2e-4
+    top = array(grid["top"]).reshape(len(cells), -1)
+    assert top.tolist() == [[c["index"] for c in cell["classes"]] for cell in cells]
+    shares = array(levels["levels"]).reshape(5, len(cells)) / 127
+    most, least = (np.array(levels[name])[:, None] for name in ("most", "least"))
+    back = np.where(shares > 0, shares * most, shares * least)
+    for cell, known in enumerate(cells):
+        for one in known["classes"]:
+            step = max(most[one["index"], 0], least[one["index"], 0]) / 127
+            assert back[one["index"], cell] == pytest.approx(one["attribution"], abs=step)
+
+
+def test_a_cells_first_example_is_the_patch_around_its_position(run):
+    """The network takes 32 px, its map has 8 x 8 positions of 10 px sight; icons are 16 px."""
+    from atlas_pipeline.config_file import parse_config
+    from atlas_pipeline.engine import Store, artefact_of
+    from atlas_pipeline.numerics.patches import crop_window
+    from atlas_pipeline.pipeline_file import steps_of
+    from atlas_pipeline.stages.chosen_images import image_settings, images_of
+    from atlas_pipeline.stages.opened import sight_of
+
+    folder, small = run
+    config = parse_config(small)
+    store, steps = Store(config.run.workspace), steps_of(config)
+    (index,) = (artefact_of(step, store) for step in steps if step.stage.name == "index")
+    settings = image_settings(config)
+    sight = sight_of(settings["model"], LATE, "cpu")
+    block = value(folder / LATE / "all" / "tiles-3" / "block-0-0.js")
+    image_id, row, col, key = block["cells"][0][0]
+    assert key == index.read(["key"])["key"][image_id].as_py()
+    side = min(16, sight.field_px)
+    (whole,) = images_of(index, [image_id], settings, "cpu").permute(0, 2, 3, 1).numpy()
+    top, left = crop_window((row, col), sight.map_size, side, 32)
+    wanted = whole[top : top + side, left : left + side].astype(int)
+    (at_row, at_col), px = block["at"][0], block["px"]
+    assert px == side
+    shown = image(block["picture"])[at_row * 3 * px :, at_col * 3 * px :][:px, :px]
+    # WebP, at a small size: colours go by pairs of pixels.
+    assert np.abs(shown - wanted).mean() < 12
+    others = np.abs(shown - whole[-side:, -side:]).mean()
+    assert np.abs(shown - wanted).mean() < others
+
+
+def test_places_and_keys_are_of_the_same_images(run):
+    folder, _ = run
+    keys, places = value(folder / "keys" / "keys.js"), value(folder / LATE / "all" / "places.js")
+    assert array(keys["imageId"]).tolist() == list(range(60))
+    assert len(keys["key"]) == 60
+    slots = array(places["slot"])
+    assert sorted(set(slots.tolist())) == list(range(60))
+    of_class = value(folder / LATE / "class-cat" / "places.js")
+    assert set(array(of_class["slot"]).tolist()) < set(range(60))
+
+
+def test_without_examples_no_picture_of_an_image_is_in_the_folder(run, atlas, states):
+    folder, small = run
+    small["stitch"] = {"examples": 0}
+    result = atlas("run", small)
+    # Nothing is made anew: the patches are left out.
+    assert "0 tasks run" in result.stdout
+    assert not any(step.startswith("examples") for step in states(small))
+    assert list(folder.rglob("crops-*")) == list(folder.rglob("block-*")) == []
+    listed = value(folder / "viewer" / "run.js")
+    assert {grid["cropPx"] for view in listed["layers"][0]["views"] for grid in view["grids"]} == {0}
+
+
+def test_fewer_examples_make_them_alone_anew(run, states):
+    _, small = run
+    small["stitch"] = {"examples": 4}
+    again = {step.split()[0] for step, state in states(small).items() if state != "done"}
+    assert again == {"examples"}
+
+
+def test_a_view_whose_cells_are_all_too_thin_says_so(small, atlas, tmp_path):
+    small["classes"] = [{"class": "cat", "grid": {"sizes": [8], "min_count": 50}}]
+    assert atlas("run", small).exit_code == 0
+    listed = value(tmp_path / "workspace" / "runs" / "small" / "viewer" / "run.js")
+    view = listed["layers"][0]["views"][1]
+    assert view["grids"] == []
+    assert "no cell has grid.min_count (50) activations" in view["missing"]
+
+
+def test_a_layer_without_icons_yet_is_shown_by_its_layout(small, atlas, tmp_path):
+    assert atlas("index", small).exit_code == 0
+    folder = tmp_path / "workspace" / "runs" / "small"
+    assert not (folder / "index.html").exists()
+    # The sample, the layout and its places: no icons.
+    from atlas_pipeline.config_file import parse_config
+    from atlas_pipeline.runs import run
+
+    run(parse_config(small), only=frozenset({"places"}), quiet=True)
+    view = value(folder / "viewer" / "run.js")["layers"][0]["views"][0]
+    assert (view["grids"], view["missing"]) == ([], "its icons are not made yet")
+    assert not (folder / "report.html").exists()
+
+
+def shares_of(folder, view="all", grid=3):
+    """(column, value) -> share of every cell, NaN where not known."""
+    listed = value(folder / "viewer" / "run.js")["shares"]
+    shares = {}
+    for number, one in enumerate(listed):
+        file = value(folder / LATE / view / f"tiles-{grid}" / f"share-{number}.js")
+        levels = array(file["levels"]).astype(float)
+        shares[one["column"], one["value"]] = np.where(levels == -32768, np.nan, levels * file["step"])
+    return shares
+
+
+def test_shares_of_labels_and_metadata_are_those_of_a_naive_loop(small, atlas, store_of, tmp_path):
+    small["classes"] = [{"class": "cat", "grid": {"sizes": [2], "min_count": 1}}]
+    table = tmp_path / "known.csv"
+    rows = [f"{i},{i * 0.5 if i % 3 else 'nan'},{'sea' if i % 4 else ''}" for i in range(50)]
+    table.write_text("\n".join(["key,depth,place", *rows]))
+    small["images"]["metadata"] = str(table)
+    result = atlas("run", small)
+    assert result.exit_code == 0, result.stderr
+    folder, made = tmp_path / "workspace" / "runs" / "small", store_of(small)
+    index = made("index", None).read()
+    for view, grid in (("all", 3), ("class-cat", 2)):
+        shares = shares_of(folder, view, grid)
+        layout, cells = made("project", view).read().to_pylist(), made("bin", view).read().to_pylist()
+        for at, cell in enumerate(cells):
+            members = [
+                one["image_id"]
+                for one in layout
+                if min(int(one["x"] * grid), grid - 1) == cell["col"]
+                and min(int(one["y"] * grid), grid - 1) == grid - 1 - cell["row"]
+            ]
+            assert len(members) == cell["count"]
+            labels = index["label"].take(members).to_pylist()
+            total = sum(shares[key][at] for key in shares if key[0] == "label")
+            assert total == pytest.approx(1, abs=1e-3)
+            first = index["label"].to_pylist()[0]
+            names = sorted(set(index["label"].to_pylist()))
+            of_first = [key for key in shares if key[0] == "label"][names.index(first)]
+            assert shares[of_first][at] == pytest.approx(np.mean([one == first for one in labels]), abs=1e-3)
+            depths = [i * 0.5 for i in members if i < 50 and i % 3]
+            places = [i % 4 > 0 for i in members if i < 50 and i % 4]
+            assert shares["depth", None][at] == pytest.approx(
+                np.mean(depths) if depths else np.nan, abs=1e-2, nan_ok=True
+            )
+            assert shares["place", "sea"][at] == pytest.approx(
+                np.mean(places) if places else np.nan, nan_ok=True
+            )
+
+
+def test_other_metadata_makes_the_shares_alone_anew_and_bad_metadata_is_one_line(
+    run, atlas, states, tmp_path
+):
+    _, small = run
+    table = tmp_path / "known.csv"
+    small["images"]["metadata"] = str(table)
+    table.write_text("key,a\n3,1\n")
+    assert {step.split()[0] for step, state in states(small).items() if state != "done"} == {"shares"}
+    table.write_text("name,a\n3,1\n")
+    result = atlas("run", small)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "wanted are 'key'" in result.stderr

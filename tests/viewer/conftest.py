@@ -1,0 +1,57 @@
+"""A browser for the tests of the viewer: headless Chromium, from file://."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from making_viewer import make_viewer
+from seeing import settle
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import Error, sync_playwright
+
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        try:
+            started = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        except Error as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(f"no Chromium here ({str(error).splitlines()[0]}); install it, or set CHROMIUM")
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_viewer(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def opened(browser: Any, made: Path) -> Iterator[Callable[..., Any]]:
+    """Open a viewer at a link, as a page that fails the test if anything went wrong on it."""
+    contexts, faults = [], []
+
+    def call(link: str = "", folder: Path = made, **how: Any) -> Any:
+        how = {"viewport": {"width": 1200, "height": 800}, "reduced_motion": "reduce", **how}
+        contexts.append(browser.new_context(accept_downloads=True, **how))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(f"file://{folder}/index.html{link}")
+        settle(page)
+        return page
+
+    yield call
+    for context in contexts:
+        context.close()
+    assert faults == []

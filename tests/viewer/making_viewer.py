@@ -1,0 +1,150 @@
+"""A viewer's folder with numbers known beforehand, made by the functions that the stages use; no network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from atlas_pipeline.numerics.grid import cell_of, flat_cell, unflat_cell
+from atlas_pipeline.viewer.grid_files import GridNumbers, class_files, number_file, overview_files
+from atlas_pipeline.viewer.layout_files import key_file, place_file, thumbnail
+from atlas_pipeline.viewer.page import page_files
+from atlas_pipeline.viewer.scripts import PATCH_QUALITY, script
+from atlas_pipeline.viewer.sprites import BLOCK, SHEET, block_files, sheet_files
+
+PX, CROP_PX = 32, 16
+NUM_IMAGES = 400
+CLASSES = ("ant", "bee", "cat", "dog", "emu")
+
+
+def images_xy(layer: int) -> np.ndarray:
+    """(image, 2): the same images, turned by a quarter from layer to layer; a class has a fifth of x."""
+    rng = np.random.default_rng(0)
+    image = np.arange(NUM_IMAGES)
+    xy = np.column_stack([(image % 5 + rng.random(NUM_IMAGES)) / 5, rng.random(NUM_IMAGES)])
+    for _ in range(layer):
+        xy = np.column_stack([1 - xy[:, 1], xy[:, 0]])
+    return xy
+
+
+def colour_of(row: int, col: int, grid: int) -> list[int]:
+    """Icons are even squares: red by column, green by row."""
+    return [round(255 * col / grid), round(255 * row / grid), 128]
+
+
+def write(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def numbers_of(xy: np.ndarray, grid: int, labels: Sequence[str]) -> GridNumbers:
+    """Cells with activations; class k speaks for its own images' cells by k + 1 logits, against others."""
+    flat = flat_cell(cell_of(xy, grid), grid)
+    there, count = np.unique(flat, return_counts=True)
+    row, col = unflat_cell(there, grid).T
+    attribution = np.zeros((len(there), len(labels)))
+    for label in range(len(labels)):
+        share = np.array([(np.flatnonzero(flat == cell) % 5 == label).mean() for cell in there])
+        attribution[:, label] = (label + 1) * (share - 0.5)
+    steps = np.arange(len(there)) / len(there)
+    return GridNumbers(
+        grid=grid,
+        px=PX,
+        activations=len(xy),
+        binned=int(count.sum()),
+        row=row,
+        col=col,
+        count=count,
+        round_trip=np.zeros(len(there), dtype=np.int64),
+        cosines={"fidelity": 0.5 + steps / 2, "coherence": steps, "noise": steps / 4, "nearest": steps},
+        attribution=attribution if len(labels) else None,
+        labels=labels,
+        class_indices=list(range(len(labels))),
+    )
+
+
+def write_grid(folder: Path, xy: np.ndarray, grid: int, labels: Sequence[str], crops: bool) -> None:
+    """The files of one grid."""
+    numbers = numbers_of(xy, grid, labels)
+    cells = list(zip(numbers.row.tolist(), numbers.col.tolist(), strict=True))
+    icons = np.stack([np.full((PX, PX, 3), colour_of(row, col, grid), np.uint8) for row, col in cells])
+    write(
+        folder,
+        {
+            "grid.js": number_file(numbers),
+            **dict(class_files(numbers)),
+            **overview_files(numbers, lambda: icons),
+        },
+    )
+    for band in np.unique(numbers.row // SHEET):
+        here = numbers.row // SHEET == band
+        write(folder, sheet_files("icons", icons[here], numbers.row[here], numbers.col[here], PX))
+        if crops:
+            patches = 255 - icons[here][:, :CROP_PX, :CROP_PX]
+            write(
+                folder,
+                sheet_files("crops", patches, numbers.row[here], numbers.col[here], CROP_PX, PATCH_QUALITY),
+            )
+    for strip in np.unique(numbers.row // BLOCK) if crops else ():
+        here = np.flatnonzero(numbers.row // BLOCK == strip)
+        patches = np.repeat(255 - icons[here][:, None, :CROP_PX, :CROP_PX], 9, axis=1)
+        named = [[[cell, 1, 2, f"image-{cell}.jpg"]] * 9 for cell in here.tolist()]
+        write(folder, block_files(patches, numbers.row[here], numbers.col[here], named))
+
+
+def make_viewer(folder: Path, *, labels: Sequence[str] = CLASSES, name: str = "made", **changes: Any) -> Path:
+    """Layers ``early`` and ``late`` with grids of 8 and 32, a class atlas, a layer that has no icons yet."""
+    layers = []
+    for number, layer in enumerate(("early", "late", "bare")):
+        views = []
+        for view, kind in (("all", "all"), ("class-cat", "class")):
+            if kind == "class" and (layer != "late" or not labels):
+                continue
+            chosen = (
+                np.arange(NUM_IMAGES) if kind == "all" else np.flatnonzero(np.arange(NUM_IMAGES) % 5 == 2)
+            )
+            xy = images_xy(number)[chosen]
+            sizes = () if layer == "bare" else (8, 32) if kind == "all" else (8,)
+            for grid in sizes:
+                write_grid(folder / layer / view / f"tiles-{grid}", xy, grid, labels, crops=grid == 8)
+            write(
+                folder / layer / view,
+                {"places.js": place_file(xy, chosen, np.arange(NUM_IMAGES)), "thumbnail.webp": thumbnail(xy)},
+            )
+            views.append(
+                {
+                    "name": view,
+                    "kind": kind,
+                    "title": "All activations" if kind == "all" else "cat",
+                    "activations": len(xy),
+                    "grids": [{"size": grid, "cropPx": CROP_PX if grid == 8 else 0} for grid in sizes],
+                    "missing": "" if sizes else "its icons are not made yet",
+                }
+            )
+        layers.append({"name": layer, "views": views})
+    keys = [f"image-{image}.jpg" for image in range(NUM_IMAGES)]
+    write(
+        folder / "keys", {"keys.js": key_file(np.arange(NUM_IMAGES), keys, np.arange(NUM_IMAGES) % 5, labels)}
+    )
+    run = {
+        "run": name,
+        "id": name,
+        "model": "network",
+        "weights": "trained",
+        "random": False,
+        "images": NUM_IMAGES,
+        "generated": False,
+        "layers": layers,
+        "shares": [],
+        "keys": True,
+        "report": True,
+        "scale": ["#ffffff", "#ff8800", "#000044"],
+        "palette": ["#0072b2", "#e69f00", "#009e73"],
+        **changes,
+    }
+    write(folder, page_files(name, script(run)))
+    return folder

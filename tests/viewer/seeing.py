@@ -1,0 +1,57 @@
+"""What is on the screen of a viewer, for its tests."""
+
+from making_viewer import images_xy, numbers_of
+
+NEAR = 12  # levels of 255 that WebP may take from an even colour
+
+
+def state(page):
+    return page.evaluate("atlas.state")
+
+
+def pixel(page, x, y):
+    """The colour of the map at a point of the unit square, y down."""
+    return page.evaluate(
+        """([x, y]) => { const { left, top, scale } = atlas.camera(), map = document.getElementById("map");
+        const at = [left + x * scale, top + y * scale].map((n) => Math.round(n * devicePixelRatio));
+        return [...map.getContext("2d").getImageData(...at, 1, 1).data].slice(0, 3); }""",
+        [x, y],
+    )
+
+
+def centre(row, col, grid):
+    return (col + 0.5) / grid, (row + 0.5) / grid
+
+
+def at_cell(page, row, col, grid):
+    """Where a cell is on the page, for the mouse."""
+    x, y = centre(row, col, grid)
+    return page.evaluate(
+        """([x, y]) => { const { left, top, scale } = atlas.camera();
+        const box = document.getElementById("map").getBoundingClientRect();
+        return [box.left + left + x * scale, box.top + top + y * scale]; }""",
+        [x, y],
+    )
+
+
+def full_cells(grid=8, layer=0):
+    """Cells whose icon fills them: their centre has the icon's colour whatever the size."""
+    numbers = numbers_of(images_xy(layer), grid, ())
+    return list(zip(numbers.row.tolist(), numbers.col.tolist(), strict=True))
+
+
+def until(page, condition, argument=None):
+    """Wait until an expression is true; the page's content policy forbids Playwright's own waiting."""
+    for _ in range(600):
+        if page.evaluate(condition, argument):
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError(f"never came true: {condition}")
+
+
+def settle(page):
+    """Wait until what is in sight has been loaded and drawn."""
+    until(page, "atlas.isComplete() && (!atlas.gridSize() || atlas.shown()?.size === atlas.gridSize())")
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    until(page, "atlas.isComplete()")
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")

@@ -1,0 +1,147 @@
+"""Cells tell what they are: pointed at, chosen, lit up by a class, coloured by a number."""
+
+import numpy as np
+import pytest
+from making_viewer import colour_of, images_xy, make_viewer, numbers_of, write
+from seeing import NEAR, at_cell, centre, full_cells, pixel, settle, state, until
+
+from atlas_pipeline.viewer.grid_files import share_file
+
+
+def test_pointing_tells_the_cell_and_its_classes(opened):
+    page = opened("#grid=8")
+    numbers = numbers_of(images_xy(0), 8, ("ant", "bee", "cat", "dog", "emu"))
+    cell = 21
+    page.mouse.move(*at_cell(page, numbers.row[cell], numbers.col[cell], 8))
+    tip = page.inner_text("#tip")
+    assert f"Average of {numbers.count[cell]} activation" in tip
+    best = int(numbers.attribution[cell].argmax())
+    assert ["ant", "bee", "cat", "dog", "emu"][best] in tip
+    assert f"{numbers.attribution[cell, best]:.2f}" in tip
+    page.mouse.move(*at_cell(page, 20, 20, 8))
+    assert not page.locator("#tip").is_visible()
+
+
+def test_a_chosen_cell_shows_its_icon_numbers_classes_and_nearest_patches(opened):
+    page = opened("#grid=8")
+    numbers = numbers_of(images_xy(0), 8, ("ant", "bee", "cat", "dog", "emu"))
+    cell = 30
+    row, col = int(numbers.row[cell]), int(numbers.col[cell])
+    page.mouse.click(*at_cell(page, row, col, 8))
+    page.wait_for_selector(".nine button")
+    panel = page.inner_text("#detail")
+    assert f"Row {row + 1}, column {col + 1}" in panel
+    assert f"{0.5 + cell / 128:.2f}" in panel
+    assert "noise 0.12" in panel
+    assert page.locator(".nine button").count() == 9
+    assert page.locator(".nine button").first.get_attribute("aria-label") == (
+        f"Image {cell}, image-{cell}.jpg, position 1, 2: find it on the map"
+    )
+    shown = page.evaluate("""() => { const icon = document.querySelector("#detail .icon");
+        return [...icon.getContext("2d").getImageData(9, 9, 1, 1).data].slice(0, 3); }""")
+    assert np.abs(np.subtract(shown, colour_of(row, col, 8))).max() < NEAR
+    page.locator("#detail .class-bar").first.click()
+    assert state(page)["lit"] == str(int(numbers.attribution[cell].argmax()))
+    page.get_by_role("button", name="Close", exact=True).click()
+    assert not page.locator("#detail").is_visible()
+
+
+def test_a_class_typed_lights_its_cells_and_veils_the_others(opened):
+    page = opened("#grid=8&labels=false")
+    page.fill("#class", "ca")
+    assert page.locator("#class-list li").all_inner_texts() == ["cat"]
+    page.keyboard.press("Enter")
+    until(page, "atlas.attribution(atlas.shown())")
+    settle(page)
+    assert state(page)["lit"] == "2"
+    numbers = numbers_of(images_xy(0), 8, ("ant", "bee", "cat", "dog", "emu"))
+    strongest, weakest = numbers.attribution[:, 2].argmax(), numbers.attribution[:, 2].argmin()
+    place = [centre(int(numbers.row[cell]), int(numbers.col[cell]), 8) for cell in (strongest, weakest)]
+    colours = [colour_of(int(numbers.row[cell]), int(numbers.col[cell]), 8) for cell in (strongest, weakest)]
+    assert np.abs(np.subtract(pixel(page, *place[0]), colours[0])).max() < NEAR
+    assert min(pixel(page, *place[1])) > 235
+    assert "+1.5" in page.inner_text("#class-note")
+    page.get_by_role("button", name="against").click()
+    settle(page)
+    assert np.abs(np.subtract(pixel(page, *place[1]), colours[1])).max() < NEAR
+    assert min(pixel(page, *place[0])) > 235
+    page.get_by_role("button", name="Show all classes").click()
+    settle(page)
+    assert np.abs(np.subtract(pixel(page, *place[0]), colours[0])).max() < NEAR
+
+
+def test_intensity_shows_more_of_what_is_weak(opened):
+    page = opened("#grid=8&labels=false&lit=2&sign=for")
+    until(page, "atlas.attribution(atlas.shown())")
+    before = page.evaluate("atlas.opacityOf(atlas.attribution(atlas.shown()), 20)")
+    page.locator("#strength").fill("2")
+    assert state(page)["strength"] == 4
+    after = page.evaluate("atlas.opacityOf(atlas.attribution(atlas.shown()), 20)")
+    assert after == pytest.approx(min(1, 4 * before))
+
+
+@pytest.mark.parametrize(("name", "ends"), [("fidelity", ["0.51", "0.98"]), ("coherence", ["0.02", "0.97"])])
+def test_a_colour_says_a_number_and_its_legend_the_range(opened, name, ends):
+    page = opened("#grid=8&labels=false")
+    page.select_option("#colour", name)
+    settle(page)
+    assert page.locator("#legend .ends span").all_inner_texts() == ends
+    low, high = (sum(pixel(page, *centre(row, col, 8))) for row, col in (full_cells()[1], full_cells()[-2]))
+    assert low > high + 150
+
+
+def test_the_top_classes_have_colours_and_a_legend(opened):
+    page = opened("#grid=8&labels=false&colour=classes")
+    numbers = numbers_of(images_xy(0), 8, ("ant", "bee", "cat", "dog", "emu"))
+    counts = np.bincount(numbers.attribution.argmax(axis=1), minlength=5)
+    lines = page.locator("#legend li").all_inner_texts()
+    shown = {line.split("\n")[0]: int(line.split("\n")[1]) for line in lines}
+    assert shown == {
+        ("ant", "bee", "cat", "dog", "emu")[k]: int(counts[k]) for k in np.argsort(-counts, kind="stable")[:3]
+    }
+    assert "grey: 2 other classes" in page.inner_text("#legend")
+
+
+def test_a_share_of_images_colours_the_cells(opened, tmp_path):
+    shares = [{"column": "label", "value": "cat"}, {"column": "depth", "value": None}]
+    folder = make_viewer(tmp_path, shares=shares)
+    numbers = numbers_of(images_xy(0), 8, ())
+    of_cat = np.where(np.arange(len(numbers.row)) == 20, np.nan, numbers.col / 8)
+    write(folder / "early" / "all" / "tiles-8", {"share-0.js": share_file(of_cat)})
+    page = opened("#grid=8&labels=false", folder)
+    page.select_option("#colour", label="label: cat")
+    settle(page)
+    assert state(page)["colour"] == "share-0"
+    assert page.locator("#legend .ends span").all_inner_texts() == ["0 %", "88 %"]
+    low, high = (sum(pixel(page, *centre(3, col, 8))) for col in (0, 7))
+    assert low > high + 150
+    # Where it is not known the cell is grey.
+    row, col = int(numbers.row[20]), int(numbers.col[20])
+    grey = pixel(page, *centre(row, col, 8))
+    assert max(grey) - min(grey) < 60
+    groups = page.locator("#colour optgroup").evaluate_all("groups => groups.map((one) => one.label)")
+    assert groups == ["Share of images by label", "Means of the images"]
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1200, 800)])
+def test_a_chosen_cell_is_not_hidden_by_its_own_panel(opened, width, height):
+    page = opened("#grid=8&z=1.5", viewport={"width": width, "height": height})
+    row, col = (7, 4) if width < 500 else (4, 7)
+    page.evaluate("([x, y]) => atlas.pick(x, y)", centre(row, col, 8))
+    page.wait_for_selector("#detail:not([hidden])")
+    box, (x, y) = page.locator("#detail").bounding_box(), at_cell(page, row, col, 8)
+    assert y < box["y"] if width < 500 else x < box["x"]
+    # A link says where the map is: opened with a cell, it stays there.
+    again = opened(f"#grid=8&z=1.5&cell=8.{row}.{col}", viewport={"width": width, "height": height})
+    assert (state(again)["x"], state(again)["y"]) == (0.5, 0.5)
+
+
+def test_what_is_told_is_of_the_cell_that_now_lies_under_a_resting_pointer(opened):
+    page = opened("#grid=8")
+    numbers = numbers_of(images_xy(0), 8, ())
+    page.mouse.move(*at_cell(page, 2, 2, 8))
+    page.evaluate("atlas.set({x: 0.5 + 1 / 8})")
+    settle(page)
+    there = (numbers.row == 2) & (numbers.col == 3)
+    assert f"Average of {numbers.count[there][0]} activation" in page.inner_text("#tip")
+    assert page.evaluate("document.getElementById('tip').dataset.cell").endswith(f"#{np.argmax(there)}")
