@@ -122,3 +122,32 @@ def test_layers_of_different_images_are_refused(aligned, atlas, tmp_path):
     )  # fmt: skip
     with pytest.raises(ImagesError, match="'a' and 'b' were sampled from different images"):
         by_aligned_umap(job)
+
+
+def test_two_networks_are_aligned_as_one_that_holds_both(aligned, atlas, tmp_path):
+    """As docs/align.md says: each layer's attributions are then to its own network's logits alone."""
+    network = (tmp_path / "network.py").read_text()
+    pair = """
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.before, self.after = build(), build()
+        nn.init.constant_(self.after[-1].weight, 0)
+
+    def forward(self, images):
+        return self.before(images) + self.after(images)
+"""
+    (tmp_path / "network.py").write_text(network + pair)
+    aligned["model"]["name"] = f"{tmp_path}/network.py:Pair"
+    aligned["layers"] = [f"before.{LATE}", f"after.{LATE}"]
+    result = atlas("run", aligned)
+    assert result.exit_code == 0, result.stderr
+    before = layouts_of(aligned)[f"before.{LATE}"]
+    # The same features: nothing but rounding tells the two layers apart.
+    assert before.notes["quality"]["alignment"] < 0.02
+    cells = {
+        layer: json.loads((tmp_path / f"workspace/runs/small/{layer}/all/atlas-3.json").read_text())["cells"]
+        for layer in aligned["layers"]
+    }
+    assert {c["attribution"] for cell in cells[f"after.{LATE}"] for c in cell["classes"]} == {0}
+    assert any(c["attribution"] != 0 for cell in cells[f"before.{LATE}"] for c in cell["classes"])
