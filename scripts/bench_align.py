@@ -142,8 +142,9 @@ def cases(
         return work(), time.process_time() - start
 
     alone, seconds = timed(lambda: each_alone(layers, settings))
-    yield "each alone", [normalise_layout(layout) for layout in alone], seconds
-    yield "each alone, turned", turned(alone), seconds
+    boxed = [normalise_layout(layout) for layout in alone]
+    yield "each alone", boxed, seconds
+    yield "each alone, turned", turned(boxed), seconds
     for strength in strengths:
         alignment = Alignment(regularisation=strength, window_size=window)
         layouts, seconds = timed(lambda alignment=alignment: together(layers, settings, alignment))  # type: ignore[misc]
