@@ -114,6 +114,19 @@ class ProjectConfig(_Section):
     min_dist: float = Field(0.01, ge=0, le=1)
     num_epochs: int | None = Field(None, ge=1, description="null: chosen by the rows")
     metric: Literal["cosine", "euclidean"] = "cosine"
+    align: bool = Field(False, description="lay out all layers together: an image stays where it is")
+    align_regularisation: float = Field(0.01, ge=0, description="strength of what holds layers together")
+    align_window_size: int = Field(3, ge=1, description="layers to either side that a layer is held to")
+
+    @model_validator(mode="after")
+    def _align_of_umap(self) -> ProjectConfig:
+        if self.align and self.method == "tsne":
+            raise ValueError("align is UMAP's; leave it out, or set method: umap")
+        if self.align and self.engine not in ("auto", "parallel"):
+            raise ValueError(
+                f"align has an engine of its own, on the CPU's cores; leave engine {self.engine} out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fit_on_of_umap(self) -> ProjectConfig:
@@ -269,6 +282,15 @@ class Config(_Section):
     def _each_layer_once(self) -> Config:
         if len(set(self.layers)) != len(self.layers):
             raise ValueError("layers: a layer is named twice")
+        return self
+
+    @model_validator(mode="after")
+    def _layers_to_align(self) -> Config:
+        if self.project.align and len(self.layers) == 1:
+            raise ValueError(
+                f"project.align lays out several layers together, and the run has '{self.layers[0]}' alone; "
+                "name another in layers, or leave align out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from atlas_pipeline.engine import Step, Store
 from atlas_pipeline.engine.place import place_of
 from atlas_pipeline.engine.progress import size_text
 from atlas_pipeline.errors import ResourceError
-from atlas_pipeline.layout.memory import layout_bytes
+from atlas_pipeline.layout.memory import aligned_layout_bytes, layout_bytes
 from atlas_pipeline.numerics.mosaic import icon_px_within
 from atlas_pipeline.stages.cell_sums import ROWS_A_TASK
 from atlas_pipeline.stages.classes import other_names
@@ -50,15 +50,14 @@ def needs_of(config: Config, left: Collection[Step], store: Store, device: str) 
     """
     steps = [step for step in left if step.stage.name == "sample" or _is_of_whole_layer(step)]
     widths = _widths(config, {_sample_of(step) for step in steps}, store, device)
-    disk_bytes, layouts = sum(map(_large_picture_bytes, left)), {}
+    disk_bytes, layouts = sum(map(_large_picture_bytes, left)), dict[str, int]()
     for step in steps:
         sample = _sample_of(step)
         channels, classes = widths[sample]
         num_rows = _num_images(sample, store) * config.sample.positions_per_image
         disk_bytes += _disk_bytes(config, step, store, num_rows, channels + classes)
         if step.stage.name in NEEDY_STAGES[1:] and config.project.method == "umap":
-            project = config.project
-            layouts[str(step.layer)] = layout_bytes(num_rows, channels, project.num_neighbors, project.fit_on)
+            layouts |= _layout_memory(config, step, num_rows, channels)
     return Needs(disk_bytes=disk_bytes, layouts=layouts)
 
 
@@ -135,6 +134,15 @@ def _disk_bytes(config: Config, step: Step, store: Store, num_rows: int, width: 
             return cells * width * 4 * (-(-num_rows // ROWS_A_TASK) if step.stage.name == "cell_sums" else 1)
         case _:
             return 0
+
+
+def _layout_memory(config: Config, step: Step, num_rows: int, channels: int) -> dict[str, int]:
+    """Peak memory of the stages neighbors and project, by whose layout it is."""
+    project, layers = config.project, len(config.layers)
+    if project.align and step.stage.name == "project":
+        name = f"{layers} layers together"
+        return {name: aligned_layout_bytes(num_rows, layers, project.num_neighbors, project.fit_on)}
+    return {str(step.layer): layout_bytes(num_rows, channels, project.num_neighbors, project.fit_on)}
 
 
 def _share_left(sample: Step, store: Store) -> float:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from atlas_pipeline.engine.progress import size_text
-from atlas_pipeline.viewer.measures import MEASURES
+from atlas_pipeline.viewer.measures import measures_of
 
 if TYPE_CHECKING:
     from atlas_pipeline.engine import StepState
@@ -97,7 +97,7 @@ def print_result(result: RunResult) -> None:
     atlases = result.published.atlases
     if atlases:
         # A terminal is narrow; the page shows the baselines too.
-        measures = [measure for measure in MEASURES if not measure.is_baseline]
+        measures = [measure for measure in measures_of(atlases) if not measure.is_baseline]
         headings = [measure.heading for measure in measures]
         table = _table("layer", "view", "grid", *headings, right=["grid", *headings])
         for atlas in atlases:

@@ -45,13 +45,14 @@ def pipeline(config: Config) -> Iterator[Step]:
                 # The finer a comparison's cells, the purer. The control: icons of the layer's whole atlas.
                 finest = max(atlas.cells)
                 cells, icons = atlas.cells[finest], atlas.icons[finest]
-                whole_icons = _whole_atlas(config, activations, real_crops)
+                whole_icons = _whole_atlas(config, samples, layer, real_crops)
                 yield from patch_test.steps(config, view, images, cells, icons, whole_icons)
 
 
-def _whole_atlas(config: Config, activations: Step, real_crops: Step) -> Step:
+def _whole_atlas(config: Config, samples: dict[str, Step], layer: str, real_crops: Step) -> Step:
     """The icons of the layer atlas's coarsest grid, as `layer_atlas` makes them."""
-    layout = project.step(config, activations, neighbors.step(config, activations))
+    nearest = {name: neighbors.step(config, sample) for name, sample in samples.items()}
+    activations, layout = samples[layer], project.steps(config, samples, nearest)[layer]
     sums = cell_sums.steps(config, config.grid, activations, layout)
     grids = bin.steps(config, activations, layout, sums)
     icons = invert.steps(config, grids, whiten.step(activations), real_crops)

@@ -47,13 +47,15 @@ def pipeline(config: Config) -> Iterator[Step]:
     real_crops = crops.step(config, images)
     yield real_crops
 
+    # One layout a layer, or one for all of them together.
+    nearest = {layer: neighbors.step(config, samples[layer]) for layer in config.layers}
+    layouts = project.steps(config, samples, nearest)
+
     coarsest_cells, coarsest_icons = {}, {}
     for layer in config.layers:
-        activations = samples[layer]
+        activations, layout = samples[layer], layouts[layer]
         precision = whiten.step(activations)
-        nearest = neighbors.step(config, activations)
-        layout = project.step(config, activations, nearest)
-        yield from (precision, nearest, layout)
+        yield from (precision, nearest[layer], layout)
         yield plot.step(config, activations, layout)
         yield places.step(config, images, layout)
 

@@ -30,7 +30,7 @@ def why_missing(step: Step, found: Finding, survey: Survey, earlier: Sequence[Ma
     latest = _latest(step, found, earlier)
     if latest is None:
         return "never run"
-    return "; ".join([*_differences(step, survey, latest), *dict.fromkeys(waits)]) or "never run"
+    return "; ".join(dict.fromkeys([*_differences(step, survey, latest), *waits])) or "never run"
 
 
 def _latest(step: Step, found: Finding, earlier: Sequence[Manifest]) -> Manifest | None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 _SEARCH_BYTES_PER_NEIGHBOR = 60
 # Per neighbour of a fitted row where the union is widest: the graph, its transpose, their product.
 _GRAPH_BYTES_PER_NEIGHBOR = 130
+# The same where several layers are laid out together, for each: what is kept of its graph.
+_KEPT_BYTES_PER_NEIGHBOR = 50
 # Python, torch, numba and the blocks that are read at a time.
 _BASE_BYTES = 5 << 28
 
@@ -23,3 +25,15 @@ def layout_bytes(num_rows: int, num_channels: int, num_neighbors: int, fit_on: i
     search = fitted * ((num_channels + 1) * 4 + num_neighbors * _SEARCH_BYTES_PER_NEIGHBOR)
     graph = fitted * num_neighbors * _GRAPH_BYTES_PER_NEIGHBOR
     return _BASE_BYTES + neighbors + max(search, graph)
+
+
+def aligned_layout_bytes(
+    num_rows: int, num_layers: int, num_neighbors: int, fit_on: int | None = None
+) -> int:
+    """Peak memory of laying out several layers together, bytes: an upper estimate.
+
+    One graph at a time is built; of all layers the neighbours, graphs, edges and springs are held.
+    """
+    fitted = min(num_rows, fit_on or num_rows)
+    held = num_layers * num_neighbors * (num_rows * 8 + fitted * _KEPT_BYTES_PER_NEIGHBOR)
+    return _BASE_BYTES + held + fitted * num_neighbors * _GRAPH_BYTES_PER_NEIGHBOR

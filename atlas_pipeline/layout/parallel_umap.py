@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba
@@ -23,6 +24,9 @@ _LOG2_FACTOR = _f32(2 / np.log(2))
 _ROOT_HALF_BITS = _i32(np.float32(np.sqrt(0.5)).view(np.int32))
 
 
+Between = Callable[[Sequence[NDArray[np.float32]], float], None]
+
+
 def parallel_layout(
     edges: Edges, start: NDArray[np.float32], force: Force, num_epochs: int, seed: int
 ) -> NDArray[np.float32]:
@@ -31,12 +35,32 @@ def parallel_layout(
     Args:    start: (vertex, 2).
     Returns: (vertex, 2); the same bits for any number of threads.
     """
-    old, new = start.astype(np.float32), np.empty_like(start, dtype=np.float32)
+    (layout,) = parallel_layouts([edges], [start], force, num_epochs, seed)
+    return layout
+
+
+def parallel_layouts(
+    edges: Sequence[Edges],
+    starts: Sequence[NDArray[np.float32]],
+    force: Force,
+    num_epochs: int,
+    seed: int,
+    between: Between = lambda layouts, step: None,
+) -> list[NDArray[np.float32]]:
+    """Several graphs, epoch by epoch side by side; random vertices are the same ones in each.
+
+    Args:    between: called after every epoch with all layouts, to be changed in place, and the epoch's step.
+    Returns: for each graph what ``parallel_layout`` returns.
+    """
     curve = _f32(force.a), _f32(force.b)
+    old = [start.astype(np.float32) for start in starts]
+    new = [np.empty_like(layout) for layout in old]
     for epoch in range(num_epochs):
-        step, key = _f32(step_size(epoch, num_epochs)), _u32(epoch_key(seed, epoch))
-        _epoch(old, new, edges.row_start, edges.neighbor, edges.rate, epoch, *curve, step, key)
+        step, key = step_size(epoch, num_epochs), _u32(epoch_key(seed, epoch))
+        for e, was, will_be in zip(edges, old, new, strict=True):
+            _epoch(was, will_be, e.row_start, e.neighbor, e.rate, epoch, *curve, _f32(step), key)
         old, new = new, old
+        between(old, step)
     return old
 
 

@@ -114,12 +114,23 @@ def optimised(
 ) -> NDArray[np.float32]:
     """(activation, dimension): the layout of a graph from a start, by the settings' engine."""
     random_state = np.random.RandomState(np.random.PCG64(seed))
-    noisy = start + random_state.normal(scale=_START_NOISE, size=start.shape).astype(np.float32)
+    noisy = with_noise(start, random_state)
     if not graph.nnz:
         return noisy
     if settings.engine_for(len(start)) == "cpu":
         return _by_umap_learn(graph, noisy, settings, random_state)
     return _at_once(graph, noisy, settings, seed)
+
+
+def with_noise(start: NDArray[np.float32], random_state: np.random.RandomState) -> NDArray[np.float32]:
+    """(activation, dimension): equal activations set apart, by umap-learn's own 1e-4."""
+    return start + random_state.normal(scale=_START_NOISE, size=start.shape).astype(np.float32)
+
+
+def spanned(start: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(activation, dimension): every axis over [0, 10], as umap-learn spreads its start."""
+    spread = np.ptp(start, axis=0)
+    return _START_SPAN * (start - start.min(axis=0)) / np.where(spread > 0, spread, np.float32(1))
 
 
 def _by_umap_learn(
@@ -157,9 +168,9 @@ def _at_once(
 ) -> NDArray[np.float32]:
     num_rows, num_dimensions = start.shape
     num_epochs = settings.epochs_for(num_rows)
-    # As umap-learn spreads its start; a second axis of zeros stays one.
+    # A second axis of zeros stays one.
     plane = np.zeros((num_rows, 2), np.float32)
-    plane[:, :num_dimensions] = _START_SPAN * (start - start.min(axis=0)) / np.ptp(start, axis=0)
+    plane[:, :num_dimensions] = spanned(start)
     edges, force = edges_of(graph, num_epochs), settings.force()
     if settings.engine == "gpu":
         from atlas_pipeline.layout.gpu_umap import gpu_layout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -33,3 +35,14 @@ def normalise_layout(
     spread = clipped.max(axis=0) - start
     scaled = (clipped - start) / np.where(spread > 0, spread, 1.0)
     return np.where(spread > 0, scaled, 0.5).astype(np.float32)
+
+
+def normalise_together(layouts: Sequence[NDArray[np.floating]]) -> list[NDArray[np.float32]]:
+    """The same with one box for several layouts, so that what is at one place in two of them stays so.
+
+    Args:    layouts: each (activation, axis), finite.
+    Returns: each (activation, axis) in [0, 1]; together they fill it.
+    Raises:  ValueError: as ``normalise_layout``, counting rows over all of them.
+    """
+    ends = np.cumsum([len(layout) for layout in layouts])
+    return np.split(normalise_layout(np.concatenate(layouts)), ends[:-1])

@@ -1,5 +1,6 @@
 """project: activations to the unit square, x to the right and y up; with the layout's quality.
 
+With ``project.align`` all layers are laid out at once: an image stays where it is from one to the next.
 With ``project.fit_on`` UMAP is fitted on a random part, and the rest is placed among it.
 
 In a class comparison x is the axis between the two classes, and only y is a layout.
@@ -8,103 +9,72 @@ In a class comparison x is the axis between the two classes, and only y is a lay
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from atlas_pipeline.config import ClassConfig, ComparisonConfig, Config, ProjectConfig
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
-from atlas_pipeline.numerics.blocks import ChosenRows
+from atlas_pipeline.numerics.alignment import layout_alignment
 from atlas_pipeline.numerics.comparison import comparison_axis
-from atlas_pipeline.numerics.normalise import normalise_layout
-from atlas_pipeline.schema import column_matrix
-from atlas_pipeline.stages.fitted import fitted_rows
-from atlas_pipeline.stages.tables import ActivationBlocks, activations, population
-
-if TYPE_CHECKING:
-    from atlas_pipeline.layout.search import Neighbors
+from atlas_pipeline.numerics.normalise import normalise_layout, normalise_together
+from atlas_pipeline.stages.layouts import by_aligned_umap, by_tsne, by_umap, neighbors_role, sample_role
+from atlas_pipeline.stages.tables import ActivationBlocks, population
 
 LayoutConfig = ProjectConfig | ClassConfig | ComparisonConfig
 
 
-def _by_tsne(job: Job, chosen: Artefact, num_dimensions: int) -> np.ndarray:
-    from atlas_pipeline.layout.tsne_layout import tsne_layout
-
-    return tsne_layout(
-        activations(chosen),
-        metric=job.config["metric"],
-        seed=job.config["seed"],
-        num_dimensions=num_dimensions,
-        perplexity=job.config["perplexity"],
-    )
-
-
-def _by_umap(
-    job: Job, chosen: Artefact, num_dimensions: int, device: str
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """The layout, and what it has in common with one of another seed, where that is asked for."""
-    from atlas_pipeline.layout.umap_layout import UmapSettings, umap_layouts
-    from atlas_pipeline.numerics.quality import seed_agreement
-
-    config = job.config
-    settings = UmapSettings(
-        **{key: config[key] for key in ("num_neighbors", "min_dist", "metric", "num_epochs", "engine")},
-        device=device,
-    )
-    seeds = [config["seed"], config["seed"] + 1] if config["compare_seeds"] else [config["seed"]]
-    table = job.inputs["neighbors"].read()
-    near = column_matrix(table, "indices"), column_matrix(table, "distances")
-    fitted = fitted_rows(chosen.num_rows, config["fit_on"], config["seed"])
-    blocks = ActivationBlocks(chosen)
-    if fitted is None:
-        layout, *others = umap_layouts(blocks, near, settings, seeds, num_dimensions)
-        among = layout
-    else:
-        own = near[0][fitted], near[1][fitted]
-        among, *others = umap_layouts(ChosenRows(blocks, fitted), own, settings, seeds, num_dimensions)
-        layout = _with_the_rest(among, fitted, near, config["num_neighbors"])
-    agreement = seed_agreement(among, others[0], seed=config["seed"]) if others else {}
-    return layout, agreement
-
-
-def _with_the_rest(among: np.ndarray, fitted: np.ndarray, near: Neighbors, num_neighbors: int) -> np.ndarray:
-    """(activation, 2): the fitted where they are, the others placed among them."""
-    from atlas_pipeline.layout.placing import placed
-
-    layout = np.empty((len(near[0]), 2), np.float32)
-    layout[fitted] = among
-    others = np.setdiff1d(np.arange(len(layout)), fitted, assume_unique=True)
-    layout[others] = placed(among, (near[0][others], near[1][others]), num_neighbors)
-    return layout
-
-
 def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
-    from atlas_pipeline.layout.tsne_layout import bearable_perplexity
-    from atlas_pipeline.numerics.quality import layout_quality
+    aligned = "aligned" in jobs[0].config
+    outputs = _aligned(jobs) if aligned else [_alone(job, runtime.device) for job in jobs]
+    runtime.advance(task["rows"])
+    return outputs
 
-    (job,) = jobs
+
+def _alone(job: Job, device: str) -> Output:
     chosen, config = population(job.inputs), job.config
     compared = config.get("compared", False)
     num_dimensions = 1 if compared else 2
-    agreement: dict[str, Any] = {}
     if config["method"] == "tsne":
-        layout = _by_tsne(job, chosen, num_dimensions)
+        layout, agreement = by_tsne(job, chosen, num_dimensions)
     else:
-        layout, agreement = _by_umap(job, chosen, num_dimensions, runtime.device)
+        layout, agreement = by_umap(job, chosen, num_dimensions, device)
     layout = normalise_layout(layout)
     if compared:
         select = job.inputs["select"]
         x = comparison_axis(select.read(["value"])["value"].to_numpy(), select.notes["scale"])
         layout = np.column_stack([x, layout])
+    return _output(job, chosen, layout, agreement)
+
+
+def _aligned(jobs: Sequence[Job]) -> list[Output]:
+    """The layouts that are missing, of all that are laid out together."""
+    layouts, agreements = zip(*by_aligned_umap(jobs[0]), strict=True)
+    boxed = normalise_together(layouts)
+    outputs = []
+    for job in jobs:
+        this = job.config["aligned"]["layer"]
+        figures = dict(agreements[this])
+        if this + 1 < len(boxed):
+            figures |= layout_alignment(boxed[this], boxed[this + 1], job.config["seed"])
+        outputs.append(_output(job, job.inputs["sample"], boxed[this], figures))
+    return outputs
+
+
+def _output(job: Job, chosen: Artefact, layout: np.ndarray, figures: Mapping[str, Any]) -> Output:
+    from atlas_pipeline.layout.tsne_layout import bearable_perplexity
+    from atlas_pipeline.numerics.quality import layout_quality
+
+    config = job.config
     quality = layout_quality(ActivationBlocks(chosen), layout, seed=config["seed"], metric=config["metric"])
     table = chosen.read(["image_id", "row", "col"])
     table = table.append_column("x", pa.array(layout[:, 0])).append_column("y", pa.array(layout[:, 1]))
-    notes: dict[str, Any] = {"quality": {**quality, **agreement}}
+    notes: dict[str, Any] = {"quality": {**quality, **figures}}
     if config["method"] == "tsne":
         notes["perplexity"] = bearable_perplexity(config["perplexity"], len(layout))
-    runtime.advance(len(layout))
-    return [Output(table=table, notes=notes)]
+    return Output(table=table, notes=notes)
 
 
 PROJECT = Stage(
@@ -117,9 +87,44 @@ PROJECT = Stage(
 )
 
 
-def step(config: Config, sample: Step, neighbors: Step) -> Step:
-    """The layout of one layer's activations."""
-    return _step(config, config.project, {"sample": sample}, neighbors, view="all")
+def steps(config: Config, samples: Mapping[str, Step], neighbors: Mapping[str, Step]) -> dict[str, Step]:
+    """The layouts of whole layers, each on its own; with ``project.align`` those missing are made together.
+
+    Args: samples, neighbors: by layer, in the run's order.
+    """
+    alone = {
+        layer: _step(config, config.project, {"sample": sample}, neighbors[layer], view="all")
+        for layer, sample in samples.items()
+    }
+    if not config.project.align:
+        return alone
+    every = {sample_role(number): sample for number, sample in enumerate(samples.values())}
+    every |= {neighbors_role(number): neighbors[layer] for number, layer in enumerate(samples)}
+    return {
+        layer: replace(
+            step,
+            config={
+                **step.config,
+                # Whatever engine was asked for: it makes no difference.
+                "engine": "parallel",
+                "aligned": _alignment(config.project, number, len(samples)),
+            },
+            inputs={**step.inputs, **every},
+            shared="aligned",
+            own_inputs=("sample", "neighbors"),
+        )
+        for number, (layer, step) in enumerate(alone.items())
+    }
+
+
+def _alignment(project: ProjectConfig, layer: int, num_layers: int) -> dict[str, Any]:
+    """Which of the layers laid out together, and what holds them together."""
+    return {
+        "layer": layer,
+        "num_layers": num_layers,
+        "regularisation": project.align_regularisation,
+        "window_size": project.align_window_size,
+    }
 
 
 def view_step(

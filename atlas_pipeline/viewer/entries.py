@@ -17,8 +17,9 @@ class AtlasEntry:
                 too large for a page (beyond some 8,000 px). width_px: of the picture shown.
                 fidelity_median, fidelity_p5, coherence_median: cosines. round_trip_top1, round_trip_top5:
                 share of the icons whose own cell is the nearest, or among the five nearest. saturated: mean
-                share of saturated pixels. trustworthiness: of the layout. fidelity_noise, fidelity_nearest,
-                round_trip_chance, saturated_real: their baselines. None or NaN: not known.
+                share of saturated pixels. trustworthiness, alignment: of the layout. fidelity_noise,
+                fidelity_nearest, round_trip_chance, saturated_real, alignment_chance: their baselines.
+                None or NaN: not known.
     """
 
     layer: str
@@ -44,6 +45,8 @@ class AtlasEntry:
     saturated: float | None = None
     saturated_real: float | None = None
     trustworthiness: float | None = None
+    alignment: float | None = None
+    alignment_chance: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +93,7 @@ def entry_of(
         values = column(name)
         return float(measure(values)) if len(values) else None
 
-    baselines = document.get("baselines", {})
+    baselines, layout = document.get("baselines", {}), document["layout"]
     return AtlasEntry(
         layer=document["layer"],
         view=document["view"],
@@ -114,5 +117,7 @@ def entry_of(
         consistency_median=of_column("consistency", np.median),
         saturated=of_column("saturated", np.mean),
         saturated_real=baselines.get("saturated"),
-        trustworthiness=document["layout"].get("trustworthiness"),
+        trustworthiness=layout.get("trustworthiness"),
+        alignment=layout.get("alignment"),
+        alignment_chance=layout.get("alignment_chance"),
     )

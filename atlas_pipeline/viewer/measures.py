@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +14,7 @@ from atlas_pipeline.viewer.entries import AtlasEntry
 class Measure:
     """A column of the page's table: the entry's field, its heading, how it is printed, what it means.
 
-    is_baseline: whether it only says what another measure is worth.
+    is_baseline: whether it only says what another measure is worth. is_optional: whether few runs have it.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Measure:
     style: Literal["count", "cosine", "share"]
     meaning: str = ""
     is_baseline: bool = False
+    is_optional: bool = False
 
     def shown(self, entry: AtlasEntry) -> str:
         """The entry's value in the words of the page; a dash where it is not known."""
@@ -95,7 +97,26 @@ MEASURES = (
         "cosine",
         "Of the layout: are neighbours on the map neighbours in the layer too? 1: all of them; 0.5: chance.",
     ),
+    Measure(
+        "alignment",
+        "alignment",
+        "cosine",
+        "Of layers laid out together: how far apart, in sides of the map, an image lies here and in the next "
+        "layer, and how far apart two images at random; medians.",
+        is_optional=True,
+    ),
+    Measure("alignment_chance", "chance", "cosine", is_baseline=True, is_optional=True),
 )
+
+
+def measures_of(entries: Sequence[AtlasEntry]) -> list[Measure]:
+    """The measures to show of these: those that few runs have only where one of them has it."""
+    return [
+        measure
+        for measure in MEASURES
+        if not measure.is_optional or any(getattr(entry, measure.name) is not None for entry in entries)
+    ]
+
 
 BY_NAME = {measure.name: measure for measure in MEASURES}
 
@@ -119,4 +140,5 @@ LARGE: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("consistency_median", "consistency, median", ()),
     ("saturated", "saturated pixels", (("real crops", "saturated_real"),)),
     ("trustworthiness", "trustworthiness of the layout", ()),
+    ("alignment", "distance to the next layer, median", (("by chance", "alignment_chance"),)),
 )

@@ -17,7 +17,7 @@ from string import Template
 from urllib.parse import quote
 
 from atlas_pipeline.viewer.entries import AtlasEntry, RunSummary
-from atlas_pipeline.viewer.measures import BY_NAME, LARGE, MEASURES, Measure
+from atlas_pipeline.viewer.measures import BY_NAME, LARGE, Measure, measures_of
 
 # Width of the page's column: a smaller picture is shown at a whole multiple of its size.
 _COLUMN_PX = 1280
@@ -32,6 +32,7 @@ def report_page(run: RunSummary, entries: Sequence[AtlasEntry]) -> str:
     if not entries:
         raise ValueError("a page needs at least one atlas")
     script, anchors = _asset("report.js"), _anchors(entries)
+    measures = measures_of(entries)
     both = list(zip(entries, anchors, strict=True))
     return Template(_asset("report.html")).substitute(
         title=escape(
@@ -45,9 +46,9 @@ def report_page(run: RunSummary, entries: Sequence[AtlasEntry]) -> str:
         lede=_lede(run, entries),
         picker=_picker(both),
         atlases="".join(_atlas(run, entry, anchor) for entry, anchor in both),
-        heads="<th>atlas</th>" + "".join(f"<th>{escape(m.heading)}</th>" for m in MEASURES),
-        rows="".join(_row(entry, anchor) for entry, anchor in both),
-        meanings=_meanings(),
+        heads="<th>atlas</th>" + "".join(f"<th>{escape(m.heading)}</th>" for m in measures),
+        rows="".join(_row(entry, anchor, measures) for entry, anchor in both),
+        meanings=_meanings(measures),
         provenance=_provenance(run),
         figures=_figures(run),
         footer=" · ".join(
@@ -177,16 +178,16 @@ def _figures(run: RunSummary) -> str:
     return f'<section class="prose" id="figures">\n<h2>Classes</h2>\n{pairs}</section>\n'
 
 
-def _row(entry: AtlasEntry, anchor: str) -> str:
+def _row(entry: AtlasEntry, anchor: str, measures: Sequence[Measure]) -> str:
     head = f'<td><a href="#{anchor}">{escape(_titled(entry))} · {entry.grid}</a></td>'
-    return f"<tr>{head}{''.join(f'<td>{m.shown(entry)}</td>' for m in MEASURES)}</tr>\n"
+    return f"<tr>{head}{''.join(f'<td>{m.shown(entry)}</td>' for m in measures)}</tr>\n"
 
 
-def _meanings() -> str:
+def _meanings(measures: Sequence[Measure]) -> str:
     def one(measure: Measure) -> str:
         return f"<div><dt>{escape(measure.heading)}</dt><dd>{escape(measure.meaning)}</dd></div>\n"
 
-    return f'<dl class="meanings">\n{"".join(one(m) for m in MEASURES if m.meaning)}</dl>\n'
+    return f'<dl class="meanings">\n{"".join(one(m) for m in measures if m.meaning)}</dl>\n'
 
 
 def _provenance(run: RunSummary) -> str:

@@ -1,4 +1,4 @@
-from atlas_pipeline.layout.memory import layout_bytes
+from atlas_pipeline.layout.memory import aligned_layout_bytes, layout_bytes
 
 
 def test_memory_goes_with_the_fitted_rows():
@@ -8,3 +8,12 @@ def test_memory_goes_with_the_fitted_rows():
     assert 2.05e9 < whole < 6e9
     assert 160e6 < part < whole / 5
     assert layout_bytes(1000, 512, 20, 5000) == layout_bytes(1000, 512, 20)
+
+
+def test_layers_together_need_what_each_keeps_and_one_graph_at_its_widest():
+    none = aligned_layout_bytes(0, 9, 20)
+    two, three = (aligned_layout_bytes(10**6, layers, 20) - none for layers in (2, 3))
+    # Neighbours (8 bytes), graph and edges (24) of a million rows by 20, and some of springs.
+    assert 20e6 * 32 < three - two < 20e6 * 80
+    assert aligned_layout_bytes(10**6, 3, 20, 10**5) < (three + none) / 2
+    assert aligned_layout_bytes(1000, 3, 20, 5000) == aligned_layout_bytes(1000, 3, 20)

@@ -10,7 +10,7 @@ import pytest
 from atlas_pipeline import devices, needs
 from atlas_pipeline.config_file import parse_config
 from atlas_pipeline.engine import Store, left
-from atlas_pipeline.layout.memory import layout_bytes
+from atlas_pipeline.layout.memory import aligned_layout_bytes, layout_bytes
 from atlas_pipeline.pipeline_file import steps_of
 
 LATE, CHANNELS, CLASSES, IMAGES, NEIGHBORS, CELLS = "4", 12, 5, 60, 5, 9
@@ -126,6 +126,15 @@ def test_a_finished_sample_leaves_the_layout_to_be_weighed(small, atlas):
     assert atlas("sample", small).exit_code == 0
     assert needed(small).disk_bytes == OTHER_BYTES
     assert needed(small).layouts == {LATE: layout_bytes(IMAGES, CHANNELS, NEIGHBORS)}
+
+
+def test_layers_laid_out_together_are_weighed_together(small, atlas):
+    small["layers"] = ["1", LATE]
+    small["project"]["align"] = True
+    assert atlas("index", small).exit_code == 0
+    weighed = needed(small).layouts
+    assert set(weighed) == {"1", LATE, "2 layers together"}
+    assert weighed["2 layers together"] == aligned_layout_bytes(IMAGES, 2, NEIGHBORS)
 
 
 def test_on_other_machines_memory_is_not_known_and_a_url_tells_no_free_space(small, have):
