@@ -26,6 +26,7 @@ from atlas_pipeline.stages.tables import files_of
 from atlas_pipeline.viewer.document import document_numbers
 from atlas_pipeline.viewer.entries import AtlasEntry, RunSummary, entry_of
 from atlas_pipeline.viewer.figures import png_bytes
+from atlas_pipeline.viewer.network_name import network_name
 from atlas_pipeline.viewer.overview import Panel, overview
 from atlas_pipeline.viewer.report import report_page
 
@@ -160,7 +161,7 @@ def _summary(
     where = "generated images" if config.images.source == "generated" else f"images of {config.images.path}"
     return RunSummary(
         name=config.name,
-        model=config.model.name or config.model.source,
+        model=network_name(config.model.source, config.model.name),
         weights=weights_note(model),
         random_weights=has_random_weights(model),
         images=f"{index.num_rows:,} {where}",

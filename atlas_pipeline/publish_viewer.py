@@ -11,9 +11,10 @@ from atlas_pipeline.engine import Artefact
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.stages.bin import why_empty
 from atlas_pipeline.stages.opened import model_config
-from atlas_pipeline.stages.provenance import has_random_weights, model_title, weights_note
+from atlas_pipeline.stages.provenance import has_random_weights, weights_note
 from atlas_pipeline.stages.views import class_views, comparison_views
 from atlas_pipeline.viewer.colours import QUALITATIVE, density_colours
+from atlas_pipeline.viewer.network_name import network_name
 from atlas_pipeline.viewer.page import page_files
 from atlas_pipeline.viewer.scripts import script
 
@@ -37,7 +38,7 @@ def viewer_files(config: Config, made: Mapping[Step, Artefact], *, has_report: b
     run = {
         "run": config.name,
         "id": _identity(config, made),
-        "model": model_title(model),
+        "model": network_name(config.model.source, config.model.name),
         "weights": weights_note(model),
         "random": has_random_weights(model),
         "images": index.num_rows,

@@ -9,9 +9,8 @@ from typing import Any
 
 from atlas_pipeline.reader.atlas import Atlas
 from atlas_pipeline.reader.run import AtlasRun
+from atlas_pipeline.viewer.network_name import network_name
 
-# What people call the function that makes a network, whichever it is.
-_NAMELESS = ("build", "build_model", "create", "create_model", "get_model", "make", "model", "net", "network")
 _METHODS = {"umap": "UMAP", "tsne": "t-SNE"}
 _QUALITY = {"trustworthiness": "trustworthiness", "neighbor_recall": "neighbour recall"}
 _SETTINGS = {
@@ -34,12 +33,13 @@ class Facts:
 
     @property
     def model(self) -> str:
-        """The network as people call it: ``build`` of networks/resnet.py says nothing, ``resnet`` does."""
-        config = self.run.config.get("model", {})
-        place, _, attribute = str(config.get("name") or "").rpartition(":")
-        if config.get("source") == "python" and attribute in _NAMELESS:
-            return place.replace("\\", "/").split("/")[-1].removesuffix(".py").split(".")[-1]
-        return str(self.atlas.document["model"])
+        """The network as people call it."""
+        config = self.run.config.get("model")
+        return (
+            network_name(config["source"], config.get("name"))
+            if config
+            else str(self.atlas.document["model"])
+        )
 
     @property
     def weights(self) -> str:
