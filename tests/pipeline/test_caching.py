@@ -11,8 +11,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 EARLY, LATE = "1", "4"
-AFTER_BIN = {"bin", "invert", "stitch"}
+AFTER_INVERT = {"stitch", "tiles"}
+AFTER_BIN = {"bin", "invert", "examples", "shares", *AFTER_INVERT}
 AFTER_SUMS = {"cell_sums", *AFTER_BIN}
+AFTER_PROJECT = {"plot", "places", *AFTER_SUMS}
 
 
 def _changed(config: dict, key: str, value: object) -> dict:
@@ -50,15 +52,15 @@ def test_another_grid_runs_bin_invert_and_stitch_and_keeps_the_size_that_stays(d
 @pytest.mark.parametrize(
     ("key", "value", "stages"),
     [
-        ("invert.steps", 3, {"invert", "stitch"}),
+        ("invert.steps", 3, {"invert", *AFTER_INVERT}),
         ("stitch.scale", "full", {"stitch"}),
         ("grid.min_count", 3, AFTER_BIN),
-        ("project.min_dist", 0.3, {"project", "plot", *AFTER_SUMS}),
-        ("project.num_neighbors", 6, {"neighbors", "project", "plot", *AFTER_SUMS}),
+        ("project.min_dist", 0.3, {"project", *AFTER_PROJECT}),
+        ("project.num_neighbors", 6, {"neighbors", "project", *AFTER_PROJECT}),
         (
             "sample.maxpool_gradient",
             "exact",
-            {"sample", "neighbors", "project", "plot", "whiten", *AFTER_SUMS},
+            {"sample", "neighbors", "project", "whiten", *AFTER_PROJECT},
         ),
         ("run.batch_size", 7, set()),
         ("run.workers", 1, set()),
@@ -134,7 +136,8 @@ def test_changed_weights_run_everything_that_used_them(small, atlas, states, tmp
     shutil.copy(weights, moved)
     assert _to_run(states(_changed(config, "model.weights", str(moved)))) == set()
     save_file({name: tensor * 1.1 for name, tensor in state.items()}, weights)
-    used = {"sample", "neighbors", "project", "plot", "whiten", *AFTER_SUMS}
+    # keys: where images have no class names of their own, they are the network's.
+    used = {"sample", "neighbors", "project", "whiten", "keys", *AFTER_PROJECT}
     assert {step.split()[0] for step in _to_run(states(config))} == used
 
 
