@@ -18,7 +18,7 @@ from atlas_pipeline.engine.lock import waiting_lock
 from atlas_pipeline.engine.place import Place, content_of
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.errors import ResourceError
-from atlas_pipeline.publish_viewer import VIEWER_STAGES, viewer_files
+from atlas_pipeline.publish_viewer import VIEWER_STAGES, index_of, viewer_files
 from atlas_pipeline.run_folder import RunFolder, run_folder, sweep_run
 from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.provenance import has_random_weights, model_title, weights_note
@@ -157,14 +157,13 @@ def _summary(
     config: Config, made: Mapping[Step, Artefact], sheets: Mapping[str, str], figures: Sequence[str]
 ) -> RunSummary:
     model = model_config(config)
-    (index,) = [artefact for step, artefact in made.items() if step.stage.name == "index"]
     where = "generated images" if config.images.source == "generated" else f"images of {config.images.path}"
     return RunSummary(
         name=config.name,
         model=network_name(config.model.source, config.model.name),
         weights=weights_note(model),
         random_weights=has_random_weights(model),
-        images=f"{index.num_rows:,} {where}",
+        images=f"{index_of(made).num_rows:,} {where}",
         provenance={"config": config.model_dump(mode="json", exclude={"run"}), "model": model},
         sheets=sheets,
         figures=figures,

@@ -9,6 +9,7 @@ from typing import Any
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine import Artefact
 from atlas_pipeline.engine.stage import Step
+from atlas_pipeline.errors import CorruptArtefactError
 from atlas_pipeline.stages.bin import why_empty
 from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.provenance import has_random_weights, weights_note
@@ -34,14 +35,13 @@ def viewer_files(config: Config, made: Mapping[Step, Artefact], *, has_report: b
         return {}
     model = model_config(config)
     scale = density_colours([n / (_SCALE_COLOURS - 1) for n in range(_SCALE_COLOURS)])
-    (index,) = (artefact for step, artefact in made.items() if step.stage.name == "index")
     run = {
         "run": config.name,
         "id": _identity(config, made),
         "model": network_name(config.model.source, config.model.name),
         "weights": weights_note(model),
         "random": has_random_weights(model),
-        "images": index.num_rows,
+        "images": index_of(made).num_rows,
         "generated": config.images.source == "generated",
         "layers": layers,
         "shares": next((a.notes["shares"] for step, a in made.items() if _has_shares(step, a)), []),
@@ -56,6 +56,17 @@ def viewer_files(config: Config, made: Mapping[Step, Artefact], *, has_report: b
 def _has_shares(step: Step, artefact: Artefact) -> bool:
     # A view without cells has none; all others have the same.
     return step.stage.name == "shares" and artefact.num_rows > 0
+
+
+def index_of(made: Mapping[Step, Artefact]) -> Artefact:
+    """The listing of the images that everything else was made from.
+
+    Raises: CorruptArtefactError: it was altered since.
+    """
+    for step, artefact in made.items():
+        if step.stage.name == "index":
+            return artefact
+    raise CorruptArtefactError("the index was altered while its run went on; run the same command again")
 
 
 def _identity(config: Config, made: Mapping[Step, Artefact]) -> str:

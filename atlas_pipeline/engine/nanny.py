@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import signal
-
 from distributed import Nanny, Status
+
+from atlas_pipeline.interrupts import block_interrupts
 
 # A worker may be killed while it starts: Dask's own nanny gives up then.
 _STARTS = 5
 
 
 class SteadyNanny(Nanny):
-    """Its worker does not hear Ctrl-C, which the terminal sends to all processes: the driver answers it.
+    """Its worker does not hear Ctrl-C: the driver answers it.
 
     A worker that dies while it starts is started again.
     """
 
     async def instantiate(self) -> Status:
-        # Blocked in the thread that starts the process, which inherits that, from its first moment on.
-        if hasattr(signal, "pthread_sigmask"):  # not on Windows
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # In the thread that starts the process, which inherits that, from its first moment on. For good:
+        # another nanny may start one on the same thread meanwhile.
+        block_interrupts()
         for _ in range(_STARTS):
             status = await super().instantiate()
             if status == Status.running:

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import connection, forkserver, resource_tracker
+from multiprocessing import connection, forkserver
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow as pa
 from atlas_pipeline.errors import ResourceError
 from atlas_pipeline.images.preprocess import Geometry
 from atlas_pipeline.images.reading import BadImage, ChunkReader, Decoded, Place, chunks, places
+from atlas_pipeline.interrupts import block_interrupts
 
 if TYPE_CHECKING:
     import torch
@@ -109,14 +110,11 @@ def _context() -> Any:
     anew, 8 s on two busy cores. A fork server imports it once a process (5 s there); workers then start in
     0.03 s.
 
-    Server and workers do not hear Ctrl-C, which the terminal sends to all processes: they would print a
-    traceback each. The process that wants the images answers it.
+    Server and workers do not hear Ctrl-C: they would print a traceback each.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    # Started by itself: the server would start it, and it lets signals through again afterwards.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = block_interrupts()
     try:
         forkserver.ensure_running()
     finally:

@@ -170,3 +170,23 @@ def test_a_lost_scheduler_ends_the_run(bench, tmp_path, how):
     ran = bench.run()
     assert "list 0 " not in ran
     assert "sample 2 a,b" in ran
+
+
+INTERRUPTED = """
+import os, signal
+from atlas_pipeline.engine.cluster import local_cluster
+if __name__ == "__main__":
+    with local_cluster(2) as executor:
+        executor.client.wait_for_workers(2)
+        before = executor.client.run(os.getpid)
+        executor.client.run(signal.raise_signal, signal.SIGINT)
+        print(len(before), executor.client.run(os.getpid) == before)
+"""
+
+
+def test_no_worker_hears_ctrl_c(tmp_path):
+    # In a process that starts its first workers: the very first one is the one at risk.
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED)
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ("2 True\n", "")

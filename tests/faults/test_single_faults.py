@@ -45,6 +45,24 @@ def test_damage_met_on_publishing_is_mended(small, atlas, flipped):
     assert page.read_bytes() == before
 
 
+def test_an_index_altered_before_it_is_published_is_mended(small, atlas, monkeypatch):
+    assert atlas("run", small).exit_code == 0
+    (index,) = Path(small["run"]["workspace"]).glob("cache/index/*/part-00000.parquet")
+    whole, make = index.read_bytes(), runs.make
+
+    def make_then_alter(*arguments):
+        monkeypatch.setattr(runs, "make", make)
+        made = make(*arguments)
+        index.write_bytes(whole[:-100] + bytes([whole[-100] ^ 0xFF]) + whole[-99:])
+        return made
+
+    monkeypatch.setattr(runs, "make", make_then_alter)
+    result = atlas("run", small)
+    assert result.exit_code == 0, result.stderr
+    assert "part-00000.parquet damaged; making it again" in result.stderr
+    assert index.read_bytes() == whole
+
+
 def test_verify_mends_what_nobody_reads(small, atlas, flipped):
     part = flipped("crops")
     damaged = part.read_bytes()

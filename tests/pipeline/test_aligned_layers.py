@@ -45,7 +45,7 @@ def test_an_image_lies_near_its_place_in_the_next_layer_and_the_page_says_how_ne
     folder = tmp_path / "workspace" / "runs" / "small"
     document = json.loads((folder / EARLY / "all" / "atlas-3.json").read_text())
     assert document["layout"]["alignment"] == quality["alignment"]
-    assert f"{quality['alignment']:.3f}" in (folder / "index.html").read_text()
+    assert f"{quality['alignment']:.3f}" in (folder / "report.html").read_text()
     assert "alignment" in result.stdout
     aligned["project"]["align"] = False
     assert "alignment" not in atlas("run", aligned).stdout
