@@ -216,7 +216,7 @@ def _steps(case: Case) -> list[Step]:
             "images": {"source": "generated"},
             "layers": [LAYER],
             "sample": {"attribution": "all" if case.num_classes else "none"},
-            "grid": {"sizes": GRID_SIZES},
+            "grid": {"sizes": GRID_SIZES, "min_count": 1},
         }
     )
     sizes = {
