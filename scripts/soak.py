@@ -28,8 +28,6 @@ from soak_report import Tally, last_line, report
 from soak_scene import Scene
 
 GONE_S = 20.0
-# What a process that has none left says of itself.
-WITHOUT_MEMORY = ("MemoryError", "RuntimeError: can't start new thread")
 
 
 class Soak:
@@ -94,7 +92,7 @@ class Soak:
             found += [
                 f"a traceback, {last}"
                 for last in _tracebacks(ending.stderr)
-                if not (kind.starves and last.startswith(WITHOUT_MEMORY))
+                if not last.startswith(kind.last_words)
             ]
             found += [f"still alive: {process}" for process in _survivors(driver)]
         return found + held_locks(self.workspace)

@@ -177,13 +177,18 @@ def start_second_driver(scene: Scene) -> bool:
     return struck
 
 
+# Of a process that has no memory left; of one whose parent ended while it started.
+WITHOUT_MEMORY = ("MemoryError", "RuntimeError: can't start new thread")
+WITHOUT_PARENT = ("FileNotFoundError: [Errno 2] No such file or directory",)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A fault, the ways of running it is tried on, and the exit codes promised after it.
 
     0 is among them where the run may be over, or past caring, by then. cuts_off: it may cut a task off
-    between the parts of siblings, and then all of them are made again. clock: the clock is ours. starves: a
-    process without memory may say so itself, wherever it was: Python and Dask do, on its stderr.
+    between the parts of siblings, and then all of them are made again. clock: the clock is ours.
+    last_words: how tracebacks may begin that a process other than the command prints at its end.
     """
 
     name: str
@@ -192,7 +197,7 @@ class Kind:
     modes: tuple[tuple[str, ...], ...]
     cuts_off: bool = False
     clock: bool = False
-    starves: bool = False
+    last_words: tuple[str, ...] = ()
 
 
 def _kind(name: str, strike: Callable[[Scene], bool], *codes: int, modes=(INLINE, DASK), **how) -> Kind:
@@ -203,10 +208,24 @@ KINDS = (
     _kind("driver killed", kill_driver, -9, 0, modes=(INLINE, DASK, IMAGE_WORKERS)),
     _kind("worker killed", kill_dask_worker, 0, modes=(DASK,), cuts_off=True),
     _kind("image worker killed", kill_image_worker, 0, 2, modes=(IMAGE_WORKERS,)),
-    _kind("worker out of memory", starve_dask_worker, 0, 3, modes=(DASK,), cuts_off=True, starves=True),
+    _kind(
+        "worker out of memory",
+        starve_dask_worker,
+        0,
+        3,
+        modes=(DASK,),
+        cuts_off=True,
+        last_words=WITHOUT_MEMORY,
+    ),
     _kind("interrupted", interrupt, 130, 0, modes=(INLINE, DASK, IMAGE_WORKERS)),
     # -2 is 130 to a shell: the second one came when the interpreter had taken down its signal handlers.
-    _kind("interrupted twice", interrupt_twice, 130, -2, 0, modes=(INLINE, DASK, IMAGE_WORKERS)),
+    _kind(
+        "interrupted twice",
+        interrupt_twice,
+        *(130, -2, 0),
+        modes=(INLINE, DASK, IMAGE_WORKERS),
+        last_words=WITHOUT_PARENT,
+    ),
     _kind("disk full", fill_disk, 2, 0),
     _kind("part cut short", cut_part, 0),
     _kind("byte flipped", flip_byte, 0),
