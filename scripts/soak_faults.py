@@ -177,9 +177,7 @@ def start_second_driver(scene: Scene) -> bool:
     return struck
 
 
-# Of a process that has no memory left; of one whose parent ended while it started.
 WITHOUT_MEMORY = ("MemoryError", "RuntimeError: can't start new thread")
-WITHOUT_PARENT = ("FileNotFoundError: [Errno 2] No such file or directory",)
 
 
 @dataclass(frozen=True)
@@ -188,7 +186,7 @@ class Kind:
 
     0 is among them where the run may be over, or past caring, by then. cuts_off: it may cut a task off
     between the parts of siblings, and then all of them are made again. clock: the clock is ours.
-    last_words: how tracebacks may begin that a process other than the command prints at its end.
+    last_words: how tracebacks may begin that a worker without memory prints.
     """
 
     name: str
@@ -224,7 +222,6 @@ KINDS = (
         interrupt_twice,
         *(130, -2, 0),
         modes=(INLINE, DASK, IMAGE_WORKERS),
-        last_words=WITHOUT_PARENT,
     ),
     _kind("disk full", fill_disk, 2, 0),
     _kind("part cut short", cut_part, 0),

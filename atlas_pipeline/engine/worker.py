@@ -6,6 +6,8 @@ Every call carries the driver's terms: workers that join in mid-run are held to 
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 import platform
 import time
 import uuid
@@ -88,6 +90,24 @@ def _fault_once(terms: Terms) -> str | None:
     return fault_of_this_process(terms)
 
 
+@cache
+def end_without_memory() -> None:
+    """From now on, end this process when Dask's log tells of a MemoryError.
+
+    A task's own is its outcome. Where Dask has no memory to send an outcome, the worker would live on and
+    the driver wait; where it ends, it is started again and another takes the task.
+    """
+    for name in ("distributed", "asyncio", "tornado"):  # Dask lets nothing through to the root
+        logging.getLogger(name).addHandler(_EndWithoutMemory())
+
+
+class _EndWithoutMemory(logging.Handler):
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and isinstance(record.exc_info[1], MemoryError):
+            os._exit(1)
+
+
 def run_if_fit(terms: Terms, group: int, index: int, call: bytes) -> Outcome:
     """Run a call, pickled by Dask, where this worker keeps the terms; else a ResourceError is its outcome.
 
@@ -96,6 +116,7 @@ def run_if_fit(terms: Terms, group: int, index: int, call: bytes) -> Outcome:
     from distributed import get_worker
     from distributed.protocol.pickle import loads
 
+    end_without_memory()
     try:
         fault = _fault_once(terms)
     except AtlasError as error:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 CHUNKS_AHEAD = 2  # a worker
-PRELOADED = ["torch.utils.data", "atlas_pipeline.images.reading"]
+PRELOADED = ["torch.utils.data", "atlas_pipeline.images.reading", "atlas_pipeline.images.orphans"]
 
 
 @dataclass(frozen=True, slots=True)

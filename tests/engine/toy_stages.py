@@ -5,6 +5,7 @@ Settings, which are never fingerprinted, steer it: `log` (a file: one line a tas
 task) and `max_bad`.
 """
 
+import logging
 import os
 import signal
 import time
@@ -127,6 +128,10 @@ def obey(order, task, log):
         wait_until(lambda: log.read_text().count(f"{task} ") == 2)
     elif how == "interrupt":
         raise KeyboardInterrupt
+    elif how == "starve Dask once":
+        order.unlink()
+        logging.getLogger("distributed.protocol.core").critical("cannot send", exc_info=MemoryError())
+        wait_until(lambda: False)
     elif how.startswith("kill"):
         if how == "kill once":
             order.unlink()

@@ -264,6 +264,30 @@ def test_what_workers_start_from_does_not_hear_ctrl_c():
     assert (ended.stdout, ended.stderr) == ("ended with 0\n", "")
 
 
+ORPHAN = """
+from atlas_pipeline.images.batches import _context
+
+class Unreadable:
+    def __reduce__(self):
+        return exec, ("raise {error}",)
+
+if __name__ == "__main__":
+    worker = _context().Process(target=print, args=(Unreadable(),))
+    worker.start()
+    worker.join()
+    print("exit code", worker.exitcode)
+"""
+
+
+@pytest.mark.parametrize(("error", "is_told"), [("FileNotFoundError", False), ("ValueError", True)])
+def test_a_worker_that_finds_nothing_of_its_parent_is_silent(error, is_told):
+    script = ORPHAN.format(error=error)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended.stdout == "exit code 1\n"
+    assert ended.stderr.endswith("ValueError\n" if is_told else "")
+    assert ("Traceback" in ended.stderr) == is_told
+
+
 def _is_running(pid):
     try:
         os.kill(pid, 0)
