@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import tarfile
@@ -10,6 +11,7 @@ from making import encoded, picture, write_tar
 
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images.listing import class_names, list_images, listing_stamp
+from atlas_pipeline.images.tar import members
 from atlas_pipeline.images.tar_shards import TarReader
 
 RAW = [encoded(picture(i)) for i in range(6)]
@@ -63,6 +65,28 @@ def test_formats_and_names(tmp_path, kind, name):
     assert table["key"].to_pylist() == [f"x.tar/{name.removeprefix('./')}.png", "x.tar/z.png"]
     assert table["label"].to_pylist() == [4, -1]
     assert [TarReader(tmp_path).read("x.tar", row) for row in table["row"].to_pylist()] == RAW[:2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_members_of_every_sort_side_by_side(tmp_path, kind):
+    """Those that are read quickly, and others before and behind them."""
+    at_a_time = {tarfile.PAX_FORMAT: 1.5}.get(kind, 1)
+    with tarfile.open(tmp_path / "x.tar", "w", format=kind) as archive:
+        for i, name in enumerate(
+            ["a", LONG, "b", "ä", "./c", "x" * 93, "x" * 90, "d", "link", "folder", "e"]
+        ):
+            member = tarfile.TarInfo(name if name in ("link", "folder") else f"{name}.{i}.png")
+            member.size, member.mtime = 700 * i, at_a_time
+            member.type = {"link": tarfile.SYMTYPE, "folder": tarfile.DIRTYPE}.get(name, tarfile.REGTYPE)
+            if kind == tarfile.PAX_FORMAT:
+                member.pax_headers = {"comment": "c" * {"b": 5000, "d": 10}.get(name, 0)}
+            archive.addfile(member, io.BytesIO(bytes(member.size)) if member.isreg() else None)
+    with tarfile.open(tmp_path / "x.tar", encoding="utf-8") as archive:
+        expected = [(m.name.removeprefix("./"), m.offset_data, m.size) for m in archive if m.isreg()]
+    with open(tmp_path / "x.tar", "rb") as archive:
+        found = [(m.name, m.start, m.size) for m in members(archive)]
+    assert len(found) == 9
+    assert found == expected
 
 
 def test_folders_and_links_are_passed_over(tmp_path):
