@@ -12,19 +12,16 @@ are then compared with pandas' float64 group-by, a few columns at a time. FOLDER
 from __future__ import annotations
 
 import argparse
-import resource
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from own_process import in_own_process, peak_gb
 
 from atlas_pipeline import engine
 from atlas_pipeline.config_file import parse_config
@@ -75,7 +72,7 @@ def measure(num_rows: int, folder: Path, num_channels: int = 512, num_classes: i
     folder.mkdir(parents=True)
     try:
         for function in (_write, _bin, _compare):
-            result = _in_own_process(function, folder.absolute(), case)
+            result = in_own_process(function, folder.absolute(), case)
             if function is _bin:
                 row = result
         return {**row, **result}
@@ -91,7 +88,7 @@ def _write(folder: Path, case: Case) -> dict[str, Any]:
 
 def _bin(folder: Path, case: Case) -> dict[str, Any]:
     store, steps = Store(folder), _steps(case)
-    before = _peak_gb()
+    before = peak_gb()
     reports = engine.run(steps, store).steps
     seconds = {report.step.stage.name: report.seconds for report in reports}
     sums = [step for step in steps if step.stage.name == "cell_sums"]
@@ -104,7 +101,7 @@ def _bin(folder: Path, case: Case) -> dict[str, Any]:
         "bin s": seconds["bin"],
         "seconds": sum(seconds.values()),
         "rows/s": case.num_rows / sum(seconds.values()),
-        "peak GB": _peak_gb(),
+        "peak GB": peak_gb(),
         "GB before": before,
         "GB of sums": sum(path.stat().st_size for path in parts) / 1e9,
     }
@@ -228,16 +225,6 @@ def _steps(case: Case) -> list[Step]:
     layout = Step(stage=LAYOUT, config=sizes, inputs={"sample": sample}, layer=LAYER, view="all")
     sums = cell_sums.steps(config, config.grid, sample, layout)
     return [sample, layout, *sums.values(), *bin.steps(config, sample, layout, sums).values()]
-
-
-def _in_own_process(function: Any, *arguments: Any) -> dict[str, Any]:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
-
-
-def _peak_gb() -> float:
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from own_process import peak_gb
 
 NUM_CLUSTERS, NUM_FREE, ROWS_AT_ONCE = 60, 6, 16_384
 FIGURES = (
@@ -125,14 +125,13 @@ def case(rows: StoredRows, engine: str, method: str, profile: bool) -> dict[str,
     else:
         layouts = lay_out(rows, engine, method, device, clock)
     # Before the figures, which every engine shares.
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
     measured = clock.timed("figures", lambda: layout_quality(rows, layouts[0], seed=0))
     measured |= seed_agreement(*layouts, seed=0)
     return {
         "rows": rows.num_rows,
         "engine": engine,
         "seconds": clock.seconds,
-        "peak_mb": peak_mb,
+        "peak_mb": round(1000 * peak_gb()),
         **{key: round(measured[key], 4) for key in FIGURES},
     }
 

@@ -34,6 +34,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from own_process import in_own_process
 
 from atlas_pipeline.config_file import load_config
 from atlas_pipeline.engine import Store, artefact_of
@@ -91,8 +92,8 @@ def measure(num_images: int, folder: Path) -> dict[str, Any]:
     undisturbed = _write_config(folder / "undisturbed", images, num_images)
     killed = _write_config(folder / "killed", images, num_images)
     some = min(num_images, 20_000)
-    decoding = num_images / _in_own_process(_decoding_rate, undisturbed, some)
-    network = num_images / _in_own_process(_network_rate, undisturbed, some)
+    decoding = num_images / in_own_process(_decoding_rate, undisturbed, some)
+    network = num_images / in_own_process(_network_rate, undisturbed, some)
     listing, _ = _watched(_command("index", undisturbed))
     seconds, peak = _watched(_command("sample", undisturbed))
     killed_seconds = _killed_at_random(killed, seconds)
@@ -276,11 +277,6 @@ def _values(path: Path) -> dict[str, str]:
     store = Store(config.run.workspace)
     samples = [step for step in steps_of(config) if step.stage.name == "sample"]
     return {str(step.layer): values_digest(artefact_of(step, store).parts()) for step in samples}
-
-
-def _in_own_process(function: Any, *arguments: Any) -> Any:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 if __name__ == "__main__":

@@ -11,14 +11,10 @@ a small case. FOLDER is removed at the end unless --keep is given: 1,000,000 x 1
 from __future__ import annotations
 
 import argparse
-import resource
 import shutil
-import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +22,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from own_process import in_own_process, peak_gb
 
 from atlas_pipeline import engine
 from atlas_pipeline.config import ClassConfig
@@ -54,13 +51,13 @@ def main() -> None:
     folder = options.folder.absolute()
     if folder.exists():
         raise SystemExit(f"{folder} exists; name a folder that does not, for it is removed at the end")
-    before = _in_own_process(_machine)
+    before = in_own_process(_machine)
     large = Case(options.num_rows, options.num_classes, options.shard_rows, options.filter, options.top)
     small = replace(large, num_rows=20_000, num_classes=50, shard_rows=8192)
     try:
-        written = _in_own_process(write, folder / "large", large)
-        row = _in_own_process(select, folder / "large", large)
-        compared = _in_own_process(compare, folder / "small", small)
+        written = in_own_process(write, folder / "large", large)
+        row = in_own_process(select, folder / "large", large)
+        compared = in_own_process(compare, folder / "small", small)
     finally:
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -89,7 +86,7 @@ def write(folder: Path, case: Case) -> dict[str, Any]:
 def select(folder: Path, case: Case) -> dict[str, Any]:
     """One run of the stage for all classes: its time and its process's peak of memory."""
     store, steps = Store(folder), _selections(case)
-    before = _peak_gb()
+    before = peak_gb()
     started = time.monotonic()
     report = engine.run(steps, store, only={"select"}, reporter=engine.SilentReporter())
     seconds = time.monotonic() - started
@@ -101,7 +98,7 @@ def select(folder: Path, case: Case) -> dict[str, Any]:
         "top": case.top,
         "seconds": seconds,
         "rows/s": case.num_rows / seconds,
-        "peak GB": _peak_gb(),
+        "peak GB": peak_gb(),
         "GB before": before,
         "selected": sum(artefact_of(step, store).num_rows for step in steps),
     }
@@ -197,22 +194,12 @@ def _selections(case: Case) -> list[Step]:
     return [class_step(view, sample) for view in views]
 
 
-def _in_own_process(function: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments, **options).result()
-
-
 def _machine() -> dict[str, Any]:
     from inversion_report import machine
 
     report = machine("cpu")
     # A plain string: torch's own would import torch where it arrives.
     return {**report, "torch": str(report["torch"])}
-
-
-def _peak_gb() -> float:
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def _options() -> argparse.Namespace:

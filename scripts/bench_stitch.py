@@ -1,28 +1,25 @@
-"""Stitching a large synthetic atlas: seconds, peak of memory, bytes; as a picture, as Deep Zoom, published.
+"""Stitching a large synthetic atlas: seconds, memory, bytes; picture, viewer's tiles, Deep Zoom, published.
 
     python scripts/bench_stitch.py FOLDER                      # 320 x 320 icons of 96 px, 1,000 classes
     python scripts/bench_stitch.py FOLDER --grid 160 --icon-px 80 --json report.json
     python scripts/bench_stitch.py FOLDER --format png --keep  # leaves the run's folder to look at
 
 Every cell of the grid has an icon: one of 4,096 pictures with the spectrum of real icons. `stitch`,
-`deep_zoom` and publishing each run in a process of their own, whose peak of memory is reported. FOLDER is
-removed at the end: it takes about 8 GB, 20 GB with tiles in PNG.
+`tiles`, `deep_zoom` and publishing each run in a process of their own, whose peak of memory is reported.
+FOLDER is removed at the end: it takes about 8 GB, 20 GB with tiles in PNG.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import shutil
-import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from own_process import in_own_process, peak_gb
 from stitch_cases import Case, config_of, steps_of
 
 from atlas_pipeline import engine
@@ -62,9 +59,9 @@ def measure(folder: Path, case: Case, *, keep: bool = False) -> list[dict[str, A
     folder.mkdir(parents=True)
     (folder / "labels.txt").write_text("".join(f"class {n}\n" for n in range(case.num_classes)))
     try:
-        _in_own_process(_run, folder, case, ["index", "project", "bin", "invert"])
-        rows = [_in_own_process(_run, folder, case, [name]) for name in ("stitch", "deep_zoom")]
-        return [*rows, *(_in_own_process(_publish, folder, case, what) for what in ("publish", "again"))]
+        in_own_process(_run, folder, case, ["index", "project", "bin", "invert"])
+        rows = [in_own_process(_run, folder, case, [name]) for name in ("stitch", "tiles", "deep_zoom")]
+        return [*rows, *(in_own_process(_publish, folder, case, what) for what in ("publish", "again"))]
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -72,13 +69,13 @@ def measure(folder: Path, case: Case, *, keep: bool = False) -> list[dict[str, A
 
 def _run(folder: Path, case: Case, names: Sequence[str]) -> dict[str, Any]:
     store, steps = Store(folder), [step for step in steps_of(folder, case) if step.stage.name in names]
-    before, before_s, started = _peak_gb(), time.process_time(), time.perf_counter()
+    before, before_s, started = peak_gb(), time.process_time(), time.perf_counter()
     engine.run(steps, store, runtime=Runtime(workers=case.num_threads))
     return {
         "what": ", ".join(names),
         "seconds": time.perf_counter() - started,
         "CPU s": time.process_time() - before_s,
-        "peak GB": _peak_gb(),
+        "peak GB": peak_gb(),
         "GB before": before,
         "GB written": sum(part.bytes for step in steps for part in artefact_of(step, store).manifest.parts)
         / 1e9,
@@ -90,7 +87,7 @@ def _run(folder: Path, case: Case, names: Sequence[str]) -> dict[str, Any]:
 
 def _publish(folder: Path, case: Case, what: str) -> dict[str, Any]:
     store, config = Store(folder), parse_config(config_of(folder, case))
-    before, before_s, started = _peak_gb(), time.process_time(), time.perf_counter()
+    before, before_s, started = peak_gb(), time.process_time(), time.perf_counter()
     publish(config, steps_of(folder, case), store)
     seconds, cpu_s = time.perf_counter() - started, time.process_time() - before_s
     files = [path for path in (folder / "runs").rglob("*") if path.is_file()]
@@ -98,21 +95,11 @@ def _publish(folder: Path, case: Case, what: str) -> dict[str, Any]:
         "what": what,
         "seconds": seconds,
         "CPU s": cpu_s,
-        "peak GB": _peak_gb(),
+        "peak GB": peak_gb(),
         "GB before": before,
         "GB written": sum(path.stat().st_size for path in files) / 1e9,
         "files": len(files),
     }
-
-
-def _in_own_process(function: Any, *arguments: Any) -> dict[str, Any]:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
-
-
-def _peak_gb() -> float:
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The viewer at its limits: how fast it opens, moves and filters, in headless Chromium, from file://.
 
     python scripts/bench_viewer.py         # nine layers, grids up to 320 x 320, 1,000 classes: 2 GB of disk
-    python scripts/bench_viewer.py --largest 80 --folder /tmp/bench
+    python scripts/bench_viewer.py --largest 80 --folder FOLDER
 
 Needs Playwright and a Chromium (``CHROMIUM``, or on the path).
 """
@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import time
 from pathlib import Path
 from typing import Any
 
+from own_process import peak_gb
 from viewer_scene import GRIDS, make_run
 
 READY = "atlas.isComplete?.() && atlas.shown?.()?.size === atlas.gridSize()"
@@ -168,8 +168,7 @@ def main() -> None:
     if not (folder / "index.html").is_file():
         start = time.monotonic()
         make_run(folder, tuple(grid for grid in GRIDS if grid <= arguments.largest))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(f"made in {time.monotonic() - start:.0f} s, at most {peak / 1e9:.2f} GB of memory")
+        print(f"made in {time.monotonic() - start:.0f} s, at most {peak_gb():.2f} GB of memory")
     print(json.dumps(measure(folder), indent=1))
 
 

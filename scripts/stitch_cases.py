@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
 
 from atlas_pipeline.config_file import parse_config
 from atlas_pipeline.engine import Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.schema import EXAMPLE_TYPE, index_schema, matrix_column
-from atlas_pipeline.stages import deep_zoom, stitch
+from atlas_pipeline.stages import deep_zoom, stitch, tiles
 
 NUM_IMAGES, NUM_PICTURES, NUM_EXAMPLES, CHANNELS = 1_000_000, 4096, 9, 512
 CELLS_PER_PART = 128
@@ -70,8 +71,10 @@ def _binned(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
         "examples": pa.ListArray.from_arrays(pa.array(offsets), examples),
         "attribution": matrix_column(rng.standard_normal((num_cells, num_classes), np.float32)),
     }
+    notes = {"classes": [*range(num_classes)], "num_classes": num_classes}
+    binned = int(pc.sum(table["count"]).as_py())
     return [
-        Output(table=pa.table(table), notes={"classes": [*range(num_classes)], "num_classes": num_classes})
+        Output(table=pa.table(table), notes={**notes, "num_activations": NUM_IMAGES, "num_binned": binned})
     ]
 
 
@@ -151,7 +154,7 @@ def config_of(folder: Path, case: Case) -> dict[str, Any]:
 
 
 def steps_of(folder: Path, case: Case) -> list[Step]:
-    """The inputs of `stitch`, `stitch` and `deep_zoom`."""
+    """The inputs of `stitch`, `stitch`, `tiles` and `deep_zoom`."""
     config = parse_config(config_of(folder, case))
     labels = {"layer": "mixed4", "view": "all", "grid": case.grid}
     index, layout = Step(stage=INDEX, config={}), Step(stage=PROJECT, config={})
@@ -159,4 +162,12 @@ def steps_of(folder: Path, case: Case) -> list[Step]:
     cells = Step(stage=BIN, config=sizes, **labels)
     icons = Step(stage=INVERT, config=sizes, **labels)
     atlas = stitch.step(config, index, layout, cells, icons)
-    return [index, layout, cells, icons, atlas, *deep_zoom.steps(config, atlas)]
+    return [
+        index,
+        layout,
+        cells,
+        icons,
+        atlas,
+        tiles.step(config, cells, icons),
+        *deep_zoom.steps(config, atlas),
+    ]

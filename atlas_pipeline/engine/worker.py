@@ -102,7 +102,6 @@ def end_without_memory() -> None:
 
 
 class _EndWithoutMemory(logging.Handler):
-
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info and isinstance(record.exc_info[1], MemoryError):
             os._exit(1)

@@ -103,18 +103,6 @@ def _stage(num_in: int, num_out: int, num_blocks: int) -> nn.Sequential:
     return nn.Sequential(*[Mixed(num_in if block == 0 else num_out, num_out) for block in range(num_blocks)])
 
 
-def demo_metadata(path: Path | str | None = None) -> dict[str, str]:
-    """What the weights file says of itself: command, seed, accuracy, generator version, labels (JSON list).
-
-    Raises: ModelError: no such file.
-    """
-    from safetensors import safe_open
-
-    weights_path = _existing(path)
-    with safe_open(weights_path, framework="pt") as weights:
-        return dict(weights.metadata() or {})
-
-
 def load_demo(path: Path | str | None = None) -> SmallInception:
     """The trained demo network, in eval mode, weights float32.
 

@@ -11,7 +11,7 @@ from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.schema import column_matrix
 from atlas_pipeline.stages.bands import band_of, num_bands
 from atlas_pipeline.stages.opened import labels_digest, model_config, model_spec
-from atlas_pipeline.stages.tables import file_table, over_ground, picture_of, pixels
+from atlas_pipeline.stages.tables import file_stream, file_table, over_ground, picture_of, pixels
 from atlas_pipeline.viewer.grid_files import GridNumbers, class_files, number_file, overview_files
 from atlas_pipeline.viewer.sprites import PAPER, sheet_files, sheet_px
 
@@ -27,17 +27,17 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     if not job.inputs["bin"].num_rows:
         # A selection without icons: the viewer shows its layout, and the run says why.
         return [Output(table=file_table({}))]
-    if task["band"] is None:
-        numbers = _numbers(job)
-        files = {
-            "grid.js": number_file(numbers),
-            **dict(class_files(numbers)),
-            **overview_files(numbers, lambda: _icons(job)),
-        }
-    else:
-        files = _sheets(job, task["band"])
+    files = _grid_files(job) if task["band"] is None else _sheets(job, task["band"]).items()
+    folder = f"tiles-{job.config['grid']}"
     runtime.advance(1)
-    return [Output(table=file_table({f"tiles-{job.config['grid']}/{name}": f for name, f in files.items()}))]
+    return [Output(table=file_stream((f"{folder}/{name}", content) for name, content in files))]
+
+
+def _grid_files(job: Job) -> Iterator[tuple[str, bytes]]:
+    numbers = _numbers(job)
+    yield "grid.js", number_file(numbers)
+    yield from class_files(numbers)
+    yield from overview_files(numbers, lambda: _icons(job)).items()
 
 
 def _numbers(job: Job) -> GridNumbers:

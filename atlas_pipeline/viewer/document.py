@@ -10,54 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from atlas_pipeline.viewer.document_cells import Cells, cell_objects, json_number, plain_values
+from atlas_pipeline.viewer.document_cells import json_number, plain_values
 
 SCHEMA_NAME = "activation-atlas/1"
 # The line after which every line is a cell, but for the last.
 _CELLS = b'"cells":['
-
-
-def atlas_document(
-    *,
-    model: str,
-    weights: str,
-    random_weights: bool,
-    layer: str,
-    view: str,
-    grid: int,
-    icon_px: int,
-    num_activations: int,
-    layout: Mapping[str, Any],
-    provenance: Mapping[str, Any],
-    cells: Cells,
-    labels: Sequence[str] | None = None,
-    class_indices: Sequence[int] | None = None,
-    real_crops: Mapping[str, float] | None = None,
-    selection: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The atlas as plain JSON values, cells in the order given, all of it in memory.
-
-    Args:    labels, class_indices: see ``cell_objects``. real_crops: see ``baselines``. The others: see
-             ``atlas_head``.
-    Raises:  ValueError: columns of different lengths.
-    """
-    head = atlas_head(
-        model=model,
-        weights=weights,
-        random_weights=random_weights,
-        layer=layer,
-        view=view,
-        grid=grid,
-        icon_px=icon_px,
-        num_activations=num_activations,
-        layout=layout,
-        baselines=baselines(
-            len(np.asarray(cells.row)), noise=cells.noise, nearest=cells.nearest, real_crops=real_crops
-        ),
-        provenance=provenance,
-        selection=selection,
-    )
-    return {**head, "cells": cell_objects(cells, labels, class_indices)}
 
 
 def atlas_head(

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
 from atlas_pipeline.viewer.colours import UNLABELLED, class_colours, density_colours
-from atlas_pipeline.viewer.layout_pictures import densest, density, scatter_plot
+from atlas_pipeline.viewer.layout_pictures import densest, density, density_map, scatter_plot
 from atlas_pipeline.viewer.lettering import (
     ALARM,
     INK,
@@ -75,7 +75,7 @@ def density_figure(xy: NDArray[np.floating], size_px: int = 1000) -> NDArray[np.
     most = densest(amount)
     size = size_px / 50
     image = canvas(size_px, size_px + round(size * 3.6))
-    place(image, density_colours(np.sqrt(amount / max(most, 1e-12))), 0, 0)
+    place(image, density_map(amount), 0, 0)
 
     length, left = round(size_px * 0.46), round(size_px * 0.5)
     bar = density_colours(np.linspace(0, 1, length))[None].repeat(round(size * 0.7), axis=0)

@@ -35,13 +35,12 @@ def density(xy: NDArray[np.floating], size_px: int) -> NDArray[np.float64]:
     return _smooth(_smooth(picture, width_px).T, width_px).T
 
 
-def density_map(xy: NDArray[np.floating], size_px: int = 1000) -> NDArray[np.uint8]:
-    """The density as colours, white where there is nothing; the colour goes with the square root.
+def density_map(amount: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """A density as colours, white where there is nothing; the colour goes with the square root.
 
-    Args:    xy: (activation, 2) in [0, 1], y up.
+    Args:    amount: (size_px, size_px), activations per pixel.
     Returns: (size_px, size_px, 3), sRGB.
     """
-    amount = density(xy, size_px)
     return density_colours(np.sqrt(amount / max(densest(amount), 1e-12)))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.images.generated import CLASS_NAMES, VERSION, image
@@ -13,7 +14,6 @@ from atlas_pipeline.models.demo import (
     PREPROCESS,
     WEIGHTS_PATH,
     SmallInception,
-    demo_metadata,
     load_demo,
 )
 
@@ -49,7 +49,8 @@ def test_demo_weights_classify_unseen_images():
 
 def test_demo_weights_are_small_and_say_how_they_were_made():
     assert WEIGHTS_PATH.stat().st_size <= 3_000_000
-    metadata = demo_metadata()
+    with safe_open(WEIGHTS_PATH, framework="pt") as weights:
+        metadata = weights.metadata()
     assert metadata["command"].startswith("python scripts/train_demo_model.py")
     assert metadata["generator_version"] == str(VERSION)
     assert float(metadata["test_accuracy"]) >= 0.97

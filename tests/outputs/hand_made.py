@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from atlas_pipeline.numerics.mosaic import mosaic
-from atlas_pipeline.viewer.document import Cells, atlas_document, atlas_json
+from atlas_pipeline.viewer.document import atlas_head, atlas_json, baselines
+from atlas_pipeline.viewer.document_cells import Cells, cell_objects
 from atlas_pipeline.viewer.figures import png_bytes, with_caption
 
 ICON_PX = 8
@@ -30,7 +31,19 @@ def write_atlas(folder: Path, layer: str, view: str, grid: int, random_weights: 
         [np.full((ICON_PX, ICON_PX, 3), colour_of(*of), np.uint8) for of in zip(row, col, strict=True)]
     )
     compared = view.startswith("compare")
-    document = atlas_document(
+    cells = Cells(
+        row=row,
+        col=col,
+        count=count,
+        coherence=np.linspace(0.5, 0.9, len(row)),
+        fidelity=np.linspace(0.8, 0.9, len(row)),
+        fidelity_whitened=np.full(len(row), np.nan),
+        round_trip=np.zeros(len(row), int),
+        noise=np.full(len(row), 0.25),
+        attribution=attribution if classes else None,
+        examples=[[{"image_id": 3, "row": 1, "col": 2, "key": "a.png"}] for _ in row],
+    )
+    head = atlas_head(
         model="demo",
         weights="RANDOM WEIGHTS (seed 0)" if random_weights else "file with sha256 0123456789abcdef",
         random_weights=random_weights,
@@ -55,19 +68,7 @@ def write_atlas(folder: Path, layer: str, view: str, grid: int, random_weights: 
                 "invert": {"config": {"invert": {"steps": 96, "size_px": ICON_PX}}},
             },
         },
-        cells=Cells(
-            row=row,
-            col=col,
-            count=count,
-            coherence=np.linspace(0.5, 0.9, len(row)),
-            fidelity=np.linspace(0.8, 0.9, len(row)),
-            fidelity_whitened=np.full(len(row), np.nan),
-            round_trip=np.zeros(len(row), int),
-            noise=np.full(len(row), 0.25),
-            attribution=attribution if classes else None,
-            examples=[[{"image_id": 3, "row": 1, "col": 2, "key": "a.png"}] for _ in row],
-        ),
-        labels=LABELS,
+        baselines=baselines(len(row), noise=cells.noise),
         selection=None
         if view == "all"
         else {"class": 2, "of": 999}
@@ -77,5 +78,5 @@ def write_atlas(folder: Path, layer: str, view: str, grid: int, random_weights: 
     picture = with_caption(mosaic(icons, row, col, count, grid, ICON_PX), "a strip below the squares")
     base = folder / layer / view
     base.mkdir(parents=True, exist_ok=True)
-    (base / f"atlas-{grid}.json").write_bytes(atlas_json(document))
+    (base / f"atlas-{grid}.json").write_bytes(atlas_json({**head, "cells": cell_objects(cells, LABELS)}))
     (base / f"atlas-{grid}.png").write_bytes(png_bytes(picture, {}))

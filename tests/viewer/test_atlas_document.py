@@ -5,13 +5,8 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from atlas_pipeline.viewer.document import (
-    Cells,
-    atlas_document,
-    atlas_json,
-    document_json,
-    document_numbers,
-)
+from atlas_pipeline.viewer.document import atlas_head, atlas_json, baselines, document_json, document_numbers
+from atlas_pipeline.viewer.document_cells import Cells, cell_objects
 from atlas_pipeline.viewer.document_check import atlas_schema, document_problems
 
 NUM_CELLS = 4
@@ -50,7 +45,8 @@ def document(
     selection=None,
     **changes,
 ):
-    return atlas_document(
+    columns = cells(**changes)
+    head = atlas_head(
         model="demo",
         weights="RANDOM WEIGHTS (seed 0)" if random_weights else "trained: demo.safetensors",
         random_weights=random_weights,
@@ -65,12 +61,10 @@ def document(
             "made": 1754403780.123,
             "config": {"seed": np.int64(0), "sizes": (20, 40)},
         },
-        cells=cells(**changes),
-        labels=labels,
-        class_indices=class_indices,
-        real_crops=real_crops,
+        baselines=baselines(NUM_CELLS, noise=columns.noise, nearest=columns.nearest, real_crops=real_crops),
         selection=selection,
     )
+    return {**head, "cells": cell_objects(columns, labels, class_indices)}
 
 
 def test_the_schema_is_a_schema_and_the_document_follows_it():

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from atlas_pipeline.viewer.figures import density_figure, png_bytes, scatter_figure, with_caption
-from atlas_pipeline.viewer.layout_pictures import density_map, scatter_plot
+from atlas_pipeline.viewer.layout_pictures import density, density_map, scatter_plot
 from atlas_pipeline.viewer.lettering import ALARM, one_line, plain, width_px, wrapped
 from atlas_pipeline.viewer.overview import Panel, overview
 
@@ -82,7 +82,7 @@ def test_names_are_drawn_in_the_letters_there_are():
 
 def test_the_density_figure_holds_the_density_map_and_a_scale_beneath():
     figure = density_figure(XY, 300)
-    np.testing.assert_array_equal(figure[:300], density_map(XY, 300))
+    np.testing.assert_array_equal(figure[:300], density_map(density(XY, 300)))
     assert figure.shape[0] > 300
     assert (figure[300:] != 255).any()
     assert density_figure(np.zeros((0, 2)), 100).shape[1] == 100
