@@ -96,8 +96,15 @@ def write_grid(folder: Path, xy: np.ndarray, grid: int, labels: Sequence[str], c
         write(folder, block_files(patches, numbers.row[here], numbers.col[here], named))
 
 
-def make_viewer(folder: Path, *, labels: Sequence[str] = CLASSES, name: str = "made", **changes: Any) -> Path:
-    """Layers ``early`` and ``late`` with grids of 8 and 32, a class atlas, a layer that has no icons yet."""
+def make_viewer(
+    folder: Path,
+    *,
+    labels: Sequence[str] = CLASSES,
+    grids: Sequence[int] = (8, 32),
+    name: str = "made",
+    **changes: Any,
+) -> Path:
+    """Layers ``early`` and ``late`` with all grids, a class atlas with the first, a layer without icons."""
     layers = []
     for number, layer in enumerate(("early", "late", "bare")):
         views = []
@@ -108,9 +115,9 @@ def make_viewer(folder: Path, *, labels: Sequence[str] = CLASSES, name: str = "m
                 np.arange(NUM_IMAGES) if kind == "all" else np.flatnonzero(np.arange(NUM_IMAGES) % 5 == 2)
             )
             xy = images_xy(number)[chosen]
-            sizes = () if layer == "bare" else (8, 32) if kind == "all" else (8,)
+            sizes = () if layer == "bare" else grids if kind == "all" else grids[:1]
             for grid in sizes:
-                write_grid(folder / layer / view / f"tiles-{grid}", xy, grid, labels, crops=grid == 8)
+                write_grid(folder / layer / view / f"tiles-{grid}", xy, grid, labels, crops=grid == grids[0])
             write(
                 folder / layer / view,
                 {"places.js": place_file(xy, chosen, np.arange(NUM_IMAGES)), "thumbnail.webp": thumbnail(xy)},
@@ -121,7 +128,7 @@ def make_viewer(folder: Path, *, labels: Sequence[str] = CLASSES, name: str = "m
                     "kind": kind,
                     "title": "All activations" if kind == "all" else "cat",
                     "activations": len(xy),
-                    "grids": [{"size": grid, "cropPx": CROP_PX if grid == 8 else 0} for grid in sizes],
+                    "grids": [{"size": grid, "cropPx": CROP_PX if grid == grids[0] else 0} for grid in sizes],
                     "missing": "" if sizes else "its icons are not made yet",
                 }
             )

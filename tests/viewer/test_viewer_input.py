@@ -1,8 +1,9 @@
 """Labels, runs and links that are not as they should be; and what axe-core makes of the viewer."""
 
+import numpy as np
 import pytest
-from making_viewer import make_viewer
-from seeing import settle, until
+from making_viewer import colour_of, make_viewer
+from seeing import NEAR, at_cell, pixel, settle, state, until
 
 HOSTILE = (
     '<img src=x onerror="document.title=1">',
@@ -58,6 +59,21 @@ def test_a_layer_without_icons_shows_its_layout_and_says_what_is_missing(opened)
         const { data } = map.getContext("2d").getImageData(0, 0, map.width, map.height);
         return data.filter((value, at) => at % 4 === 0 && value < 200).length; }""")
     assert dots > 400
+
+
+def test_an_atlas_of_one_cell(opened, tmp_path):
+    page = opened("#colour=fidelity&crops=true", make_viewer(tmp_path, grids=(1,)))
+    assert page.evaluate("atlas.shown().cells") == 1
+    page.mouse.click(*at_cell(page, 0, 0, 1))
+    page.wait_for_selector("#detail .class-bar")
+    assert state(page)["cell"] == "1.0.0"
+    page.keyboard.press("ArrowRight")  # no other icon there
+    page.locator("#map").press("+")
+    settle(page)
+    assert state(page)["cell"] == "1.0.0"
+    page.evaluate("atlas.set({crops: false, colour: ''})")
+    settle(page)
+    assert np.abs(np.subtract(pixel(page, 0.5, 0.5), colour_of(0, 0, 1))).max() < NEAR
 
 
 @pytest.mark.parametrize(
