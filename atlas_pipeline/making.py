@@ -9,8 +9,9 @@ from functools import partial
 
 from atlas_pipeline import engine
 from atlas_pipeline.config import Config
-from atlas_pipeline.devices import check_engine, resolved_device, resolved_workers
+from atlas_pipeline.devices import check_engine, resolved_workers
 from atlas_pipeline.engine import Executor, Reporter, Step, Store
+from atlas_pipeline.engine.hardware import resolved_device
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.needs import is_needy, needs_of, refuse_unmet
 from atlas_pipeline.stages.classes import other_names
@@ -47,9 +48,12 @@ def make(config: Config, steps: Sequence[Step], store: Store, how: How) -> int:
     if not how.force and all(state.state == "done" for state in engine.plan(steps, store)):
         return 0
     # Only now: a run with nothing to do never imports torch.
-    device = resolved_device(config.run.device)
-    check_engine(config.project.engine, device)
-    _check_names(config, steps, store, device)
+    asked = config.run.device
+    # Of what the machines of a cluster have, this one may be without.
+    device = "cpu" if how.cluster else resolved_device(asked)
+    check_engine(config.project.engine, asked if how.cluster else device)
+    if not how.only or how.only - {"index"}:
+        _check_names(config, steps, store, device)
     forced = (how.only or {step.stage.name for step in steps}) if how.force else set[str]()
     with _executor(device, how) as executor, engine.open_reporter(quiet=how.quiet) as reporter:
         run = partial(
@@ -58,7 +62,7 @@ def make(config: Config, steps: Sequence[Step], store: Store, how: How) -> int:
             store,
             no_deps=how.no_deps,
             executor=executor,
-            runtime=_runtime(config, device, how),
+            runtime=_runtime(config, asked if how.cluster else device, how),
             reporter=reporter,
         )
         left = engine.left(steps, store, only=how.only, no_deps=how.no_deps, force=forced)
@@ -87,7 +91,7 @@ def _check_needs(
     config: Config, left: Sequence[Step], store: Store, device: str, how: How, reporter: Reporter
 ) -> None:
     needs = needs_of(config, left, store, device)
-    if said := refuse_unmet(config, needs, on_cluster=bool(how.cluster)):
+    if said := refuse_unmet(config, needs, num_workers=0 if how.cluster else how.local_cluster or 1):
         reporter.say(said)
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from atlas_pipeline import engine
 from atlas_pipeline.config import Config
-from atlas_pipeline.devices import available_memory_bytes
 from atlas_pipeline.engine import Step, Store
 from atlas_pipeline.engine.place import place_of
 from atlas_pipeline.engine.progress import size_text
 from atlas_pipeline.errors import ResourceError
-from atlas_pipeline.layout.memory import aligned_layout_bytes, layout_bytes
+from atlas_pipeline.memory_needs import MemoryNeed, memory_needs, refuse_unmet_memory
 from atlas_pipeline.numerics.mosaic import icon_px_within
 from atlas_pipeline.stages.cell_sums import ROWS_A_TASK
 from atlas_pipeline.stages.classes import other_names
@@ -25,8 +24,9 @@ from atlas_pipeline.stages.opened import model_spec, opened_network
 _PLACE_BYTES = 20
 # Of a layout's row: image, position, x and y.
 _LAYOUT_BYTES = 20
-# Others write little beside them, and need no memory to speak of; but for large pictures.
+# Others write little beside them, and need no memory to speak of; but for large pictures and fine grids.
 NEEDY_STAGES = ("sample", "neighbors", "project")
+_FINE_GRID = 160
 _LARGE_PICTURE_BYTES = 10**9
 # Of a pixel and those that stand for it in the levels of a pyramid: PNG at worst, the others as measured.
 _PIXEL_BYTES = {"png": 4, "jpg": 1, "webp": 1}
@@ -35,10 +35,10 @@ _VECTORS = ("activation", "attribution")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """disk_bytes: what is still to be written. layouts: peak memory of those still to be made, by layer."""
+    """disk_bytes: what is still to be written. memory: of the largest tasks."""
 
     disk_bytes: int
-    layouts: Mapping[str, int]
+    memory: Sequence[MemoryNeed]
 
 
 def needs_of(config: Config, left: Collection[Step], store: Store, device: str) -> Needs:
@@ -50,21 +50,19 @@ def needs_of(config: Config, left: Collection[Step], store: Store, device: str) 
     """
     steps = [step for step in left if step.stage.name == "sample" or _is_of_whole_layer(step)]
     widths = _widths(config, {_sample_of(step) for step in steps}, store, device)
-    disk_bytes, layouts = sum(map(_large_picture_bytes, left)), dict[str, int]()
+    num_images = max((_num_images(_sample_of(step), store) for step in steps), default=0)
+    num_rows = num_images * config.sample.positions_per_image
+    disk_bytes = sum(map(_large_picture_bytes, left))
     for step in steps:
-        sample = _sample_of(step)
-        channels, classes = widths[sample]
-        num_rows = _num_images(sample, store) * config.sample.positions_per_image
-        disk_bytes += _disk_bytes(config, step, store, num_rows, channels + classes)
-        if step.stage.name in NEEDY_STAGES[1:] and config.project.method == "umap":
-            layouts |= _layout_memory(config, step, num_rows, channels)
-    return Needs(disk_bytes=disk_bytes, layouts=layouts)
+        disk_bytes += _disk_bytes(config, step, store, num_rows, sum(widths[_sample_of(step)]))
+    memory = memory_needs(config, steps, num_rows, {step: widths[_sample_of(step)] for step in steps})
+    return Needs(disk_bytes=disk_bytes, memory=memory)
 
 
-def refuse_unmet(config: Config, needs: Needs, *, on_cluster: bool) -> str | None:
+def refuse_unmet(config: Config, needs: Needs, *, num_workers: int) -> str | None:
     """One line that says what is needed beside what there is; None where that is nothing.
 
-    Args:   on_cluster: layouts are made on other machines, whose memory is not known here.
+    Args:   num_workers: processes with a task each; 0: on other machines, whose memory is not known.
     Raises: ResourceError: there is less disk, or less memory, than is needed.
     """
     said = []
@@ -78,22 +76,15 @@ def refuse_unmet(config: Config, needs: Needs, *, on_cluster: bool) -> str | Non
                 f"run.workspace"
             )
         said.append(f"{will_write} ({size_text(free)} free)")
-    if needs.layouts and not on_cluster:
-        layer, needed = max(needs.layouts.items(), key=lambda item: item[1])
-        free = available_memory_bytes()
-        takes = f"the layout of {layer} needs about {size_text(needed)} of memory"
-        if needed > free:
-            raise ResourceError(
-                f"{takes}, and {size_text(free)} are free; fit it on a subset (project.fit_on), or lower "
-                f"images.num_images"
-            )
-        said.append(f"{takes} ({size_text(free)} free)")
+    if num_workers and (of_memory := refuse_unmet_memory(needs.memory, num_workers)):
+        said.append(of_memory)
     return "; ".join(said) or None
 
 
 def is_needy(step: Step) -> bool:
     """Whether it is worth asking what a step that is to be made needs."""
-    return step.stage.name in NEEDY_STAGES or bool(_large_picture_bytes(step))
+    is_fine = step.stage.name in ("cell_sums", "bin") and int(step.grid or 0) >= _FINE_GRID
+    return step.stage.name in NEEDY_STAGES or is_fine or bool(_large_picture_bytes(step))
 
 
 def _large_picture_bytes(step: Step) -> int:
@@ -134,15 +125,6 @@ def _disk_bytes(config: Config, step: Step, store: Store, num_rows: int, width: 
             return cells * width * 4 * (-(-num_rows // ROWS_A_TASK) if step.stage.name == "cell_sums" else 1)
         case _:
             return 0
-
-
-def _layout_memory(config: Config, step: Step, num_rows: int, channels: int) -> dict[str, int]:
-    """Peak memory of the stages neighbors and project, by whose layout it is."""
-    project, layers = config.project, len(config.layers)
-    if project.align and step.stage.name == "project":
-        name = f"{layers} layers together"
-        return {name: aligned_layout_bytes(num_rows, layers, project.num_neighbors, project.fit_on)}
-    return {str(step.layer): layout_bytes(num_rows, channels, project.num_neighbors, project.fit_on)}
 
 
 def _share_left(sample: Step, store: Store) -> float:

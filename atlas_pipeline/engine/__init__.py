@@ -5,7 +5,7 @@ fingerprint.py, values.py       what identifies an artefact
 place.py -> files.py -> part.py -> manifest.py -> artefact.py, store.py     what is on disk, or behind a URL
 survey.py -> plan.py, reason.py                                 what of it is there, and why a step would run
 agenda.py -> execute.py -> group.py -> making.py                what is made, and how
-task.py -> executor.py; worker.py -> dask_executor.py; nanny.py -> cluster.py    where
+task.py -> executor.py; worker.py -> dask_executor.py; nanny.py, hardware.py -> cluster.py    where
 lock.py, repair.py, force.py, clean.py, progress.py, bars.py    what goes with it
 """
 

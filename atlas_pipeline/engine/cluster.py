@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from atlas_pipeline.engine.dask_executor import RETRIES, DaskExecutor
-from atlas_pipeline.engine.gpus import visible_gpus
+from atlas_pipeline.engine.hardware import num_cores, visible_gpus
 from atlas_pipeline.errors import ResourceError
 
 CONNECT_S = 20.0
@@ -118,16 +118,14 @@ def worker_environments(num_workers: int, device: str) -> list[Mapping[str, str]
     """
     gpus: Sequence[str | None] = [None] * num_workers
     if device.startswith("cuda"):
-        gpus = visible_gpus()[:num_workers]
+        gpus = visible_gpus()
+        if ":" in device:  # one of them was asked for
+            first = int(device.partition(":")[2])
+            gpus = gpus[first : first + 1]
+        gpus = gpus[:num_workers]
         if not gpus:
             raise ResourceError(f"device {device}: no GPU is visible here; use --device cpu")
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, _num_cores() // max(1, len(gpus))))
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, num_cores() // max(1, len(gpus))))
     share = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     share["NUMBA_NUM_THREADS"] = threads
     return [{**share, "CUDA_VISIBLE_DEVICES": gpu} if gpu is not None else dict(share) for gpu in gpus]
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

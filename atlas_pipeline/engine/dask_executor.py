@@ -17,7 +17,7 @@ from atlas_pipeline.engine.place import Place, state_of
 from atlas_pipeline.engine.stage import Runtime
 from atlas_pipeline.engine.task import Outcome, TaskCall
 from atlas_pipeline.engine.worker import Terms, fault_of_this_process, refusal, run_if_fit, terms_of
-from atlas_pipeline.errors import ResourceError, TasksFailedError
+from atlas_pipeline.errors import AtlasError, ResourceError, TasksFailedError
 
 # A task that loses its worker this often more is given up: it may be what kills them.
 RETRIES = 2
@@ -89,6 +89,10 @@ class DaskExecutor:
             terms = self._stack.enter_context(terms_of(root))
             faults = client.run(fault_of_this_process, terms, on_error="return")
             for worker, fault in faults.items():
+                if isinstance(fault, OSError):
+                    continue  # it has just been lost: the one in its place is asked with its first task
+                if isinstance(fault, AtlasError):
+                    raise fault
                 if isinstance(fault, Exception):
                     fault = f"cannot run this package ({fault}); install the same version there"
                 if fault is not None:

@@ -41,12 +41,12 @@ _MODIFIED = ("LastModified", "mtime", "last_modified")
 
 
 def place_of(workspace: str | Place) -> Place:
-    """A path as it is, `file://...` as its path, any other URL as a `UPath`.
+    """A path as it is (`~` is the home), `file://...` as its path, any other URL as a `UPath`.
 
     Raises: ConfigError: a protocol that nobody here speaks. ResourceError: its package is not installed.
     """
     if not isinstance(workspace, str) or "://" not in workspace:
-        return Path(workspace) if isinstance(workspace, str) else workspace
+        return Path(workspace).expanduser() if isinstance(workspace, str) else workspace
     protocol = re.split(r"::|://", workspace)[0]
     try:
         # Listings are asked for anew: other machines write to the same place.

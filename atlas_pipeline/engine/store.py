@@ -142,6 +142,10 @@ class Store:
             for leftover in folder.parent.glob(f".{fingerprint}.*.removed"):
                 remove_folder(leftover)
 
+    def half_removed(self) -> list[Path]:
+        """What a removal that was killed left aside; no artefact any more."""
+        return sorted(self.root.glob("*/.*.removed")) if isinstance(self.root, Path) else []
+
     def remove_parts(self, manifest: Manifest, names: Sequence[str]) -> None:
         """Take back a manifest and the named parts: the artefact is unfinished again."""
         folder = self.folder(manifest.stage, manifest.fingerprint)

@@ -13,15 +13,16 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from atlas_pipeline.engine.files import atomic_file
+from atlas_pipeline.engine.hardware import resolved_device
 from atlas_pipeline.engine.part import PACKAGE
 from atlas_pipeline.engine.place import Place, content_of
-from atlas_pipeline.engine.task import Outcome, run_task
+from atlas_pipeline.engine.task import Outcome, TaskCall, run_task
 from atlas_pipeline.errors import AtlasError, ResourceError
 
 # Those whose values a result follows.
@@ -122,7 +123,10 @@ def run_if_fit(terms: Terms, group: int, index: int, call: bytes) -> Outcome:
         return Outcome(group=group, index=index, error=error)
     if fault is not None:
         return Outcome(group=group, index=index, error=refusal(get_worker().address, fault))
-    return run_task(loads(call))
+    task: TaskCall = loads(call)
+    if task.runtime.device == "auto":  # is for the machine that computes to say
+        task = replace(task, runtime=replace(task.runtime, device=resolved_device("auto")))
+    return run_task(task)
 
 
 def refusal(worker: str, fault: str) -> ResourceError:

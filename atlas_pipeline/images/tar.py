@@ -1,4 +1,4 @@
-"""Members of an uncompressed tar archive, by the standard library."""
+"""Members of an uncompressed tar archive: plain ones read here, all others by the standard library."""
 
 from __future__ import annotations
 
@@ -98,7 +98,8 @@ def _size(block: bytes, kind: bytes) -> int | None:
     except ValueError:
         return None
     # The checksum counts its own field as blanks.
-    return size if sum(block) - sum(block[CHECKSUM]) + 8 * ord(" ") == checksum else None
+    is_right = sum(block) - sum(block[CHECKSUM]) + 8 * ord(" ") == checksum
+    return size if is_right and size >= 0 else None
 
 
 def _padded(size: int) -> int:

@@ -67,4 +67,7 @@ def aligned_layouts(
 
 def _starts(start: Sequence[NDArray[np.float32]], seed: int) -> list[NDArray[np.float32]]:
     """The same noise for every layer, so that the same image starts at the same place."""
-    return [spanned(with_noise(of_layer, np.random.RandomState(np.random.PCG64(seed)))) for of_layer in start]
+    return [
+        spanned(with_noise(spanned(of_layer), np.random.RandomState(np.random.PCG64(seed))))
+        for of_layer in start
+    ]

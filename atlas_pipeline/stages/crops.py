@@ -68,12 +68,11 @@ CROPS = Stage(
 
 def step(config: Config, index: Step) -> Step:
     """Real crops of the icons' size."""
-    model = model_config(config)
     return Step(
         stage=CROPS,
         config={
-            # What the crops show hangs on the preprocessing, not on the weights.
-            "model": {key: model.get(key) for key in ("source", "name", "preprocess")},
+            # The whole of it: a network's own preprocessing may come from its code or go with its weights.
+            "model": model_config(config),
             "size_px": config.invert.size_px,
             "seed": config.seed,
         },

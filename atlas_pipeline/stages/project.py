@@ -77,11 +77,18 @@ def _output(job: Job, chosen: Artefact, layout: np.ndarray, figures: Mapping[str
     return Output(table=table, notes=notes)
 
 
+def _split(job: Job) -> list[Task]:
+    # Layers laid out together share a task, though one of them may have fewer rows: that is for the task to
+    # refuse.
+    whole = job.inputs[sample_role(0)] if "aligned" in job.config else population(job.inputs)
+    return [{"rows": whole.num_rows}]
+
+
 PROJECT = Stage(
     name="project",
-    version=2,
+    version=3,
     unit="rows",
-    split=lambda job: [{"rows": population(job.inputs).num_rows}],
+    split=_split,
     size=lambda task: task["rows"],
     compute=_compute,
 )

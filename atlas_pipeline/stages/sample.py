@@ -41,13 +41,14 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     check_layers(network, [job.config["layer"] for job in jobs])
     rows = index.rows(task["start"], task["stop"])
     shards = [LayerShard(job, network, rows) for job in jobs]
+    at_once = runtime.batch_size or (GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH)
     batches = image_batches(
         rows,
         source=settings["source"],
         path=settings["path"],
         preprocess=network.preprocess,
         seed=settings["seed"],
-        batch_size=runtime.batch_size or (GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH),
+        batch_size=at_once,
         num_workers=runtime.workers or 0,
         pin=runtime.device.startswith("cuda"),
     )
@@ -55,51 +56,79 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     for batch in batches:
         bad += [{"image_id": b.image_id, "key": b.key, "reason": b.reason} for b in batch.bad]
         _stop_at_too_many(bad, index.num_rows, settings["max_bad"])
-        _add(batch.image_id, batch.images, shards, network, runtime.device)
+        at_once = _add(batch.image_id, batch.images, shards, network, runtime.device, at_once)
         runtime.advance(len(batch.image_id) + len(batch.bad))
     return [shard.output(bad, network, runtime.device) for shard in shards]
 
 
 def _add(
+    image_ids: np.ndarray,
+    images: torch.Tensor,
+    shards: Sequence[LayerShard],
+    network: Network,
+    device: str,
+    at_once: int,
+) -> int:
+    """Forward a batch and give every layer its rows, ``at_once`` images together, or as many as fit.
+
+    Returns: how many fitted together.
+    """
+    import torch
+
+    start = 0
+    while start < len(image_ids):
+        some = slice(start, start + at_once)
+        columns = _columns_if_fit(image_ids[some], images[some], shards, network, device)
+        if columns is None:
+            # Not where the error was caught: there it still holds the tensors that did not fit.
+            torch.cuda.empty_cache()
+            at_once = len(image_ids[some]) // 2
+            continue
+        for shard, new in zip(shards, columns, strict=True):
+            shard.rows.append(new)
+        start += at_once
+    return at_once
+
+
+def _columns_if_fit(
     image_ids: np.ndarray, images: torch.Tensor, shards: Sequence[LayerShard], network: Network, device: str
-) -> None:
-    """Forward a batch once and give every layer its rows; a batch too large for the GPU is halved."""
+) -> list[dict[str, np.ndarray]] | None:
+    """The rows of each layer; None where the GPU has no room for so many images, and for fewer it might."""
     import torch
 
     from atlas_pipeline.models.capture import feature_maps
 
-    if len(image_ids) == 0:
-        return
     try:
         batch = images.to(device, non_blocking=True).float() / 255
         with torch.no_grad():
             maps = feature_maps(network, batch, [shard.layer for shard in shards])
-        columns = [shard.columns(image_ids, batch, maps[shard.layer], network) for shard in shards]
+        return [shard.columns(image_ids, batch, maps[shard.layer], network) for shard in shards]
     except torch.cuda.OutOfMemoryError:
-        half = len(image_ids) // 2
-        if not half:
+        if len(image_ids) == 1:
             raise
-        torch.cuda.empty_cache()
-        _add(image_ids[:half], images[:half], shards, network, device)
-        _add(image_ids[half:], images[half:], shards, network, device)
-        return
-    for shard, new in zip(shards, columns, strict=True):
-        shard.rows.append(new)
+        return None
 
 
-def _stop_at_too_many(bad: Sequence[Mapping[str, Any]], num_images: int, max_bad: float) -> None:
+def _stop_at_too_many(
+    bad: Sequence[Mapping[str, Any]],
+    num_images: int,
+    max_bad: float,
+    remedy: str = "mend or remove them",
+) -> None:
     if len(bad) > max_bad * num_images:
         first = bad[0]
         raise ImagesError(
             f"{len(bad)} of {num_images} images cannot be read, more than images.max_bad allows "
-            f"({max_bad:.2%}); the first: '{first['key']}' ({first['reason']}). "
-            f"Mend or remove them, or raise images.max_bad"
+            f"({max_bad:.2%}); the first: '{first['key']}' ({first['reason']}); "
+            f"{remedy}, or raise images.max_bad"
         )
 
 
 def _summarise(job: Job, notes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     bad = [b for part in notes for b in part["bad"]]
-    _stop_at_too_many(bad, job.inputs["index"].num_rows, job.settings["max_bad"])
+    # Each part alone was within the limit, and is kept.
+    remedy = "mend them and sample anew (atlas sample CONFIG --force)"
+    _stop_at_too_many(bad, job.inputs["index"].num_rows, job.settings["max_bad"], remedy)
     same: dict[str, Any] = {}
     for part in notes:
         same |= part

@@ -1,6 +1,8 @@
 """Artefacts that no config reaches."""
 
-from atlas_pipeline.engine import plan, reachable, remove, unreachable
+import pytest
+
+from atlas_pipeline.engine import plan, reachable, remove, store, unreachable
 from atlas_pipeline.engine.lock import try_locks
 
 
@@ -34,6 +36,24 @@ def test_leaves_everything_else_in_the_workspace(bench):
     notes = bench.store.root / "sample" / "notes-of-mine"
     notes.mkdir()
     assert {folder.name for folder, _ in unreachable(bench.store, set())}.isdisjoint({notes.name})
+
+
+def test_finishes_a_removal_that_was_killed(bench, monkeypatch):
+    bench.run()
+    (folder, size), *_ = unreachable(bench.store, set())
+
+    def die(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "remove_folder", die)
+    with pytest.raises(KeyboardInterrupt):
+        remove(bench.store, [folder])
+    monkeypatch.undo()
+    everything = {folder.name for folder in bench.store.folders()}
+    (aside, left) = next((f, s) for f, s in unreachable(bench.store, everything) if folder.name in f.name)
+    assert left == size
+    assert remove(bench.store, [aside]) == [aside]
+    assert unreachable(bench.store, everything) == []
 
 
 def test_leaves_what_a_run_is_making(bench):

@@ -12,6 +12,7 @@ import toy_stages
 from atlas_pipeline.engine import Runtime, run
 from atlas_pipeline.engine.cluster import existing_cluster, local_cluster, worker_environments
 from atlas_pipeline.engine.dask_executor import worker_runtime
+from atlas_pipeline.engine.hardware import num_cores, resolved_device
 from atlas_pipeline.errors import ImagesError, ResourceError, TasksFailedError
 
 
@@ -116,13 +117,15 @@ def test_damage_found_by_a_worker_is_made_again(bench, executor):
 
 
 def runtime_task(task, jobs, runtime):
-    return [toy_stages.Output(table=toy_stages.pa.table({"as": [f"{runtime.workers} {runtime.batch_size}"]}))]
+    found = f"{runtime.device} {runtime.workers} {runtime.batch_size}"
+    return [toy_stages.Output(table=toy_stages.pa.table({"as": [found]}))]
 
 
 def test_workers_decode_by_themselves_unless_told(bench, executor):
     step = toy_stages.Step(stage=toy_stages.stage_of("as", toy_stages.one_task, runtime_task), config={})
-    run([step], bench.store, executor=executor, runtime=Runtime(batch_size=7))
-    assert bench.values([step]) == {("as", None, None, None): [{"as": "0 7"}]}
+    run([step], bench.store, executor=executor, runtime=Runtime(batch_size=7, device="auto"))
+    # Which device there is, the worker knows.
+    assert bench.values([step]) == {("as", None, None, None): [{"as": f"{resolved_device('auto')} 0 7"}]}
     assert worker_runtime(Runtime(device="cuda:1", workers=3)).device == "cuda"
     assert worker_runtime(Runtime(workers=3)).workers == 3
 
@@ -131,6 +134,7 @@ def test_one_worker_a_visible_gpu(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     assert [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(8, "cuda")] == ["4", "7"]
     assert [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(1, "cuda")] == ["4"]
+    assert [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(8, "cuda:1")] == ["7"]
     assert "CUDA_VISIBLE_DEVICES" not in worker_environments(2, "cpu")[0]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(ResourceError, match="no GPU is visible"):
@@ -147,6 +151,8 @@ def test_cores_are_shared_out(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert worker_environments(3, "cpu")[0]["OMP_NUM_THREADS"] == "2"
     assert worker_environments(16, "cpu")[0]["OMP_NUM_THREADS"] == "1"
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    assert num_cores() == os.cpu_count()
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert set(worker_environments(2, "cpu")[0].values()) == {"3"}
 

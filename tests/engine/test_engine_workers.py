@@ -6,9 +6,10 @@ import shutil
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 import pytest
@@ -18,7 +19,7 @@ from toy_bench import Bench
 import atlas_pipeline
 from atlas_pipeline.engine import worker
 from atlas_pipeline.engine.cluster import existing_cluster, local_cluster
-from atlas_pipeline.engine.dask_executor import _seen
+from atlas_pipeline.engine.dask_executor import DaskExecutor, _seen
 from atlas_pipeline.engine.part import PartRecord
 from atlas_pipeline.engine.stage import Runtime
 from atlas_pipeline.engine.task import Outcome, TaskCall
@@ -95,6 +96,23 @@ def test_workers_that_see_no_workspace_get_no_work(tmp_path):
         with pytest.raises(ResourceError, match=r"worker at tcp://127.0.0.1:\d+ does not see the workspace"):
             bench.run(executor=executor)
     assert bench.ran() == []
+
+
+def test_a_worker_lost_while_it_is_asked_is_not_blamed(tmp_path):
+    """The one that is started in its place is asked with its first task."""
+
+    class Client:
+        answers: ClassVar = {"tcp://one": None, "tcp://lost": OSError("closed")}
+
+        def run(self, *_, **__):
+            return self.answers
+
+    with ExitStack() as stack:
+        executor = DaskExecutor(Client, stack)
+        assert executor._agreed(tmp_path).token
+        Client.answers = {"tcp://one": ResourceError("one line of its own")}
+        with pytest.raises(ResourceError, match=r"^one line of its own$"):
+            executor._agreed(tmp_path / "other")
 
 
 def eight_tasks(job):

@@ -136,6 +136,8 @@ def test_digests_are_of_the_images_and_the_stamp_of_the_files(shards, tmp_path):
         ({"a.jpg": b"", "a.png": b""}, "'a' of shard 'x.tar' has two images, 'a.jpg' and 'a.png'; keep one"),
         ({"a.jpg": b"", "a.cls": b"dog"}, "label in 'a.cls' of shard 'x.tar' is 'dog', no integer"),
         ({"a.jpg": b"", "a.json": b'{"label": "dog"}'}, "'a.json' of shard 'x.tar' is 'dog', no integer"),
+        ({"a.jpg": b"", "a.cls": b"9" * 20}, "label in 'a.cls' of shard 'x.tar' is 9{20}, no integer"),
+        ({"a.jpg": b"", "a.json": b'{"label": -2}'}, "'a.json' of shard 'x.tar' is -2, no integer"),
         ({"a.jpg": b"", "a.json": b"[1]"}, r"label in 'a.json' of shard 'x.tar' is '\[1\]', no integer"),
         ({"a.jpg": b"", "a.cls": b"-2"}, "label -2 of image 'x.tar/a.jpg' .'x.tar', row 0. is out of range"),
         ({"a.jpg": b"", "a.cls": b"2147483648"}, "label 2147483648 of image .* is out of range"),
@@ -188,6 +190,18 @@ def test_a_broken_header_is_named(shards):
     raw = bytearray((shards / "0.tar").read_bytes())
     second = raw.index(b"a.cls\0")
     raw[second + 3] ^= 1
+    (shards / "0.tar").write_bytes(raw)
+    with pytest.raises(ImagesError, match=f"no tar header at byte {second:,}"):
+        listed(shards)
+
+
+def test_a_negative_size_is_no_header(shards):
+    """A reader that believed it would come back to the same header for ever."""
+    raw = bytearray((shards / "0.tar").read_bytes())
+    second = raw.index(b"a.cls\0")
+    raw[second + 124 : second + 136] = b"-0000001000\0"
+    raw[second + 148 : second + 156] = b" " * 8
+    raw[second + 148 : second + 156] = b"%06o\0 " % sum(raw[second : second + 512])
     (shards / "0.tar").write_bytes(raw)
     with pytest.raises(ImagesError, match=f"no tar header at byte {second:,}"):
         listed(shards)

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from atlas_pipeline.layout.aligned_umap import AlignedLayer, aligned_layouts
+from atlas_pipeline.layout.aligned_umap import AlignedLayer, _starts, aligned_layouts
 from atlas_pipeline.layout.neighbors import neighbors
 from atlas_pipeline.layout.springs import Alignment
 from atlas_pipeline.layout.umap_layout import UmapSettings, umap_layouts
@@ -120,3 +120,11 @@ def test_few_images(num_images):
 
 def test_activations_all_the_same():
     assert np.isfinite(laid_out([layer(np.ones((30, 4), np.float32))] * 2)).all()
+
+
+def test_the_starts_noise_sets_apart_and_no_more():
+    """A common start is as small as its images are many; the noise is small beside it all the same."""
+    start = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32) * 1e-3
+    one, other = (_starts([start], seed)[0] for seed in (0, 1))
+    assert np.ptp(one, axis=0) == pytest.approx([10, 10])
+    assert 0 < np.abs(one - other).max() < 2e-3

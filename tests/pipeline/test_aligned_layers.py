@@ -1,9 +1,11 @@
 """Layers laid out together, from config to page."""
 
 import json
+import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 EARLY, LATE = "1", "4"
 
@@ -151,3 +153,24 @@ class Pair(nn.Module):
     }
     assert {c["attribution"] for cell in cells[f"after.{LATE}"] for c in cell["classes"]} == {0}
     assert any(c["attribution"] != 0 for cell in cells[f"before.{LATE}"] for c in cell["classes"])
+
+
+def test_layers_sampled_from_different_images_are_refused_in_one_line(aligned, atlas, tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for number in range(30):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(tmp_path / f"photos/{number}.png")
+    aligned["images"] = {"source": "folder", "path": str(tmp_path / "photos"), "max_bad": 0.5}
+    photo = tmp_path / "photos" / "7.png"
+    whole, stat = photo.read_bytes(), photo.stat()
+    assert atlas("index", aligned).exit_code == 0
+    # Unreadable for a while, as on a file system that comes and goes: what is listed does not change.
+    photo.write_bytes(bytes(len(whole)))
+    os.utime(photo, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert atlas("sample", aligned | {"layers": [EARLY]}).exit_code == 0
+    photo.write_bytes(whole)
+    os.utime(photo, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    for layers in ([EARLY, LATE], [LATE, EARLY]):
+        result = atlas("project", aligned | {"layers": layers})
+        assert result.exit_code == 2, result.stderr
+        assert "project.align" in result.stderr.splitlines()[-1]

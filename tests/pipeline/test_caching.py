@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
+from atlas_pipeline import making
+
 EARLY, LATE = "1", "4"
 AFTER_INVERT = {"stitch", "tiles"}
 AFTER_BIN = {"bin", "invert", "examples", "shares", *AFTER_INVERT}
@@ -70,6 +72,22 @@ def test_another_grid_runs_bin_invert_and_stitch_and_keeps_the_size_that_stays(d
 )
 def test_a_change_runs_what_it_affects_and_nothing_else(done, states, key, value, stages):
     assert {step.split()[0] for step in _to_run(states(_changed(done, key, value)))} == stages
+
+
+def test_crops_follow_the_preprocessing_of_the_networks_own_file(done, atlas, tmp_path):
+    """It stands in the code, and not in the config."""
+    store, crops = tmp_path / "workspace" / "cache" / "crops", set()
+    for crop in (32, 24):
+        text = (tmp_path / "network.py").read_text()
+        (tmp_path / "network.py").write_text(text.replace("crop=32", f"crop={crop}"))
+        assert atlas("run", done).exit_code == 0
+        crops.add(len(list(store.iterdir())))
+    assert crops == {1, 2}
+
+
+def test_listing_images_opens_no_network(small, atlas, monkeypatch):
+    monkeypatch.setattr(making, "opened_network", lambda *_: pytest.fail("opened"))
+    assert atlas("index", small).exit_code == 0
 
 
 def test_one_more_layer_samples_that_layer_alone(done, atlas, states):

@@ -7,10 +7,12 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from atlas_pipeline import devices, needs
+from atlas_pipeline import devices, memory_needs, needs
 from atlas_pipeline.config_file import parse_config
 from atlas_pipeline.engine import Store, left
+from atlas_pipeline.errors import ResourceError
 from atlas_pipeline.layout.memory import aligned_layout_bytes, layout_bytes
+from atlas_pipeline.memory_needs import MemoryNeed, refuse_unmet_memory
 from atlas_pipeline.pipeline_file import steps_of
 
 LATE, CHANNELS, CLASSES, IMAGES, NEIGHBORS, CELLS = "4", 12, 5, 60, 5, 9
@@ -25,7 +27,7 @@ def have(monkeypatch):
 
     def set_free(disk=10**12, memory=10**12):
         monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=disk))
-        monkeypatch.setattr(needs, "available_memory_bytes", lambda: memory)
+        monkeypatch.setattr(memory_needs, "available_memory_bytes", lambda: memory)
 
     return set_free
 
@@ -34,6 +36,11 @@ def needed(values, only=None):
     config = parse_config(values)
     store, steps = Store(config.run.workspace), steps_of(config)
     return needs.needs_of(config, left(steps, store, only=only), store, "cpu")
+
+
+def layouts(values):
+    """Memory by layout."""
+    return {need.task.removeprefix("the layout of "): need.num_bytes for need in needed(values).memory}
 
 
 def refused(result, *words):
@@ -50,7 +57,7 @@ def test_the_size_of_what_is_to_be_written_is_counted_by_hand(small, atlas):
     fewer = 3 * (2 * IMAGES + 4 * 2 * CELLS)
     assert needed(small).disk_bytes == SAMPLE_BYTES + OTHER_BYTES - fewer
     small["sample"]["positions_per_image"] = 2
-    assert needed(small).layouts == {LATE: layout_bytes(2 * IMAGES, CHANNELS, NEIGHBORS)}
+    assert layouts(small) == {LATE: layout_bytes(2 * IMAGES, CHANNELS, NEIGHBORS)}
 
 
 def test_it_is_said_before_the_work(small, atlas, have):
@@ -125,14 +132,14 @@ def test_an_almost_finished_sample_needs_only_the_rest(small, atlas, have, tmp_p
 def test_a_finished_sample_leaves_the_layout_to_be_weighed(small, atlas):
     assert atlas("sample", small).exit_code == 0
     assert needed(small).disk_bytes == OTHER_BYTES
-    assert needed(small).layouts == {LATE: layout_bytes(IMAGES, CHANNELS, NEIGHBORS)}
+    assert layouts(small) == {LATE: layout_bytes(IMAGES, CHANNELS, NEIGHBORS)}
 
 
 def test_layers_laid_out_together_are_weighed_together(small, atlas):
     small["layers"] = ["1", LATE]
     small["project"]["align"] = True
     assert atlas("index", small).exit_code == 0
-    weighed = needed(small).layouts
+    weighed = layouts(small)
     assert set(weighed) == {"1", LATE, "2 layers together"}
     assert weighed["2 layers together"] == aligned_layout_bytes(IMAGES, 2, NEIGHBORS)
 
@@ -140,8 +147,34 @@ def test_layers_laid_out_together_are_weighed_together(small, atlas):
 def test_on_other_machines_memory_is_not_known_and_a_url_tells_no_free_space(small, have):
     have(memory=0, disk=0)
     config = parse_config({**small, "run": {"workspace": "s3://bucket/atlas"}})
-    huge = needs.Needs(disk_bytes=10**15, layouts={LATE: 10**15})
-    assert needs.refuse_unmet(config, huge, on_cluster=True) is None
+    huge = needs.Needs(disk_bytes=10**15, memory=[MemoryNeed("the layout of 4", 10**15, "fit less")])
+    assert needs.refuse_unmet(config, huge, num_workers=0) is None
+
+
+def test_what_workers_do_at_once_is_added_up(have):
+    have(memory=10)
+    layouts = [MemoryNeed(f"the layout of {layer}", size, "fit less") for layer, size in (("a", 4), ("b", 5))]
+    assert refuse_unmet_memory(layouts, 1) == "the layout of b needs about 5 B of memory (10 B free)"
+    both = "the layout of b, the layout of a at once need about 9 B of memory"
+    assert refuse_unmet_memory(layouts, 4) == f"{both} (10 B free)"
+    shards = [*layouts, MemoryNeed("sampling 9 images", 3, "lower it", num_tasks=3)]
+    assert refuse_unmet_memory(shards, 2) == f"{both} (10 B free)"
+    with pytest.raises(
+        ResourceError, match=r"b, the layout of a, 2 times sampling 9 images .* 15 B .* fewer than 4"
+    ):
+        refuse_unmet_memory(shards, 4)
+
+
+def test_wide_samples_and_fine_grids_are_weighed_where_they_are_large(small, atlas, monkeypatch):
+    monkeypatch.setattr(memory_needs, "_LARGE_BYTES", 0)
+    assert atlas("index", small).exit_code == 0
+    small["sample"]["shard_size"] = 25
+    weighed = {need.task: need for need in needed(small).memory}
+    assert set(weighed) == {"the layout of 4", "sampling 25 images", "binning 4"}
+    assert weighed["sampling 25 images"].num_bytes == 25 * (CHANNELS + CLASSES) * 8
+    assert weighed["sampling 25 images"].num_tasks == 3
+    # All sums, and a copy of the one grid that there is.
+    assert weighed["binning 4"].num_bytes == 2 * CELLS * (CHANNELS + CLASSES) * 8
 
 
 def test_free_space_is_that_of_the_nearest_folder_that_exists(small, tmp_path, monkeypatch):
@@ -149,26 +182,31 @@ def test_free_space_is_that_of_the_nearest_folder_that_exists(small, tmp_path, m
     usage = SimpleNamespace(free=7)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: asked.append(Path(path)) or usage)
     config = parse_config({**small, "run": {"workspace": str(tmp_path / "not" / "yet")}})
-    said = needs.refuse_unmet(config, needs.Needs(disk_bytes=7, layouts={}), on_cluster=False)
+    said = needs.refuse_unmet(config, needs.Needs(disk_bytes=7, memory=[]), num_workers=1)
     assert "7 B free" in said
     assert asked == [tmp_path]
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_containers_limit_bounds_the_memory(tmp_path, version):
-    folder = tmp_path / "memory" if version == 1 else tmp_path
-    folder.mkdir(exist_ok=True)
+def test_the_limits_of_all_groups_around_a_process_bound_the_memory(tmp_path, version):
+    """As in a container, whose own group is the root, and as SLURM has it, some folders deeper."""
+    root, own = tmp_path / "groups", tmp_path / "own"
+    controllers = "memory" if version == 1 else ""
     names = {
         1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
         2: ("memory.max", "memory.current", "inactive_file"),
     }[version]
-    (folder / names[0]).write_text("1000\n")
-    (folder / names[1]).write_text("600\n")
-    (folder / "memory.stat").write_text(f"anon 500\n{names[2]} 50\n")
-    assert devices._left_in_containers(tmp_path) == [450]
-    if version == 2:
-        (folder / names[0]).write_text("max\n")
-        assert devices._left_in_containers(tmp_path) == []
+    own.write_text(f"5:cpu,cpuacct:/other\n4:{controllers}:/slurm/job_7/step_0\n")
+    for folder, limit in (("", 1000), ("slurm/job_7", 800), ("other", 10)):
+        group = root / controllers / folder
+        group.mkdir(parents=True, exist_ok=True)
+        (group / names[0]).write_text(f"{limit}\n")
+        (group / names[1]).write_text("600\n")
+        (group / "memory.stat").write_text(f"anon 500\n{names[2]} 50\n")
+    assert devices._left_in_groups(devices._control_groups(own, root)) == [450, 250]
+    assert devices._left_in_groups(devices._control_groups(tmp_path / "none", root)) == [450]
+    (root / controllers / names[0]).write_text("max\n")
+    assert devices._left_in_groups(devices._control_groups(own, root)) == [250]
 
 
 def test_available_memory_is_no_more_than_the_machine_has():

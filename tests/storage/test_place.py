@@ -12,6 +12,7 @@ from atlas_pipeline.errors import ConfigError, ResourceError
 
 def test_a_path_stays_a_path(tmp_path):
     assert place_of("data") == Path("data")
+    assert place_of("~/atlas") == Path.home() / "atlas"
     assert place_of(tmp_path) is tmp_path
     assert place_of(f"file://{tmp_path}") == tmp_path
     assert isinstance(place_of(f"file://{tmp_path}"), Path)
