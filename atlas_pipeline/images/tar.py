@@ -44,6 +44,8 @@ def members(archive: BinaryIO) -> Iterator[Member]:
             while (found := tar.next()) is not None:
                 # It keeps every member: at a million they would be a gigabyte.
                 tar.members.clear()  # type: ignore[attr-defined]
+                if tar.offset <= at:
+                    break  # a negative size, which Python before 3.13.6 follows in a circle
                 at = tar.offset
                 if found.isreg():
                     yield _member(found)

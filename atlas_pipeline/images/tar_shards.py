@@ -109,7 +109,7 @@ def _label(archive: BinaryIO, file: str, parts: Mapping[str, Member]) -> int:
         pass  # shown as it stands
     if label is None:
         return -1
-    if type(label) is not int or not -1 <= label < 1 << 63:
+    if type(label) is not int or label.bit_length() > 63:
         shown = repr(label)[:MAX_SHOWN]
         raise ImagesError(
             f"the label in '{member.name}' of shard '{file}' is {shown}, no integer that is a class; "

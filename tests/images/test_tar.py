@@ -137,7 +137,6 @@ def test_digests_are_of_the_images_and_the_stamp_of_the_files(shards, tmp_path):
         ({"a.jpg": b"", "a.cls": b"dog"}, "label in 'a.cls' of shard 'x.tar' is 'dog', no integer"),
         ({"a.jpg": b"", "a.json": b'{"label": "dog"}'}, "'a.json' of shard 'x.tar' is 'dog', no integer"),
         ({"a.jpg": b"", "a.cls": b"9" * 20}, "label in 'a.cls' of shard 'x.tar' is 9{20}, no integer"),
-        ({"a.jpg": b"", "a.json": b'{"label": -2}'}, "'a.json' of shard 'x.tar' is -2, no integer"),
         ({"a.jpg": b"", "a.json": b"[1]"}, r"label in 'a.json' of shard 'x.tar' is '\[1\]', no integer"),
         ({"a.jpg": b"", "a.cls": b"-2"}, "label -2 of image 'x.tar/a.jpg' .'x.tar', row 0. is out of range"),
         ({"a.jpg": b"", "a.cls": b"2147483648"}, "label 2147483648 of image .* is out of range"),

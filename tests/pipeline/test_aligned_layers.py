@@ -167,7 +167,7 @@ def test_layers_sampled_from_different_images_are_refused_in_one_line(aligned, a
     # Unreadable for a while, as on a file system that comes and goes: what is listed does not change.
     photo.write_bytes(bytes(len(whole)))
     os.utime(photo, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert atlas("sample", aligned | {"layers": [EARLY]}).exit_code == 0
+    assert atlas("sample", aligned | {"layers": [EARLY], "project": {}}).exit_code == 0
     photo.write_bytes(whole)
     os.utime(photo, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     for layers in ([EARLY, LATE], [LATE, EARLY]):
