@@ -69,14 +69,10 @@ class Atlas:
     @cached_property
     def image(self) -> Image.Image:
         """The atlas without legend or caption: RGB, ``grid * icon_px`` a side."""
-        side = self.grid * self.icon_px
         try:
-            # Not Image.open: it takes a picture of ours beyond 179 million pixels for an attack.
-            picture = PngImageFile(io.BytesIO(self._files.read(f"{self._name}.png")))
+            return _square(_png(self._files.read(f"{self._name}.png")))
         except KeyError:
             raise ConfigError(f"{self._name}.png is missing beside its JSON; run atlas run again") from None
-        square: Image.Image = picture if picture.size == (side, side) else picture.crop((0, 0, side, side))
-        return square if square.mode == "RGB" else square.convert("RGB")
 
     def icon(self, row: int, col: int) -> Image.Image:
         """The icon of a cell as it is in the picture, without the margin around it.
@@ -98,6 +94,20 @@ class Atlas:
             left, top = col * px + (px - side) // 2, row * px + (px - side) // 2
             boxes[row, col] = (left, top, left + side, top + side)
         return boxes
+
+
+def _png(content: bytes) -> Image.Image:
+    # Not Image.open: it takes a picture of ours beyond 179 million pixels for an attack.
+    return PngImageFile(io.BytesIO(content))
+
+
+def _square(picture: Image.Image) -> Image.Image:
+    """The atlas without what stands below it, as RGB."""
+    side = picture.width
+    if picture.height != side:
+        # Not crop, which refuses what Image.open does. Whole pixels onto whole pixels: nothing is resampled.
+        picture = picture.transform((side, side), Image.Transform.EXTENT, (0, 0, side, side))
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 _NO_CLASS = {"index": -1, "label": None, "attribution": float("nan")}
