@@ -115,7 +115,7 @@ def _in_order(loupes: Sequence[Window], request: FigureRequest) -> list[Window]:
 
 def _num_labels(facts: Facts, request: FigureRequest) -> int:
     if (facts.atlas.cells["class_index"] >= 0).any():
-        # All of a class atlas speaks for its class, which the title names.
+        # What a class atlas is about its title says.
         unless_told = 0 if len(facts.classes) == 1 else DEFAULT_LABELS
         return unless_told if request.num_labels is None else request.num_labels
     if request.num_labels:
@@ -158,7 +158,7 @@ def _draw_axis(page: Page, facts: Facts, shown: Window, layout: Arrangement) -> 
     """Of a comparison: x is the difference of two attributions, its ends in logits."""
     box, grid = layout.map, facts.atlas.grid
     left, right = facts.classes
-    scale = float(facts.atlas.document["selection"]["scale"])
+    scale = float(facts.selection["scale"])
     y = box.bottom + 2.0
     page.lines([[[box.left, y], [box.right, y]]], points=0.7)
     for x, turn in ((box.left, 1), (box.right, -1)):

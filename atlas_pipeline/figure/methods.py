@@ -59,17 +59,14 @@ def _sampled(facts: Facts) -> str:
 
 
 def _selected(facts: Facts) -> str:
-    chosen = facts.atlas.document.get("selection", {})
     if not facts.classes:
         return ""
-    names, extreme = [_plain(name) for name in facts.classes], "highest"
-    if chosen.get("sign") == "negative":
-        extreme = "lowest"
+    names, extreme = [_plain(name) for name in facts.classes], "lowest" if facts.against else "highest"
     by_value = f"are among those of {extreme} attribution to {' or to '.join(names)}"
     by_rank = f"have their {extreme} attribution to {names[0]}"
     by_either = f"{by_rank}, or are among those of {extreme} attribution to it"
     rules = {"rank": by_rank, "magnitude": by_value, "both": by_either}
-    rule = rules.get(str(chosen.get("filter")), by_value)
+    rule = rules.get(str(facts.selection.get("filter")), by_value)
     return f"Of these we took the {facts.atlas.num_activations:,} that {rule}."
 
 
@@ -78,7 +75,7 @@ def _laid_out(facts: Facts) -> str:
     if len(facts.classes) < 2:
         return f"They were laid out by {method}, clipped at outliers and scaled to the unit square."
     left, right = (_plain(name) for name in facts.classes)
-    scale = facts.atlas.document["selection"]["scale"]
+    scale = facts.selection["scale"]
     return (
         f"Across, they lie by their attribution to {right} minus that to {left}, clipped at the 99th "
         f"percentile of its size ({scale:.2g} logits); upwards, by {method} in one dimension."

@@ -12,8 +12,12 @@ ALARM_WORDS = "RANDOM WEIGHTS: nobody trained this network"
 
 def title_of(facts: Facts) -> str:
     """One line that says which atlas it is."""
-    kind = {0: "Activation atlas", 1: "Class atlas of {}", 2: "Class comparison, {} and {}"}
-    return f"{kind[len(facts.classes)].format(*facts.classes)}: {facts.atlas.layer} of {facts.model}"
+    kind = {
+        0: "Activation atlas",
+        1: f"Class atlas {'' if facts.against else 'of '}{facts.subject}",
+        2: f"Class comparison, {' and '.join(facts.classes)}",
+    }
+    return f"{kind[len(facts.classes)]}: {facts.atlas.layer} of {facts.model}"
 
 
 def subtitle_of(facts: Facts) -> str:
@@ -64,11 +68,10 @@ def _sample(facts: Facts) -> str:
         number = atlas.num_activations // facts.positions
         at = "one random position" if facts.positions == 1 else f"{facts.positions} random positions"
         return f"{atlas.num_activations:,} activations, {at} in each of {number:,} {facts.images}"
-    of = atlas.document.get("selection", {}).get("of")
+    of = facts.selection.get("of")
     total = f" of {of:,}" if of else ""
-    return (
-        f"The {atlas.num_activations:,}{total} activations of {facts.images} that speak for {facts.subject}"
-    )
+    speak = f"speak {'' if facts.against else 'for '}{facts.subject}"
+    return f"The {atlas.num_activations:,}{total} activations of {facts.images} that {speak}"
 
 
 def fidelity_of(facts: Facts) -> str:

@@ -13,6 +13,7 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 import pytest
 from fontTools.ttLib import TTFont
+from hand_made import write_atlas
 from PIL import Image
 
 from atlas_pipeline.errors import ConfigError
@@ -181,6 +182,28 @@ def test_a_comparison_has_its_axis_and_a_class_its_name(made_run, tmp_path):
     assert "-0.9 0 +0.9" in text
     drawn(made_run(), tmp_path / "fig.pdf", view="class-cost-5-or-6")
     assert "Class atlas of cost $5 or $6: conv2 of demo" in text_of(tmp_path / "fig.pdf")
+
+
+def test_a_negative_class_atlas_says_that_it_speaks_against_its_class(made_run, tmp_path):
+    folder = made_run()
+    view = "class-cost-5-or-6-negative"
+    write_atlas(folder, "conv2", view, 6, False, True)
+    path = folder / "conv2" / view / "atlas-6.json"
+    document = json.loads(path.read_text())
+    for cell in document["cells"]:
+        # The class is not among those that a cell speaks for: of such an atlas that is the rule.
+        cell["classes"] = [of for of in cell["classes"] if of["index"] != 2]
+    path.write_text(json.dumps(document))
+    written = drawn(folder, tmp_path / "fig.pdf", view=view)
+    text = " ".join(text_of(written[0]).split())
+    assert "Class atlas against cost $5 or $6: conv2 of demo" in text
+    assert "that speak against cost $5 or $6, laid out by" in text
+    assert "speak for" not in text
+    assert "of lowest attribution to it" in written[2].read_text()
+    save_figure(open_run(folder), SheetRequest(kind="classes"), tmp_path / "sheet.pdf")
+    lines = [line.strip() for line in text_of(tmp_path / "sheet.pdf").splitlines()]
+    assert {"cost $5 or $6", "against cost $5 or $6"} <= set(lines)
+    assert r"against cost \$5 or \$6 (" in (tmp_path / "sheet-methods.md").read_text()
 
 
 def test_sheets_show_every_layer_and_every_class(made_run, tmp_path):
