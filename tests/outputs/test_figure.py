@@ -8,6 +8,7 @@ import re
 import warnings
 from itertools import combinations
 
+import matplotlib
 import numpy as np
 import pypdfium2
 import pypdfium2.raw as pdfium
@@ -96,6 +97,38 @@ def test_the_same_figure_twice_is_the_same_file(made_run, tmp_path):
         for name in ("one", "two"):
             drawn(folder, tmp_path / f"{name}.{suffix}", size=Print(dpi=60))
         assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"two.{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["pdf", "svg", "png"])
+def test_nobodys_own_settings_of_matplotlib_change_a_figure(made_run, tmp_path, suffix):
+    own = {
+        "savefig.bbox": "tight", "savefig.facecolor": "black", "figure.facecolor": "black",
+        "font.style": "italic", "image.resample": False, "text.antialiased": False,
+    }  # fmt: skip
+    folder, size = made_run(), Print(dpi=100)
+    drawn(folder, tmp_path / f"plain.{suffix}", size=size)
+    with matplotlib.rc_context(own):
+        drawn(folder, tmp_path / f"own.{suffix}", size=size)
+        assert {key: matplotlib.rcParams[key] for key in own} == own
+    assert (tmp_path / f"own.{suffix}").read_bytes() == (tmp_path / f"plain.{suffix}").read_bytes()
+
+
+def test_texts_of_ones_own_are_not_replaced(made_run, tmp_path):
+    folder, figure = made_run(), tmp_path / "paper.pdf"
+    for name in ("paper.bib", "paper-methods.md"):
+        own = tmp_path / name
+        own.write_text("@book{mine}")
+        with pytest.raises(ConfigError, match=f"{name}' would be replaced") as error:
+            drawn(folder, figure)
+        assert "\n" not in str(error.value)
+        assert own.read_text() == "@book{mine}"
+        assert not figure.exists()
+        own.unlink()
+    # Ours are, by the figure of another layer.
+    drawn(folder, figure)
+    _, bibliography, methods = save_figure(open_run(folder), FigureRequest(layer="conv1"), figure)
+    assert bibliography.read_text().startswith("% made by atlas figure")
+    assert "layer `conv1`" in methods.read_text()
 
 
 def test_an_svg_keeps_its_text(made_run, tmp_path):
