@@ -17,7 +17,7 @@ LABELS = ["ant", "bee & <wasp>", "cost $5 or $6", "dog"]
 
 
 def colour_of(row: int, col: int) -> tuple[int, int, int]:
-    return (40 + 10 * row, 40 + 10 * col, 128)
+    return ((40 + 10 * row) % 256, (40 + 10 * col) % 256, 128)
 
 
 def write_atlas(folder: Path, layer: str, view: str, grid: int, random_weights: bool, classes: bool) -> None:

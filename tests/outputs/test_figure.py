@@ -19,7 +19,8 @@ from PIL import Image
 
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.figure import FigureRequest, SheetRequest, save_figure
-from atlas_pipeline.figure.arrangement import arrange
+from atlas_pipeline.figure.arrangement import arrange, cell_side
+from atlas_pipeline.figure.atlas_figure import draw_atlas
 from atlas_pipeline.figure.map_panel import named_regions
 from atlas_pipeline.figure.request import Loupe, Print, Region, parse_loupe, parse_region
 from atlas_pipeline.figure.window import Window, loupe_window, window_of
@@ -199,6 +200,42 @@ def test_a_region_is_rounded_out_to_whole_cells(made_run):
     assert window_of(atlas, Region(0.25, 0.5, 0.5, 1.0)) == Window(0, 3, 6, 3)
     assert window_of(atlas, Region(0.26, 0.51, 0.49, 0.99)) == Window(0, 3, 6, 3)
     assert window_of(atlas, Region(0.25, 0.5, 0.5, 1.0)).region(12) == Region(0.25, 0.5, 0.5, 1.0)
+
+
+def grid_drawn(run, **request):
+    _, (facts,), _ = draw_atlas(open_run(run), FigureRequest(layer="conv2", **request))
+    return facts.atlas.grid
+
+
+def test_the_default_grid_is_the_finest_whose_icons_are_3_mm_wide_on_their_map(made_run):
+    folder = made_run()
+    for grid in (40, 48, 80):
+        write_atlas(folder, "conv2", "all", grid, False, True)
+    for options, grid in (
+        # 135 mm beside the legends: 3.4 mm a cell of 40, 2.8 of 48.
+        ({}, 40),
+        # Two loupes beside it leave less width, and are as wide as they can be.
+        ({"loupes": (Loupe(0.5, 0.5), Loupe(0.3, 0.5))}, 40),
+        ({"size": Print(width_mm=420)}, 48),
+        # 81 mm in all, the legends below.
+        ({"size": Print(width_mm=85)}, 12),
+        # A strip as tall as the map: 215 mm are the most that it may be.
+        ({"region": Region(0.4, 0, 0.5, 1)}, 48),
+        # A tenth of it: every grid is legible.
+        ({"region": Region(0.45, 0.45, 0.55, 0.55)}, 80),
+    ):
+        assert grid_drawn(folder, num_labels=0, **options) == grid, options
+
+
+def test_the_map_is_never_wider_than_its_page():
+    whole = Window(0, 0, 320, 320)
+    with pytest.raises(ConfigError, match=r"of 320 x 320 cells each has less than a pixel .* coarser"):
+        arrange(85, 72, whole, [], 12, 5)
+    for width in (60, 85, 119, 120, 180, 420):
+        made = arrange(width, 300, whole, [], 12, 5)
+        assert made.map.right <= width - 2
+        assert made.map.height <= 215
+        assert made.cell == cell_side(width, 300, whole, 0) > 0
 
 
 def test_a_loupe_stays_on_the_map(made_run):
