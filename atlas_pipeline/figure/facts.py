@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -170,3 +170,18 @@ class Facts:
 
     def _input(self, role: str) -> Mapping[str, Any]:
         return self.atlas.provenance.get("inputs", {}).get(role, {}).get("config", {})
+
+
+def differing(facts: Sequence[Facts]) -> list[str]:
+    """Which settings of several atlases are not the same in all of them."""
+    settings = [
+        {
+            # Which class, for or against it, its name says.
+            "selection": (of.selection.get("filter"), of.selection.get("top")),
+            "layout": of.layout_method,
+            "grid": of.atlas.grid,
+            "least count of a cell": of.min_count,
+        }
+        for of in facts
+    ]
+    return [name for name in settings[0] if len({setting[name] for setting in settings}) > 1]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from atlas_pipeline.figure.facts import Facts
+from atlas_pipeline.figure.facts import Facts, differing
 from atlas_pipeline.figure.words import ALARM_WORDS, fidelity_of
 
 _KINDS = ("an activation atlas", "a class atlas", "a class comparison")
@@ -28,7 +28,7 @@ def methods_of(facts: Facts, others: Sequence[Facts] = ()) -> str:
         _inverted(facts),
         fidelity_of(facts),
         _attributed(facts),
-        _others(others),
+        _others(facts, others),
         f"The fingerprint of the atlas is `{facts.fingerprint}`; every setting is in its JSON.",
     )
     return " ".join(filter(None, sentences)) + "\n"
@@ -116,8 +116,8 @@ def _optimised(settings: Mapping[str, Any]) -> str:
     )
 
 
-def _others(others: Sequence[Facts]) -> str:
-    named = []
+def _others(facts: Facts, others: Sequence[Facts]) -> str:
+    named, different = [], differing([facts, *others])
     for of in others:
         name = _plain(of.subject) if of.classes else f"`{of.atlas.layer}`"
         fidelity = of.median("fidelity")
@@ -126,7 +126,8 @@ def _others(others: Sequence[Facts]) -> str:
             f"{name} ({of.atlas.num_activations:,} activations, {len(of.atlas.cells):,} icons{true})"
         )
     apart = "" if any(of.aligned for of in others) else ", each with a layout of its own"
-    return f"Made alike{apart}: {'; '.join(named)}." if named else ""
+    but = f" but for settings that differ ({', '.join(different)})" if different else ""
+    return f"Made alike{but}{apart}: {'; '.join(named)}." if named else ""
 
 
 def _attributed(facts: Facts) -> str:

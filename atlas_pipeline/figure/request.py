@@ -73,11 +73,13 @@ class FigureRequest:
 class SheetRequest:
     """Many atlases on one sheet: of all ``layers``, or of all ``classes`` in one layer.
 
-    Attributes: layer: of the classes; None: the last that has any. grid: None: the coarsest of each.
+    Attributes: layer: of the classes; None: the last that has any. views: which class atlases, in this order;
+                empty: all. grid: None: the coarsest of each.
     """
 
     kind: Literal["layers", "classes"]
     layer: str | None = None
+    views: tuple[str, ...] = ()
     grid: int | None = None
     title: str | None = None
     size: Print = Print()

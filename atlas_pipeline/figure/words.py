@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atlas_pipeline.figure.facts import Facts
+from atlas_pipeline.figure.facts import Facts, differing
 from atlas_pipeline.figure.request import Region
 
 ALARM_WORDS = "RANDOM WEIGHTS: nobody trained this network"
@@ -48,16 +48,19 @@ def sheet_caption_of(facts: Sequence[Facts]) -> str:
     """What holds for all atlases of a sheet; ranges where they differ."""
     first = facts[0]
     sizes = " and ".join(f"{grid} × {grid}" for grid in sorted({f.atlas.grid for f in facts}))
-    apart = "" if first.aligned else ", each by itself"
+    apart = "" if all(f.aligned for f in facts) else ", each by itself"
+    layout = "with settings that differ" if "layout" in differing(facts) else f"by {first.layout_method}"
+    counts = sorted({f.min_count for f in facts})
+    least = f"{counts[0]} or more" + (f", up to {counts[-1]} where atlases differ" if len(counts) > 1 else "")
     layers = ", ".join(dict.fromkeys(f.atlas.layer for f in facts))
     icons = [len(f.atlas.cells) for f in facts]
     medians = [m for m in (f.median("fidelity") for f in facts) if m is not None]
     fidelity = f" Median fidelity {min(medians):.2f} to {max(medians):.2f}." if medians else ""
     return (
         f"{first.model} ({'' if first.random_weights else 'weights: '}{first.weights}) on {first.images}; "
-        f"{layers}; laid out by {first.layout_method}{apart}; {sizes} grids; {min(icons)} to "
+        f"{layers}; laid out {layout}{apart}; {sizes} grids; {min(icons)} to "
         f"{max(icons)} icons, each the feature inversion of the mean activation of a cell that holds "
-        f"{first.min_count} or more.{fidelity} {first.software}, fingerprint of the first "
+        f"{least}.{fidelity} {first.software}, fingerprint of the first "
         f"{first.fingerprint}."
     )
 

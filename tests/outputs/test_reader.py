@@ -56,6 +56,21 @@ def test_the_picture_has_no_caption_and_icons_no_margin(run):
         atlas.icon(0, 0)
 
 
+def test_a_reduced_picture_is_not_kept_and_may_be_that_of_the_preview(made_run):
+    folder = made_run()
+    whole = open_run(folder).atlas("conv1", grid=6).image
+    atlas = open_run(folder).atlas("conv1", grid=6)
+    assert (np.asarray(atlas.reduced(100)) == np.asarray(whole)).all()
+    # Of the whole picture, not of what stands below it: that would shine through at the lower edge.
+    expected = np.asarray(whole.resize((6, 6), Image.Resampling.LANCZOS)).astype(int)
+    assert np.abs(np.asarray(atlas.reduced(6)) - expected).max() <= 3
+    Image.new("RGB", (24, 30), (0, 0, 255)).save(folder / "conv1" / "all" / "atlas-6-preview.png")
+    assert (np.asarray(atlas.reduced(6)) == (0, 0, 255)).all()
+    # It is too small for more.
+    assert atlas.reduced(30).getpixel((0, 0)) == (255, 255, 255)
+    assert "image" not in vars(atlas)
+
+
 def test_no_picture_is_too_large_to_be_cut_from_what_stands_below_it(run, monkeypatch):
     # Beyond twice as many pixels Pillow refuses, beyond as many it warns; an icon has 64, the atlas 2,304.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
