@@ -8,10 +8,10 @@ import click
 
 from atlas_pipeline.command_options import config_options, load
 from atlas_pipeline.errors import ConfigError
+from atlas_pipeline.figure.request import MEASURES
 
 # What only a figure of one atlas has, by option.
 _OF_ONE_ATLAS = {
-    "view": "--view",
     "region": "--region",
     "labels": "--labels",
     "loupes": "--loupe",
@@ -22,7 +22,11 @@ _OF_ONE_ATLAS = {
 @click.command()
 @config_options
 @click.option("--layer", metavar="LAYER", help="Which layer; of --sheet classes: default the last with any.")
-@click.option("--view", metavar="VIEW", help="all (default), class-<class> or compare-<left>-<right>.")
+@click.option(
+    "--view",
+    metavar="VIEW",
+    help="all (default), class-<class> or compare-<left>-<right>; of --sheet classes some, a,b.",
+)
 @click.option("--grid", type=click.IntRange(1), metavar="N", help="Default: the finest readable in print.")
 @click.option("--region", metavar="X0,Y0,X1,Y1", help="A part of the map, from 0 to 1, y up.")
 @click.option(
@@ -34,7 +38,7 @@ _OF_ONE_ATLAS = {
 @click.option("--loupe", "loupes", multiple=True, metavar="X,Y[,CELLS]", help="A place to enlarge; repeated.")
 @click.option(
     "--colour",
-    type=click.Choice(["count", "fidelity", "coherence", "consistency"]),
+    type=click.Choice(MEASURES),
     help="What the small map shows. Default: count.",
 )
 @click.option("--sheet", type=click.Choice(["layers", "classes"]), help="All of them on one sheet.")
@@ -60,6 +64,7 @@ def _request(
     layer: str | None,
     sheet: Any,
     grid: int | None,
+    view: str | None,
     title: str | None,
     width_mm: float,
     dpi: int,
@@ -72,13 +77,15 @@ def _request(
         given = [option for name, option in _OF_ONE_ATLAS.items() if of_one[name] not in (None, ())]
         if given:
             raise ConfigError(f"--sheet shows whole atlases: leave out {', '.join(given)}")
-        return SheetRequest(kind=sheet, layer=layer, grid=grid, title=title, size=size)
+        # A view's name is fit for a folder: no comma is in it.
+        views = tuple(view.split(",")) if view else ()
+        return SheetRequest(kind=sheet, layer=layer, views=views, grid=grid, title=title, size=size)
     if layer is None:
         raise ConfigError("--layer is missing: name the layer to draw, or take --sheet layers")
     region = of_one["region"]
     return FigureRequest(
         layer=layer,
-        view=of_one["view"] or "all",
+        view=view or "all",
         grid=grid,
         region=None if region is None else parse_region(region),
         num_labels=of_one["labels"],

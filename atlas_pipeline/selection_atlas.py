@@ -44,11 +44,12 @@ def selection_atlas(
     chosen: Step,
     real_crops: Step,
     axis: tuple[str, str] | None = None,
+    label: str | None = None,
 ) -> SelectionAtlas:
     """Layout, grids, icons and pictures of the chosen activations.
 
     Args: images: the index. activations: the layer's sample. chosen: of `select`. axis: the names of a
-          comparison's left and right class.
+          comparison's left and right class. label: of a class atlas's class.
     """
     precision = whiten.step(activations)
     nearest = neighbors.view_step(config, activations, chosen, entry.num_neighbors)
@@ -61,7 +62,7 @@ def selection_atlas(
         for size, of_grid in icons.items()
         for step in (
             of_grid,
-            stitch.view_step(config, images, chosen, layout, cells[size], of_grid, axis),
+            stitch.view_step(config, images, chosen, layout, cells[size], of_grid, axis, label),
             tiles.step(config, cells[size], of_grid),
             *examples.steps(config, images, cells[size]),
             shares.step(config, images, layout, cells[size]),

@@ -26,4 +26,7 @@ def pipeline(config: Config) -> Iterator[Step]:
             # One pass over the attributions serves all classes.
             chosen = select.class_step(view, activations)
             # From here on as in a layer atlas: layout, grids, icons, pictures.
-            yield from selection_atlas(config, view.entry, images, activations, chosen, real_crops).steps
+            atlas = selection_atlas(
+                config, view.entry, images, activations, chosen, real_crops, label=view.label
+            )
+            yield from atlas.steps

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.figure.window import Window
 
 MARGIN, GAP = 2.0, 5.0
@@ -59,12 +60,20 @@ class Arrangement:
 def arrange(
     width: float, dpi: int, window: Window, loupes: Sequence[Window], head: float, axis: float
 ) -> Arrangement:
-    """Lay out a page ``width`` mm wide. head, axis: height of what stands over and under the map."""
-    inner = width - 2 * MARGIN
+    """Lay out a page ``width`` mm wide. head, axis: height of what stands over and under the map.
+
+    Raises: ConfigError: the cells are so many that each has less than a pixel.
+    """
+    inner, cell = width - 2 * MARGIN, cell_side(width, dpi, window, len(loupes))
+    if cell == 0:
+        raise ConfigError(
+            f"of {window.cols} x {window.rows} cells each has less than a pixel at --width-mm {width:g} and "
+            f"--dpi {dpi}; take a coarser --grid, a --region, or more --dpi"
+        )
+    box = _map(cell, dpi, window, head)
     if width < WITH_COLUMN_FROM:
-        return _below(inner, dpi, window, len(loupes), head, axis)
+        return _below(inner, box, cell, len(loupes), axis)
     column = _column_width(inner, window, len(loupes))
-    box, cell = _map(inner - GAP - column, dpi, window, head)
     centres = [box.top + (of.top + of.rows / 2 - window.top) * cell for of in loupes]
     tops, legends = _stacked(column, box, centres)
     left = width - MARGIN - column
@@ -79,6 +88,14 @@ def arrange(
         beside=True,
         foot=max(box.bottom + axis, bottom),
     )
+
+
+def cell_side(width: float, dpi: int, window: Window, num_loupes: int) -> float:
+    """Side of a cell of the map in print, whole in pixels; 0 where that would be less than one."""
+    inner = width - 2 * MARGIN
+    room = inner if width < WITH_COLUMN_FROM else inner - GAP - _column_width(inner, window, num_loupes)
+    side = min(room / window.cols, TALLEST_MAP / window.rows)
+    return int(side * dpi / 25.4) * 25.4 / dpi
 
 
 def _stacked(column: float, box: Box, centres: Sequence[float]) -> tuple[list[float], float]:
@@ -110,8 +127,7 @@ def _column_width(inner: float, window: Window, num_loupes: int) -> float:
     return min(max(column, NARROWEST_COLUMN), WIDEST_COLUMN if num_loupes else 36.0)
 
 
-def _below(inner: float, dpi: int, window: Window, num_loupes: int, head: float, axis: float) -> Arrangement:
-    box, cell = _map(inner, dpi, window, head)
+def _below(inner: float, box: Box, cell: float, num_loupes: int, axis: float) -> Arrangement:
     side = min((inner - GAP * (_IN_A_ROW - 1)) / _IN_A_ROW, WIDEST_COLUMN)
     top, boxes = box.bottom + axis + GAP / 2, []
     for number in range(num_loupes + 2):
@@ -131,10 +147,7 @@ def _below(inner: float, dpi: int, window: Window, num_loupes: int, head: float,
     )
 
 
-def _map(room: float, dpi: int, window: Window, head: float) -> tuple[Box, float]:
-    """The map's box, its cells whole in pixels, and the side of a cell."""
-    side = min(room / window.cols, TALLEST_MAP / window.rows)
-    pixels = max(1, int(side * dpi / 25.4))
-    cell = pixels * 25.4 / dpi
+def _map(cell: float, dpi: int, window: Window, head: float) -> Box:
+    """The map's box, its corner on a pixel."""
     left, top = (round(length * dpi / 25.4) * 25.4 / dpi for length in (MARGIN, head))
-    return Box(left, top, window.cols * cell, window.rows * cell), cell
+    return Box(left, top, window.cols * cell, window.rows * cell)

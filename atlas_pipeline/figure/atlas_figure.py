@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atlas_pipeline.errors import ConfigError
-from atlas_pipeline.figure.arrangement import MARGIN, WITH_COLUMN_FROM, Arrangement, arrange
+from atlas_pipeline.figure.arrangement import MARGIN, WITH_COLUMN_FROM, Arrangement, arrange, cell_side
 from atlas_pipeline.figure.facts import Facts
 from atlas_pipeline.figure.lettering import fitted, line_height, wrapped
 from atlas_pipeline.figure.map_panel import draw_labels, draw_map, named_regions
@@ -20,7 +20,7 @@ from atlas_pipeline.figure.side_panels import (
     letter,
     loupe_lines,
 )
-from atlas_pipeline.figure.window import Window, loupe_window, window_of
+from atlas_pipeline.figure.window import Window, cells_within, loupe_window, window_of
 from atlas_pipeline.figure.words import ALARM_WORDS, caption_of, subtitle_of, title_of
 from atlas_pipeline.reader.atlas import Atlas
 from atlas_pipeline.reader.run import AtlasRun
@@ -35,7 +35,7 @@ def draw_atlas(run: AtlasRun, request: FigureRequest) -> tuple[Page, list[Facts]
     """The page, the facts of its one atlas, and its caption.
 
     Raises: ConfigError: unknown layer, view or grid; a region or loupe outside the map; labels of an atlas
-            without attributions; a measure that it does not have.
+            without attributions; a measure that it does not have; cells of less than a pixel.
     """
     atlas = _atlas(run, request)
     facts, shown = Facts(run, atlas), window_of(atlas, request.region)
@@ -100,10 +100,12 @@ def _atlas(run: AtlasRun, request: FigureRequest) -> Atlas:
     """The grid that is asked for, or the finest that can be read in print."""
     if request.grid is not None:
         return run.atlas(request.layer, request.view, request.grid)
-    grids = run.grids(request.layer, request.view)
-    region = request.region
-    width = request.size.width_mm / max(1e-3, 1.0 if region is None else region.x1 - region.x0)
-    readable = [grid for grid in grids if width / grid >= SMALLEST_ICON_MM]
+    grids, page = run.grids(request.layer, request.view), request.size
+    sides = {
+        grid: cell_side(page.width_mm, page.dpi, cells_within(request.region, grid), len(request.loupes))
+        for grid in grids
+    }
+    readable = [grid for grid, side in sides.items() if side >= SMALLEST_ICON_MM]
     return run.atlas(request.layer, request.view, max(readable, default=grids[0]))
 
 
@@ -115,7 +117,7 @@ def _in_order(loupes: Sequence[Window], request: FigureRequest) -> list[Window]:
 
 def _num_labels(facts: Facts, request: FigureRequest) -> int:
     if (facts.atlas.cells["class_index"] >= 0).any():
-        # All of a class atlas speaks for its class, which the title names.
+        # What a class atlas is about its title says.
         unless_told = 0 if len(facts.classes) == 1 else DEFAULT_LABELS
         return unless_told if request.num_labels is None else request.num_labels
     if request.num_labels:
@@ -158,7 +160,7 @@ def _draw_axis(page: Page, facts: Facts, shown: Window, layout: Arrangement) -> 
     """Of a comparison: x is the difference of two attributions, its ends in logits."""
     box, grid = layout.map, facts.atlas.grid
     left, right = facts.classes
-    scale = float(facts.atlas.document["selection"]["scale"])
+    scale = float(facts.selection["scale"])
     y = box.bottom + 2.0
     page.lines([[[box.left, y], [box.right, y]]], points=0.7)
     for x, turn in ((box.left, 1), (box.right, -1)):

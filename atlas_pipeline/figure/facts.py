@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -70,7 +70,7 @@ class Facts:
     @property
     def num_sampled(self) -> int:
         """Activations of the layer, of which a selection takes some."""
-        return int(self.atlas.document.get("selection", {}).get("of") or self.atlas.num_activations)
+        return int(self.selection.get("of") or self.atlas.num_activations)
 
     @property
     def seed(self) -> int:
@@ -79,20 +79,30 @@ class Facts:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The class of a class atlas, the two of a comparison; none of a layer atlas."""
-        axis = self.atlas.provenance.get("config", {}).get("axis")
-        if axis:
-            return tuple(axis)
-        index = self.atlas.document.get("selection", {}).get("class")
-        if index is None:
+        config = self.atlas.provenance.get("config", {})
+        if "axis" in config:
+            return tuple(config["axis"])
+        if self.selection.get("class") is None:
             return ()
-        listed = (c for cell in self.atlas.document["cells"] for c in cell["classes"] if c["index"] == index)
-        name = next((c["label"] for c in listed if c["label"]), None)
-        return (name or self.atlas.view.removeprefix("class-"),)
+        # Where the provenance has no label, the view's name is as near as it gets.
+        slug = self.atlas.view.removeprefix("class-").removesuffix("-negative" if self.against else "")
+        return (config.get("label") or slug,)
+
+    @property
+    def selection(self) -> Mapping[str, Any]:
+        """How the activations of a view were chosen; empty of a layer atlas."""
+        return self.atlas.document.get("selection", {})
+
+    @property
+    def against(self) -> bool:
+        """Do the activations of a class atlas speak against its class, not for it?"""
+        return self.selection.get("sign") == "negative"
 
     @property
     def subject(self) -> str:
-        """What the atlas is of: ``all activations``, ``cat``, ``cat or dog``."""
-        return " or ".join(self.classes) or "all activations"
+        """What the atlas is of: ``all activations``, ``cat``, ``against cat``, ``cat or dog``."""
+        names = " or ".join(self.classes) or "all activations"
+        return f"against {names}" if self.against else names
 
     @property
     def layout(self) -> Mapping[str, Any]:
@@ -160,3 +170,18 @@ class Facts:
 
     def _input(self, role: str) -> Mapping[str, Any]:
         return self.atlas.provenance.get("inputs", {}).get(role, {}).get("config", {})
+
+
+def differing(facts: Sequence[Facts]) -> list[str]:
+    """Which settings of several atlases are not the same in all of them."""
+    settings = [
+        {
+            # Which class, for or against it, its name says.
+            "selection": (of.selection.get("filter"), of.selection.get("top")),
+            "layout": of.layout_method,
+            "grid": of.atlas.grid,
+            "least count of a cell": of.min_count,
+        }
+        for of in facts
+    ]
+    return [name for name in settings[0] if len({setting[name] for setting in settings}) > 1]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from atlas_pipeline.figure.facts import Facts
+from atlas_pipeline.figure.facts import Facts, differing
 from atlas_pipeline.figure.words import ALARM_WORDS, fidelity_of
 
 _KINDS = ("an activation atlas", "a class atlas", "a class comparison")
@@ -28,7 +28,7 @@ def methods_of(facts: Facts, others: Sequence[Facts] = ()) -> str:
         _inverted(facts),
         fidelity_of(facts),
         _attributed(facts),
-        _others(others),
+        _others(facts, others),
         f"The fingerprint of the atlas is `{facts.fingerprint}`; every setting is in its JSON.",
     )
     return " ".join(filter(None, sentences)) + "\n"
@@ -59,17 +59,14 @@ def _sampled(facts: Facts) -> str:
 
 
 def _selected(facts: Facts) -> str:
-    chosen = facts.atlas.document.get("selection", {})
     if not facts.classes:
         return ""
-    names, extreme = [_plain(name) for name in facts.classes], "highest"
-    if chosen.get("sign") == "negative":
-        extreme = "lowest"
+    names, extreme = [_plain(name) for name in facts.classes], "lowest" if facts.against else "highest"
     by_value = f"are among those of {extreme} attribution to {' or to '.join(names)}"
     by_rank = f"have their {extreme} attribution to {names[0]}"
     by_either = f"{by_rank}, or are among those of {extreme} attribution to it"
     rules = {"rank": by_rank, "magnitude": by_value, "both": by_either}
-    rule = rules.get(str(chosen.get("filter")), by_value)
+    rule = rules.get(str(facts.selection.get("filter")), by_value)
     return f"Of these we took the {facts.atlas.num_activations:,} that {rule}."
 
 
@@ -78,7 +75,7 @@ def _laid_out(facts: Facts) -> str:
     if len(facts.classes) < 2:
         return f"They were laid out by {method}, clipped at outliers and scaled to the unit square."
     left, right = (_plain(name) for name in facts.classes)
-    scale = facts.atlas.document["selection"]["scale"]
+    scale = facts.selection["scale"]
     return (
         f"Across, they lie by their attribution to {right} minus that to {left}, clipped at the 99th "
         f"percentile of its size ({scale:.2g} logits); upwards, by {method} in one dimension."
@@ -119,8 +116,8 @@ def _optimised(settings: Mapping[str, Any]) -> str:
     )
 
 
-def _others(others: Sequence[Facts]) -> str:
-    named = []
+def _others(facts: Facts, others: Sequence[Facts]) -> str:
+    named, different = [], differing([facts, *others])
     for of in others:
         name = _plain(of.subject) if of.classes else f"`{of.atlas.layer}`"
         fidelity = of.median("fidelity")
@@ -129,7 +126,8 @@ def _others(others: Sequence[Facts]) -> str:
             f"{name} ({of.atlas.num_activations:,} activations, {len(of.atlas.cells):,} icons{true})"
         )
     apart = "" if any(of.aligned for of in others) else ", each with a layout of its own"
-    return f"Made alike{apart}: {'; '.join(named)}." if named else ""
+    but = f" but for settings that differ ({', '.join(different)})" if different else ""
+    return f"Made alike{but}{apart}: {'; '.join(named)}." if named else ""
 
 
 def _attributed(facts: Facts) -> str:

@@ -6,7 +6,8 @@ The one place that knows matplotlib's figures. Text stays text in PDF and SVG, i
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
@@ -41,15 +42,23 @@ _STYLE: Any = {
 FORMATS = ("pdf", "svg", "png")
 
 
+@contextmanager
+def own_style() -> Iterator[None]:
+    """Around all that measures, draws or saves: nobody's own matplotlibrc or style changes a figure."""
+    # The backend stays: to set it looks for a display, and nothing here is shown.
+    plain: Any = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
+    with matplotlib.rc_context({**plain, **_STYLE}):
+        yield
+
+
 class Page:
-    """An empty sheet of white paper, ``width`` x ``height`` mm."""
+    """An empty sheet of white paper, ``width`` x ``height`` mm; made, drawn on and saved in ``own_style``."""
 
     def __init__(self, width: float, height: float, dpi: int) -> None:
         self.width, self.height, self.dpi = width, height, dpi
-        with matplotlib.rc_context(_STYLE):
-            # Figure, not pyplot: nothing global is touched, and no display is looked for.
-            self._figure = Figure(figsize=(width / MM_PER_INCH, height / MM_PER_INCH), dpi=dpi)
-            self._axes = self._figure.add_axes((0.0, 0.0, 1.0, 1.0))
+        # Figure, not pyplot: nothing global is touched, and no display is looked for.
+        self._figure = Figure(figsize=(width / MM_PER_INCH, height / MM_PER_INCH), dpi=dpi, facecolor=PAPER)
+        self._axes = self._figure.add_axes((0.0, 0.0, 1.0, 1.0))
         self._axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
         self._axes.axis("off")
         self._on_top, self._letters = 0, set[str]()
@@ -153,7 +162,7 @@ class Page:
         Raises: ResourceError: it cannot be written.
         """
         form = path.suffix[1:].lower()
-        with matplotlib.rc_context(_STYLE), atomic_file(path) as file:
+        with atomic_file(path) as file:
             drawn = io.BytesIO()
             self._figure.savefig(drawn, format=form, dpi=self.dpi, metadata=_metadata(form, metadata))
             letters = "".join(sorted(self._letters))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from atlas_pipeline.figure.request import Measure
 from atlas_pipeline.figure.window import Window, cells_of
@@ -35,13 +34,6 @@ def icons_picture(atlas: Atlas, window: Window, cell_px: int) -> NDArray[np.uint
         left = (col - window.left) * cell_px + margin
         picture[top : top + side, left : left + side] = resized(icon, side)
     return picture
-
-
-def sheet_picture(atlas: Atlas, side_px: int) -> NDArray[np.uint8]:
-    """The whole atlas, no larger than ``side_px``, and no larger than it is."""
-    image = atlas.image.copy()
-    image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    return np.asarray(image)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from atlas_pipeline.errors import ConfigError
 
 Measure = Literal["count", "fidelity", "coherence", "consistency"]
-MEASURES: tuple[Measure, ...] = ("count", "fidelity", "coherence", "consistency")
+MEASURES: tuple[Measure, ...] = get_args(Measure)
 # Of what journals print: narrower than a column nothing can be read, wider than A3 is a poster.
 NARROWEST_MM, WIDEST_MM = 60.0, 420.0
 DEFAULT_LABELS, DEFAULT_LOUPE_CELLS = 12, 3
@@ -73,11 +73,13 @@ class FigureRequest:
 class SheetRequest:
     """Many atlases on one sheet: of all ``layers``, or of all ``classes`` in one layer.
 
-    Attributes: layer: of the classes; None: the last that has any. grid: None: the coarsest of each.
+    Attributes: layer: of the classes; None: the last that has any. views: which class atlases, in this order;
+                empty: all. grid: None: the coarsest of each.
     """
 
     kind: Literal["layers", "classes"]
     layer: str | None = None
+    views: tuple[str, ...] = ()
     grid: int | None = None
     title: str | None = None
     size: Print = Print()

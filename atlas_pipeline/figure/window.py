@@ -49,17 +49,27 @@ def window_of(atlas: Atlas, region: Region | None) -> Window:
 
     Raises: ConfigError: it lies outside the map, or holds no icon.
     """
-    grid = atlas.grid
+    window = cells_within(region, atlas.grid)
+    if region is not None:
+        _check_icons(atlas, window, _given(region))
+    return window
+
+
+def cells_within(region: Region | None, grid: int) -> Window:
+    """The same of any grid, whether there are icons or not.
+
+    Raises: ConfigError: it lies outside the map, or has no area.
+    """
     if region is None:
         return Window(0, 0, grid, grid)
-    given = f"--region {region.x0:g},{region.y0:g},{region.x1:g},{region.y1:g}"
+    given = _given(region)
     if min(region.x0, region.y0) < 0 or max(region.x1, region.y1) > 1:
         raise ConfigError(f"{given} lies outside the map, which runs from 0 to 1 in x and in y")
     left, right = math.floor(region.x0 * grid + _EPSILON), math.ceil(region.x1 * grid - _EPSILON)
     bottom, top = math.floor(region.y0 * grid + _EPSILON), math.ceil(region.y1 * grid - _EPSILON)
-    window = Window(grid - top, left, top - bottom, right - left)
-    _check_icons(atlas, window, given)
-    return window
+    if left >= right or bottom >= top:
+        raise ConfigError(f"{given} has no area; give the lower left corner first")
+    return Window(grid - top, left, top - bottom, right - left)
 
 
 def loupe_window(atlas: Atlas, loupe: Loupe, within: Window) -> Window:
@@ -81,6 +91,10 @@ def loupe_window(atlas: Atlas, loupe: Loupe, within: Window) -> Window:
     window = Window(top, left, loupe.cells, loupe.cells)
     _check_icons(atlas, window, given)
     return window
+
+
+def _given(region: Region) -> str:
+    return f"--region {region.x0:g},{region.y0:g},{region.x1:g},{region.y1:g}"
 
 
 def _check_icons(atlas: Atlas, window: Window, given: str) -> None:

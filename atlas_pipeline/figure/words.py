@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atlas_pipeline.figure.facts import Facts
+from atlas_pipeline.figure.facts import Facts, differing
 from atlas_pipeline.figure.request import Region
 
 ALARM_WORDS = "RANDOM WEIGHTS: nobody trained this network"
@@ -12,8 +12,12 @@ ALARM_WORDS = "RANDOM WEIGHTS: nobody trained this network"
 
 def title_of(facts: Facts) -> str:
     """One line that says which atlas it is."""
-    kind = {0: "Activation atlas", 1: "Class atlas of {}", 2: "Class comparison, {} and {}"}
-    return f"{kind[len(facts.classes)].format(*facts.classes)}: {facts.atlas.layer} of {facts.model}"
+    kind = {
+        0: "Activation atlas",
+        1: f"Class atlas {'' if facts.against else 'of '}{facts.subject}",
+        2: f"Class comparison, {' and '.join(facts.classes)}",
+    }
+    return f"{kind[len(facts.classes)]}: {facts.atlas.layer} of {facts.model}"
 
 
 def subtitle_of(facts: Facts) -> str:
@@ -44,16 +48,19 @@ def sheet_caption_of(facts: Sequence[Facts]) -> str:
     """What holds for all atlases of a sheet; ranges where they differ."""
     first = facts[0]
     sizes = " and ".join(f"{grid} × {grid}" for grid in sorted({f.atlas.grid for f in facts}))
-    apart = "" if first.aligned else ", each by itself"
+    apart = "" if all(f.aligned for f in facts) else ", each by itself"
+    layout = "with settings that differ" if "layout" in differing(facts) else f"by {first.layout_method}"
+    counts = sorted({f.min_count for f in facts})
+    least = f"{counts[0]} or more" + (f", up to {counts[-1]} where atlases differ" if len(counts) > 1 else "")
     layers = ", ".join(dict.fromkeys(f.atlas.layer for f in facts))
     icons = [len(f.atlas.cells) for f in facts]
     medians = [m for m in (f.median("fidelity") for f in facts) if m is not None]
     fidelity = f" Median fidelity {min(medians):.2f} to {max(medians):.2f}." if medians else ""
     return (
         f"{first.model} ({'' if first.random_weights else 'weights: '}{first.weights}) on {first.images}; "
-        f"{layers}; laid out by {first.layout_method}{apart}; {sizes} grids; {min(icons)} to "
+        f"{layers}; laid out {layout}{apart}; {sizes} grids; {min(icons)} to "
         f"{max(icons)} icons, each the feature inversion of the mean activation of a cell that holds "
-        f"{first.min_count} or more.{fidelity} {first.software}, fingerprint of the first "
+        f"{least}.{fidelity} {first.software}, fingerprint of the first "
         f"{first.fingerprint}."
     )
 
@@ -64,11 +71,10 @@ def _sample(facts: Facts) -> str:
         number = atlas.num_activations // facts.positions
         at = "one random position" if facts.positions == 1 else f"{facts.positions} random positions"
         return f"{atlas.num_activations:,} activations, {at} in each of {number:,} {facts.images}"
-    of = atlas.document.get("selection", {}).get("of")
+    of = facts.selection.get("of")
     total = f" of {of:,}" if of else ""
-    return (
-        f"The {atlas.num_activations:,}{total} activations of {facts.images} that speak for {facts.subject}"
-    )
+    speak = f"speak {'' if facts.against else 'for '}{facts.subject}"
+    return f"The {atlas.num_activations:,}{total} activations of {facts.images} that {speak}"
 
 
 def fidelity_of(facts: Facts) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Atlas:
-    """One layer, one view, one grid. Everything is read on first use and kept.
+    """One layer, one view, one grid. What it is asked for is read then and kept, but for ``reduced``.
 
     Attributes: layer, view, grid: which one it is. icon_px: side of a cell in the picture, pixels.
                 num_activations: in its layout. document: the whole JSON, see docs/artefacts.md.
@@ -69,14 +69,18 @@ class Atlas:
     @cached_property
     def image(self) -> Image.Image:
         """The atlas without legend or caption: RGB, ``grid * icon_px`` a side."""
-        side = self.grid * self.icon_px
+        return _square(self._picture())
+
+    def reduced(self, side_px: int) -> Image.Image:
+        """The same no wider than ``side_px``, read anew and not kept: of a large one its preview may do."""
         try:
-            # Not Image.open: it takes a picture of ours beyond 179 million pixels for an attack.
-            picture = PngImageFile(io.BytesIO(self._files.read(f"{self._name}.png")))
+            preview = _png(self._files.read(f"{self._name}-preview.png"))
         except KeyError:
-            raise ConfigError(f"{self._name}.png is missing beside its JSON; run atlas run again") from None
-        square: Image.Image = picture if picture.size == (side, side) else picture.crop((0, 0, side, side))
-        return square if square.mode == "RGB" else square.convert("RGB")
+            preview = None
+        square = _square(self._picture() if preview is None or preview.width < side_px else preview)
+        if square.width <= side_px:
+            return square
+        return square.resize((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=3.0)
 
     def icon(self, row: int, col: int) -> Image.Image:
         """The icon of a cell as it is in the picture, without the margin around it.
@@ -86,6 +90,12 @@ class Atlas:
         if (row, col) not in self._boxes:
             raise KeyError(f"cell ({row}, {col}) of {self!r} has no icon")
         return self.image.crop(self._boxes[row, col])
+
+    def _picture(self) -> Image.Image:
+        try:
+            return _png(self._files.read(f"{self._name}.png"))
+        except KeyError:
+            raise ConfigError(f"{self._name}.png is missing beside its JSON; run atlas run again") from None
 
     @cached_property
     def _boxes(self) -> dict[tuple[int, int], tuple[int, int, int, int]]:
@@ -98,6 +108,20 @@ class Atlas:
             left, top = col * px + (px - side) // 2, row * px + (px - side) // 2
             boxes[row, col] = (left, top, left + side, top + side)
         return boxes
+
+
+def _png(content: bytes) -> Image.Image:
+    # Not Image.open: it takes a picture of ours beyond 179 million pixels for an attack.
+    return PngImageFile(io.BytesIO(content))
+
+
+def _square(picture: Image.Image) -> Image.Image:
+    """The atlas without what stands below it, as RGB."""
+    side = picture.width
+    if picture.height != side:
+        # Not crop, which refuses what Image.open does. Whole pixels onto whole pixels: nothing is resampled.
+        picture = picture.transform((side, side), Image.Transform.EXTENT, (0, 0, side, side))
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 _NO_CLASS = {"index": -1, "label": None, "attribution": float("nan")}

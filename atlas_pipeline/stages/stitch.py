@@ -66,10 +66,15 @@ def view_step(
     cells: Step,
     icons: Step,
     axis: tuple[str, str] | None = None,
+    label: str | None = None,
 ) -> Step:
-    """The atlas of one grid over a selection; ``axis``: the names of a comparison's classes."""
+    """The atlas of one grid over a selection.
+
+    Args: axis: the names of a comparison's classes. label: of a class atlas's class.
+    """
     inputs = {"index": index, "select": select, "project": layout, "bin": cells, "invert": icons}
-    return _step(config, inputs, {"axis": list(axis)} if axis else {})
+    named: dict[str, Any] = {"axis": list(axis)} if axis else {"label": label} if label else {}
+    return _step(config, inputs, named)
 
 
 def _step(config: Config, inputs: Mapping[str, Step], more: Mapping[str, Any] | None = None) -> Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ LABELS = ["ant", "bee & <wasp>", "cost $5 or $6", "dog"]
 
 
 def colour_of(row: int, col: int) -> tuple[int, int, int]:
-    return (40 + 10 * row, 40 + 10 * col, 128)
+    return ((40 + 10 * row) % 256, (40 + 10 * col) % 256, 128)
 
 
 def write_atlas(folder: Path, layer: str, view: str, grid: int, random_weights: bool, classes: bool) -> None:
@@ -30,7 +31,6 @@ def write_atlas(folder: Path, layer: str, view: str, grid: int, random_weights: 
     icons = np.stack(
         [np.full((ICON_PX, ICON_PX, 3), colour_of(*of), np.uint8) for of in zip(row, col, strict=True)]
     )
-    compared = view.startswith("compare")
     cells = Cells(
         row=row,
         col=col,
@@ -56,7 +56,7 @@ def write_atlas(folder: Path, layer: str, view: str, grid: int, random_weights: 
         provenance={
             "software": "atlas-pipeline 0.1.0",
             "fingerprint": "feedfacefeedface",
-            "config": {"scale": "density", **({"axis": ["ant", "dog"]} if compared else {})},
+            "config": {"scale": "density", **_names_of(view)},
             "inputs": {
                 "index": {"stage": "index", "fingerprint": "0" * 16, "config": {}},
                 "project": {
@@ -69,14 +69,26 @@ def write_atlas(folder: Path, layer: str, view: str, grid: int, random_weights: 
             },
         },
         baselines=baselines(len(row), noise=cells.noise),
-        selection=None
-        if view == "all"
-        else {"class": 2, "of": 999}
-        if not compared
-        else {"scale": 0.9, "of": 999},
+        selection=_selection_of(view),
     )
     picture = with_caption(mosaic(icons, row, col, count, grid, ICON_PX), "a strip below the squares")
     base = folder / layer / view
     base.mkdir(parents=True, exist_ok=True)
     (base / f"atlas-{grid}.json").write_bytes(atlas_json({**head, "cells": cell_objects(cells, LABELS)}))
     (base / f"atlas-{grid}.png").write_bytes(png_bytes(picture, {}))
+
+
+def _names_of(view: str) -> dict[str, Any]:
+    """What the picture's config says of the classes of a view."""
+    if view == "all":
+        return {}
+    return {"axis": ["ant", "dog"]} if view.startswith("compare") else {"label": LABELS[2]}
+
+
+def _selection_of(view: str) -> dict[str, Any] | None:
+    if view == "all":
+        return None
+    if view.startswith("compare"):
+        return {"scale": 0.9, "of": 999}
+    sign = "negative" if view.endswith("-negative") else "positive"
+    return {"class": 2, "sign": sign, "filter": "both", "of": 999}

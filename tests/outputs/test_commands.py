@@ -101,6 +101,8 @@ def test_bad_input_is_one_line(done, atlas, tmp_path):
         (("--layer", LATE, "-o", "/proc/fig.pdf"), ("cannot write /proc/fig.pdf", "choose another place")),
         ((), ("--layer is missing",)),
         (("--sheet", "layers", "--labels", "3"), ("leave out --labels",)),
+        (("--sheet", "layers", "--view", "all"), ("leave --layer and --view out",)),
+        (("--sheet", "classes", "--view", "class-bee,class-ben"), ("'class-ben'", "nearest: 'class-bee'")),
     ):
         refused(atlas("figure", done, *arguments), *words)
     (tmp_path / "folder.zip").mkdir()

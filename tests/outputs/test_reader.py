@@ -1,8 +1,10 @@
+import warnings
 import zipfile
 
 import numpy as np
 import pytest
 from hand_made import ICON_PX, colour_of
+from PIL import Image
 
 import atlas_pipeline
 from atlas_pipeline.errors import ConfigError, MissingInputError
@@ -52,6 +54,36 @@ def test_the_picture_has_no_caption_and_icons_no_margin(run):
         assert len(icon) == ICON_PX if cell.count > 20 else len(icon) < ICON_PX
     with pytest.raises(KeyError, match=r"\(0, 0\)"):
         atlas.icon(0, 0)
+
+
+def test_a_reduced_picture_is_not_kept_and_may_be_that_of_the_preview(made_run):
+    folder = made_run()
+    whole = open_run(folder).atlas("conv1", grid=6).image
+    atlas = open_run(folder).atlas("conv1", grid=6)
+    assert (np.asarray(atlas.reduced(100)) == np.asarray(whole)).all()
+    # Of the whole picture, not of what stands below it: that would shine through at the lower edge.
+    expected = np.asarray(whole.resize((6, 6), Image.Resampling.LANCZOS)).astype(int)
+    assert np.abs(np.asarray(atlas.reduced(6)) - expected).max() <= 3
+    Image.new("RGB", (24, 30), (0, 0, 255)).save(folder / "conv1" / "all" / "atlas-6-preview.png")
+    assert (np.asarray(atlas.reduced(6)) == (0, 0, 255)).all()
+    # It is too small for more.
+    assert atlas.reduced(30).getpixel((0, 0)) == (255, 255, 255)
+    assert "image" not in vars(atlas)
+
+
+def test_no_picture_is_too_large_to_be_cut_from_what_stands_below_it(run, monkeypatch):
+    # Beyond twice as many pixels Pillow refuses, beyond as many it warns; an icon has 64, the atlas 2,304.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    atlas = run.atlas("conv1", grid=6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        picture = np.asarray(atlas.image)
+        assert atlas.icon(3, 3).getpixel((0, 0)) == colour_of(3, 3)
+    assert picture.shape == (6 * ICON_PX, 6 * ICON_PX, 3)
+    # Every pixel is where it was: the middle of each cell shows its icon.
+    for cell in atlas.cells.itertuples():
+        middle = [int((place + 0.5) * ICON_PX) for place in (cell.row, cell.col)]
+        assert tuple(picture[tuple(middle)]) == colour_of(cell.row, cell.col)
 
 
 def test_what_there_is_not_is_said_with_the_nearest(run):

@@ -38,6 +38,8 @@ def test_a_run_makes_the_layer_atlas_the_class_atlases_and_the_comparisons(views
         assert document["num_activations"] >= sum(cell["count"] for cell in document["cells"]) > 0
         assert (_folder(views) / LATE / view / "atlas-3.png").is_file()
         assert view in (_folder(views) / "report.html").read_text() or view == "all"
+        names = {"class-ant": {"label": "ant"}, "compare-ant-emu": {"axis": ["ant", "emu"]}}.get(view, {})
+        assert names.items() <= document["provenance"]["config"].items()
     assert "0 tasks run" in atlas("run", views).stdout
 
 
