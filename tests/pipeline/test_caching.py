@@ -155,7 +155,7 @@ def test_changed_weights_run_everything_that_used_them(small, atlas, states, tmp
     assert _to_run(states(_changed(config, "model.weights", str(moved)))) == set()
     save_file({name: tensor * 1.1 for name, tensor in state.items()}, weights)
     # keys: where images have no class names of their own, they are the network's.
-    used = {"sample", "neighbors", "project", "whiten", "keys", *AFTER_PROJECT}
+    used = {"sample", "neighbors", "project", "whiten", "crops", "keys", *AFTER_PROJECT}
     assert {step.split()[0] for step in _to_run(states(config))} == used
 
 
