@@ -135,6 +135,31 @@ def test_fewer_examples_make_them_alone_anew(run, states):
     assert again == {"examples"}
 
 
+def maps(folder):
+    """(layer, view) -> what tells its map from others."""
+    listed = value(folder / "viewer" / "run.js")
+    return {
+        (layer["name"], view["name"]): view["map"] for layer in listed["layers"] for view in layer["views"]
+    }
+
+
+def test_other_icons_have_another_digest_and_only_another_layout_makes_links_foreign(run, atlas):
+    folder, small = run
+    digests, known = [value(folder / "viewer" / "run.js")["digest"]], maps(folder)
+    small["classes"].append({"class": "bee", "grid": {"sizes": [2], "min_count": 1}})
+    for more in ({"invert": {**small["invert"], "steps": 3}}, {"layers": [LATE, "1"]}):
+        small |= more
+        assert atlas("run", small).exit_code == 0
+        digests.append(value(folder / "viewer" / "run.js")["digest"])
+        assert known.items() < maps(folder).items()
+    assert len(set(digests)) == 3
+    before = maps(folder)
+    small["classes"][0]["perplexity"] = 3
+    assert atlas("run", small).exit_code == 0
+    after = maps(folder)
+    assert {key for key in before if before[key] != after[key]} == {(LATE, "class-cat"), ("1", "class-cat")}
+
+
 def test_a_view_whose_cells_are_all_too_thin_says_so(small, atlas, tmp_path):
     small["classes"] = [{"class": "cat", "grid": {"sizes": [8], "min_count": 50}}]
     assert atlas("run", small).exit_code == 0

@@ -102,9 +102,13 @@ def make_viewer(
     labels: Sequence[str] = CLASSES,
     grids: Sequence[int] = (8, 32),
     name: str = "made",
+    moved: str = "",
     **changes: Any,
 ) -> Path:
-    """Layers ``early`` and ``late`` with all grids, a class atlas with the first, a layer without icons."""
+    """Layers ``early`` and ``late`` with all grids, a class atlas with the first, a layer without icons.
+
+    Args: moved: the layer and view, ``late-all``, that is said to be laid out otherwise than elsewhere.
+    """
     layers = []
     for number, layer in enumerate(("early", "late", "bare")):
         views = []
@@ -128,6 +132,7 @@ def make_viewer(
                     "kind": kind,
                     "title": "All activations" if kind == "all" else "cat",
                     "activations": len(xy),
+                    "map": f"{layer}-{view}" + ("-moved" if f"{layer}-{view}" == moved else ""),
                     "grids": [{"size": grid, "cropPx": CROP_PX if grid == grids[0] else 0} for grid in sizes],
                     "missing": "" if sizes else "its icons are not made yet",
                 }
@@ -139,7 +144,7 @@ def make_viewer(
     )
     run = {
         "run": name,
-        "id": name,
+        "digest": f"digest-of-{name}",
         "model": "network",
         "weights": "trained",
         "random": False,
