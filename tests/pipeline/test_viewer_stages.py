@@ -169,18 +169,50 @@ def test_a_view_whose_cells_are_all_too_thin_says_so(small, atlas, tmp_path):
     assert "no cell has grid.min_count (50) activations" in view["missing"]
 
 
-def test_a_layer_without_icons_yet_is_shown_by_its_layout(small, atlas, tmp_path):
-    assert atlas("index", small).exit_code == 0
+def assert_shown_without_icons(folder):
+    (view,) = value(folder / "viewer" / "run.js")["layers"][0]["views"]
+    assert (view["grids"], view["missing"]) == ([], "its icons are not made yet")
+    for name in ("index.html", f"{LATE}/all/places.js", f"{LATE}/all/thumbnail.webp", "keys/keys.js"):
+        assert (folder / name).is_file()
+    assert not (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize("command", ["project", "bin"])
+def test_a_layer_without_icons_yet_is_shown_by_its_layout(small, atlas, tmp_path, command):
     folder = tmp_path / "workspace" / "runs" / "small"
     assert not (folder / "index.html").exists()
-    # The sample, the layout and its places: no icons.
-    from atlas_pipeline.config_file import parse_config
-    from atlas_pipeline.runs import run
+    assert str(folder / "index.html") in atlas(command, small).stdout
+    assert_shown_without_icons(folder)
+    assert atlas("view", small, "--no-open").stdout.strip() == str(folder / "index.html")
 
-    run(parse_config(small), only=frozenset({"places"}), quiet=True)
-    view = value(folder / "viewer" / "run.js")["layers"][0]["views"][0]
-    assert (view["grids"], view["missing"]) == ([], "its icons are not made yet")
-    assert not (folder / "report.html").exists()
+
+def test_another_layout_of_a_finished_run_is_shown_before_its_icons(small, atlas, tmp_path):
+    folder = tmp_path / "workspace" / "runs" / "small"
+    assert atlas("run", small).exit_code == 0
+    before = (folder / LATE / "all" / "places.js").read_bytes()
+    small["project"]["min_dist"] = 0.3
+    assert atlas("project", small).exit_code == 0
+    assert_shown_without_icons(folder)
+    assert (folder / LATE / "all" / "places.js").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "is_shown"), [(RuntimeError, 3, True), (KeyboardInterrupt, 130, False)]
+)
+def test_a_run_with_failed_tasks_shows_what_is_done_and_an_interrupted_one_just_ends(
+    small, atlas, tmp_path, monkeypatch, error, exit_code, is_shown
+):
+    from atlas_pipeline.stages import invert
+
+    def fails(artefact):
+        raise error("no luck")
+
+    monkeypatch.setattr(invert, "precision_of", fails)
+    assert atlas("run", small).exit_code == exit_code
+    folder = tmp_path / "workspace" / "runs" / "small"
+    assert (folder / "index.html").exists() == is_shown
+    if is_shown:
+        assert_shown_without_icons(folder)
 
 
 def shares_of(folder, view="all", grid=3):
