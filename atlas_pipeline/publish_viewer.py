@@ -91,7 +91,13 @@ def _layers(config: Config, made: Mapping[Step, Artefact]) -> list[dict[str, Any
 
 
 def _titles(config: Config) -> dict[str, dict[str, Any]]:
-    classes = {view.view: {"title": view.label, "kind": "class"} for view in class_views(config)}
+    classes = {
+        view.view: {
+            "title": view.label if view.entry.sign == "positive" else f"against {view.label}",
+            "kind": "class",
+        }
+        for view in class_views(config)
+    }
     comparisons = {
         view.view: {"title": " / ".join(view.labels), "kind": "comparison", "axis": list(view.labels)}
         for view in comparison_views(config)

@@ -55,6 +55,16 @@ def test_the_viewer_lists_layers_views_and_grids_and_every_file_is_there(run):
     assert (folder / "report.html").is_file()
 
 
+def test_what_speaks_against_a_class_is_not_called_by_its_name_alone(small, atlas, tmp_path):
+    grid = {"sizes": [2], "min_count": 1}
+    small["classes"] = [{"class": "cat", "sign": sign, "grid": grid} for sign in ("positive", "negative")]
+    assert atlas("project", small).exit_code == 0
+    (layer,) = value(tmp_path / "workspace" / "runs" / "small" / "viewer" / "run.js")["layers"]
+    titles = {view["name"]: view["title"] for view in layer["views"]}
+    assert titles["class-cat"] == "cat"
+    assert titles["class-cat-negative"] == "against cat"
+
+
 def test_numbers_and_attributions_are_those_of_the_atlas_json(run):
     folder, _ = run
     cells = json.loads((folder / LATE / "all" / "atlas-3.json").read_text())["cells"]
