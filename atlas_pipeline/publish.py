@@ -21,6 +21,7 @@ from atlas_pipeline.errors import ResourceError
 from atlas_pipeline.publish_viewer import VIEWER_STAGES, index_of, viewer_files
 from atlas_pipeline.run_folder import RunFolder, run_folder, sweep_run
 from atlas_pipeline.stages.opened import model_config
+from atlas_pipeline.stages.patch_report import CONTACT_SHEET
 from atlas_pipeline.stages.provenance import has_random_weights, model_title, weights_note
 from atlas_pipeline.stages.tables import files_of
 from atlas_pipeline.viewer.document import document_numbers
@@ -84,6 +85,9 @@ def _publish(config: Config, steps: Sequence[Step], store: Store, by_command: Se
     for step, artefact in artefacts_of(by_command, store).items():
         sources = {a.fingerprint for a in artefacts_of(ordered([step]), store).values()}
         folder.keep(_write_pictures(folder, step, artefact), own=sources - current, beneath=sources & current)
+    if not config.stitch.examples:
+        # What a command made before the config said so.
+        folder.let_go(CONTACT_SHEET)
     if entries:
         by_kind = {kind: [entry for entry in entries if _kind(entry) == kind] for kind in SHEETS}
         sheets = {words: file for kind, (file, words) in SHEETS.items() if by_kind[kind]}
@@ -116,15 +120,14 @@ def _published_name(step: Step, file: str) -> str:
     return f"{step.layer}/{step.view}/{file}" if step.layer else f"{step.stage.name}/{file}"
 
 
-def published_pictures(config: Config, step: Step, store: Store) -> list[Place]:
-    """Where the PNGs of a step are in a run's folder; none where it has none, or is not done."""
+def files_in_folder(config: Config, step: Step, store: Store) -> list[Place]:
+    """Where the files of a step are in a run's folder; none where it has none, or is not done."""
     artefact = artefact_of(step, store)
     if artefact is None or step.stage.name not in PICTURED:
         return []
     # A file is one row or several; what lies in a folder of its own are tiles.
     files = dict.fromkeys(artefact.read(["file"])["file"].to_pylist())
-    shown = [file for file in files if file.endswith(".png") and "/" not in file]
-    return [run_folder(config) / _published_name(step, file) for file in shown]
+    return [run_folder(config) / _published_name(step, file) for file in files if "/" not in file]
 
 
 def _entry(step: Step, folder: Place) -> AtlasEntry:

@@ -22,7 +22,7 @@ from atlas_pipeline.errors import (
 )
 from atlas_pipeline.making import How, make
 from atlas_pipeline.pipeline_file import steps_of
-from atlas_pipeline.publish import Publication, publish, published_pictures
+from atlas_pipeline.publish import Publication, files_in_folder, publish
 from atlas_pipeline.remarks import remarks
 from atlas_pipeline.run_folder import reached, run_folder
 from atlas_pipeline.stages.opened import model_config, model_spec, opened_network
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """What a run did, and what there is now."""
+    """What a run did, and what there is now. files: in the run's folder, of the steps that it was for."""
 
     tasks_run: int
     seconds: float
     published: Publication
     remarks: tuple[str, ...]
-    pictures: tuple[Place, ...] = ()
+    files: tuple[Place, ...] = ()
 
 
 def run(
@@ -101,15 +101,13 @@ def _run(
             publish(config, own, store, by_command=by_command)
         raise
     published = publish(config, own, store, by_command=by_command)
-    pictures = (
-        path for step in _targets(steps, how.only) for path in published_pictures(config, step, store)
-    )
+    files = (path for step in _targets(steps, how.only) for path in files_in_folder(config, step, store))
     return RunResult(
         tasks_run=tasks_run,
         seconds=time.monotonic() - start,
         published=published,
         remarks=tuple(remarks(config, steps, store)),
-        pictures=tuple(pictures),
+        files=tuple(files),
     )
 
 
