@@ -11,6 +11,7 @@ from atlas_pipeline.engine import Artefact
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.errors import CorruptArtefactError
 from atlas_pipeline.stages.bin import why_empty
+from atlas_pipeline.stages.known_images import MOST_IMAGES
 from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.provenance import has_random_weights, weights_note
 from atlas_pipeline.stages.views import class_views, comparison_views
@@ -33,7 +34,7 @@ def viewer_files(config: Config, made: Mapping[Step, Artefact], *, has_report: b
     layers = _layers(config, made)
     if not layers:
         return {}
-    model = model_config(config)
+    model, num_images = model_config(config), index_of(made).num_rows
     scale = density_colours([n / (_SCALE_COLOURS - 1) for n in range(_SCALE_COLOURS)])
     run = {
         "run": config.name,
@@ -41,7 +42,9 @@ def viewer_files(config: Config, made: Mapping[Step, Artefact], *, has_report: b
         "model": network_name(config.model.source, config.model.name),
         "weights": weights_note(model),
         "random": has_random_weights(model),
-        "images": index_of(made).num_rows,
+        "images": num_images,
+        "known": min(num_images, MOST_IMAGES),
+        "positions": config.sample.positions_per_image,
         "generated": config.images.source == "generated",
         "layers": layers,
         "shares": next((a.notes["shares"] for step, a in made.items() if _has_shares(step, a)), []),

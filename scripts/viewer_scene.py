@@ -124,7 +124,8 @@ def finish_run(folder: Path, grids: tuple[int, ...]) -> None:
     view = {"name": "all", "map": "bench", "kind": "all", "title": "All activations", "missing": ""}
     view |= {"activations": 1_000_000, "grids": [{"size": grid, "cropPx": 0} for grid in grids]}
     run = {"run": "bench", "digest": "bench", "model": "synthetic", "weights": "none", "random": False}
-    run |= {"images": 1_000_000, "generated": True, "shares": [], "keys": True, "report": False}
+    run |= {"images": 1_000_000, "known": NUM_KNOWN, "positions": 1, "generated": True}
+    run |= {"shares": [], "keys": True, "report": False}
     run |= {"layers": [{"name": layer, "views": [view]} for layer in LAYERS]}
     run |= {"scale": ["#ffffff", "#ff8800", "#000044"], "palette": ["#0072b2", "#e69f00", "#009e73"]}
     for name, content in page_files("bench", script(run)).items():

@@ -126,6 +126,22 @@ def test_places_and_keys_are_of_the_same_images(run):
     assert set(array(of_class["slot"]).tolist()) < set(range(60))
 
 
+def test_of_several_positions_an_image_each_is_known_by_its_number(small, atlas, store_of, tmp_path):
+    small["sample"]["positions_per_image"] = 2
+    small["classes"] = [{"class": "cat", "grid": {"sizes": [2], "min_count": 1}}]
+    assert atlas("project", small).exit_code == 0
+    folder, made = tmp_path / "workspace" / "runs" / "small", store_of(small)
+    listed = value(folder / "viewer" / "run.js")
+    assert (listed["known"], listed["positions"]) == (60, 2)
+    selected = made("select", "class-cat").read()["sample_row"].to_pylist()
+    assert 0 < len(selected) < 120
+    for view, of_view in (("all", list(range(120))), ("class-cat", selected)):
+        places = {name: array(column) for name, column in value(folder / LATE / view / "places.js").items()}
+        assert (places["slot"].astype(int) * 2 + places["ordinal"]).tolist() == of_view
+        x = made("project", view).read()["x"].to_numpy()
+        assert np.abs((places["col"] + 0.5) / 65536 - x).max() < 1e-4
+
+
 def test_without_examples_no_picture_of_an_image_is_in_the_folder(run, atlas, states):
     folder, small = run
     small["stitch"] = {"examples": 0}
@@ -190,6 +206,7 @@ def assert_shown_without_icons(folder):
 @pytest.mark.parametrize("command", ["project", "bin"])
 def test_a_layer_without_icons_yet_is_shown_by_its_layout(small, atlas, tmp_path, command):
     folder = tmp_path / "workspace" / "runs" / "small"
+    assert atlas("index", small).exit_code == 0
     assert not (folder / "index.html").exists()
     assert str(folder / "index.html") in atlas(command, small).stdout
     assert_shown_without_icons(folder)

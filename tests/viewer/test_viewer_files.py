@@ -133,6 +133,13 @@ def test_places_are_those_of_known_images_with_rows_from_the_top():
     assert array(read["col"]).tolist() == [0, 65535]
 
 
+def test_places_say_which_of_an_images_positions_they_are_of():
+    xy = np.full((4, 2), 0.5)
+    read = value(place_file(xy, np.array([3, 3, 4, 9]), np.array([3, 9]), np.array([0, 1, 0, 1])))
+    assert array(read["slot"]).tolist() == [0, 0, 1]
+    assert array(read["ordinal"]).tolist() == [0, 1, 1]
+
+
 def test_icons_in_sheets_are_even_and_not_too_large():
     assert [sheet_px(side) for side in (1, 33, 64, 200)] == [2, 32, 64, 96]
 
