@@ -54,7 +54,6 @@ def numbers_of(grid: int) -> GridNumbers:
         grid=grid,
         px=PX,
         activations=1_000_000,
-        binned=990_000,
         row=row,
         col=col,
         count=rng.integers(10, 900, len(row)),

@@ -55,6 +55,22 @@ def test_the_viewer_lists_layers_views_and_grids_and_every_file_is_there(run):
     assert (folder / "report.html").is_file()
 
 
+def test_sheets_hold_no_more_than_an_icon_at_a_time_as_floats(small, atlas, monkeypatch):
+    from atlas_pipeline.stages import tiles
+
+    at_once, over_ground = [], tiles.over_ground
+
+    def counted(images, level):
+        at_once.append(len(images))
+        return over_ground(images, level)
+
+    monkeypatch.setattr(tiles, "over_ground", counted)
+    small["invert"]["alpha"] = 0.1
+    result = atlas("run", small)
+    assert result.exit_code == 0, result.stderr
+    assert set(at_once) == {1}
+
+
 def test_what_speaks_against_a_class_is_not_called_by_its_name_alone(small, atlas, tmp_path):
     grid = {"sizes": [2], "min_count": 1}
     small["classes"] = [{"class": "cat", "sign": sign, "grid": grid} for sign in ("positive", "negative")]

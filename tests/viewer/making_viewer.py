@@ -62,7 +62,6 @@ def numbers_of(xy: np.ndarray, grid: int, labels: Sequence[str]) -> GridNumbers:
         grid=grid,
         px=PX,
         activations=len(xy),
-        binned=int(count.sum()),
         row=row,
         col=col,
         count=count,
