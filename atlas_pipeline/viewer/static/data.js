@@ -12,8 +12,9 @@ window.atlas = {};
     else waiting.get(path)?.resolve(value);
   };
 
-  /** Where a file of the run is. What is to see has a digest: no browser or host serves what was there before. */
-  atlas.address = (path) => `./${path.split("/").map(encodeURIComponent).join("/")}?${atlas.run?.digest ?? ""}`;
+  /** Where a file of the run is. A changed run has another digest: nobody serves what was there before. */
+  atlas.address = (path) =>
+    `./${path.split("/").map(encodeURIComponent).join("/")}?${atlas.run?.digest ?? ""}`;
 
   /** The value of a data file, loaded anew unless it is on its way; what is kept is for the caller to say. */
   atlas.load = (path) => {

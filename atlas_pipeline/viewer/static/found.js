@@ -4,8 +4,10 @@
   const { byId } = atlas;
   const FINEST = 65536; // places are whole numbers of this grid
 
-  /** Where the known images' activations lie in a view: {slot, number, x, y}, y down; a slot is a known image's
-   * number, and `number` the activation's: the same in every layer, for all take it at the same place of an image. */
+  /**
+   * Where the known images' activations lie in a view: {slot, number, x, y}, y down. A slot is a known image's
+   * number. An activation's number is the same in every layer: all take it at the same place of its image.
+   */
   atlas.places = (layer, view) =>
     atlas.keep(`${layer}/${view}/places.js`, async (value) => {
       const { slot, ordinal, row, col } = await atlas.unpackAll(value),
