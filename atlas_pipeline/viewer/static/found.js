@@ -5,8 +5,8 @@
   const FINEST = 65536; // places are whole numbers of this grid
 
   /**
-   * Where the known images' activations lie in a view: {slot, number, x, y}, y down. A slot is a known image's
-   * number. An activation's number is the same in every layer: all take it at the same place of its image.
+   * Where the known images' activations lie in a view: {slot, number, x, y}, y down. A slot is the number of a
+   * known image. An activation's is the same in every layer: all take it at the same place of its image.
    */
   atlas.places = (layer, view) =>
     atlas.keep(`${layer}/${view}/places.js`, async (value) => {
