@@ -109,7 +109,7 @@ def test_every_file_is_asked_for_by_the_digest_of_all_of_them(opened):
     page = opened("#grid=8")
     page.on("request", lambda request: asked.append(request.url))
     page.evaluate("atlas.set({layer: 'late', colour: 'count', lit: '1', cell: '8.3.3'})")
-    until(page, "atlas.attribution(atlas.shown())")
+    until(page, "atlas.shown() && atlas.attribution(atlas.shown())")
     page.reload()
     settle(page)
     asked = [url for url in asked if "/viewer/" not in url and "/index.html" not in url]
