@@ -20,22 +20,24 @@ from atlas_pipeline.errors import AtlasError, ConfigError, TasksFailedError, Use
 
 EXIT_USER, EXIT_TASKS, EXIT_INTERRUPTED = 2, 3, 130
 
+# What is seen of a layout before it has icons; what comes after the layout brings them up to date too.
+_OF_A_LAYOUT = ("keys", "plot", "places")
 # What a command brings up to date; a stage without a command of its own goes with the one it serves.
 STAGES_OF = {
     "index": ("index",),
     "sample": ("sample",),
     "select": ("select",),
-    "project": ("neighbors", "project"),
-    "bin": ("cell_sums", "bin"),
-    "invert": ("whiten", "crops", "invert"),
-    "stitch": ("plot", "stitch", "deep_zoom", "keys", "places", "tiles", "examples", "shares"),
+    "project": ("neighbors", "project", *_OF_A_LAYOUT),
+    "bin": ("cell_sums", "bin", *_OF_A_LAYOUT),
+    "invert": ("whiten", "crops", "invert", *_OF_A_LAYOUT),
+    "stitch": ("stitch", "deep_zoom", "tiles", "examples", "shares", *_OF_A_LAYOUT),
 }
 
 WHAT_IT_DOES = {
     "index": "List the images, in a fixed order, each known by its content.",
     "sample": "Take one random spatial activation an image, with its attribution to every logit.",
     "select": "Choose the activations that matter to the classes and comparisons of CONFIG.",
-    "project": "Lay the activations out in the plane.",
+    "project": "Lay the activations out in the plane, for the page to show.",
     "bin": "Lay grids over the layout and average each cell.",
     "invert": "Make the icon of every cell by feature inversion.",
     "stitch": "Put the icons together into atlas images, JSON and the page that shows them.",

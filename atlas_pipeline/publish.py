@@ -10,37 +10,27 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-import numpy as np
-
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine import Artefact, Store, artefact_of, artefacts_of, ordered
 from atlas_pipeline.engine.lock import waiting_lock
 from atlas_pipeline.engine.place import Place, content_of
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.errors import ResourceError
+from atlas_pipeline.publish_sheets import write_sheets
 from atlas_pipeline.publish_viewer import VIEWER_STAGES, index_of, viewer_files
 from atlas_pipeline.run_folder import RunFolder, run_folder, sweep_run
 from atlas_pipeline.stages.opened import model_config
-from atlas_pipeline.stages.provenance import has_random_weights, model_title, weights_note
+from atlas_pipeline.stages.patch_report import CONTACT_SHEET
+from atlas_pipeline.stages.provenance import has_random_weights, weights_note
 from atlas_pipeline.stages.tables import files_of
 from atlas_pipeline.viewer.document import document_numbers
 from atlas_pipeline.viewer.entries import AtlasEntry, RunSummary, entry_of
-from atlas_pipeline.viewer.figures import png_bytes
 from atlas_pipeline.viewer.network_name import network_name
-from atlas_pipeline.viewer.overview import Panel, overview
 from atlas_pipeline.viewer.report import report_page
 
-# A sheet for each kind of view, by the first word of its name: its file, and how a page calls it.
-SHEETS = {
-    "all": ("overview.png", "All layers on one sheet"),
-    "class": ("class-atlases.png", "All class atlases on one sheet"),
-    "compare": ("comparisons.png", "All comparisons on one sheet"),
-}
 # Stages whose files go into a run's folder; pictures of the second kind stand on the page one by one.
 FIGURES = ("highlight", "vocabulary", "patch_report")
 PICTURED = ("plot", "stitch", "deep_zoom", *FIGURES, *VIEWER_STAGES)
-# Width of a layer on the overview; twice that is kept of its picture.
-PANEL_PX = 760
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +74,11 @@ def _publish(config: Config, steps: Sequence[Step], store: Store, by_command: Se
     for step, artefact in artefacts_of(by_command, store).items():
         sources = {a.fingerprint for a in artefacts_of(ordered([step]), store).values()}
         folder.keep(_write_pictures(folder, step, artefact), own=sources - current, beneath=sources & current)
+    if not config.stitch.examples:
+        # What a command made before the config said so.
+        folder.let_go(CONTACT_SHEET)
     if entries:
-        by_kind = {kind: [entry for entry in entries if _kind(entry) == kind] for kind in SHEETS}
-        sheets = {words: file for kind, (file, words) in SHEETS.items() if by_kind[kind]}
-        for kind, (file, _) in SHEETS.items():
-            if by_kind[kind]:
-                folder.write(file, _sheet(config, by_kind[kind], folder.path))
+        sheets = write_sheets(config, entries, folder)
         shown = dict.fromkeys(n for n in (*figures, *folder.kept(current)) if n.endswith(".png"))
         summary = _summary(config, made, sheets, list(shown))
         folder.write("report.html", report_page(summary, entries).encode())
@@ -116,15 +105,14 @@ def _published_name(step: Step, file: str) -> str:
     return f"{step.layer}/{step.view}/{file}" if step.layer else f"{step.stage.name}/{file}"
 
 
-def published_pictures(config: Config, step: Step, store: Store) -> list[Place]:
-    """Where the PNGs of a step are in a run's folder; none where it has none, or is not done."""
+def files_in_folder(config: Config, step: Step, store: Store) -> list[Place]:
+    """Where the files of a step are in a run's folder; none where it has none, or is not done."""
     artefact = artefact_of(step, store)
     if artefact is None or step.stage.name not in PICTURED:
         return []
     # A file is one row or several; what lies in a folder of its own are tiles.
     files = dict.fromkeys(artefact.read(["file"])["file"].to_pylist())
-    shown = [file for file in files if file.endswith(".png") and "/" not in file]
-    return [run_folder(config) / _published_name(step, file) for file in shown]
+    return [run_folder(config) / _published_name(step, file) for file in files if "/" not in file]
 
 
 def _entry(step: Step, folder: Place) -> AtlasEntry:
@@ -168,47 +156,3 @@ def _summary(
         sheets=sheets,
         figures=figures,
     )
-
-
-def _kind(entry: AtlasEntry) -> str:
-    """`all`, `class` or `compare`."""
-    return entry.view.partition("-")[0]
-
-
-def _sheet(config: Config, entries: Sequence[AtlasEntry], folder: Place) -> bytes:
-    """The coarsest atlas of every layer and view."""
-    coarsest: dict[tuple[str, str], AtlasEntry] = {}
-    for entry in sorted(entries, key=lambda e: e.grid):
-        coarsest.setdefault((entry.layer, entry.view), entry)
-    in_depth = sorted(entries, key=lambda e: config.layers.index(e.layer))
-    # Selections are many and coarse: small, and without thumbnails.
-    of_layers = _kind(entries[0]) == "all"
-    panel_px = PANEL_PX if of_layers else PANEL_PX // 2
-    panels = [
-        Panel(
-            title=entry.layer if of_layers else f"{entry.layer}, {entry.view}",
-            subtitle=f"{entry.num_activations:,} activations in {entry.num_cells} cells",
-            atlas=_reduced(folder / (entry.preview or entry.atlas), 2 * panel_px),
-            thumbnails=[
-                _reduced(folder / p, panel_px) for p in (entry.density, entry.scatter) if p and of_layers
-            ],
-        )
-        for entry in in_depth
-        if coarsest[(entry.layer, entry.view)] is entry
-    ]
-    model = model_config(config)
-    caption = f"{weights_note(model)} - {model_title(model)}" if has_random_weights(model) else None
-    return png_bytes(
-        overview(panels, panel_px, caption), {"Title": config.name, "Weights": weights_note(model)}
-    )
-
-
-def _reduced(path: Place, largest_px: int) -> np.ndarray:
-    """The square picture at the top left of a file, without legend or caption, no larger than it need be."""
-    from PIL import Image
-
-    image = Image.open(io.BytesIO(content_of(path))).convert("RGB")
-    side = min(image.size)
-    image = image.crop((0, 0, side, side))
-    image.thumbnail((largest_px, largest_px), Image.Resampling.LANCZOS)
-    return np.asarray(image)

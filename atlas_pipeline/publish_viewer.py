@@ -11,6 +11,7 @@ from atlas_pipeline.engine import Artefact
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.errors import CorruptArtefactError
 from atlas_pipeline.stages.bin import why_empty
+from atlas_pipeline.stages.known_images import MOST_IMAGES
 from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.provenance import has_random_weights, weights_note
 from atlas_pipeline.stages.views import class_views, comparison_views
@@ -33,15 +34,17 @@ def viewer_files(config: Config, made: Mapping[Step, Artefact], *, has_report: b
     layers = _layers(config, made)
     if not layers:
         return {}
-    model = model_config(config)
+    model, num_images = model_config(config), index_of(made).num_rows
     scale = density_colours([n / (_SCALE_COLOURS - 1) for n in range(_SCALE_COLOURS)])
     run = {
         "run": config.name,
-        "id": _identity(config, made),
+        "digest": _digest(*sorted(a.fingerprint for s, a in made.items() if s.stage.name in VIEWER_STAGES)),
         "model": network_name(config.model.source, config.model.name),
         "weights": weights_note(model),
         "random": has_random_weights(model),
-        "images": index_of(made).num_rows,
+        "images": num_images,
+        "known": min(num_images, MOST_IMAGES),
+        "positions": config.sample.positions_per_image,
         "generated": config.images.source == "generated",
         "layers": layers,
         "shares": next((a.notes["shares"] for step, a in made.items() if _has_shares(step, a)), []),
@@ -69,10 +72,8 @@ def index_of(made: Mapping[Step, Artefact]) -> Artefact:
     raise CorruptArtefactError("the index was altered while its run went on; run the same command again")
 
 
-def _identity(config: Config, made: Mapping[Step, Artefact]) -> str:
-    """Tells a link made in this run from one of another: the run's name and layouts."""
-    layouts = sorted(a.fingerprint for step, a in made.items() if step.stage.name == "places")
-    return hashlib.sha256("\n".join([config.name, *layouts]).encode()).hexdigest()[:12]
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 def _layers(config: Config, made: Mapping[Step, Artefact]) -> list[dict[str, Any]]:
@@ -83,13 +84,23 @@ def _layers(config: Config, made: Mapping[Step, Artefact]) -> list[dict[str, Any
         if step.stage.name == "places" and artefact.num_rows:
             view = str(step.view)
             of_layer[str(step.layer)].append(
-                {"name": view, **titles.get(view, {"title": view}), **_view(made, str(step.layer), view)}
+                {
+                    "name": view,
+                    **titles.get(view, {"title": view}),
+                    **_view(config.name, made, str(step.layer), view),
+                }
             )
     return [{"name": layer, "views": views} for layer, views in of_layer.items() if views]
 
 
 def _titles(config: Config) -> dict[str, dict[str, Any]]:
-    classes = {view.view: {"title": view.label, "kind": "class"} for view in class_views(config)}
+    classes = {
+        view.view: {
+            "title": view.label if view.entry.sign == "positive" else f"against {view.label}",
+            "kind": "class",
+        }
+        for view in class_views(config)
+    }
     comparisons = {
         view.view: {"title": " / ".join(view.labels), "kind": "comparison", "axis": list(view.labels)}
         for view in comparison_views(config)
@@ -97,7 +108,7 @@ def _titles(config: Config) -> dict[str, dict[str, Any]]:
     return {"all": {"title": "All activations", "kind": "all"}, **classes, **comparisons}
 
 
-def _view(made: Mapping[Step, Artefact], layer: str, view: str) -> dict[str, Any]:
+def _view(run_name: str, made: Mapping[Step, Artefact], layer: str, view: str) -> dict[str, Any]:
     here = {
         (step.stage.name, step.grid): artefact
         for step, artefact in made.items()
@@ -106,8 +117,11 @@ def _view(made: Mapping[Step, Artefact], layer: str, view: str) -> dict[str, Any
     tiles = {grid: a for (stage, grid), a in here.items() if stage == "tiles" and grid and a.num_rows}
     reasons = [why_empty(a) for (stage, _), a in here.items() if stage == "bin"]
     crops = {grid: here.get(("examples", grid)) for grid in tiles}
+    layout = here["project", None]
     return {
-        "activations": here["project", None].num_rows,
+        "activations": layout.num_rows,
+        # Tells a link to this map from one to another: of another run, or laid out otherwise.
+        "map": _digest(run_name, layout.fingerprint),
         "grids": [
             {"size": grid, "cropPx": crop.notes.get("px", 0) if (crop := crops[grid]) else 0}
             for grid in sorted(tiles)

@@ -113,6 +113,12 @@ class RunFolder:
         for name in names:
             self._by_command[name] = {"own": sorted(own), "beneath": sorted(beneath)}
 
+    def let_go(self, file: str) -> None:
+        """What commands made under this name stays no longer, whatever folder it is in."""
+        self._by_command = {
+            name: sources for name, sources in self._by_command.items() if PurePosixPath(name).name != file
+        }
+
     def kept(self, fingerprints: Collection[str]) -> dict[str, Mapping[str, Sequence[str]]]:
         """What commands made, of now or earlier, that stays: what it was made from is the run's."""
         return {

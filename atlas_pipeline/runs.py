@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,16 @@ from atlas_pipeline import engine
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine import Step, StepState, Store
 from atlas_pipeline.engine.place import Place, place_of, refuse_unreachable
-from atlas_pipeline.errors import ConfigError, CorruptArtefactError, ResourceError
+from atlas_pipeline.errors import (
+    AtlasError,
+    ConfigError,
+    CorruptArtefactError,
+    ResourceError,
+    TasksFailedError,
+)
 from atlas_pipeline.making import How, make
 from atlas_pipeline.pipeline_file import steps_of
-from atlas_pipeline.publish import Publication, publish, published_pictures
+from atlas_pipeline.publish import Publication, files_in_folder, publish
 from atlas_pipeline.remarks import remarks
 from atlas_pipeline.run_folder import reached, run_folder
 from atlas_pipeline.stages.opened import model_config, model_spec, opened_network
@@ -30,13 +37,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """What a run did, and what there is now."""
+    """What a run did, and what there is now. files: in the run's folder, of the steps that it was for."""
 
     tasks_run: int
     seconds: float
     published: Publication
     remarks: tuple[str, ...]
-    pictures: tuple[Place, ...] = ()
+    files: tuple[Place, ...] = ()
 
 
 def run(
@@ -86,17 +93,21 @@ def _run(
     config: Config, own: list[Step], steps: list[Step], by_command: list[Step], store: Store, how: How
 ) -> RunResult:
     start = time.monotonic()
-    tasks_run = make(config, steps, store, how)
+    try:
+        tasks_run = make(config, steps, store, how)
+    except TasksFailedError:
+        # What is done is shown. Why that cannot be is not what is to be said now.
+        with suppress(AtlasError):
+            publish(config, own, store, by_command=by_command)
+        raise
     published = publish(config, own, store, by_command=by_command)
-    pictures = (
-        path for step in _targets(steps, how.only) for path in published_pictures(config, step, store)
-    )
+    files = (path for step in _targets(steps, how.only) for path in files_in_folder(config, step, store))
     return RunResult(
         tasks_run=tasks_run,
         seconds=time.monotonic() - start,
         published=published,
         remarks=tuple(remarks(config, steps, store)),
-        pictures=tuple(pictures),
+        files=tuple(files),
     )
 
 

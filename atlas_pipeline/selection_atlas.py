@@ -72,6 +72,6 @@ def selection_atlas(
         zoom for step in atlases if step.stage.name == "stitch" for zoom in deep_zoom.steps(config, step)
     ]
     pictures = plot.step(config, activations, layout, chosen)
-    known = places.step(config, images, layout)
+    known = places.step(config, images, layout, chosen)
     steps = (precision, chosen, layout, pictures, known, *sums.values(), *cells.values(), *atlases, *zooms)
     return SelectionAtlas(steps=steps, cells=cells, icons=icons)

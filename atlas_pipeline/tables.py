@@ -121,8 +121,9 @@ def print_pictures(result: RunResult) -> None:
     for line in result.remarks:
         console.print(line, style="yellow", highlight=False, soft_wrap=True)
     console.print(f"{result.tasks_run} tasks run, {result.seconds:.0f} s", highlight=False)
-    for path in result.pictures:
-        console.print(str(path), highlight=False, soft_wrap=True)
+    for path in result.files:
+        if path.suffix == ".png":
+            console.print(str(path), highlight=False, soft_wrap=True)
 
 
 def print_patch_tests(result: RunResult, summaries: Sequence[PatchSummary]) -> None:
@@ -138,9 +139,8 @@ def print_patch_tests(result: RunResult, summaries: Sequence[PatchSummary]) -> N
     for line in result.remarks:
         console.print(line, style="yellow", highlight=False, soft_wrap=True)
     console.print(f"{result.tasks_run} tasks run, {result.seconds:.0f} s", highlight=False)
-    for picture in result.pictures:
-        for suffix in (".md", ".csv", ".png"):
-            console.print(str(picture.with_suffix(suffix)), highlight=False, soft_wrap=True)
+    for path in result.files:
+        console.print(str(path), highlight=False, soft_wrap=True)
 
 
 def print_clean(unreached: Sequence[tuple[Place, int]], removed: bool) -> None:

@@ -54,7 +54,6 @@ def numbers_of(grid: int) -> GridNumbers:
         grid=grid,
         px=PX,
         activations=1_000_000,
-        binned=990_000,
         row=row,
         col=col,
         count=rng.integers(10, 900, len(row)),
@@ -121,10 +120,11 @@ def finish_run(folder: Path, grids: tuple[int, ...]) -> None:
     )
     for layer in LAYERS[1:]:
         shutil.copytree(first, folder / layer / "all", copy_function=os.link)
-    view = {"name": "all", "kind": "all", "title": "All activations", "activations": 1_000_000, "missing": ""}
-    view["grids"] = [{"size": grid, "cropPx": 0} for grid in grids]
-    run = {"run": "bench", "id": "bench", "model": "synthetic", "weights": "none", "random": False}
-    run |= {"images": 1_000_000, "generated": True, "shares": [], "keys": True, "report": False}
+    view = {"name": "all", "map": "bench", "kind": "all", "title": "All activations", "missing": ""}
+    view |= {"activations": 1_000_000, "grids": [{"size": grid, "cropPx": 0} for grid in grids]}
+    run = {"run": "bench", "digest": "bench", "model": "synthetic", "weights": "none", "random": False}
+    run |= {"images": 1_000_000, "known": NUM_KNOWN, "positions": 1, "generated": True}
+    run |= {"shares": [], "keys": True, "report": False}
     run |= {"layers": [{"name": layer, "views": [view]} for layer in LAYERS]}
     run |= {"scale": ["#ffffff", "#ff8800", "#000044"], "palette": ["#0072b2", "#e69f00", "#009e73"]}
     for name, content in page_files("bench", script(run)).items():

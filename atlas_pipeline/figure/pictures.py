@@ -11,9 +11,8 @@ from atlas_pipeline.figure.request import Measure
 from atlas_pipeline.figure.window import Window, cells_of
 from atlas_pipeline.numerics.mosaic import resized
 from atlas_pipeline.reader.atlas import Atlas
-from atlas_pipeline.viewer.colours import density_colours
+from atlas_pipeline.viewer.colours import PAPER, density_colours
 
-_PAPER = 255
 # The least of a colour scale is not white: a cell of it is still a cell.
 _PALEST = 0.08
 # Viewers that smooth pictures would wash cells of one pixel into each other.
@@ -25,7 +24,7 @@ def icons_picture(atlas: Atlas, window: Window, cell_px: int) -> NDArray[np.uint
 
     Returns: (rows * cell_px, cols * cell_px, 3).
     """
-    picture = np.full((window.rows * cell_px, window.cols * cell_px, 3), _PAPER, dtype=np.uint8)
+    picture = np.full((window.rows * cell_px, window.cols * cell_px, 3), PAPER, dtype=np.uint8)
     for row, col in cells_of(atlas)[window.holds(cells_of(atlas))].tolist():
         icon = np.asarray(atlas.icon(row, col))
         side = max(1, round(len(icon) / atlas.icon_px * cell_px))
@@ -63,7 +62,7 @@ def colour_scale(values: NDArray[np.float64], measure: Measure) -> ColourScale:
 
 def measure_picture(atlas: Atlas, values: NDArray[np.float64], scale: ColourScale) -> NDArray[np.uint8]:
     """The whole map, a square of colour a cell; white where there is no icon or no number."""
-    picture = np.full((atlas.grid, atlas.grid, 3), _PAPER, dtype=np.uint8)
+    picture = np.full((atlas.grid, atlas.grid, 3), PAPER, dtype=np.uint8)
     cells, known = cells_of(atlas), np.isfinite(values)
     picture[tuple(cells[known].T)] = scale.colours(values[known])
     return picture.repeat(_PX_OF_A_CELL, axis=0).repeat(_PX_OF_A_CELL, axis=1)

@@ -13,11 +13,10 @@ from atlas_pipeline.numerics.mosaic import drawn_sides, mosaic_band
 from atlas_pipeline.stages.provenance import random_weights_caption
 from atlas_pipeline.stages.tables import over_ground, picture_of
 from atlas_pipeline.viewer.axis_figure import axis_strip
+from atlas_pipeline.viewer.colours import PAPER
 from atlas_pipeline.viewer.figures import caption_strip
 from atlas_pipeline.viewer.in_order import in_order
 
-# What shows between icons, and through transparent ones.
-PAPER = 255
 # Of a band as pixels, and cells in it: with a few bands in work they bound the memory.
 BAND_BYTES, BAND_CELLS = 1 << 23, 1 << 10
 

@@ -12,15 +12,15 @@ from atlas_pipeline.engine.stage import Job, Notes, Output, Runtime, Stage, Step
 from atlas_pipeline.numerics.patches import crop_window
 from atlas_pipeline.stages.bands import band_of, num_bands
 from atlas_pipeline.stages.chosen_images import batches_of, image_settings
-from atlas_pipeline.stages.image_keys import keys_of
+from atlas_pipeline.stages.image_keys import keys_of, shown_key
 from atlas_pipeline.stages.opened import Sight, model_config, sight_of
 from atlas_pipeline.stages.tables import file_table
+from atlas_pipeline.viewer.colours import PAPER
 from atlas_pipeline.viewer.scripts import PATCH_QUALITY
-from atlas_pipeline.viewer.sprites import BLOCK, NUM_CROPS, PAPER, block_files, sheet_files, sheet_px
+from atlas_pipeline.viewer.sprites import BLOCK, NUM_CROPS, block_files, sheet_files, sheet_px
 
 LARGEST_CROP_PX = 56
 IMAGES_AT_ONCE = 256
-LONGEST_KEY = 120
 
 
 def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
@@ -88,7 +88,7 @@ def _named(examples: Sequence[Sequence[Example]], job: Job) -> list[list[list[An
     """Of every example the image's id, the position's row and column, and the image's key."""
     keys = keys_of(job.inputs["index"], {e["image_id"] for of_cell in examples for e in of_cell})
     return [
-        [[e["image_id"], e["row"], e["col"], keys[e["image_id"]][-LONGEST_KEY:]] for e in of_cell]
+        [[e["image_id"], e["row"], e["col"], shown_key(keys[e["image_id"]])] for e in of_cell]
         for of_cell in examples
     ]
 

@@ -21,12 +21,10 @@ from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.provenance import picture_text, random_weights_caption
 from atlas_pipeline.stages.tables import file_table, over_ground, pixels
 from atlas_pipeline.stages.views import slug
+from atlas_pipeline.viewer.colours import PAPER
 from atlas_pipeline.viewer.document import atlas_json
 from atlas_pipeline.viewer.figures import png_bytes, with_caption
 from atlas_pipeline.viewer.highlight_figure import highlight_figure
-
-# What shows through transparent icons, as in the atlas itself.
-PAPER = 255
 
 
 def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:

@@ -9,6 +9,13 @@ import pyarrow.compute as pc
 
 from atlas_pipeline.engine.stage import Artefact
 
+LONGEST_KEY = 120
+
+
+def shown_key(key: str) -> str:
+    """A key as the viewer shows it: of a long one the end, for folders tell less than names."""
+    return key[-LONGEST_KEY:]
+
 
 def keys_of(index: Artefact, image_ids: Iterable[int]) -> dict[int, str]:
     """Image id -> key; streamed, for the index may hold a million paths."""

@@ -8,13 +8,11 @@ import pyarrow as pa
 
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.stages.image_keys import shown_key
 from atlas_pipeline.stages.known_images import known_images, names_of_labels
 from atlas_pipeline.stages.opened import labels_digest, model_config, model_spec
 from atlas_pipeline.stages.tables import file_table
 from atlas_pipeline.viewer.layout_files import key_file
-
-# Of a longer key the end is kept: folders tell less than names.
-LONGEST_KEY = 120
 
 
 def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
@@ -25,7 +23,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     for part in index.parts(["key", "label"]):
         here = known[(known >= start) & (known < start + part.num_rows)] - start
         chosen = part.take(pa.array(here))
-        keys += [key[-LONGEST_KEY:] for key in chosen["key"].to_pylist()]
+        keys += [shown_key(key) for key in chosen["key"].to_pylist()]
         labels += chosen["label"].to_pylist()
         start += part.num_rows
     names = names_of_labels(job.settings, max(labels, default=-1)) or ()

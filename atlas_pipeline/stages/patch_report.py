@@ -1,4 +1,7 @@
-"""patch_report: what came of a patch test: every row (CSV), the summary (Markdown), a contact sheet (PNG)."""
+"""patch_report: what came of a patch test: every row (CSV), the summary (Markdown), a contact sheet (PNG).
+
+The sheet shows images: there is none where ``stitch.examples`` is 0.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,9 @@ from atlas_pipeline.stages.provenance import picture_text, random_weights_captio
 from atlas_pipeline.stages.tables import file_table, picture_of
 from atlas_pipeline.viewer.figures import png_bytes, with_caption
 from atlas_pipeline.viewer.patch_tables import csv_text, headings, markdown, points, summary_row
+
+CONTACT_SHEET = "patch-test.png"
+_NO_SHEET = "There are no pictures of it, for stitch.examples is 0: no image goes into the run's folder."
 
 
 class PatchSummary(NamedTuple):
@@ -40,13 +46,18 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     summaries = summarise(test.becomes, test.leaves, test.kinds, test.fixed_place, job.config["seed"])
     rows = [_row(test, summary) for summary in summaries]
     warning = random_weights_caption(job)
-    words = " ".join([*([f"**{warning}.**"] if warning else []), *_caption(test, summaries), *remarks])
-    sheet = contact_sheet(test, runtime)
+    shown = job.config.get("pictures", True)
+    caption = [*_caption(test, summaries), *remarks, *([] if shown else [_NO_SHEET])]
+    words = " ".join([*([f"**{warning}.**"] if warning else []), *caption])
     files = {
         "patch-test.csv": csv_text(_every_row(test)).encode(),
         "patch-test.md": markdown(title, header, rows, words).encode(),
-        "patch-test.png": png_bytes(with_caption(sheet, warning) if warning else sheet, picture_text(job)),
     }
+    if shown:
+        sheet = contact_sheet(test, runtime)
+        files[CONTACT_SHEET] = png_bytes(
+            with_caption(sheet, warning) if warning else sheet, picture_text(job)
+        )
     runtime.advance(1)
     return [Output(table=file_table(files), notes={**notes, "rows": rows})]
 
@@ -159,6 +170,8 @@ def step(
             "fixed_size": config.patch_test.fixed_size,
             "num_patches": config.patch_test.num_patches,
             "seed": config.seed,
+            # Only where it says something: reports of other runs stay what they are.
+            **({} if config.stitch.examples else {"pictures": False}),
         },
         inputs={"index": index, "patches": patches, "patch_images": images, "patch_answers": answers},
         settings=image_settings(config),

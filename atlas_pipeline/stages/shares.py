@@ -19,7 +19,7 @@ from atlas_pipeline.stages.opened import labels_digest, model_config, model_spec
 from atlas_pipeline.stages.tables import file_table, layout_xy
 from atlas_pipeline.viewer.grid_files import share_file
 
-# Of a column of text so many values are shown, the commonest; labels are shown if there are no more.
+# Of a column of text so many values are shown, the commonest; labels only where there are no more.
 MOST_VALUES = 32
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.schema import column_matrix
 from atlas_pipeline.stages.bands import band_of, num_bands
 from atlas_pipeline.stages.opened import labels_digest, model_config, model_spec
-from atlas_pipeline.stages.tables import file_stream, file_table, over_ground, picture_of, pixels
+from atlas_pipeline.stages.tables import file_stream, file_table, over_ground, picture_of
+from atlas_pipeline.viewer.colours import PAPER
 from atlas_pipeline.viewer.grid_files import GridNumbers, class_files, number_file, overview_files
-from atlas_pipeline.viewer.sprites import PAPER, sheet_files, sheet_px
+from atlas_pipeline.viewer.sprites import sheet_files, sheet_px
 
 # What the viewer calls the columns of cosines, by where they are.
 COSINES = {
@@ -51,7 +53,6 @@ def _numbers(job: Job) -> GridNumbers:
         grid=job.config["grid"],
         px=job.config["icon_px"],
         activations=notes["num_activations"],
-        binned=notes["num_binned"],
         row=columns["row"].to_numpy(),
         col=columns["col"].to_numpy(),
         count=columns["count"].to_numpy(),
@@ -70,8 +71,13 @@ def _numbers(job: Job) -> GridNumbers:
 
 def _icons(job: Job) -> Iterator[np.ndarray]:
     for part in job.inputs["invert"].parts(["icon"]):
-        for icon in part["icon"].to_pylist():
-            yield over_ground(picture_of(icon)[None], PAPER)[0]
+        yield from _on_paper(part["icon"])
+
+
+def _on_paper(pngs: pa.ChunkedArray) -> Iterator[np.ndarray]:
+    # One by one: a band of a fine grid, transparent, would be gigabytes of floats.
+    for png in pngs.to_pylist():
+        yield over_ground(picture_of(png)[None], PAPER)[0]
 
 
 def _sheets(job: Job, band: int) -> dict[str, bytes]:
@@ -79,7 +85,7 @@ def _sheets(job: Job, band: int) -> dict[str, bytes]:
     if start == stop:
         return {}
     cells = job.inputs["bin"].rows(start, stop, ["row", "col"])
-    icons = over_ground(pixels(job.inputs["invert"].rows(start, stop, ["icon"])["icon"]), PAPER)
+    icons = _on_paper(job.inputs["invert"].rows(start, stop, ["icon"])["icon"])
     rows, cols = (cells[name].to_numpy() for name in ("row", "col"))
     return sheet_files("icons", icons, rows, cols, job.config["icon_px"])
 
@@ -90,7 +96,7 @@ def _split(job: Job) -> list[Task]:
 
 TILES = Stage(
     name="tiles",
-    version=1,
+    version=2,
     unit="bands",
     split=_split,
     size=lambda task: 1,

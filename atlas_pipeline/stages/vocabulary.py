@@ -21,12 +21,11 @@ from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.provenance import picture_text, random_weights_caption
 from atlas_pipeline.stages.tables import file_table, over_ground, pixels
 from atlas_pipeline.stages.views import class_view_name, slug
+from atlas_pipeline.viewer.colours import PAPER
 from atlas_pipeline.viewer.document import atlas_json
 from atlas_pipeline.viewer.figures import png_bytes, with_caption
 from atlas_pipeline.viewer.vocabulary_figure import Strip, share_text, vocabulary_figure
 
-# What shows through transparent icons, as in the atlas itself.
-PAPER = 255
 # Of the largest region's share: less than this is no word of the class's.
 SMALLEST_SHARE = 0.02
 

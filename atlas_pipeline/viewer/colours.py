@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 # protan-, deuter- and tritanopia (Machado et al. 2009); Tol's ten "muted" come to 0.052.
 _QUALITATIVE = "0072B2 E69F00 009E73 CC79A7 56B4E9 D55E00 601800 E8D81F 242478 903C3C 9C6CFC 9CE4B4"
 QUALITATIVE = np.array([list(bytes.fromhex(code)) for code in _QUALITATIVE.split()], dtype=np.uint8)
+# The grey level that pictures lie on, and that shows through transparent icons.
+PAPER = 255
 UNLABELLED = np.array([120, 120, 126], dtype=np.uint8)
 
 # (amount, lightness, chroma, hue in degrees): white, straw, orange, rose, violet, midnight.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from atlas_pipeline.numerics.mosaic import icon_sides
 from atlas_pipeline.numerics.quantise import cosines, signed_levels, wide_levels
 from atlas_pipeline.viewer.scripts import packed, picture, script
-from atlas_pipeline.viewer.sprites import has_low, overview, overview_px
+from atlas_pipeline.viewer.sprites import overview, overview_px
 
 NUM_TOP = 5
 # Levels of attribution in a file: a class of a large grid has one of its own, those of small grids share one.
@@ -26,17 +26,15 @@ _CELLS_AT_ONCE = 4096
 class GridNumbers:
     """What the viewer knows of a grid's cells, in reading order.
 
-    Attributes: grid: cells a side. px: side of an icon in a sheet. activations: of the view; binned: those
-                in cells with an icon. row, col, count, round_trip: (cell,) integers. cosines: (cell,) numbers
-                in [-1, 1] by the viewer's name for them, NaN where not known. attribution: (cell, class),
-                logits; None where there are none. labels, class_indices: of its columns; the latter among
-                all logits.
+    Attributes: grid: cells a side. px: side of an icon in a sheet. activations: of the view. row, col, count,
+                round_trip: (cell,) integers. cosines: (cell,) numbers in [-1, 1] by the viewer's name for
+                them, NaN where not known. attribution: (cell, class), logits; None where there are none.
+                labels, class_indices: of its columns; the latter among all logits.
     """
 
     grid: int
     px: int
     activations: int
-    binned: int
     row: NDArray[np.integer]
     col: NDArray[np.integer]
     count: NDArray[np.integer]
@@ -54,9 +52,7 @@ def number_file(numbers: GridNumbers) -> bytes:
         {
             "cells": num_cells,
             "activations": numbers.activations,
-            "binned": numbers.binned,
             "px": numbers.px,
-            "low": has_low(numbers.px),
             "overviewPx": overview_px(numbers.grid, numbers.px),
             "classes": list(numbers.labels),
             "classIndices": list(numbers.class_indices),

@@ -17,16 +17,25 @@ THUMBNAIL_PX = 112
 _GREY = 118
 
 
-def place_file(xy: NDArray[np.floating], image_id: NDArray[np.integer], known: NDArray[np.integer]) -> bytes:
+def place_file(
+    xy: NDArray[np.floating],
+    image_id: NDArray[np.integer],
+    known: NDArray[np.integer],
+    ordinal: NDArray[np.integer] | None = None,
+) -> bytes:
     """``places.js``: of every activation of a known image the image's number among them, and its place.
 
     Args: xy: (activation, 2) in the unit square, y up. image_id: (activation,). known: (image,) ascending
-          ids, at most 65,536.
+          ids, at most 65,536. ordinal: (activation,) which of its image's positions it is of, at most 65,535;
+          None: of the only one.
     """
     slot = np.searchsorted(known, image_id)
     is_known = known[np.minimum(slot, len(known) - 1)] == image_id
     row, col = cell_of(xy[is_known], FINEST).T.astype(np.uint16)
-    return script({"slot": packed(slot[is_known].astype(np.uint16)), "row": packed(row), "col": packed(col)})
+    columns = {"slot": slot[is_known].astype(np.uint16), "row": row, "col": col}
+    if ordinal is not None:
+        columns["ordinal"] = ordinal[is_known].astype(np.uint16)
+    return script({name: packed(column) for name, column in columns.items()})
 
 
 def key_file(

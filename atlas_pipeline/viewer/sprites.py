@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from atlas_pipeline.numerics.mosaic import icon_sides, resized
+from atlas_pipeline.viewer.colours import PAPER
 from atlas_pipeline.viewer.scripts import ICON_QUALITY, PATCH_QUALITY, picture, script
 
 # Cells a side of a sheet.
@@ -23,7 +24,6 @@ LOW_PX = 24
 LARGEST_ICON_PX = 96
 # Side of the one picture of a whole grid that is shown first.
 OVERVIEW_PX = 1280
-PAPER = 255
 
 
 def sheet_px(side_px: int) -> int:
@@ -32,14 +32,9 @@ def sheet_px(side_px: int) -> int:
     return max(2, px - px % 2)
 
 
-def has_low(px: int) -> bool:
-    """Whether sheets of this size of picture have a low-resolution copy."""
-    return px > LOW_PX
-
-
 def sheet_files(
     name: str,
-    pictures: NDArray[np.uint8],
+    pictures: Iterable[NDArray[np.uint8]],
     rows: NDArray[np.integer],
     cols: NDArray[np.integer],
     px: int,
@@ -47,11 +42,16 @@ def sheet_files(
 ) -> dict[str, bytes]:
     """The sheets of one band of cells: ``<name>-<sheet row>-<sheet col>.js``, and ``...-low.js``.
 
-    Args: pictures: (cell, side, side, 3). rows, cols: (cell,), all in one row of sheets. px: side of one.
+    Args: pictures: (side, side, 3) each, one a cell; of those not yet asked for none need be in memory.
+          rows, cols: (cell,), all in one row of sheets. px: side of one.
     """
     files = {}
-    small = _resized(pictures, LOW_PX) if has_low(px) else None
-    large = _resized(pictures, px)
+    large = np.empty((len(rows), px, px, 3), dtype=np.uint8)
+    small = np.empty((len(rows), LOW_PX, LOW_PX, 3), dtype=np.uint8) if px > LOW_PX else None
+    for cell, one in zip(range(len(rows)), pictures, strict=True):
+        large[cell] = _at(one, px)
+        if small is not None:
+            small[cell] = _at(one, LOW_PX)
     for band, column in sorted({(int(r) // SHEET, int(c) // SHEET) for r, c in zip(rows, cols, strict=True)}):
         here = (rows // SHEET == band) & (cols // SHEET == column)
         places = rows[here] % SHEET, cols[here] % SHEET
@@ -130,9 +130,7 @@ def overview_px(grid: int, px: int) -> int:
     return max(1, min(px, OVERVIEW_PX // grid))
 
 
-def _resized(pictures: NDArray[np.uint8], px: int) -> NDArray[np.uint8]:
-    return pictures if pictures.shape[1] == px else np.stack([_at(one, px) for one in pictures])
-
-
 def _at(one: NDArray[np.uint8], px: int) -> NDArray[np.uint8]:
+    if len(one) == px:
+        return one
     return np.asarray(Image.fromarray(one).resize((px, px), Image.Resampling.LANCZOS))

@@ -148,7 +148,9 @@ def test_too_few_activations_for_any_cell_says_what_would_work(small, atlas):
 
 
 def test_no_deps_says_what_is_missing(small, atlas):
-    _refused(atlas("bin", small, "--no-deps"), "sample")
+    _refused(atlas("bin", small, "--no-deps"), "needs index")
+    assert atlas("index", small).exit_code == 0
+    _refused(atlas("bin", small, "--no-deps"), "needs sample")
 
 
 def test_a_missing_gpu_is_told(small, atlas):

@@ -290,6 +290,36 @@ def test_a_whole_run_from_the_command(small, atlas, tmp_path):
     assert (folder / "atlas-2.png").is_file()
 
 
+def test_without_examples_a_report_has_no_picture_and_says_why(config):
+    rows, files = rows_of(finished({**config, "stitch": {"examples": 0}}))
+    assert set(files) == {"patch-test.csv", "patch-test.md"}
+    assert rows == rows_of(finished(config))[0]
+    assert "no pictures of it, for stitch.examples is 0" in files["patch-test.md"].decode()
+
+
+def test_without_examples_the_picture_that_a_command_made_goes_too(small, atlas, tmp_path):
+    config = {
+        **small,
+        "grid": {"sizes": [2], "min_count": 2},
+        "comparisons": [{"left": "dog", "right": "ant", "grid": {"sizes": [2], "min_count": 2}}],
+        "patch_test": {"sizes": [0.3], "num_patches": 2},
+    }
+    arguments = ("--compare", "dog,ant", "--num-images", "4")
+    assert atlas("patch-test", config, *arguments).exit_code == 0
+    folder = tmp_path / "workspace/runs/small/4/compare-dog-ant"
+    assert (folder / "patch-test.png").is_file()
+    config["stitch"] = {"examples": 0}
+    assert atlas("run", config).exit_code == 0
+    left = ["patch-test.csv", "patch-test.md"]
+    assert sorted(path.name for path in folder.glob("patch-test*")) == left
+    again = atlas("patch-test", config, *arguments)
+    assert again.exit_code == 0, again.stderr
+    assert sorted(path.name for path in folder.glob("patch-test*")) == left
+    assert [line for line in again.stdout.splitlines() if "patch-test." in line] == [
+        str(folder / name) for name in left
+    ]
+
+
 @pytest.mark.parametrize(
     ("own", "last", "meaning"),
     [

@@ -55,6 +55,32 @@ def test_the_viewer_lists_layers_views_and_grids_and_every_file_is_there(run):
     assert (folder / "report.html").is_file()
 
 
+def test_sheets_hold_no_more_than_an_icon_at_a_time_as_floats(small, atlas, monkeypatch):
+    from atlas_pipeline.stages import tiles
+
+    at_once, over_ground = [], tiles.over_ground
+
+    def counted(images, level):
+        at_once.append(len(images))
+        return over_ground(images, level)
+
+    monkeypatch.setattr(tiles, "over_ground", counted)
+    small["invert"]["alpha"] = 0.1
+    result = atlas("run", small)
+    assert result.exit_code == 0, result.stderr
+    assert set(at_once) == {1}
+
+
+def test_what_speaks_against_a_class_is_not_called_by_its_name_alone(small, atlas, tmp_path):
+    grid = {"sizes": [2], "min_count": 1}
+    small["classes"] = [{"class": "cat", "sign": sign, "grid": grid} for sign in ("positive", "negative")]
+    assert atlas("project", small).exit_code == 0
+    (layer,) = value(tmp_path / "workspace" / "runs" / "small" / "viewer" / "run.js")["layers"]
+    titles = {view["name"]: view["title"] for view in layer["views"]}
+    assert titles["class-cat"] == "cat"
+    assert titles["class-cat-negative"] == "against cat"
+
+
 def test_numbers_and_attributions_are_those_of_the_atlas_json(run):
     folder, _ = run
     cells = json.loads((folder / LATE / "all" / "atlas-3.json").read_text())["cells"]
@@ -116,6 +142,22 @@ def test_places_and_keys_are_of_the_same_images(run):
     assert set(array(of_class["slot"]).tolist()) < set(range(60))
 
 
+def test_of_several_positions_an_image_each_is_known_by_its_number(small, atlas, store_of, tmp_path):
+    small["sample"]["positions_per_image"] = 2
+    small["classes"] = [{"class": "cat", "grid": {"sizes": [2], "min_count": 1}}]
+    assert atlas("project", small).exit_code == 0
+    folder, made = tmp_path / "workspace" / "runs" / "small", store_of(small)
+    listed = value(folder / "viewer" / "run.js")
+    assert (listed["known"], listed["positions"]) == (60, 2)
+    selected = made("select", "class-cat").read()["sample_row"].to_pylist()
+    assert 0 < len(selected) < 120
+    for view, of_view in (("all", list(range(120))), ("class-cat", selected)):
+        places = {name: array(column) for name, column in value(folder / LATE / view / "places.js").items()}
+        assert (places["slot"].astype(int) * 2 + places["ordinal"]).tolist() == of_view
+        x = made("project", view).read()["x"].to_numpy()
+        assert np.abs((places["col"] + 0.5) / 65536 - x).max() < 1e-4
+
+
 def test_without_examples_no_picture_of_an_image_is_in_the_folder(run, atlas, states):
     folder, small = run
     small["stitch"] = {"examples": 0}
@@ -135,6 +177,35 @@ def test_fewer_examples_make_them_alone_anew(run, states):
     assert again == {"examples"}
 
 
+def maps(folder):
+    """(layer, view) -> what tells its map from others."""
+    listed = value(folder / "viewer" / "run.js")
+    return {
+        (layer["name"], view["name"]): view["map"] for layer in listed["layers"] for view in layer["views"]
+    }
+
+
+def test_other_icons_have_another_digest_and_only_another_layout_makes_links_foreign(run, atlas):
+    folder, small = run
+    digests, known = [value(folder / "viewer" / "run.js")["digest"]], maps(folder)
+    bee = {"class": "bee", "grid": {"sizes": [2], "min_count": 1}}
+    for more, is_larger in (
+        ({"invert": {**small["invert"], "steps": 3}}, False),
+        ({"layers": [LATE, "1"], "classes": [*small["classes"], bee]}, True),
+    ):
+        small |= more
+        assert atlas("run", small).exit_code == 0
+        digests.append(value(folder / "viewer" / "run.js")["digest"])
+        assert known.items() <= maps(folder).items()
+        assert (len(maps(folder)) > len(known)) == is_larger
+    assert len(set(digests)) == 3
+    before = maps(folder)
+    small["classes"][0]["perplexity"] = 3
+    assert atlas("run", small).exit_code == 0
+    after = maps(folder)
+    assert {key for key in before if before[key] != after[key]} == {(LATE, "class-cat"), ("1", "class-cat")}
+
+
 def test_a_view_whose_cells_are_all_too_thin_says_so(small, atlas, tmp_path):
     small["classes"] = [{"class": "cat", "grid": {"sizes": [8], "min_count": 50}}]
     assert atlas("run", small).exit_code == 0
@@ -144,18 +215,51 @@ def test_a_view_whose_cells_are_all_too_thin_says_so(small, atlas, tmp_path):
     assert "no cell has grid.min_count (50) activations" in view["missing"]
 
 
-def test_a_layer_without_icons_yet_is_shown_by_its_layout(small, atlas, tmp_path):
-    assert atlas("index", small).exit_code == 0
-    folder = tmp_path / "workspace" / "runs" / "small"
-    assert not (folder / "index.html").exists()
-    # The sample, the layout and its places: no icons.
-    from atlas_pipeline.config_file import parse_config
-    from atlas_pipeline.runs import run
-
-    run(parse_config(small), only=frozenset({"places"}), quiet=True)
-    view = value(folder / "viewer" / "run.js")["layers"][0]["views"][0]
+def assert_shown_without_icons(folder):
+    (view,) = value(folder / "viewer" / "run.js")["layers"][0]["views"]
     assert (view["grids"], view["missing"]) == ([], "its icons are not made yet")
+    for name in ("index.html", f"{LATE}/all/places.js", f"{LATE}/all/thumbnail.webp", "keys/keys.js"):
+        assert (folder / name).is_file()
     assert not (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize("command", ["project", "bin"])
+def test_a_layer_without_icons_yet_is_shown_by_its_layout(small, atlas, tmp_path, command):
+    folder = tmp_path / "workspace" / "runs" / "small"
+    assert atlas("index", small).exit_code == 0
+    assert not (folder / "index.html").exists()
+    assert str(folder / "index.html") in atlas(command, small).stdout
+    assert_shown_without_icons(folder)
+    assert atlas("view", small, "--no-open").stdout.strip() == str(folder / "index.html")
+
+
+def test_another_layout_of_a_finished_run_is_shown_before_its_icons(small, atlas, tmp_path):
+    folder = tmp_path / "workspace" / "runs" / "small"
+    assert atlas("run", small).exit_code == 0
+    before = (folder / LATE / "all" / "places.js").read_bytes()
+    small["project"]["min_dist"] = 0.3
+    assert atlas("project", small).exit_code == 0
+    assert_shown_without_icons(folder)
+    assert (folder / LATE / "all" / "places.js").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "is_shown"), [(RuntimeError, 3, True), (KeyboardInterrupt, 130, False)]
+)
+def test_a_run_with_failed_tasks_shows_what_is_done_and_an_interrupted_one_just_ends(
+    small, atlas, tmp_path, monkeypatch, error, exit_code, is_shown
+):
+    from atlas_pipeline.stages import invert
+
+    def fails(artefact):
+        raise error("no luck")
+
+    monkeypatch.setattr(invert, "precision_of", fails)
+    assert atlas("run", small).exit_code == exit_code
+    folder = tmp_path / "workspace" / "runs" / "small"
+    assert (folder / "index.html").exists() == is_shown
+    if is_shown:
+        assert_shown_without_icons(folder)
 
 
 def shares_of(folder, view="all", grid=3):

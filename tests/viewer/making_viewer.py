@@ -30,6 +30,13 @@ def images_xy(layer: int) -> np.ndarray:
     return xy
 
 
+def activations_xy(layer: int, positions: int) -> np.ndarray:
+    """(image x position, 2), image by image: its first activation at its place, every other mirrored."""
+    xy = np.repeat(images_xy(layer), positions, axis=0)
+    ordinal = np.arange(len(xy)) % positions
+    return np.where(ordinal[:, None] % 2 == 1, [1, 0] + xy * [-1, 1], xy)
+
+
 def colour_of(row: int, col: int, grid: int) -> list[int]:
     """Icons are even squares: red by column, green by row."""
     return [round(255 * col / grid), round(255 * row / grid), 128]
@@ -55,7 +62,6 @@ def numbers_of(xy: np.ndarray, grid: int, labels: Sequence[str]) -> GridNumbers:
         grid=grid,
         px=PX,
         activations=len(xy),
-        binned=int(count.sum()),
         row=row,
         col=col,
         count=count,
@@ -102,25 +108,34 @@ def make_viewer(
     labels: Sequence[str] = CLASSES,
     grids: Sequence[int] = (8, 32),
     name: str = "made",
+    moved: str = "",
+    positions: int = 1,
     **changes: Any,
 ) -> Path:
-    """Layers ``early`` and ``late`` with all grids, a class atlas with the first, a layer without icons."""
+    """Layers ``early`` and ``late`` with all grids, a class atlas with the first, a layer without icons.
+
+    Args: moved: the layer and view, ``late-all``, that is said to be laid out otherwise than elsewhere.
+          positions: activations of an image.
+    """
     layers = []
     for number, layer in enumerate(("early", "late", "bare")):
         views = []
         for view, kind in (("all", "all"), ("class-cat", "class")):
             if kind == "class" and (layer != "late" or not labels):
                 continue
-            chosen = (
-                np.arange(NUM_IMAGES) if kind == "all" else np.flatnonzero(np.arange(NUM_IMAGES) % 5 == 2)
-            )
-            xy = images_xy(number)[chosen]
+            image, ordinal = np.divmod(np.arange(NUM_IMAGES * positions), positions)
+            chosen = np.full(len(image), True) if kind == "all" else image % 5 == 2
+            image, ordinal = image[chosen], ordinal[chosen] if positions > 1 else None
+            xy = activations_xy(number, positions)[chosen]
             sizes = () if layer == "bare" else grids if kind == "all" else grids[:1]
             for grid in sizes:
                 write_grid(folder / layer / view / f"tiles-{grid}", xy, grid, labels, crops=grid == grids[0])
             write(
                 folder / layer / view,
-                {"places.js": place_file(xy, chosen, np.arange(NUM_IMAGES)), "thumbnail.webp": thumbnail(xy)},
+                {
+                    "places.js": place_file(xy, image, np.arange(NUM_IMAGES), ordinal),
+                    "thumbnail.webp": thumbnail(xy),
+                },
             )
             views.append(
                 {
@@ -128,6 +143,7 @@ def make_viewer(
                     "kind": kind,
                     "title": "All activations" if kind == "all" else "cat",
                     "activations": len(xy),
+                    "map": f"{layer}-{view}" + ("-moved" if f"{layer}-{view}" == moved else ""),
                     "grids": [{"size": grid, "cropPx": CROP_PX if grid == grids[0] else 0} for grid in sizes],
                     "missing": "" if sizes else "its icons are not made yet",
                 }
@@ -139,11 +155,13 @@ def make_viewer(
     )
     run = {
         "run": name,
-        "id": name,
+        "digest": f"digest-of-{name}",
         "model": "network",
         "weights": "trained",
         "random": False,
         "images": NUM_IMAGES,
+        "known": NUM_IMAGES,
+        "positions": positions,
         "generated": False,
         "layers": layers,
         "shares": [],

@@ -55,7 +55,7 @@ def test_the_numbers_of_a_grid_come_back():
     read = value(number_file(numbers))
     for name in ("row", "col", "count"):
         assert array(read[name]).tolist() == getattr(numbers, name).tolist()
-    assert (read["cells"], read["activations"], read["binned"]) == (64, 400, 400)
+    assert (read["cells"], read["activations"]) == (64, 400)
     assert array(read["side"]).tolist() == icon_sides(numbers.count, 255).tolist()
     assert np.abs(array(read["fidelity"]) / 10000 - numbers.cosines["fidelity"]).max() < 1e-4
     top = array(read["top"]).reshape(64, read["numTop"])
@@ -101,6 +101,17 @@ def test_sheets_hold_every_icon_in_its_cell():
     assert image(value(files["icons-1-1-low.js"])).shape == (384, 384, 3)
 
 
+def test_sheets_are_the_same_of_pictures_that_come_one_by_one():
+    rows, cols = np.array([0, 0, 3]), np.array([1, 20, 2])
+    icons = np.zeros((3, 40, 40, 3), np.uint8)
+    icons[:, :20], icons[2, :, 20:] = 200, 100
+    files = sheet_files("icons", (icon for icon in icons), rows, cols, 32)
+    assert files == sheet_files("icons", icons, rows, cols, 32)
+    shown = image(value(files["icons-0-0.js"]))[3 * 32 : 4 * 32, 2 * 32 : 3 * 32]
+    corners = [int(shown[row, col].mean()) for row in (5, 27) for col in (5, 27)]
+    assert corners == pytest.approx([200, 100, 0, 100], abs=8)
+
+
 def test_the_overview_is_transparent_between_icons_and_shrinks_them_by_density():
     numbers = numbers_of(images_xy(0), 32, ())
     icons = [np.full((32, 32, 3), 200, np.uint8)] * len(numbers.row)
@@ -131,6 +142,13 @@ def test_places_are_those_of_known_images_with_rows_from_the_top():
     assert array(read["slot"]).tolist() == [1, 2]
     assert array(read["row"]).tolist() == [0, 65535]
     assert array(read["col"]).tolist() == [0, 65535]
+
+
+def test_places_say_which_of_an_images_positions_they_are_of():
+    xy = np.full((4, 2), 0.5)
+    read = value(place_file(xy, np.array([3, 3, 4, 9]), np.array([3, 9]), np.array([0, 1, 0, 1])))
+    assert array(read["slot"]).tolist() == [0, 0, 1]
+    assert array(read["ordinal"]).tolist() == [0, 1, 1]
 
 
 def test_icons_in_sheets_are_even_and_not_too_large():

@@ -79,7 +79,7 @@ def test_an_atlas_of_one_cell(opened, tmp_path):
 @pytest.mark.parametrize(
     "link",
     [
-        "#run=other&layer=conv9&view=class-zebra&grid=77&lit=5000&cell=77.3.3&path=1,2,x&found=image:99999",
+        "#map=other&layer=conv9&view=class-zebra&grid=77&lit=5000&cell=77.3.3&path=1,2,x&found=image:99999",
         "#x=NaN&y=Infinity&z=-3&strength=abc&colour=constructor&cell=8.99.99&found=box:a:b:c",
         "#found=box:early:all:0,0,0,0&path=0.1&cell=1e9.0.0",
         "#%E0%A4%A",
@@ -90,8 +90,32 @@ def test_a_broken_link_shows_what_there_is(opened, link):
     assert page.evaluate("atlas.state.layer") == "early"
     assert page.evaluate("atlas.shown().cells") > 0
     assert not page.locator("#detail").is_visible()
-    if "run=other" in link:
-        assert "another run" in page.inner_text("#notice") or "not of this run" in page.inner_text("#notice")
+    if "map=other" in link:
+        assert "another map" in page.inner_text("#notice") or "not of this run" in page.inner_text("#notice")
+
+
+def test_a_link_is_foreign_where_its_map_has_moved_or_is_gone_and_not_where_another_has(opened, tmp_path):
+    link = opened("#layer=late&view=class-cat&z=2").evaluate("atlas.link()").partition("#")[2]
+    assert "map=late-class-cat" in link
+    for moved, is_foreign in (("early-all", False), ("late-all", False), ("late-class-cat", True)):
+        folder = make_viewer(tmp_path / moved, moved=moved)
+        assert opened("#" + link, folder).locator("#notice").is_visible() == is_foreign
+    # Without classes the run has no such view.
+    assert opened("#" + link, make_viewer(tmp_path / "gone", labels=())).locator("#notice").is_visible()
+
+
+def test_every_file_is_asked_for_by_the_digest_of_all_of_them(opened):
+    asked = []
+    page = opened("#grid=8")
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate("atlas.set({layer: 'late', colour: 'count', lit: '1', cell: '8.3.3'})")
+    until(page, "atlas.shown() && atlas.attribution(atlas.shown())")
+    page.reload()
+    settle(page)
+    asked = [url for url in asked if "/viewer/" not in url and "/index.html" not in url]
+    for name in ("thumbnail.webp", "grid.js", "classes-0.js", "icons-overview-density.js"):
+        assert any(name in url for url in asked)
+    assert {url.partition("?")[2] for url in asked} == {"digest-of-made"}
 
 
 def test_a_folder_without_its_data_says_so(opened, browser, tmp_path):

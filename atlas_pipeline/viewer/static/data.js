@@ -12,6 +12,10 @@ window.atlas = {};
     else waiting.get(path)?.resolve(value);
   };
 
+  /** Where a file of the run is. A changed run has another digest: nobody serves what was there before. */
+  atlas.address = (path) =>
+    `./${path.split("/").map(encodeURIComponent).join("/")}?${atlas.run?.digest ?? ""}`;
+
   /** The value of a data file, loaded anew unless it is on its way; what is kept is for the caller to say. */
   atlas.load = (path) => {
     if (waiting.has(path)) return waiting.get(path).promise;
@@ -20,8 +24,7 @@ window.atlas = {};
     waiting.set(path, request);
     const script = document.createElement("script");
     script.dataset.path = path;
-    // A changed run has another id: no browser or host serves what was there before.
-    script.src = "./" + path.split("/").map(encodeURIComponent).join("/") + "?" + (atlas.run?.id ?? "");
+    script.src = atlas.address(path);
     const done = () => {
       waiting.delete(path);
       script.remove();

@@ -3,15 +3,27 @@
 {
   const { byId } = atlas;
   const FINEST = 65536; // places are whole numbers of this grid
-  const MOST_IMAGES = 20000;
 
-  /** Where the known images' activations lie in a view: {slot, x, y}, y down; a slot is a known image's number. */
+  /**
+   * Where the known images' activations lie in a view: {slot, number, x, y}, y down. A slot is the number of a
+   * known image. An activation's is the same in every layer: all take it at the same place of its image.
+   */
   atlas.places = (layer, view) =>
     atlas.keep(`${layer}/${view}/places.js`, async (value) => {
-      const { slot, row, col } = await atlas.unpackAll(value);
+      const { slot, ordinal, row, col } = await atlas.unpackAll(value),
+        { positions } = atlas.run;
       const unit = (places) => Float32Array.from(places, (place) => (place + 0.5) / FINEST);
-      return { slot, x: unit(col), y: unit(row) };
+      const number = ordinal ? Uint32Array.from(slot, (image, n) => image * positions + ordinal[n]) : slot;
+      return { slot, number, x: unit(col), y: unit(row) };
     });
+
+  /** A mask over the known images' activations, by number, that is set for the slots given. */
+  atlas.maskOf = (slots) => {
+    const { known, positions } = atlas.run,
+      mask = new Uint8Array(known * positions);
+    for (const slot of slots) mask.fill(1, slot * positions, (slot + 1) * positions);
+    return mask;
+  };
 
   /** The part of a link that names a box of a view. */
   atlas.boxName = (layer, view, box) =>
@@ -34,24 +46,25 @@
     atlas.run.layers.some((l) => l.name === layer && l.views.some((v) => v.name === view));
 
   async function within({ layer, view, box: [x0, y0, x1, y1] }) {
-    const { slot, x, y } = await atlas.places(layer, view),
-      mask = new Uint8Array(MOST_IMAGES);
-    for (let n = 0; n < slot.length; n++) {
-      if (x[n] >= x0 && x[n] < x1 && y[n] >= y0 && y[n] < y1) mask[slot[n]] = 1;
+    const { number, x, y } = await atlas.places(layer, view),
+      mask = atlas.maskOf([]);
+    for (let n = 0; n < number.length; n++) {
+      if (x[n] >= x0 && x[n] < x1 && y[n] >= y0 && y[n] < y1) mask[number[n]] = 1;
     }
     return mask;
   }
 
-  /** What a link calls found -> {mask over known images, words}; null: nothing, or of another run. */
+  /** What a link calls found -> {mask over activations, words}; null: nothing, or of another run. */
   async function resolved(found) {
     const box = boxOf(found);
     if (box) {
       if (!known(box.layer, box.view)) return null;
       const mask = await within(box),
-        count = mask.reduce((sum, one) => sum + one, 0);
+        count = mask.reduce((sum, one) => sum + one, 0),
+        what = atlas.run.positions > 1 ? "activation" : "image";
       return {
         mask,
-        words: `${atlas.number(count)} image${count === 1 ? "" : "s"} of a region of ${box.layer}`,
+        words: `${atlas.number(count)} ${what}${count === 1 ? "" : "s"} of a region of ${box.layer}`,
       };
     }
     return found ? atlas.searched(found) : null;
@@ -60,15 +73,15 @@
   let current = { found: "", mask: null, words: "" };
   const points = new Map(); // layer/view -> {x, y} of what is found
 
-  /** Whether a known image is among what is found. */
-  atlas.isLit = (slot) => Boolean(current.mask?.[slot]);
+  /** Whether an activation of a known image is among what is found. */
+  atlas.isLit = (number) => Boolean(current.mask?.[number]);
 
   async function pointsIn(layer, view) {
-    const { slot, x, y } = await atlas.places(layer, view),
+    const { number, x, y } = await atlas.places(layer, view),
       xs = [],
       ys = [];
-    for (let n = 0; n < slot.length; n++) {
-      if (current.mask?.[slot[n]]) {
+    for (let n = 0; n < number.length; n++) {
+      if (current.mask?.[number[n]]) {
         xs.push(x[n]);
         ys.push(y[n]);
       }
@@ -137,9 +150,9 @@
     const mask = atlas.state.found
       ? (await resolved(atlas.state.found))?.mask
       : await within({ layer: before.layer, view: before.view, box: seen });
-    const { slot, x, y } = await atlas.places(target.layer, target.view),
+    const { number, x, y } = await atlas.places(target.layer, target.view),
       there = [];
-    for (let n = 0; n < slot.length; n++) if (mask?.[slot[n]]) there.push(n);
+    for (let n = 0; n < number.length; n++) if (mask?.[number[n]]) there.push(n);
     // The view may have been changed again meanwhile.
     if (there.length && atlas.state.layer === target.layer && atlas.state.view === target.view) {
       atlas.flyTo({ x: median(there.map((n) => x[n])), y: median(there.map((n) => y[n])) });

@@ -25,12 +25,12 @@
       atlas.places(to.layer, to.view),
     ]);
     const at = new Map();
-    before.slot.forEach((slot, n) => at.set(slot, n));
-    const every = Math.max(1, Math.ceil(after.slot.length / MOST)),
+    before.number.forEach((number, n) => at.set(number, n));
+    const every = Math.max(1, Math.ceil(after.number.length / MOST)),
       pairs = [];
-    after.slot.forEach((slot, n) => {
-      const old = at.get(slot),
-        lit = atlas.isLit(slot);
+    after.number.forEach((number, n) => {
+      const old = at.get(number),
+        lit = atlas.isLit(number);
       if (old === undefined || !(lit || n % every === 0)) return;
       pairs.push([before.x[old], before.y[old], after.x[n], after.y[n], lit]);
     });

@@ -7,7 +7,7 @@
   /** A layer's or view's density, with room for the activations that are lit up. */
   function thumbnail(layer, view) {
     const image = element("img", {
-      src: `./${encodeURIComponent(layer)}/${encodeURIComponent(view)}/thumbnail.webp`,
+      src: atlas.address(`${layer}/${view}/thumbnail.webp`),
       alt: "",
       loading: "lazy",
       width: 44,

@@ -47,29 +47,30 @@
     return found;
   }
 
-  /** "image:12" or "label:3" -> {mask over known images, words}; null: not of this run. */
+  /** "image:12" or "label:3" -> {mask over activations, words}; null: not of this run. */
   atlas.searched = async (found) => {
-    const [kind, number] = found.split(":"),
-      mask = new Uint8Array(20000);
+    const [kind, number] = found.split(":");
     if (!atlas.run.keys || !/^\d+$/.test(number ?? "")) return null;
     const all = await keys();
     if (kind === "image") {
       const slot = all.imageId.indexOf(Number(number));
       if (slot < 0) return null;
-      mask[slot] = 1;
-      return { mask, words: `Image ${number}: ${all.key[slot]}` };
+      return { mask: atlas.maskOf([slot]), words: `Image ${number}: ${all.key[slot]}` };
     }
     if (kind !== "label") return null;
-    let count = 0;
-    all.label.forEach((label, slot) => {
-      if (label === Number(number)) count += mask[slot] = 1;
-    });
-    return count
-      ? { mask, words: `${atlas.number(count)} images of label ${all.labelNames[number] ?? number}` }
+    const slots = [...all.label.keys()].filter((slot) => all.label[slot] === Number(number));
+    return slots.length
+      ? {
+          mask: atlas.maskOf(slots),
+          words: `${atlas.number(slots.length)} images of label ${all.labelNames[number] ?? number}`,
+        }
       : null;
   };
 
-  /** Light an image up and go to its activation. */
+  const middle = (values) => (Math.min(...values) + Math.max(...values)) / 2;
+  const extent = (values) => Math.max(...values) - Math.min(...values);
+
+  /** Light an image up and go to its activation, or to where all of them are in sight. */
   atlas.findImage = async (image) => {
     if (!atlas.run.keys) return void atlas.notice("This run has no list of images to find.");
     const all = await keys(),
@@ -81,9 +82,12 @@
     atlas.set({ found: `image:${image}` });
     const { layer, view, z } = atlas.state,
       places = await atlas.places(layer, view),
-      at = places.slot.indexOf(slot);
-    if (at < 0) return void atlas.notice(`Image ${image} is not in this view.`);
-    atlas.flyTo({ x: places.x[at], y: places.y[at], z: Math.max(z, Math.min(4, atlas.largestZoom())) });
+      here = (values) => [...values].filter((_, n) => places.slot[n] === slot);
+    const [x, y] = [here(places.x), here(places.y)];
+    if (!x.length) return void atlas.notice(`Image ${image} is not in this view.`);
+    const nearest = 0.8 / Math.max(extent(x), extent(y));
+    const wanted = Math.max(z, Math.min(4, atlas.largestZoom()));
+    atlas.flyTo({ x: middle(x), y: middle(y), z: Math.max(1, Math.min(wanted, nearest)) });
   };
 
   atlas.startSearch = () => {

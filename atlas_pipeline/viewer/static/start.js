@@ -141,7 +141,7 @@
     byId("close-side").onclick = () => showSide(false);
     atlas.followAddress((isForeign) => {
       if (isForeign)
-        atlas.warn("This link was made in another run: what it names may lie elsewhere here, or be missing.");
+        atlas.warn("This link is of another map: what it names may lie elsewhere here, or be missing.");
     });
     atlas.startDrawing();
   }

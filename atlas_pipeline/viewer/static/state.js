@@ -44,23 +44,29 @@
     return typeof fallback === "boolean" ? text === "true" : text;
   }
 
+  /** What tells the map of a layer and view from any other; "": there is none of that name. */
+  function mapOf({ layer, view }) {
+    const named = layer ? atlas.run.layers.find(({ name }) => name === layer) : atlas.run.layers[0];
+    return named?.views.find(({ name }) => name === view)?.map ?? "";
+  }
+
   /** The state as the part of an address after its #, defaults left out. */
   atlas.addressOf = (state) => {
-    const parts = new URLSearchParams({ run: atlas.run.id });
+    const parts = new URLSearchParams({ map: mapOf(state) });
     for (const [name, value] of Object.entries(state)) {
       if (value !== DEFAULTS[name]) parts.set(name, rounded(value));
     }
     return parts.toString();
   };
 
-  /** An address -> {state, run}; unknown names are ignored, what is missing is the default. */
+  /** An address -> {state, map}; unknown names are ignored, what is missing is the default. */
   atlas.stateOf = (address) => {
     const parts = new URLSearchParams(address.replace(/^#/, ""));
     const state = { ...DEFAULTS };
     for (const name of Object.keys(DEFAULTS)) {
       if (parts.has(name)) state[name] = read(name, parts.get(name));
     }
-    return { state, run: parts.get("run") };
+    return { state, map: parts.get("map") };
   };
 
   /** Bring the state within what there is: known layer and view, a grid of it, numbers within bounds. */
@@ -108,8 +114,8 @@
   atlas.followAddress = (onForeign) => {
     const take = () => {
       if (location.hash === written) return;
-      const { state, run } = atlas.stateOf(location.hash);
-      onForeign(Boolean(run) && run !== atlas.run.id);
+      const { state, map } = atlas.stateOf(location.hash);
+      onForeign(Boolean(map) && map !== mapOf(state));
       atlas.set(state);
     };
     take();
