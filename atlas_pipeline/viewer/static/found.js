@@ -80,12 +80,18 @@
     const { found } = current,
       path = `${layer}/${view}`;
     if (points.has(path) || !current.mask) return;
-    const loaded = await pointsIn(layer, view);
-    if (current.found === found) points.set(path, loaded);
+    try {
+      const loaded = await pointsIn(layer, view);
+      if (current.found === found) points.set(path, loaded);
+    } catch (error) {
+      // The other layers have theirs.
+      atlas.warn(error.message);
+    }
     atlas.redraw();
   }
 
-  function showThumbnails() {
+  /** The activations that are lit up, over the densities in the lists. */
+  atlas.showThumbnails = () => {
     for (const canvas of document.querySelectorAll(".thumbnail canvas")) {
       const { layer, view } = canvas.dataset,
         context = canvas.getContext("2d");
@@ -98,21 +104,32 @@
         context.fillRect(lit.x[n] * canvas.width - size / 2, lit.y[n] * canvas.height - size / 2, size, size);
       }
     }
-  }
+  };
+
+  let isLacking = false; // what is found could not be loaded
 
   async function follow(found) {
     points.clear();
     current = { found, mask: null, words: "" };
-    const what = await resolved(found);
+    isLacking = false;
+    let what = null,
+      fault = "The link's selection is not of this run.";
+    try {
+      what = await resolved(found);
+    } catch (error) {
+      fault = error.message;
+      isLacking = true;
+    }
     if (atlas.state.found !== found) return;
     current = { found, mask: what?.mask ?? null, words: what?.words ?? "" };
     byId("found").hidden = !what;
     byId("found-words").textContent = current.words;
-    if (found && !what) atlas.warn("The link's selection is not of this run.");
+    if (what) atlas.say(current.words);
+    else if (found) atlas.warn(fault);
     const { layer, view } = atlas.state;
     await loadPoints(layer, view);
     for (const { name, views } of atlas.run.layers) await loadPoints(name, views[0].name);
-    showThumbnails();
+    atlas.showThumbnails();
     atlas.redraw();
   }
 
@@ -157,9 +174,9 @@
   atlas.startFound = () => {
     byId("found-clear").onclick = () => atlas.set({ found: "" });
     atlas.onChange((names) => {
-      if (names.has("found")) follow(atlas.state.found);
-      else if (names.has("layer") || names.has("view"))
-        loadPoints(atlas.state.layer, atlas.state.view).then(showThumbnails);
+      const isElsewhere = names.has("layer") || names.has("view");
+      if (names.has("found") || (isElsewhere && isLacking)) follow(atlas.state.found);
+      else if (isElsewhere) loadPoints(atlas.state.layer, atlas.state.view).then(atlas.showThumbnails);
     });
   };
 }

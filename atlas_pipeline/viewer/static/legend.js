@@ -33,7 +33,11 @@
       );
       return;
     }
-    if (atlas.MEASURES[colour].ready?.(grid) === false) return void (legend.dataset.name = "");
+    if (atlas.MEASURES[colour].ready?.(grid) === false) {
+      // What stood there was of another measure.
+      legend.replaceChildren();
+      return void (legend.dataset.name = "");
+    }
     const range = colour === "classes" ? null : atlas.rangeOf(grid, colour);
     if (!range)
       return void legend.replaceChildren(

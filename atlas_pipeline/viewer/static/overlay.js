@@ -77,7 +77,7 @@
     });
   }
 
-  const levels = new Map();
+  const levels = atlas.store(60);
 
   async function loadLevels(grid, column) {
     const each = grid.classesAFile,
@@ -96,16 +96,8 @@
   atlas.attribution = (grid) => {
     const column = atlas.state.lit === "" ? -1 : (grid.classIndices ?? []).indexOf(Number(atlas.state.lit));
     if (column < 0) return null;
-    const path = `${grid.folder}#${column}`;
-    if (!levels.has(path)) {
-      levels.set(path, null);
-      if (levels.size > 60) levels.delete(levels.keys().next().value);
-      loadLevels(grid, column).then(
-        (loaded) => (levels.set(path, loaded), atlas.arrived(grid)),
-        (error) => atlas.warn(error.message),
-      );
-    }
-    return levels.get(path) && { column, ...levels.get(path) };
+    const loaded = levels.get(`${grid.folder}#${column}`, () => loadLevels(grid, column), atlas.arrived);
+    return loaded && { column, ...loaded };
   };
 
   /** How strongly a cell speaks for (or against) the class: 0 to 1 of its strongest cell. */

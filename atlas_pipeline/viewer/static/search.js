@@ -70,7 +70,7 @@
   };
 
   /** Light an image up and go to its activation. */
-  atlas.findImage = async (image) => {
+  async function findImage(image) {
     if (!atlas.run.keys) return void atlas.notice("This run has no list of images to find.");
     const all = await keys(),
       slot = all.imageId.indexOf(image);
@@ -84,13 +84,14 @@
       at = places.slot.indexOf(slot);
     if (at < 0) return void atlas.notice(`Image ${image} is not in this view.`);
     atlas.flyTo({ x: places.x[at], y: places.y[at], z: Math.max(z, Math.min(4, atlas.largestZoom())) });
-  };
+  }
+  atlas.findImage = (image) => findImage(image).catch((error) => atlas.warn(error.message));
 
   atlas.startSearch = () => {
     atlas.choice({
       input: byId("find"),
       list: byId("find-list"),
-      find: (text) => find(text).catch(() => []),
+      find: (text) => find(text).catch((error) => (atlas.warn(error.message), [])),
       choose: (found) => {
         const [kind, number] = found.split(":");
         byId("find").blur();

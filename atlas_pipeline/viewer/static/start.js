@@ -128,6 +128,10 @@
     if (!atlas.run)
       return void atlas.warn("viewer/run.js is missing: make this folder again with atlas run.");
     fillHead();
+    // A map that only moves asks for nothing twice; with every choice what could not be loaded may come.
+    atlas.onChange((names) => {
+      if ([...names].some((name) => !["x", "y", "z"].includes(name))) atlas.retry();
+    });
     atlas.startMeasures();
     atlas.startControls();
     atlas.startLists();
