@@ -136,7 +136,8 @@
   const median = (values) => Float64Array.from(values).sort()[Math.floor(values.length / 2)];
 
   /** Show another layer or view, and keep the place: where lie the activations that were seen or chosen? */
-  atlas.goTo = async (layer, view) => {
+  async function goTo(layer, view) {
+    atlas.land();
     const before = atlas.state,
       chosen = atlas.chosen();
     if (chosen && !before.found) {
@@ -157,11 +158,13 @@
     const { slot, x, y } = await atlas.places(target.layer, target.view),
       there = [];
     for (let n = 0; n < slot.length; n++) if (mask?.[slot[n]]) there.push(n);
-    // The view may have been changed again meanwhile.
-    if (there.length && atlas.state.layer === target.layer && atlas.state.view === target.view) {
+    // Meanwhile the view may have been changed again, or the map moved by hand.
+    const isStill = ["layer", "view", "x", "y", "z"].every((name) => atlas.state[name] === target[name]);
+    if (there.length && isStill && !atlas.isFlying()) {
       atlas.flyTo({ x: median(there.map((n) => x[n])), y: median(there.map((n) => y[n])) });
     }
-  };
+  }
+  atlas.goTo = (layer, view) => goTo(layer, view).catch((error) => atlas.warn(error.message));
 
   /** Of what is found in the view that is shown: its points {x, y} or none, and the box of it if it was one. */
   atlas.litHere = () => {
