@@ -1,7 +1,8 @@
-"""The map obeys the latest hand: flights, late answers, double clicks."""
+"""The map obeys the latest hand: flights, late answers, double clicks; the chosen cell lights up."""
 
 import pytest
-from seeing import at_cell, state, until
+from making_viewer import images_xy
+from seeing import at_cell, centre, settle, state, until
 
 REST = "new Promise((done) => setTimeout(() => requestAnimationFrame(done), 500))"  # longer than a flight
 HANDS = {
@@ -77,3 +78,48 @@ def test_a_double_click_zooms_where_the_panel_would_open(opened):
     page.mouse.click(x, y)
     page.wait_for_selector("#detail:not([hidden])")
     assert state(page)["cell"] == "8.3.7"
+
+
+def images_in(layer, row, col):
+    """How many images' activations lie in a cell of the grid of 8."""
+    x, y = images_xy(layer).T
+    return ((x >= col / 8) & (x < (col + 1) / 8) & (1 - y >= row / 8) & (1 - y < (row + 1) / 8)).sum()
+
+
+def test_a_cell_chosen_in_the_next_layer_takes_the_place_of_the_one_before(opened):
+    page = opened("#grid=8")
+    page.focus("#map")
+    for layer, key, (row, col) in (("early", "]", (2, 2)), ("late", "[", (5, 6))):
+        page.evaluate("(cell) => atlas.set({cell})", f"8.{row}.{col}")
+        until(page, "atlas.chosen() !== null")
+        page.keyboard.press(key)
+        settle(page)
+        words = f"{images_in(('early', 'late').index(layer), row, col)} images of a region of {layer}"
+        until(page, "(words) => document.getElementById('found-words').textContent === words", words)
+    # What was asked for stays.
+    page.evaluate("atlas.set({found: 'label:1', cell: '8.2.2'})")
+    page.keyboard.press("]")
+    assert (state(page)["layer"], state(page)["found"]) == ("late", "label:1")
+
+
+def test_the_chosen_cell_lights_up_by_a_key_and_by_its_panel_and_it_is_said(opened):
+    page = opened("#grid=8")
+    page.focus("#map")
+    page.keyboard.press("b")
+    assert "Choose an icon first" in page.inner_text("#notice")
+    page.evaluate("([x, y]) => atlas.pick(x, y)", centre(2, 3, 8))
+    words = f"{images_in(0, 2, 3)} images of a region of early"
+    page.keyboard.press("b")
+    until(page, "(words) => document.getElementById('said').textContent === words", words)
+    assert page.inner_text("#found-words") == words
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Light up in all layers").click()
+    until(page, "(words) => document.getElementById('found-words').textContent === words", words)
+    # It was asked for, and the next chosen cell does not take its place.
+    page.evaluate("atlas.set({cell: '8.5.5'})")
+    page.focus("#map")
+    page.keyboard.press("]")
+    until(page, "atlas.state.layer === 'late'")
+    assert page.inner_text("#found-words") == words
+    page.keyboard.press("?")
+    assert "light up the chosen icon's activations in every layer" in page.inner_text("#keys")

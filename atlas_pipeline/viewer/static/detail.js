@@ -167,6 +167,14 @@
       ),
       icon,
       numbers(grid, cell),
+      atlas.run.layers.length > 1
+        ? element("button", {
+            className: "link",
+            textContent: "Light up in all layers",
+            title: "Key: b",
+            onclick: atlas.lightUp,
+          })
+        : "",
       ...(top.length
         ? [
             element(

@@ -135,17 +135,32 @@
 
   const median = (values) => Float64Array.from(values).sort()[Math.floor(values.length / 2)];
 
+  /** The chosen cell's box, as a link names it; "" without one. */
+  function chosenBox() {
+    const chosen = atlas.chosen();
+    if (!chosen) return "";
+    const { grid, cell } = chosen,
+      at = (n) => n / grid.size;
+    const box = [at(grid.col[cell]), at(grid.row[cell]), at(grid.col[cell] + 1), at(grid.row[cell] + 1)];
+    return atlas.boxName(atlas.state.layer, atlas.state.view, box);
+  }
+
+  let carried = ""; // what goTo found: nobody asked for it, and the next chosen cell takes its place
+
+  /** Light up the chosen cell's activations in every layer. */
+  atlas.lightUp = () => {
+    const found = chosenBox();
+    if (!found) return void atlas.notice("Choose an icon first: its activations light up in every layer.");
+    carried = "";
+    atlas.set({ found });
+  };
+
   /** Show another layer or view, and keep the place: where lie the activations that were seen or chosen? */
   async function goTo(layer, view) {
     atlas.land();
     const before = atlas.state,
-      chosen = atlas.chosen();
-    if (chosen && !before.found) {
-      const { grid, cell } = chosen,
-        at = (n) => n / grid.size;
-      const box = [at(grid.col[cell]), at(grid.row[cell]), at(grid.col[cell] + 1), at(grid.row[cell] + 1)];
-      atlas.set({ found: atlas.boxName(before.layer, before.view, box) });
-    }
+      box = chosenBox();
+    if (box && (!before.found || before.found === carried)) atlas.set({ found: (carried = box) });
     const camera = atlas.camera();
     const seen = [atlas.toMap(0, 0), atlas.toMap(camera.width, camera.height)].flat();
     atlas.set({ layer, view, cell: "" });
