@@ -44,21 +44,17 @@
         element("p", { className: "note", textContent: "Not known in this atlas" }),
       );
     const ramp = element("canvas", { width: 128, height: 1, className: "ramp" }),
-      context = ramp.getContext("2d");
+      context = ramp.getContext("2d"),
+      [from, to] = range.map(atlas.sharesOf(colour, range));
     for (let x = 0; x < 128; x++) {
-      context.fillStyle = `rgb(${atlas.scaleColour(0.06 + (0.94 * x) / 127).map(Math.round)})`;
+      context.fillStyle = `rgb(${atlas.scaleColour(from + ((to - from) * x) / 127).map(Math.round)})`;
       context.fillRect(x, 0, 1, 1);
     }
-    const words = range.map((value) => atlas.measured(colour, value));
-    legend.replaceChildren(
-      ramp,
-      element(
-        "p",
-        { className: "ends" },
-        element("span", { textContent: words[0] }),
-        element("span", { textContent: words[1] }),
-      ),
+    // Of cells that are all alike there is one number to say.
+    const words = [...new Set(range)].map((value) =>
+      element("span", { textContent: atlas.measured(colour, value) }),
     );
+    legend.replaceChildren(ramp, element("p", { className: "ends" }, ...words));
   }
 
   function showStatus() {

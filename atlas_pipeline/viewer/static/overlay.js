@@ -17,6 +17,16 @@
     return a.map((value, channel) => value + (b[channel] - value) * (at - low));
   };
 
+  const LEAST = 0.06; // not from white: a cell that is there is seen
+
+  /** Of a measure and its range: number -> share of the scale; the most where all are alike, the least of none. */
+  atlas.sharesOf = (name, [low, high]) => {
+    const { log, percent } = atlas.MEASURES[name],
+      on = log ? Math.log : (number) => number;
+    if (low === high) return () => (percent && high === 0 ? LEAST : 1);
+    return (number) => LEAST + ((1 - LEAST) * (on(number) - on(low))) / (on(high) - on(low));
+  };
+
   /** The classes that are on top of most cells, with their colours, most first: [{column, label, count, colour}]. */
   atlas.commonest = (grid) => {
     const counts = new Map();
@@ -62,18 +72,15 @@
         if (grid.numTop) put(...(colours.get(grid.top[cell * grid.numTop]) ?? GREY), alpha);
       });
     }
-    const { value, log, ready } = atlas.MEASURES[name];
+    const { value, ready } = atlas.MEASURES[name];
     // Not there yet: asked again when it has come.
     if (ready && !ready(grid)) return null;
     const range = atlas.rangeOf(grid, name);
     if (!range) return null;
-    const on = log ? Math.log : (number) => number;
-    const [low, high] = range.map(on);
+    const share = atlas.sharesOf(name, range);
     return canvasOf(grid, (cell, put) => {
       const number = value(grid, cell);
-      // Not from white: a cell that is there is seen.
-      const share = high > low ? 0.06 + (0.94 * (on(number) - low)) / (high - low) : 1;
-      put(...(number === null ? GREY : atlas.scaleColour(share)), alpha);
+      put(...(number === null ? GREY : atlas.scaleColour(share(number))), alpha);
     });
   }
 
