@@ -2,7 +2,6 @@
 // Images by number, by name and by label: where does their activation lie?
 {
   const { byId } = atlas;
-  const MOST_FOUND = 400;
 
   const keys = () => atlas.keep("keys/keys.js", atlas.unpackAll);
 
@@ -41,7 +40,7 @@
       });
     }
     const wanted = text.toLowerCase();
-    for (let slot = 0; slot < all.key.length && found.length < MOST_FOUND; slot++) {
+    for (let slot = 0; slot < all.key.length; slot++) {
       if (slot !== exact && all.key[slot].toLowerCase().includes(wanted)) found.push(imageOption(all, slot));
     }
     return found;
