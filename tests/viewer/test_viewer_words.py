@@ -1,10 +1,11 @@
-"""Names on the map."""
+"""Words on the map and about it: names of regions, ends of an axis, what the dots are, a path's own."""
 
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from making_viewer import CLASSES, images_xy, make_viewer, numbers_of, write
-from seeing import settle
+from seeing import settle, state, until
 
 from atlas_pipeline.viewer.grid_files import number_file
 
@@ -47,3 +48,41 @@ def test_names_of_a_zoom_that_was_seen_are_not_looked_for_again(opened):
     assert 0 < looked[0] < looked[1] == looked[2]
     assert names[0] == names[2]
     assert names[0]
+
+
+@pytest.mark.parametrize("zoom", [0.5, 1, 3])
+def test_the_ends_of_an_axis_do_not_meet(opened, zoom):
+    page = opened(f"#grid=8&z={zoom}")
+    draw = f"""([left, right]) => {{ atlas.view().axis = [left, right];
+        const drawn = ({DRAWN})((context) => atlas.drawAxis(context, atlas.camera()));
+        delete atlas.view().axis;
+        return drawn; }}"""
+    (left, x0, width0), (right, x1, width1) = page.evaluate(draw, ["wide " * 60, "long " * 60])
+    assert x0 + width0 < x1 - width1
+    assert (left[:2], left[-1], right[-3:]) == ("← ", "…", "… →")
+    assert [words for words, *_ in page.evaluate(draw, ["ant", "emu"])] == ["← ant", "emu →"]
+
+
+def test_how_many_of_the_activations_the_dots_are(opened):
+    page = opened("#layer=bare")
+    until(page, "document.getElementById('status').textContent.endsWith('The dots are 400 activations.')")
+    page.evaluate("atlas.view().activations = 1000000; atlas.arrived()")
+    assert page.inner_text("#status").endswith("The dots are 400 of 1,000,000 activations.")
+
+
+@pytest.mark.parametrize("link", ["#grid=8", "#layer=bare"])
+def test_a_path_can_be_removed_from_its_first_point_on(opened, link):
+    page = opened(link)
+    page.focus("#map")
+    page.keyboard.press("t")
+    assert page.inner_text("#strip-words") == "A path of one point: go on with t"
+    assert not page.locator("#strip-save").is_visible()
+    page.get_by_role("button", name="Remove the path").click()
+    assert (state(page)["path"], page.locator("#strip").is_visible()) == ("", False)
+
+
+def test_a_path_in_a_view_without_icons_can_be_removed(opened):
+    page = opened("#layer=bare&path=0.1,0.1,0.9,0.9")
+    assert page.inner_text("#strip-words") == "No icons along the path"
+    page.get_by_role("button", name="Remove the path").click()
+    assert not page.locator("#strip").is_visible()

@@ -63,8 +63,16 @@
     byId("status").textContent = grid
       ? `${grid.size} × ${grid.size} · ${atlas.number(grid.cells)} icons · ${atlas.number(grid.activations)} activations`
       : view.missing
-        ? `No icons: ${view.missing}. The dots are ${atlas.number(view.activations)} activations.`
+        ? `No icons: ${view.missing}. ${ofDots(view)}`
         : "…";
+  }
+
+  /** How many of a view's activations are drawn where it has no icons: places are known of some images only. */
+  function ofDots({ activations }) {
+    const drawn = atlas.iconlessPlaces()?.slot.length ?? null,
+      all = atlas.number(activations);
+    if (drawn === null) return "";
+    return `The dots are ${drawn < activations ? `${atlas.number(drawn)} of ${all}` : all} activations.`;
   }
 
   const refresh = () => {
