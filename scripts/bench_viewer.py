@@ -58,7 +58,7 @@ def measure(folder: Path) -> dict[str, Any]:
         browser = playwright.chromium.launch(executable_path=path, args=flags)
         found: dict[str, Any] = {"first": first_paint(browser, folder)}
         page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.goto(f"file://{folder}/index.html#labels=false")
+        page.goto(f"file://{folder}/index.html")
         wait(page, READY)
         finest = page.evaluate("atlas.view().grids.at(-1).size")
         for name, link in {"whole": {"z": 1}, "middle": {"z": 4}, "close": {"z": 12}}.items():

@@ -27,6 +27,7 @@ SCRIPTS = (
     "legend.js",
     "glide.js",
     "found.js",
+    "travel.js",
     "brush.js",
     "search.js",
     "trace.js",

@@ -38,14 +38,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def opened(browser: Any, made: Path) -> Iterator[Callable[..., Any]]:
-    """Open a viewer at a link, as a page that fails the test if anything went wrong on it."""
+    """Open a viewer at a link, as a page that fails the test if anything went wrong on it.
+
+    lacking: files of it may be missing, which a browser always says on its console.
+    """
     contexts, faults = [], []
 
-    def call(link: str = "", folder: Path = made, **how: Any) -> Any:
+    def call(link: str = "", folder: Path = made, lacking: bool = False, **how: Any) -> Any:
+        def note(message: Any) -> None:
+            is_missing = lacking and message.text.startswith("Failed to load resource")
+            if message.type == "error" and not is_missing:
+                faults.append(message.text)
+
         how = {"viewport": {"width": 1200, "height": 800}, "reduced_motion": "reduce", **how}
         contexts.append(browser.new_context(accept_downloads=True, **how))
         page = contexts[-1].new_page()
-        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        page.on("console", note)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(f"file://{folder}/index.html{link}")
         settle(page)

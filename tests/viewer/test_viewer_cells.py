@@ -145,3 +145,37 @@ def test_what_is_told_is_of_the_cell_that_now_lies_under_a_resting_pointer(opene
     there = (numbers.row == 2) & (numbers.col == 3)
     assert f"Average of {numbers.count[there][0]} activation" in page.inner_text("#tip")
     assert page.evaluate("document.getElementById('tip').dataset.cell").endswith(f"#{np.argmax(there)}")
+
+
+@pytest.mark.parametrize(
+    ("value", "number", "words", "is_light"),
+    [("frog", 0.0, ["0 %"], True), ("frog", 0.5, ["0 %", "50 %"], False), (None, 3.0, ["3.00"], False)],
+)
+def test_cells_that_are_all_alike_have_one_colour_and_of_none_the_lightest(
+    opened, tmp_path, value, number, words, is_light
+):
+    folder = make_viewer(tmp_path, grids=(8,), shares=[{"column": "label", "value": value}])
+    num_cells = len(numbers_of(images_xy(0), 8, ()).row)
+    write(folder / "early" / "all" / "tiles-8", {"share-0.js": share_file(np.full(num_cells, number))})
+    page = opened("#labels=false&colour=share-0", folder)
+    until(page, "atlas.colours(atlas.shown()) !== null")
+    settle(page)
+    assert page.locator("#legend .ends span").all_inner_texts() == words
+    assert (sum(pixel(page, *centre(3, 3, 8))) > 500) == is_light
+
+
+def test_the_tooltip_tells_the_class_that_is_lit_up_now(opened):
+    page = opened("#grid=8")
+    numbers = numbers_of(images_xy(0), 8, ("ant", "bee", "cat", "dog", "emu"))
+    cell = 21
+    page.mouse.move(*at_cell(page, numbers.row[cell], numbers.col[cell], 8))
+    for lit, label in ((1, "bee"), (3, "dog")):
+        page.evaluate("(lit) => atlas.set({lit})", str(lit))
+        until(page, "atlas.attribution(atlas.shown())")
+        settle(page)
+        words = page.inner_text("#tip .of-class").replace("\u2212", "-").split()
+        assert words[0] == label
+        assert float(words[1]) == pytest.approx(numbers.attribution[cell, lit], abs=0.03)
+    page.evaluate("atlas.set({lit: ''})")
+    settle(page)
+    assert page.locator("#tip .of-class").count() == 0

@@ -1,10 +1,13 @@
 """From layer to layer, to images, along paths, into files and links."""
 
+import making_viewer
 import numpy as np
 import pytest
-from making_viewer import colour_of, images_xy
+from making_viewer import colour_of, images_xy, make_viewer, numbers_of, write
 from PIL import Image
 from seeing import NEAR, at_cell, centre, full_cells, pixel, settle, state, until
+
+from atlas_pipeline.viewer.sprites import sheet_files
 
 
 def test_another_layer_lights_up_what_was_chosen_and_keeps_the_place(opened):
@@ -97,6 +100,29 @@ def test_what_is_seen_is_saved_as_png(opened):
     width, height = page.evaluate("[atlas.camera().width, atlas.camera().height]")
     assert saved.size == (2 * width, 2 * (height + 46))
     assert np.abs(np.subtract(saved.getpixel((width, height)), pixel(page, 0.5, 0.5))).max() < NEAR
+
+
+def test_a_saved_png_is_as_fine_as_its_pixels(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(making_viewer, "PX", 96)
+    folder = make_viewer(tmp_path, grids=(32,))
+    numbers = numbers_of(images_xy(0), 32, ())
+    # Stripes that a copy of 24 pixels cannot show: one is grey.
+    stripes = np.broadcast_to((np.arange(96) // 2 % 2 * 255).astype(np.uint8)[None, :, None], (96, 96, 3))
+    for band in (0, 1):
+        here = numbers.row // 16 == band
+        icons = np.stack([stripes] * here.sum())
+        sheets = sheet_files("icons", icons, numbers.row[here], numbers.col[here], 96)
+        write(folder / "early" / "all" / "tiles-32", sheets)
+    # On the screen an icon is 47 pixels wide, in the file 94: more than the screen's sheets have.
+    page = opened("#labels=false&full=true&z=2", folder)
+    cell = int(np.hypot(numbers.row - 15.5, numbers.col - 15.5).argmin())
+    x, y = centre(int(numbers.row[cell]), int(numbers.col[cell]), 32)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save PNG").first.click()
+    saved = np.asarray(Image.open(download.value.path()).convert("L")).astype(int)
+    left, top, scale = page.evaluate("(({ left, top, scale }) => [left, top, scale])(atlas.camera())")
+    across, down = round(2 * (left + x * scale)), round(2 * (top + y * scale))
+    assert np.ptp(saved[down, across - 30 : across + 30]) > 120
 
 
 def test_a_link_opened_anew_shows_the_same_picture(opened):

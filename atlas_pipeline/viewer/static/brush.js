@@ -59,22 +59,20 @@
     target.strokeRect(x0, y0, x1 - x0, y1 - y0);
   };
 
+  const iconless = atlas.store();
+
+  /** The known images' activations in a view without icons; null: not there yet, or a view with icons. */
+  atlas.iconlessPlaces = () => {
+    const { layer, view } = atlas.state;
+    if (!atlas.view().missing) return null;
+    return iconless.get(`${layer}/${view}`, () => atlas.places(layer, view), atlas.arrived);
+  };
+
   /** A view without icons: its activations as dots. */
   atlas.drawPlaces = (target, camera) => {
-    const { layer, view } = atlas.state;
-    if (!atlas.view().missing) return;
-    const name = `${layer}/${view}`;
-    if (iconless.name !== name) {
-      iconless = { name, places: null };
-      atlas.places(layer, view).then((places) => {
-        if (iconless.name === name) iconless.places = places;
-        atlas.redraw();
-      });
-    }
-    if (iconless.places)
-      dots(target, camera, iconless.places, atlas.theme().muted, camera.scale > 300 ? 1.4 : 0.6);
+    const places = atlas.iconlessPlaces();
+    if (places) dots(target, camera, places, atlas.theme().muted, camera.scale > 300 ? 1.4 : 0.6);
   };
-  let iconless = { name: "" };
 
   atlas.startBrush = () => {
     byId("brush").onclick = () => setBrush(atlas.dragMode() !== "brush");

@@ -37,26 +37,57 @@
     return (320 * finest) / (Math.min(canvas.clientWidth, canvas.clientHeight) * MARGIN || 1);
   };
 
-  let flight = 0;
+  let flight = null; // {to, at: the place that it set last, request}
+  const PLACE = ["x", "y", "z"];
   const still = matchMedia("(prefers-reduced-motion: reduce)");
 
   /** Go to a place smoothly: {x, y, z}, any of them. */
   atlas.flyTo = (target) => {
-    cancelAnimationFrame(flight);
+    stop();
     const from = atlas.state,
       start = performance.now();
     const to = { x: from.x, y: from.y, z: from.z, ...target };
     if (still.matches) return void atlas.set(to);
     const step = (now) => {
+      // Whoever moves the map meanwhile has the last word: wheel, keys, minimap, a link.
+      if (!atlas.isFlying()) return void stop();
       const share = Math.min(1, (now - start) / 350),
         eased = 1 - (1 - share) ** 3;
       const between = (name) => from[name] + (to[name] - from[name]) * eased;
       atlas.set({ x: between("x"), y: between("y"), z: from.z * (to.z / from.z) ** eased });
-      if (share < 1) flight = requestAnimationFrame(step);
+      if (share < 1) flight = { to, at: atlas.state, request: requestAnimationFrame(step) };
+      else flight = null;
     };
-    flight = requestAnimationFrame(step);
+    flight = { to, at: from, request: requestAnimationFrame(step) };
+  };
+
+  function stop() {
+    if (flight) cancelAnimationFrame(flight.request);
+    flight = null;
+  }
+
+  /** Whether the map is on its way, and nobody has moved it since. */
+  atlas.isFlying = () => flight !== null && PLACE.every((name) => atlas.state[name] === flight.at[name]);
+
+  /** Be there at once. */
+  atlas.land = () => {
+    const to = atlas.isFlying() ? flight.to : null;
+    stop();
+    if (to) atlas.set(to);
   };
   atlas.home = () => atlas.flyTo({ x: 0.5, y: 0.5, z: 1 });
+
+  const SECOND_CLICK_MS = 250;
+  let picking = 0;
+
+  /** Choose what was clicked, unless a second click follows: the panel would take it from the map. */
+  function pickSoon(x, y) {
+    const at = atlas.toMap(x, y),
+      { layer, view } = atlas.state;
+    picking = setTimeout(() => {
+      if (atlas.state.layer === layer && atlas.state.view === view) atlas.pick(...at);
+    }, SECOND_CLICK_MS);
+  }
 
   const fingers = new Map();
   let travelled = 0,
@@ -77,7 +108,8 @@
 
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button) return;
-    cancelAnimationFrame(flight);
+    stop();
+    clearTimeout(picking);
     canvas.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, place(event));
     travelled = fingers.size > 1 ? Infinity : 0;
@@ -113,13 +145,14 @@
       fingers.taken(event.type === "pointerup" ? "end" : "cancel", ...place(event));
       fingers.taken = null;
     } else if (event.type === "pointerup" && travelled <= 4) {
-      atlas.pick(...atlas.toMap(...place(event)));
+      pickSoon(...place(event));
     }
   };
   canvas.addEventListener("pointerup", lift);
   canvas.addEventListener("pointercancel", lift);
   canvas.addEventListener("pointerleave", () => atlas.point(null));
   canvas.addEventListener("dblclick", (event) => {
+    clearTimeout(picking);
     if (mode === "pan") atlas.zoom(2, ...place(event));
   });
   canvas.addEventListener(

@@ -4,7 +4,7 @@
   const CELL_PX = 30; // a grid is taken from when its cells are this large on the screen
   const MISSING = -32768,
     COSINE_STEPS = 10000;
-  const grids = new Map();
+  const grids = atlas.store();
 
   const key = (size, state = atlas.state) => `${state.layer}/${state.view}/tiles-${size}`;
 
@@ -33,25 +33,16 @@
 
   /** The grid of a size if it is loaded; if not it is sent for, and the map is drawn again when it comes. */
   atlas.grid = (size) => {
-    const folder = key(size);
-    if (!grids.has(folder)) {
-      grids.set(folder, null);
-      const { cropPx } = atlas.view().grids.find((grid) => grid.size === size);
-      read(folder, size, cropPx)
-        .then((grid) => {
-          grids.set(folder, grid);
-          atlas.arrived(grid);
-        })
-        .catch((error) => atlas.warn(error.message));
-    }
-    return grids.get(folder);
+    const folder = key(size),
+      { cropPx } = atlas.view().grids.find((grid) => grid.size === size);
+    return grids.get(folder, () => read(folder, size, cropPx), atlas.arrived);
   };
 
   /** The grid that is shown: the one wanted, or while it is on its way any other that is there. */
   atlas.shown = () => {
     const wanted = atlas.gridSize();
     if (!wanted) return null;
-    const others = atlas.view().grids.map((grid) => grids.get(key(grid.size)));
+    const others = atlas.view().grids.map((grid) => grids.peek(key(grid.size)));
     return atlas.grid(wanted) ?? others.find(Boolean) ?? null;
   };
 
@@ -127,5 +118,9 @@
   atlas.number = (value) => value.toLocaleString("en");
 
   /** A number with two decimals and a minus that is as wide as a plus; what rounds to nothing has none. */
-  atlas.decimals = (value) => value.toFixed(2).replace(/^-(?!0\.00$)/, "−").replace(/^-/, "");
+  atlas.decimals = (value) =>
+    value
+      .toFixed(2)
+      .replace(/^-(?!0\.00$)/, "−")
+      .replace(/^-/, "");
 }

@@ -4,13 +4,14 @@
   const MOST_SHOWN = 60;
 
   /**
-   * options: {input, list, find(text) -> [{words, beside?, value}], choose(value)}.
-   * find may return a promise. Returns {close}.
+   * options: {input, list, find(text, isTyped) -> [{words, beside?, value, isChosen?}], choose(value)}.
+   * find may return a promise.
    */
   atlas.choice = ({ input, list, find, choose }) => {
     let shown = [],
       active = -1,
-      asked = 0;
+      asked = 0,
+      isTyped = false; // since the field has the focus: else what was chosen before stands there
 
     const close = () => {
       list.hidden = true;
@@ -23,7 +24,7 @@
       active = number;
       [...list.children].forEach((item, at) => item.setAttribute("aria-selected", String(at === active)));
       const item = list.children[active];
-      if (!item) return;
+      if (!item) return void input.removeAttribute("aria-activedescendant");
       input.setAttribute("aria-activedescendant", item.id);
       item.scrollIntoView({ block: "nearest" });
     }
@@ -35,8 +36,10 @@
     }
 
     async function open() {
-      const turn = ++asked;
-      const found = await find(input.value.trim());
+      const turn = ++asked,
+        text = input.value.trim(),
+        isAsked = isTyped && text !== "";
+      const found = await find(text, isTyped);
       // A later key has asked anew.
       if (turn !== asked) return;
       shown = found.slice(0, MOST_SHOWN);
@@ -62,11 +65,16 @@
       );
       list.hidden = false;
       input.setAttribute("aria-expanded", "true");
-      activate(found.length && input.value ? 0 : -1);
+      // Enter takes what was asked for by its name, or what is chosen already; else nothing.
+      activate(isAsked && found.length ? 0 : shown.findIndex(({ isChosen }) => isChosen));
     }
 
-    input.addEventListener("input", open);
+    input.addEventListener("input", () => {
+      isTyped = true;
+      open();
+    });
     input.addEventListener("focus", () => {
+      isTyped = false;
       input.select();
       open();
     });
@@ -80,15 +88,14 @@
       if (step) {
         event.preventDefault();
         if (list.hidden) return void open();
-        activate((active + step + shown.length) % shown.length);
+        activate((Math.max(active, step < 0 ? 0 : -1) + step + shown.length) % shown.length);
       } else if (event.key === "Enter" && !list.hidden) {
         event.preventDefault();
-        take(Math.max(0, active));
+        if (active >= 0) take(active);
       } else if (event.key === "Escape") {
         close();
       }
     });
-    return { close };
   };
 
   /** Those whose words hold the text, the ones that begin with it first; each {words, ...}. */
@@ -113,6 +120,7 @@
         words,
         value: grid.classIndices[column],
         beside: twice ? `class ${grid.classIndices[column]}` : "",
+        isChosen: String(grid.classIndices[column]) === atlas.state.lit,
       };
     });
   }
@@ -141,12 +149,8 @@
     atlas.choice({
       input: byId("class"),
       list: byId("class-list"),
-      find: (text) => {
-        const all = classes(),
-          lit = all.find(({ value }) => String(value) === atlas.state.lit);
-        // The name of the class that is lit up stands there unasked: no filter.
-        return text === lit?.words ? all : atlas.matching(all, text);
-      },
+      // The name of the class that is lit up stands there unasked: no filter.
+      find: (text, isTyped) => atlas.matching(classes(), isTyped ? text : ""),
       choose: (index) => {
         byId("class").blur();
         atlas.set({ lit: String(index) });

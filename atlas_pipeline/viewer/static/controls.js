@@ -88,11 +88,17 @@
   };
 
   const CAPTION = 46;
+  let isSaving = false;
 
   /** What is seen, with a line that says what it is, as PNG. */
   async function saveView() {
-    const camera = atlas.camera(),
-      ratio = Math.max(2, devicePixelRatio || 1);
+    if (isSaving) return;
+    isSaving = true;
+    const ratio = Math.max(2, devicePixelRatio || 1);
+    // It has more pixels than the screen, whose sheets may be too coarse for it.
+    await atlas.sharpened(ratio);
+    isSaving = false;
+    const camera = atlas.camera();
     const canvas = atlas.element("canvas", {
       width: camera.width * ratio,
       height: (camera.height + CAPTION) * ratio,

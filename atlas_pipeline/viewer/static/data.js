@@ -36,12 +36,56 @@ window.atlas = {};
     return request.promise;
   };
 
-  const kept = new Map();
+  /** A way to ask for files once: (path, read) -> promise. The `most` latest are kept, and none that failed. */
+  atlas.keeper = (most = Infinity) => {
+    const kept = new Map();
+    return (path, read = (value) => value) => {
+      if (!kept.has(path)) {
+        const promise = atlas.load(path).then(read);
+        kept.set(path, promise);
+        if (kept.size > most) kept.delete(kept.keys().next().value);
+        promise.catch(() => kept.get(path) === promise && kept.delete(path));
+      }
+      return kept.get(path);
+    };
+  };
 
-  /** The same, and kept from then on; a file that is not there is asked for once. */
-  atlas.keep = (path, read = (value) => value) => {
-    if (!kept.has(path)) kept.set(path, atlas.load(path).then(read));
-    return kept.get(path);
+  /** The value of a data file, kept from then on. */
+  atlas.keep = atlas.keeper();
+
+  const failures = [];
+
+  /** A set of what could not be loaded, and is not asked for again before atlas.retry. */
+  atlas.failures = () => {
+    failures.push(new Set());
+    return failures.at(-1);
+  };
+
+  /** What could not be loaded may be asked for again. */
+  atlas.retry = () => failures.forEach((failed) => failed.clear());
+
+  /**
+   * What every frame may ask for: the `most` latest values by path. get(path, load, arrived) is the value, or null
+   * while it is on its way; peek(path) sends for nothing. What cannot be loaded is said.
+   */
+  atlas.store = (most = Infinity) => {
+    const values = new Map(),
+      failed = atlas.failures();
+    const peek = (path) => values.get(path) ?? null;
+    const get = (path, load, arrived) => {
+      if (values.has(path) || failed.has(path)) return peek(path);
+      values.set(path, null);
+      if (values.size > most) values.delete(values.keys().next().value);
+      load()
+        .then((value) => values.set(path, value))
+        .then(arrived, (error) => {
+          values.delete(path);
+          failed.add(path);
+          atlas.warn(error.message);
+        });
+      return null;
+    };
+    return { get, peek };
   };
 
   const TYPES = { Uint8Array, Int8Array, Uint16Array, Int16Array, Uint32Array, Int32Array };
@@ -67,7 +111,4 @@ window.atlas = {};
 
   /** A picture in base64 -> bitmap, decoded aside. A file would leave a canvas that may not be saved. */
   atlas.image = (base64) => createImageBitmap(new Blob([bytesOf(base64)], { type: "image/webp" }));
-
-  /** Where a view's files are. */
-  atlas.folder = (layer, view) => `${layer}/${view}`;
 }

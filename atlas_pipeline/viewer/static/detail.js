@@ -32,7 +32,9 @@
     const tip = byId("tip");
     tip.hidden = cell < 0;
     if (cell < 0) return;
-    const name = `${grid.folder}#${cell}`;
+    // The class that is lit up has a line, as soon as its numbers have come.
+    const attribution = atlas.attribution(grid),
+      name = `${attribution?.column ?? ""}#${grid.folder}#${cell}`;
     if (tip.dataset.cell !== name) {
       const lines = [
         element("p", {
@@ -40,7 +42,6 @@
         }),
         ...bars(grid, cell),
       ];
-      const attribution = atlas.attribution(grid);
       if (attribution) {
         const level = attribution.levels[cell],
           value = (level * (level > 0 ? attribution.most : attribution.least)) / 127;
@@ -167,6 +168,14 @@
       ),
       icon,
       numbers(grid, cell),
+      atlas.run.layers.length > 1
+        ? element("button", {
+            className: "link",
+            textContent: "Light up in all layers",
+            title: "Key: b",
+            onclick: atlas.lightUp,
+          })
+        : "",
       ...(top.length
         ? [
             element(

@@ -4,6 +4,7 @@
   const canvas = document.getElementById("map"),
     context = canvas.getContext("2d");
   let dirty = true,
+    finest = 1, // pixels a CSS pixel for which sheets are asked at least
     hovered = null,
     pointer = null;
 
@@ -136,12 +137,25 @@
       context.setTransform(ratio, 0, 0, ratio, 0, 0);
       // The map may have moved under a pointer that rests.
       if (pointer) showPointed();
-      atlas.paint(context, atlas.camera(), ratio);
+      atlas.paint(context, atlas.camera(), Math.max(ratio, finest));
       atlas.drawMinimap();
       atlas.loadWanted();
     }
     requestAnimationFrame(frame);
   }
+
+  const nextFrame = () => new Promise(requestAnimationFrame);
+
+  /** Wait until all that a picture with so many pixels a CSS pixel shows has come; the screen shows it too. */
+  atlas.sharpened = async (ratio) => {
+    finest = ratio;
+    do {
+      atlas.redraw();
+      await nextFrame();
+      await nextFrame();
+    } while (!atlas.isComplete());
+    finest = 1;
+  };
 
   /** The pointer is over a point of the canvas (x null: it left). */
   atlas.point = (x, y, screenX, screenY) => {

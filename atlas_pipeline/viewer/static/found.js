@@ -45,21 +45,22 @@
   const known = (layer, view) =>
     atlas.run.layers.some((l) => l.name === layer && l.views.some((v) => v.name === view));
 
-  async function within({ layer, view, box: [x0, y0, x1, y1] }) {
+  /** A mask over the activations in a box of a view. */
+  atlas.maskWithin = async ({ layer, view, box: [x0, y0, x1, y1] }) => {
     const { number, x, y } = await atlas.places(layer, view),
       mask = atlas.maskOf([]);
     for (let n = 0; n < number.length; n++) {
       if (x[n] >= x0 && x[n] < x1 && y[n] >= y0 && y[n] < y1) mask[number[n]] = 1;
     }
     return mask;
-  }
+  };
 
   /** What a link calls found -> {mask over activations, words}; null: nothing, or of another run. */
-  async function resolved(found) {
+  atlas.resolved = async (found) => {
     const box = boxOf(found);
     if (box) {
       if (!known(box.layer, box.view)) return null;
-      const mask = await within(box),
+      const mask = await atlas.maskWithin(box),
         count = mask.reduce((sum, one) => sum + one, 0),
         what = atlas.run.positions > 1 ? "activation" : "image";
       return {
@@ -68,7 +69,7 @@
       };
     }
     return found ? atlas.searched(found) : null;
-  }
+  };
 
   let current = { found: "", mask: null, words: "" };
   const points = new Map(); // layer/view -> {x, y} of what is found
@@ -93,12 +94,18 @@
     const { found } = current,
       path = `${layer}/${view}`;
     if (points.has(path) || !current.mask) return;
-    const loaded = await pointsIn(layer, view);
-    if (current.found === found) points.set(path, loaded);
+    try {
+      const loaded = await pointsIn(layer, view);
+      if (current.found === found) points.set(path, loaded);
+    } catch (error) {
+      // The other layers have theirs.
+      atlas.warn(error.message);
+    }
     atlas.redraw();
   }
 
-  function showThumbnails() {
+  /** The activations that are lit up, over the densities in the lists. */
+  atlas.showThumbnails = () => {
     for (const canvas of document.querySelectorAll(".thumbnail canvas")) {
       const { layer, view } = canvas.dataset,
         context = canvas.getContext("2d");
@@ -111,53 +118,34 @@
         context.fillRect(lit.x[n] * canvas.width - size / 2, lit.y[n] * canvas.height - size / 2, size, size);
       }
     }
-  }
+  };
+
+  let isLacking = false; // what is found could not be loaded
 
   async function follow(found) {
     points.clear();
     current = { found, mask: null, words: "" };
-    const what = await resolved(found);
+    isLacking = false;
+    let what = null,
+      fault = "The link's selection is not of this run.";
+    try {
+      what = await atlas.resolved(found);
+    } catch (error) {
+      fault = error.message;
+      isLacking = true;
+    }
     if (atlas.state.found !== found) return;
     current = { found, mask: what?.mask ?? null, words: what?.words ?? "" };
     byId("found").hidden = !what;
     byId("found-words").textContent = current.words;
-    if (found && !what) atlas.warn("The link's selection is not of this run.");
+    if (what) atlas.say(current.words);
+    else if (found) atlas.warn(fault);
     const { layer, view } = atlas.state;
     await loadPoints(layer, view);
     for (const { name, views } of atlas.run.layers) await loadPoints(name, views[0].name);
-    showThumbnails();
+    atlas.showThumbnails();
     atlas.redraw();
   }
-
-  const median = (values) => Float64Array.from(values).sort()[Math.floor(values.length / 2)];
-
-  /** Show another layer or view, and keep the place: where lie the activations that were seen or chosen? */
-  atlas.goTo = async (layer, view) => {
-    const before = atlas.state,
-      chosen = atlas.chosen();
-    if (chosen && !before.found) {
-      const { grid, cell } = chosen,
-        at = (n) => n / grid.size;
-      const box = [at(grid.col[cell]), at(grid.row[cell]), at(grid.col[cell] + 1), at(grid.row[cell] + 1)];
-      atlas.set({ found: atlas.boxName(before.layer, before.view, box) });
-    }
-    const camera = atlas.camera();
-    const seen = [atlas.toMap(0, 0), atlas.toMap(camera.width, camera.height)].flat();
-    atlas.set({ layer, view, cell: "" });
-    atlas.glide(before, atlas.state);
-    if (before.z < 1.4 || (before.layer === atlas.state.layer && before.view === atlas.state.view)) return;
-    const target = atlas.state;
-    const mask = atlas.state.found
-      ? (await resolved(atlas.state.found))?.mask
-      : await within({ layer: before.layer, view: before.view, box: seen });
-    const { number, x, y } = await atlas.places(target.layer, target.view),
-      there = [];
-    for (let n = 0; n < number.length; n++) if (mask?.[number[n]]) there.push(n);
-    // The view may have been changed again meanwhile.
-    if (there.length && atlas.state.layer === target.layer && atlas.state.view === target.view) {
-      atlas.flyTo({ x: median(there.map((n) => x[n])), y: median(there.map((n) => y[n])) });
-    }
-  };
 
   /** Of what is found in the view that is shown: its points {x, y} or none, and the box of it if it was one. */
   atlas.litHere = () => {
@@ -170,9 +158,9 @@
   atlas.startFound = () => {
     byId("found-clear").onclick = () => atlas.set({ found: "" });
     atlas.onChange((names) => {
-      if (names.has("found")) follow(atlas.state.found);
-      else if (names.has("layer") || names.has("view"))
-        loadPoints(atlas.state.layer, atlas.state.view).then(showThumbnails);
+      const isElsewhere = names.has("layer") || names.has("view");
+      if (names.has("found") || (isElsewhere && isLacking)) follow(atlas.state.found);
+      else if (isElsewhere) loadPoints(atlas.state.layer, atlas.state.view).then(atlas.showThumbnails);
     });
   };
 }

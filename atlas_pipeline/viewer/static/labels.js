@@ -6,7 +6,8 @@
   const CELL_PX = 96; // cells this large have a name each
   const LONGEST = 22;
   const FONT = '550 12.5px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
-  let placed = { name: "" };
+  const LEVELS = 4; // to an octave of zoom: names are placed anew for each
+  const placed = new Map(); // the names of every level that was seen, by grid
 
   const short = (label) =>
     [...label].length > LONGEST ? [...label].slice(0, LONGEST - 1).join("") + "…" : label;
@@ -15,23 +16,28 @@
   function fields(grid, scale) {
     const across = Math.max(1, Math.round(scale / APART[0])),
       down = Math.max(1, Math.round(scale / APART[1]));
-    const found = new Map();
+    // With an empty column: beside the last field of a row is none, not the first of the next.
+    const stride = across + 1,
+      found = new Map();
     for (let cell = 0; cell < grid.cells; cell++) {
       const x = (grid.col[cell] + 0.5) / grid.size,
         y = (grid.row[cell] + 0.5) / grid.size;
-      const field = Math.floor(y * down) * across + Math.floor(x * across);
+      const field = Math.floor(y * down) * stride + Math.floor(x * across);
       if (!found.has(field)) found.set(field, new Map());
       const column = grid.top[cell * grid.numTop],
         of = found.get(field);
-      const sum = of.get(column) ?? [0, 0, 0, 0];
-      const agree = atlas.cosine(grid, "consistency", cell) ?? 1;
-      of.set(column, [sum[0] + 1, sum[1] + x, sum[2] + y, sum[3] + agree]);
+      if (!of.has(column)) of.set(column, [0, 0, 0, 0]);
+      const sum = of.get(column);
+      sum[0]++;
+      sum[1] += x;
+      sum[2] += y;
+      sum[3] += atlas.cosine(grid, "consistency", cell) ?? 1;
     }
-    return { found, across };
+    return { found, stride };
   }
 
   function regions(grid, scale) {
-    const { found, across } = fields(grid, scale);
+    const { found, stride } = fields(grid, scale);
     const names = new Map(),
       labels = [];
     for (const [field, of] of [...found].sort((a, b) => a[0] - b[0])) {
@@ -41,11 +47,19 @@
       if (count < 2 || count < all * MAJORITY || agree < all * MAJORITY) continue;
       names.set(field, column);
       // What has its name beside or above it already needs no other.
-      const around = [field - 1, field - across, field - across - 1, field - across + 1];
+      const around = [field - 1, field - stride, field - stride - 1, field - stride + 1];
       if (around.some((other) => names.get(other) === column)) continue;
       labels.push({ text: short(grid.classes[column]), x: x / count, y: y / count, weight: count });
     }
     return labels.sort((a, b) => b.weight - a.weight);
+  }
+
+  /** The names of a level of zoom, at its own scale. Every cell is gone through: too long for every frame. */
+  function regionsAt(grid, level) {
+    const name = `${grid.folder}#${level}`;
+    if (!placed.has(name)) placed.set(name, regions(grid, 2 ** (level / LEVELS)));
+    if (placed.size > 100) placed.delete(placed.keys().next().value);
+    return placed.get(name);
   }
 
   function ofCells(grid, camera) {
@@ -70,10 +84,7 @@
     if (camera.scale / grid.size >= CELL_PX) {
       labels = ofCells(grid, camera);
     } else {
-      // Anew for every quarter of an octave of zoom.
-      const name = `${grid.folder}#${Math.round(Math.log2(camera.scale) * 4)}`;
-      if (placed.name !== name) placed = { name, labels: regions(grid, camera.scale) };
-      labels = placed.labels;
+      labels = regionsAt(grid, Math.round(Math.log2(camera.scale) * LEVELS));
     }
     const { ink, muted, paper } = atlas.theme(),
       taken = [];

@@ -33,28 +33,28 @@
       );
       return;
     }
-    if (atlas.MEASURES[colour].ready?.(grid) === false) return void (legend.dataset.name = "");
+    if (atlas.MEASURES[colour].ready?.(grid) === false) {
+      // What stood there was of another measure.
+      legend.replaceChildren();
+      return void (legend.dataset.name = "");
+    }
     const range = colour === "classes" ? null : atlas.rangeOf(grid, colour);
     if (!range)
       return void legend.replaceChildren(
         element("p", { className: "note", textContent: "Not known in this atlas" }),
       );
     const ramp = element("canvas", { width: 128, height: 1, className: "ramp" }),
-      context = ramp.getContext("2d");
+      context = ramp.getContext("2d"),
+      [from, to] = range.map(atlas.sharesOf(colour, range));
     for (let x = 0; x < 128; x++) {
-      context.fillStyle = `rgb(${atlas.scaleColour(0.06 + (0.94 * x) / 127).map(Math.round)})`;
+      context.fillStyle = `rgb(${atlas.scaleColour(from + ((to - from) * x) / 127).map(Math.round)})`;
       context.fillRect(x, 0, 1, 1);
     }
-    const words = range.map((value) => atlas.measured(colour, value));
-    legend.replaceChildren(
-      ramp,
-      element(
-        "p",
-        { className: "ends" },
-        element("span", { textContent: words[0] }),
-        element("span", { textContent: words[1] }),
-      ),
+    // Of cells that are all alike there is one number to say.
+    const words = [...new Set(range)].map((value) =>
+      element("span", { textContent: atlas.measured(colour, value) }),
     );
+    legend.replaceChildren(ramp, element("p", { className: "ends" }, ...words));
   }
 
   function showStatus() {
@@ -63,8 +63,16 @@
     byId("status").textContent = grid
       ? `${grid.size} × ${grid.size} · ${atlas.number(grid.cells)} icons · ${atlas.number(grid.activations)} activations`
       : view.missing
-        ? `No icons: ${view.missing}. The dots are ${atlas.number(view.activations)} activations.`
+        ? `No icons: ${view.missing}. ${ofDots(view)}`
         : "…";
+  }
+
+  /** How many of a view's activations are drawn where it has no icons: places are known of some images only. */
+  function ofDots({ activations }) {
+    const drawn = atlas.iconlessPlaces()?.slot.length ?? null,
+      all = atlas.number(activations);
+    if (drawn === null) return "";
+    return `The dots are ${drawn < activations ? `${atlas.number(drawn)} of ${all}` : all} activations.`;
   }
 
   const refresh = () => {

@@ -84,6 +84,7 @@
     byId("views-filter").oninput = () => {
       showViews();
       markShown();
+      atlas.showThumbnails();
     };
     atlas.onChange((names, before) => {
       if (names.has("layer") || !before.layer) showViews();

@@ -2,6 +2,7 @@
 // Lines and words that are drawn over the icons.
 {
   const FRAMES_PX = 9; // cells this large have a frame under the veil
+  const ARROW_PX = 30; // of a comparison's axis, and the room beside its words
 
   /** A frame for every icon, so that the map can be seen under the veil of a class. */
   atlas.drawFrames = (target, grid, camera) => {
@@ -30,6 +31,21 @@
     target.strokeRect(x, y, px, px);
   };
 
+  /** Words cut to a width, with an ellipsis. */
+  function cut(target, words, width) {
+    const fits = (text) => target.measureText(text).width <= width,
+      characters = [...words],
+      first = (length) => characters.slice(0, length).join("") + "…";
+    if (fits(words)) return words;
+    let [least, most] = [0, characters.length];
+    while (least < most) {
+      const middle = Math.ceil((least + most) / 2);
+      if (fits(first(middle))) least = middle;
+      else most = middle - 1;
+    }
+    return first(least);
+  }
+
   /** The words at both ends of a comparison's axis. */
   atlas.drawAxis = (target, camera) => {
     const { axis } = atlas.view(),
@@ -43,7 +59,9 @@
       lineWidth: 4,
       strokeStyle: paper,
     });
-    ["← " + axis[0], axis[1] + " →"].forEach((words, end) => {
+    // Each has its half, arrow and some room between them taken off.
+    const [left, right] = axis.map((words) => cut(target, words, (ends[1] - ends[0]) / 2 - ARROW_PX));
+    ["← " + left, right + " →"].forEach((words, end) => {
       target.textAlign = end ? "right" : "left";
       target.strokeText(words, ends[end], y);
       target.fillStyle = ink;

@@ -12,21 +12,12 @@
     classes: { words: "Top class" },
   };
 
-  const loaded = new Map(); // shares by file; null: on its way
+  const shares = atlas.store(40);
 
   /** The numbers of one share on a grid if they are there; if not they are sent for. */
   function share(grid, number) {
     const file = `${grid.folder}/share-${number}.js`;
-    if (!loaded.has(file)) {
-      loaded.set(file, null);
-      if (loaded.size > 40) loaded.delete(loaded.keys().next().value);
-      atlas
-        .load(file)
-        .then(atlas.unpackAll)
-        .then((numbers) => (loaded.set(file, numbers), atlas.arrived(grid)))
-        .catch((error) => atlas.warn(error.message));
-    }
-    return loaded.get(file);
+    return shares.get(file, () => atlas.load(file).then(atlas.unpackAll), atlas.arrived);
   }
 
   /** A measure for every share and mean of what is known of the images. */

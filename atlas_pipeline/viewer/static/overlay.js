@@ -17,6 +17,16 @@
     return a.map((value, channel) => value + (b[channel] - value) * (at - low));
   };
 
+  const LEAST = 0.06; // not from white: a cell that is there is seen
+
+  /** Of a measure and its range: number -> share of the scale; the most where all are alike, the least of none. */
+  atlas.sharesOf = (name, [low, high]) => {
+    const { log, percent } = atlas.MEASURES[name],
+      on = log ? Math.log : (number) => number;
+    if (low === high) return () => (percent && high === 0 ? LEAST : 1);
+    return (number) => LEAST + ((1 - LEAST) * (on(number) - on(low))) / (on(high) - on(low));
+  };
+
   /** The classes that are on top of most cells, with their colours, most first: [{column, label, count, colour}]. */
   atlas.commonest = (grid) => {
     const counts = new Map();
@@ -62,22 +72,19 @@
         if (grid.numTop) put(...(colours.get(grid.top[cell * grid.numTop]) ?? GREY), alpha);
       });
     }
-    const { value, log, ready } = atlas.MEASURES[name];
+    const { value, ready } = atlas.MEASURES[name];
     // Not there yet: asked again when it has come.
     if (ready && !ready(grid)) return null;
     const range = atlas.rangeOf(grid, name);
     if (!range) return null;
-    const on = log ? Math.log : (number) => number;
-    const [low, high] = range.map(on);
+    const share = atlas.sharesOf(name, range);
     return canvasOf(grid, (cell, put) => {
       const number = value(grid, cell);
-      // Not from white: a cell that is there is seen.
-      const share = high > low ? 0.06 + (0.94 * (on(number) - low)) / (high - low) : 1;
-      put(...(number === null ? GREY : atlas.scaleColour(share)), alpha);
+      put(...(number === null ? GREY : atlas.scaleColour(share(number))), alpha);
     });
   }
 
-  const levels = new Map();
+  const levels = atlas.store(60);
 
   async function loadLevels(grid, column) {
     const each = grid.classesAFile,
@@ -96,16 +103,8 @@
   atlas.attribution = (grid) => {
     const column = atlas.state.lit === "" ? -1 : (grid.classIndices ?? []).indexOf(Number(atlas.state.lit));
     if (column < 0) return null;
-    const path = `${grid.folder}#${column}`;
-    if (!levels.has(path)) {
-      levels.set(path, null);
-      if (levels.size > 60) levels.delete(levels.keys().next().value);
-      loadLevels(grid, column).then(
-        (loaded) => (levels.set(path, loaded), atlas.arrived(grid)),
-        (error) => atlas.warn(error.message),
-      );
-    }
-    return levels.get(path) && { column, ...levels.get(path) };
+    const loaded = levels.get(`${grid.folder}#${column}`, () => loadLevels(grid, column), atlas.arrived);
+    return loaded && { column, ...loaded };
   };
 
   /** How strongly a cell speaks for (or against) the class: 0 to 1 of its strongest cell. */

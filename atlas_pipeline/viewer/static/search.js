@@ -2,7 +2,6 @@
 // Images by number, by name and by label: where does their activation lie?
 {
   const { byId } = atlas;
-  const MOST_FOUND = 400;
 
   const keys = () => atlas.keep("keys/keys.js", atlas.unpackAll);
 
@@ -41,7 +40,7 @@
       });
     }
     const wanted = text.toLowerCase();
-    for (let slot = 0; slot < all.key.length && found.length < MOST_FOUND; slot++) {
+    for (let slot = 0; slot < all.key.length; slot++) {
       if (slot !== exact && all.key[slot].toLowerCase().includes(wanted)) found.push(imageOption(all, slot));
     }
     return found;
@@ -71,7 +70,7 @@
   const extent = (values) => Math.max(...values) - Math.min(...values);
 
   /** Light an image up and go to its activation, or to where all of them are in sight. */
-  atlas.findImage = async (image) => {
+  async function findImage(image) {
     if (!atlas.run.keys) return void atlas.notice("This run has no list of images to find.");
     const all = await keys(),
       slot = all.imageId.indexOf(image);
@@ -88,13 +87,14 @@
     const nearest = 0.8 / Math.max(extent(x), extent(y));
     const wanted = Math.max(z, Math.min(4, atlas.largestZoom()));
     atlas.flyTo({ x: middle(x), y: middle(y), z: Math.max(1, Math.min(wanted, nearest)) });
-  };
+  }
+  atlas.findImage = (image) => findImage(image).catch((error) => atlas.warn(error.message));
 
   atlas.startSearch = () => {
     atlas.choice({
       input: byId("find"),
       list: byId("find-list"),
-      find: (text) => find(text).catch(() => []),
+      find: (text) => find(text).catch((error) => (atlas.warn(error.message), [])),
       choose: (found) => {
         const [kind, number] = found.split(":");
         byId("find").blur();

@@ -6,7 +6,7 @@
     MOST_LOADS = 6;
   const drawn = new Map(); // path -> {bitmap, frame}; the least recently used first
   const loading = new Set(),
-    absent = new Set();
+    failed = atlas.failures();
   let bytes = 0,
     frame = 0,
     lacking = 0,
@@ -55,9 +55,10 @@
       // A decoded sheet takes megabytes, and is not kept waiting for the collector.
       if (made !== image) image.close();
       keep(path, made);
-    } catch {
-      // Not asked for again: the coarser picture stays.
-      absent.add(path);
+    } catch (error) {
+      // The coarser picture stays.
+      failed.add(path);
+      atlas.warn(error.message);
     }
     loading.delete(path);
     atlas.redraw();
@@ -67,7 +68,7 @@
   function bitmap(request) {
     const found = drawn.get(request.path);
     if (!found) {
-      if (!absent.has(request.path)) wanted.push(request);
+      if (!failed.has(request.path)) wanted.push(request);
       return null;
     }
     drawn.delete(request.path);
@@ -112,18 +113,15 @@
   };
   atlas.SHEET = SHEET;
 
-  const images = new Map();
+  const images = atlas.keeper(6),
+    blocks = atlas.keeper(12);
 
   /** The picture of one cell at its best, as an offscreen canvas. The last few sheets are kept for neighbours. */
   atlas.picture = async (grid, cell, kind = "icons") => {
     const row = grid.row[cell],
       col = grid.col[cell];
     const file = fileOf(grid, kind, Math.floor(row / SHEET), Math.floor(col / SHEET), false);
-    if (!images.has(file)) {
-      images.set(file, atlas.load(file).then(atlas.image));
-      if (images.size > 6) images.delete(images.keys().next().value);
-    }
-    const image = await images.get(file),
+    const image = await images(file, atlas.image),
       px = image.width / SHEET;
     const canvas = new OffscreenCanvas(px, px);
     canvas.getContext("2d").drawImage(image, (col % SHEET) * px, (row % SHEET) * px, px, px, 0, 0, px, px);
@@ -131,21 +129,13 @@
   };
 
   const BLOCK = 4;
-  const blocks = new Map();
 
   /** The nearest real patches of a cell: [{canvas, image, row, col, key}]. */
   atlas.examples = async (grid, cell) => {
     const row = grid.row[cell],
       col = grid.col[cell];
     const file = `${grid.folder}/block-${Math.floor(row / BLOCK)}-${Math.floor(col / BLOCK)}.js`;
-    if (!blocks.has(file)) {
-      blocks.set(
-        file,
-        atlas.load(file).then(async (block) => ({ ...block, image: await atlas.image(block.picture) })),
-      );
-      if (blocks.size > 12) blocks.delete(blocks.keys().next().value);
-    }
-    const block = await blocks.get(file);
+    const block = await blocks(file, async (read) => ({ ...read, image: await atlas.image(read.picture) }));
     const listed = block.cells[block.at.findIndex((at) => at[0] === row && at[1] === col)] ?? [];
     return listed.map(([image, atRow, atCol, key], rank) => {
       const canvas = document.createElement("canvas"),

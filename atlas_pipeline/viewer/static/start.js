@@ -17,6 +17,7 @@
     ["c", "icons or dataset patches"],
     ["s", "size by density or full"],
     ["n", "names on the map"],
+    ["b", "light up the chosen icon's activations in every layer"],
     ["t", "go on with the path to the chosen icon"],
     ["/", "type a class"],
     ["d", "dark or light"],
@@ -78,6 +79,7 @@
     c: () => toggle("crops"),
     s: () => toggle("full"),
     n: () => toggle("labels"),
+    b: () => atlas.lightUp(),
     t: () => atlas.tracePoint(),
     "/": () => (showSide(true), byId("class").focus()),
     d: () => atlas.toggleTheme(),
@@ -128,6 +130,10 @@
     if (!atlas.run)
       return void atlas.warn("viewer/run.js is missing: make this folder again with atlas run.");
     fillHead();
+    // A map that only moves asks for nothing twice; with every choice what could not be loaded may come.
+    atlas.onChange((names) => {
+      if ([...names].some((name) => !["x", "y", "z"].includes(name))) atlas.retry();
+    });
     atlas.startMeasures();
     atlas.startControls();
     atlas.startLists();

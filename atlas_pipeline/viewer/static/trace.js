@@ -120,12 +120,14 @@
     const grid = atlas.shown(),
       { path, crops } = atlas.state,
       kind = crops && grid?.cropPx ? "crops" : "icons";
-    byId("strip").hidden = points().length < 2 || !grid;
-    if (byId("strip").hidden) return void (shown = "");
-    const name = `${grid.folder}#${path}#${kind}`;
+    const count = points().length;
+    // A single point has it too: what is drawn on the map can be removed.
+    byId("strip").hidden = !count;
+    if (!count) return void (shown = "");
+    const name = `${grid?.folder}#${path}#${kind}`;
     if (name === shown) return;
     shown = name;
-    const cells = cellsAlong(grid);
+    const cells = grid && count > 1 ? cellsAlong(grid) : [];
     const pictures = await Promise.all(cells.map((cell) => atlas.picture(grid, cell, kind)));
     if (name !== shown) return;
     strip = pictures.map((picture, at) => ({
@@ -134,7 +136,10 @@
     }));
     byId("strip-words").textContent = cells.length
       ? `${cells.length} icons along the path`
-      : "No icons along the path";
+      : count > 1
+        ? "No icons along the path"
+        : "A path of one point: go on with t";
+    byId("strip-save").hidden = !cells.length;
     byId("strip-icons").replaceChildren(
       ...strip.map(({ picture, label }, at) => {
         const canvas = element("canvas", {
