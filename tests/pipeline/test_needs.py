@@ -144,6 +144,13 @@ def test_on_other_machines_memory_is_not_known_and_a_url_tells_no_free_space(sma
     assert needs.refuse_unmet(config, huge, on_cluster=True) is None
 
 
+def test_tsne_needs_no_neighbours(small, atlas, states):
+    small["project"] |= {"method": "tsne", "perplexity": 5}
+    assert atlas("index", small).exit_code == 0
+    assert needed(small).disk_bytes == SAMPLE_BYTES + OTHER_BYTES - IMAGES * NEIGHBORS * 8
+    assert not [step for step in states(small) if step.startswith("neighbors")]
+
+
 def test_free_space_is_that_of_the_nearest_folder_that_exists(small, tmp_path, monkeypatch):
     asked = []
     usage = SimpleNamespace(free=7)
