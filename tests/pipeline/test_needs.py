@@ -10,6 +10,7 @@ import pytest
 from atlas_pipeline import devices, needs
 from atlas_pipeline.config_file import parse_config
 from atlas_pipeline.engine import Store, left
+from atlas_pipeline.errors import ResourceError
 from atlas_pipeline.layout.memory import aligned_layout_bytes, layout_bytes
 from atlas_pipeline.pipeline_file import steps_of
 
@@ -142,6 +143,13 @@ def test_on_other_machines_memory_is_not_known_and_a_url_tells_no_free_space(sma
     config = parse_config({**small, "run": {"workspace": "s3://bucket/atlas"}})
     huge = needs.Needs(disk_bytes=10**15, layouts={LATE: 10**15})
     assert needs.refuse_unmet(config, huge, on_cluster=True) is None
+
+
+def test_free_space_that_may_not_be_asked_for_is_told(small, may_not_look, tmp_path):
+    config = parse_config({**small, "run": {"workspace": str(tmp_path / "theirs" / "workspace")}})
+    may_not_look(tmp_path / "theirs")
+    with pytest.raises(ResourceError, match="permission denied"):
+        needs.refuse_unmet(config, needs.Needs(disk_bytes=7, layouts={}), on_cluster=False)
 
 
 def test_tsne_needs_no_neighbours(small, atlas, states):
