@@ -1,46 +1,43 @@
 """The folder that people open: `<workspace>/runs/<name>/`, made from finished artefacts alone.
 
-Nothing is computed here, and no more than a piece of a file is in memory.
+Nothing is computed here. Files are copied piece by piece; in memory are the numbers of an atlas, and of a
+sheet of many atlases the sheet and one picture of those on it (see `publish_sheet`).
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-import numpy as np
-
 from atlas_pipeline.config import Config
-from atlas_pipeline.engine import Artefact, Store, artefact_of, artefacts_of, ordered
-from atlas_pipeline.engine.lock import waiting_lock
-from atlas_pipeline.engine.place import Place, content_of
+from atlas_pipeline.engine import (
+    Artefact,
+    Reach,
+    Store,
+    artefact_of,
+    artefacts_of,
+    ordered,
+    plan,
+    reach_of,
+)
+from atlas_pipeline.engine.place import Place, content_of, disk_errors
 from atlas_pipeline.engine.stage import Step
-from atlas_pipeline.errors import ResourceError
+from atlas_pipeline.publish_sheet import Sheet, sheets_of
 from atlas_pipeline.publish_viewer import VIEWER_STAGES, index_of, viewer_files
-from atlas_pipeline.run_folder import RunFolder, run_folder, sweep_run
+from atlas_pipeline.reader.files import CONFIG_FILE
+from atlas_pipeline.run_folder import RunFolder, held, opened, run_folder, sweep_run
 from atlas_pipeline.stages.opened import model_config
-from atlas_pipeline.stages.provenance import has_random_weights, model_title, weights_note
+from atlas_pipeline.stages.provenance import has_random_weights, weights_note
 from atlas_pipeline.stages.tables import files_of
 from atlas_pipeline.viewer.document import document_numbers
 from atlas_pipeline.viewer.entries import AtlasEntry, RunSummary, entry_of
-from atlas_pipeline.viewer.figures import png_bytes
 from atlas_pipeline.viewer.network_name import network_name
-from atlas_pipeline.viewer.overview import Panel, overview
 from atlas_pipeline.viewer.report import report_page
 
-# A sheet for each kind of view, by the first word of its name: its file, and how a page calls it.
-SHEETS = {
-    "all": ("overview.png", "All layers on one sheet"),
-    "class": ("class-atlases.png", "All class atlases on one sheet"),
-    "compare": ("comparisons.png", "All comparisons on one sheet"),
-}
 # Stages whose files go into a run's folder; pictures of the second kind stand on the page one by one.
 FIGURES = ("highlight", "vocabulary", "patch_report")
 PICTURED = ("plot", "stitch", "deep_zoom", *FIGURES, *VIEWER_STAGES)
-# Width of a layer on the overview; twice that is kept of its picture.
-PANEL_PX = 760
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +57,19 @@ def publish(
             publications too, for as long as what of the run they were made from is still the run's.
     Raises: ResourceError: it cannot be written.
     """
-    with ExitStack() as held:
-        # Of two runs at once one publishes after the other: a sweep must not meet a file that is being
-        # written. Where there can be no lock nothing can be written either, and perhaps nothing need be.
-        with suppress(ResourceError):
-            held.enter_context(waiting_lock(store.lock_path("runs", config.name)))
+    # Of two runs at once one publishes after the other: a sweep must not meet a file that is being written.
+    with held(store, config.name) as is_held:
+        if is_held:
             sweep_run(run_folder(config))
         return _publish(config, steps, store, by_command)
 
 
 def _publish(config: Config, steps: Sequence[Step], store: Store, by_command: Sequence[Step]) -> Publication:
-    folder = RunFolder(run_folder(config))
-    folder.write("config.yaml", config.to_yaml().encode())
-    made: dict[Step, Artefact] = dict(artefacts_of(steps, store))
+    made = artefacts_of(steps, store)
+    current = {artefact.fingerprint for artefact in made.values()}
+    is_all = len(made) == len(steps)
+    reach = Reach(fingerprints=frozenset(current)) if is_all else reach_of(plan(steps, store))
+    folder = RunFolder(run_folder(config), reach)
     entries, figures = [], []
     for step, artefact in made.items():
         names = _write_pictures(folder, step, artefact)
@@ -80,22 +77,23 @@ def _publish(config: Config, steps: Sequence[Step], store: Store, by_command: Se
         if names and step.stage.name == "stitch":
             entries.append(_entry(step, folder.path))
         figures += names if step.stage.name in FIGURES else []
-    current = {artefact.fingerprint for artefact in made.values()}
     for step, artefact in artefacts_of(by_command, store).items():
         sources = {a.fingerprint for a in artefacts_of(ordered([step]), store).values()}
         folder.keep(_write_pictures(folder, step, artefact), own=sources - current, beneath=sources & current)
+    sheets: list[Sheet] = []
     if entries:
-        by_kind = {kind: [entry for entry in entries if _kind(entry) == kind] for kind in SHEETS}
-        sheets = {words: file for kind, (file, words) in SHEETS.items() if by_kind[kind]}
-        for kind, (file, _) in SHEETS.items():
-            if by_kind[kind]:
-                folder.write(file, _sheet(config, by_kind[kind], folder.path))
+        sheets = sheets_of(config, entries, made, folder.path)
         shown = dict.fromkeys(n for n in (*figures, *folder.kept(current)) if n.endswith(".png"))
         summary = _summary(config, made, sheets, list(shown))
         folder.write("report.html", report_page(summary, entries).encode())
     viewer = viewer_files(config, made, has_report=bool(entries))
     for name, content in viewer.items():
         folder.write(name, content)
+    # Last, for of hundreds of atlases they take long.
+    for sheet in sheets:
+        folder.write_drawn(sheet.file, sheet.sources, sheet.draw)
+    # Only now: what is read as made with a config is all there.
+    folder.write(CONFIG_FILE, config.to_yaml().encode())
     folder.finish(current)
     return Publication(page=folder.path / "index.html" if viewer else None, atlases=tuple(entries))
 
@@ -135,8 +133,10 @@ def _entry(step: Step, folder: Place) -> AtlasEntry:
         return f"{base}/{name}" if (folder / base / name).is_file() else None
 
     preview = there(f"atlas-{step.grid}-preview.png")
+    with disk_errors(folder / document), opened(folder / document) as lines:
+        numbers = document_numbers(lines)
     return entry_of(
-        document_numbers(io.BytesIO(content_of(folder / document))),
+        numbers,
         preview=preview,
         width_px=_width_px(folder / preview) if preview else None,
         atlas=f"{base}/atlas-{step.grid}.png",
@@ -154,7 +154,7 @@ def _width_px(path: Place) -> int:
 
 
 def _summary(
-    config: Config, made: Mapping[Step, Artefact], sheets: Mapping[str, str], figures: Sequence[str]
+    config: Config, made: Mapping[Step, Artefact], sheets: Sequence[Sheet], figures: Sequence[str]
 ) -> RunSummary:
     model = model_config(config)
     where = "generated images" if config.images.source == "generated" else f"images of {config.images.path}"
@@ -165,50 +165,6 @@ def _summary(
         random_weights=has_random_weights(model),
         images=f"{index_of(made).num_rows:,} {where}",
         provenance={"config": config.model_dump(mode="json", exclude={"run"}), "model": model},
-        sheets=sheets,
+        sheets={sheet.words: sheet.file for sheet in sheets},
         figures=figures,
     )
-
-
-def _kind(entry: AtlasEntry) -> str:
-    """`all`, `class` or `compare`."""
-    return entry.view.partition("-")[0]
-
-
-def _sheet(config: Config, entries: Sequence[AtlasEntry], folder: Place) -> bytes:
-    """The coarsest atlas of every layer and view."""
-    coarsest: dict[tuple[str, str], AtlasEntry] = {}
-    for entry in sorted(entries, key=lambda e: e.grid):
-        coarsest.setdefault((entry.layer, entry.view), entry)
-    in_depth = sorted(entries, key=lambda e: config.layers.index(e.layer))
-    # Selections are many and coarse: small, and without thumbnails.
-    of_layers = _kind(entries[0]) == "all"
-    panel_px = PANEL_PX if of_layers else PANEL_PX // 2
-    panels = [
-        Panel(
-            title=entry.layer if of_layers else f"{entry.layer}, {entry.view}",
-            subtitle=f"{entry.num_activations:,} activations in {entry.num_cells} cells",
-            atlas=_reduced(folder / (entry.preview or entry.atlas), 2 * panel_px),
-            thumbnails=[
-                _reduced(folder / p, panel_px) for p in (entry.density, entry.scatter) if p and of_layers
-            ],
-        )
-        for entry in in_depth
-        if coarsest[(entry.layer, entry.view)] is entry
-    ]
-    model = model_config(config)
-    caption = f"{weights_note(model)} - {model_title(model)}" if has_random_weights(model) else None
-    return png_bytes(
-        overview(panels, panel_px, caption), {"Title": config.name, "Weights": weights_note(model)}
-    )
-
-
-def _reduced(path: Place, largest_px: int) -> np.ndarray:
-    """The square picture at the top left of a file, without legend or caption, no larger than it need be."""
-    from PIL import Image
-
-    image = Image.open(io.BytesIO(content_of(path))).convert("RGB")
-    side = min(image.size)
-    image = image.crop((0, 0, side, side))
-    image.thumbnail((largest_px, largest_px), Image.Resampling.LANCZOS)
-    return np.asarray(image)
