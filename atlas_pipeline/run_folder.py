@@ -149,7 +149,9 @@ class RunFolder:
     def _mark_unfinished(self) -> None:
         if not self._is_marked:
             self._is_marked = True
-            write_record(self.path, replace(self._before, to_come=self._reach, unfinished=True))
+            # What a command has made beside the config is not in the record yet, but was noted.
+            to_come = self._reach | self._before.to_come
+            write_record(self.path, replace(self._before, to_come=to_come, unfinished=True))
 
     def keep(self, names: Sequence[str], *, own: Collection[str], beneath: Collection[str]) -> None:
         """These files stay while the artefacts beneath are the run's; own: artefacts made for them alone."""

@@ -18,6 +18,9 @@ class Reach:
     fingerprints: frozenset[str] = frozenset()
     stages: frozenset[str] = frozenset()
 
+    def __or__(self, other: Reach) -> Reach:
+        return Reach(fingerprints=self.fingerprints | other.fingerprints, stages=self.stages | other.stages)
+
 
 def reach_of(states: Iterable[StepState]) -> Reach:
     """What the planned steps need."""

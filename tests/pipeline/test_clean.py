@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from atlas_pipeline import runs
+from atlas_pipeline import run_folder, runs
 from atlas_pipeline.engine import Reach
 from atlas_pipeline.run_record import PUBLISHED, Record, read_record, write_record
 
@@ -86,6 +86,14 @@ def test_a_run_without_a_record_stops_it_and_other_files_do_not(cut_off, atlas):
     assert atlas("clean", finished).exit_code == 0
     (runs_of(other) / "notes" / "config.yaml").write_text("name: unpacked")
     refused(atlas("clean", finished, "--yes"), "run 'notes'", "does not say what it was made from")
+
+
+def test_what_a_command_made_beside_the_config_is_kept_while_it_is_published(small, atlas, monkeypatch):
+    assert atlas("run", small).exit_code == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(run_folder.RunFolder, "finish", end)
+        assert atlas("highlight", small, "--class", "cat").exit_code == 130
+    assert "nothing to remove" in atlas("clean", small).stdout
 
 
 def test_a_record_reads_back_as_it_was_written(tmp_path):
