@@ -237,7 +237,8 @@ def _figures(
         raise ConfigError(f"--layer and --sign say which {stage} of --class; name a class too")
     asked = None
     if name is not None:
-        entries = json.dumps([{"class": name, **wanted}])
+        # YAML takes JSON's escape of a letter beyond 16 bits for two letters.
+        entries = json.dumps([{"class": name, **wanted}], ensure_ascii=False)
         asked = load(config, (*overrides, f"{section}={entries}"), *on)
     print_pictures(runs.figures(load(config, overrides, *on), pipeline, stage=stage, asked=asked, **how))
 

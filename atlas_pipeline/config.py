@@ -23,6 +23,8 @@ class _Section(BaseModel):
         protected_namespaces=(),
         populate_by_name=True,
         validate_default=True,
+        # They have no fingerprint.
+        allow_inf_nan=False,
     )
 
 

@@ -14,6 +14,8 @@ from atlas_pipeline.config import Config
 from atlas_pipeline.errors import ConfigError, unknown_name
 from atlas_pipeline.shipped import shipped
 
+_SHOULD = "Input should be "
+
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML config, a file or one of ours by its name (``quickstart``), and apply ``a.b=c`` overrides.
@@ -22,9 +24,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     ours = shipped("configs", ".yaml")
     path = Path(path)
-    if not path.exists() and str(path).removesuffix(".yaml").removeprefix("configs/") in ours:
-        path = ours[path.stem]
     try:
+        if not path.exists() and str(path).removesuffix(".yaml").removeprefix("configs/") in ours:
+            path = ours[path.stem]
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         known = ", ".join(ours)
@@ -69,16 +71,31 @@ def _override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any
 
 
 def _first_mistake(error: ValidationError) -> str:
-    mistake = error.errors(include_url=False)[0]
-    path = [str(part) for part in mistake["loc"]]
-    if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+    first, *others = error.errors(include_url=False)
+    path = [str(part) for part in first["loc"]]
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return unknown_name("key", path[-1], _keys_of(path[:-1]), ".".join(path[:-1]) or "the config")
-    key = ".".join(p for p in path if not p.startswith(("function-", "literal[", "tuple[", "constrained-")))
+    # Of a key that may be one thing or another each tells its own; what went furthest was meant.
+    alternatives = [e for e in (first, *others) if _key_path(e)[: len(_key_path(first))] == _key_path(first)]
+    mistake = max(alternatives, key=lambda e: len(_key_path(e)))
+    key = ".".join(_key_path(mistake))
     if mistake["type"] == "missing":
         return f"key '{key}' is missing"
-    message = mistake["msg"].removeprefix("Value error, ")
+    told = dict.fromkeys(_told(e) for e in alternatives if _key_path(e) == _key_path(mistake))
+    message = ", or ".join(words if n == 0 else words.removeprefix(_SHOULD) for n, words in enumerate(told))
     given = f" (given: {mistake['input']!r})" if not isinstance(mistake["input"], Mapping | BaseModel) else ""
     return f"{key}: {message}{given}" if key else message + given
+
+
+def _key_path(mistake: Mapping[str, Any]) -> list[str]:
+    """Where a mistake is in the YAML: without pydantic's own words for types."""
+    path = (str(part) for part in mistake["loc"])
+    return [p for p in path if not p.startswith(("function-", "literal[", "tuple[", "constrained-"))]
+
+
+def _told(mistake: Mapping[str, Any]) -> str:
+    # YAML has lists.
+    return str(mistake["msg"]).removeprefix("Value error, ").replace("a valid tuple", "a list")
 
 
 def _keys_of(path: Sequence[str]) -> list[str]:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from atlas_pipeline import __version__
-from atlas_pipeline.engine.files import atomic_file
+from atlas_pipeline.engine.files import atomic_file, sweep_aside
 from atlas_pipeline.engine.place import Place, disk_errors
 from atlas_pipeline.errors import ConfigError
-from atlas_pipeline.run_folder import published_files, reached
+from atlas_pipeline.run_record import Record, read_record
 
 PROVENANCE_FILE = "provenance.json"
 # The earliest time that a zip can hold: when a file was written is no property of the run.
@@ -26,24 +26,28 @@ _CHUNK_BYTES = 1 << 20
 def export_run(folder: Place, path: Place) -> int:
     """Write a zip of everything that the program made in a run's folder, below the run's name.
 
+    What a killed one left of the same archive is removed.
+
     Files of the user's own are left out. Streamed, a buffer of one file in memory; behind a URL the archive
     is held in memory until it is sent.
 
     Returns: number of files, the provenance among them.
-    Raises:  ConfigError: the run has no atlas yet, or one of its files is gone. ResourceError: it cannot
-             be written.
+    Raises:  ConfigError: the run has no atlas yet, or one of its files is gone, or its record cannot be read.
+             ResourceError: it cannot be written.
     """
-    names = sorted(published_files(folder))
+    record = read_record(folder) or Record()
+    names = sorted(record.files)
     if not any(Path(name).match("atlas-*.json") for name in names):
         raise ConfigError(f"run '{folder.name}' has no atlas yet ({folder}); make it with: atlas run")
     digests = {}
+    sweep_aside(path)
     with atomic_file(path) as file, zipfile.ZipFile(cast("IO[bytes]", file), "w") as archive:
         for name in names:
             try:
                 digests[name] = _pack(archive, f"{folder.name}/{name}", folder / name)
             except FileNotFoundError:
                 raise ConfigError(f"{folder / name} is gone; make it again with: atlas run") from None
-        text = json.dumps(_provenance(folder, digests), indent=1).encode()
+        text = json.dumps(_provenance(folder, record, digests), indent=1).encode()
         archive.writestr(_entry(f"{folder.name}/{PROVENANCE_FILE}", len(text)), text)
     return len(names) + 1
 
@@ -72,11 +76,11 @@ def _entry(name: str, size_bytes: int) -> zipfile.ZipInfo:
     return entry
 
 
-def _provenance(folder: Place, digests: Mapping[str, str]) -> dict[str, Any]:
+def _provenance(folder: Place, record: Record, digests: Mapping[str, str]) -> dict[str, Any]:
     """Which artefacts the run is made from, and what each file should be."""
     return {
         "software": f"atlas-pipeline {__version__}",
         "run": folder.name,
-        "artefacts": sorted(reached(folder)),
+        "artefacts": sorted(record.made_from),
         "files": dict(digests),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -40,9 +40,13 @@ class How:
             raise ConfigError("--cluster and --local-cluster exclude each other; give one")
 
 
-def make(config: Config, steps: Sequence[Step], store: Store, how: How) -> int:
+def make(
+    config: Config, steps: Sequence[Step], store: Store, how: How, note: Callable[[], None] = lambda: None
+) -> int:
     """Make what is not done of the steps; returns how many tasks ran.
 
+    Args:   note: called before anything is made, and again once the images are listed: that says which
+            artefacts will be needed.
     Raises: AtlasError, see `errors`.
     """
     if not how.force and all(state.state == "done" for state in engine.plan(steps, store)):
@@ -65,11 +69,14 @@ def make(config: Config, steps: Sequence[Step], store: Store, how: How) -> int:
             runtime=_runtime(config, asked if how.cluster else device, how),
             reporter=reporter,
         )
+        note()
         left = engine.left(steps, store, only=how.only, no_deps=how.no_deps, force=forced)
         tasks_run = 0
         if any(map(is_needy, left)):
             # How many images there are decides what is needed.
             tasks_run += 0 if how.no_deps else run(only={"index"}).tasks_run
+            if tasks_run:
+                note()
             _check_needs(config, left, store, device, how, reporter)
         return tasks_run + run(only=how.only, force=forced).tasks_run
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from atlas_pipeline import engine
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine import Step, Store
-from atlas_pipeline.engine.place import place_of
+from atlas_pipeline.engine.place import disk_errors, place_of
 from atlas_pipeline.engine.progress import size_text
 from atlas_pipeline.errors import ResourceError
 from atlas_pipeline.memory_needs import MemoryNeed, memory_needs, refuse_unmet_memory
@@ -173,6 +173,7 @@ def _free_bytes(workspace: str) -> int | None:
     if not isinstance(place, Path):
         return None
     folder = place.absolute()
-    while not folder.exists():
-        folder = folder.parent
+    with disk_errors(place):
+        while not folder.exists():
+            folder = folder.parent
     return shutil.disk_usage(folder).free

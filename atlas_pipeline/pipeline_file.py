@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine import ordered
+from atlas_pipeline.engine.place import disk_errors
 from atlas_pipeline.engine.stage import Step
-from atlas_pipeline.errors import ConfigError, unknown_name
+from atlas_pipeline.errors import AtlasError, ConfigError, unknown_name
 from atlas_pipeline.shipped import shipped
+from atlas_pipeline.user_code import import_file, reason_of
 
 
 def asked_for(config: Config) -> list[str]:
@@ -22,11 +25,14 @@ def asked_for(config: Config) -> list[str]:
 def pipeline_path(name: str) -> Path:
     """The file of a pipeline, ours by its name or a user's own by its path.
 
-    Raises: ConfigError: no such file, or no pipeline of that name (the nearest is named).
+    Raises: ConfigError: no such file, or no pipeline of that name (the nearest is named). ResourceError: it
+            may not be read.
     """
-    if name.endswith(".py") or "/" in name:
+    if _is_users(name):
         path = Path(name).expanduser()
-        if not path.is_file():
+        with disk_errors(path):
+            is_there = path.is_file()
+        if not is_there:
             raise ConfigError(
                 f"pipeline '{name}' does not exist; give the path of a .py file or the name of one of ours"
             )
@@ -44,18 +50,39 @@ def steps_of(config: Config, name_or_path: str | None = None) -> list[Step]:
 
     What two pipelines have in common is one step.
 
-    Raises: ConfigError: the file does not define ``pipeline(config)``.
+    Raises: ConfigError: the file does not define ``pipeline(config)``, or it fails.
     """
+    if name_or_path is not None and _is_users(name_or_path):
+        return _steps_of_users(pipeline_path(name_or_path), config)
     names = [name_or_path] if name_or_path else asked_for(config)
     return ordered(step for name in names for step in _steps_of_file(pipeline_path(name), config))
 
 
-def _steps_of_file(path: Path, config: Config) -> Iterator[Step]:
-    spec = importlib.util.spec_from_file_location(f"atlas_pipelines.{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"pipeline '{path}' cannot be read as Python")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not callable(getattr(module, "pipeline", None)):
-        raise ConfigError(f"pipeline '{path}' has no function pipeline(config); see pipelines/layer_atlas.py")
-    yield from module.pipeline(config)
+def _is_users(name: str) -> bool:
+    return name.endswith(".py") or "/" in name
+
+
+def _steps_of_users(path: Path, config: Config) -> list[Step]:
+    try:
+        steps = list(_steps_of_file(path, config))
+        if strangers := [step for step in steps if not isinstance(step, Step)]:
+            raise TypeError(f"pipeline(config) must hand out steps, not {type(strangers[0]).__name__}")
+        return ordered(steps)
+    except AtlasError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"pipeline '{path}' failed: {reason_of(error)}") from error
+
+
+def _steps_of_file(path: Path, config: Config) -> Iterable[Any]:
+    name = f"atlas_pipelines.{path.stem}"
+    try:
+        module = import_file(name, path)
+        if not callable(getattr(module, "pipeline", None)):
+            raise ConfigError(
+                f"pipeline '{path}' has no function pipeline(config); see pipelines/layer_atlas.py"
+            )
+        return list(module.pipeline(config))
+    finally:
+        # Workers cannot import it: without a module of that name its functions go there by value.
+        sys.modules.pop(name, None)

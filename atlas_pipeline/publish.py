@@ -1,24 +1,32 @@
 """The folder that people open: `<workspace>/runs/<name>/`, made from finished artefacts alone.
 
-Nothing is computed here, and no more than a piece of a file is in memory.
+Nothing is computed here. Files are copied piece by piece; in memory are the numbers of an atlas, and of a
+sheet of many atlases the sheet and one picture of those on it (see `publish_sheet`).
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from atlas_pipeline.config import Config
-from atlas_pipeline.engine import Artefact, Store, artefact_of, artefacts_of, ordered
-from atlas_pipeline.engine.lock import waiting_lock
-from atlas_pipeline.engine.place import Place, content_of
+from atlas_pipeline.engine import (
+    Artefact,
+    Reach,
+    Store,
+    artefact_of,
+    artefacts_of,
+    ordered,
+    plan,
+    reach_of,
+)
+from atlas_pipeline.engine.place import Place, content_of, disk_errors
 from atlas_pipeline.engine.stage import Step
-from atlas_pipeline.errors import ResourceError
-from atlas_pipeline.publish_sheets import write_sheets
+from atlas_pipeline.publish_sheet import Sheet, sheets_of
 from atlas_pipeline.publish_viewer import VIEWER_STAGES, index_of, viewer_files
-from atlas_pipeline.run_folder import RunFolder, run_folder, sweep_run
+from atlas_pipeline.reader.files import CONFIG_FILE
+from atlas_pipeline.run_folder import RunFolder, held, opened, run_folder, sweep_run
 from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.patch_report import CONTACT_SHEET
 from atlas_pipeline.stages.provenance import has_random_weights, weights_note
@@ -50,19 +58,19 @@ def publish(
             publications too, for as long as what of the run they were made from is still the run's.
     Raises: ResourceError: it cannot be written.
     """
-    with ExitStack() as held:
-        # Of two runs at once one publishes after the other: a sweep must not meet a file that is being
-        # written. Where there can be no lock nothing can be written either, and perhaps nothing need be.
-        with suppress(ResourceError):
-            held.enter_context(waiting_lock(store.lock_path("runs", config.name)))
+    # Of two runs at once one publishes after the other: a sweep must not meet a file that is being written.
+    with held(store, config.name) as is_held:
+        if is_held:
             sweep_run(run_folder(config))
         return _publish(config, steps, store, by_command)
 
 
 def _publish(config: Config, steps: Sequence[Step], store: Store, by_command: Sequence[Step]) -> Publication:
-    folder = RunFolder(run_folder(config))
-    folder.write("config.yaml", config.to_yaml().encode())
-    made: dict[Step, Artefact] = dict(artefacts_of(steps, store))
+    made = artefacts_of(steps, store)
+    current = {artefact.fingerprint for artefact in made.values()}
+    is_all = len(made) == len(steps)
+    reach = Reach(fingerprints=frozenset(current)) if is_all else reach_of(plan(steps, store))
+    folder = RunFolder(run_folder(config), reach)
     entries, figures = [], []
     for step, artefact in made.items():
         names = _write_pictures(folder, step, artefact)
@@ -70,21 +78,26 @@ def _publish(config: Config, steps: Sequence[Step], store: Store, by_command: Se
         if names and step.stage.name == "stitch":
             entries.append(_entry(step, folder.path))
         figures += names if step.stage.name in FIGURES else []
-    current = {artefact.fingerprint for artefact in made.values()}
     for step, artefact in artefacts_of(by_command, store).items():
         sources = {a.fingerprint for a in artefacts_of(ordered([step]), store).values()}
         folder.keep(_write_pictures(folder, step, artefact), own=sources - current, beneath=sources & current)
     if not config.stitch.examples:
         # What a command made before the config said so.
         folder.let_go(CONTACT_SHEET)
+    sheets: list[Sheet] = []
     if entries:
-        sheets = write_sheets(config, entries, folder)
+        sheets = sheets_of(config, entries, made, folder.path)
         shown = dict.fromkeys(n for n in (*figures, *folder.kept(current)) if n.endswith(".png"))
         summary = _summary(config, made, sheets, list(shown))
         folder.write("report.html", report_page(summary, entries).encode())
     viewer = viewer_files(config, made, has_report=bool(entries))
     for name, content in viewer.items():
         folder.write(name, content)
+    # Last, for of hundreds of atlases they take long.
+    for sheet in sheets:
+        folder.write_drawn(sheet.file, sheet.sources, sheet.draw)
+    # Only now: what is read as made with a config is all there.
+    folder.write(CONFIG_FILE, config.to_yaml().encode())
     folder.finish(current)
     return Publication(page=folder.path / "index.html" if viewer else None, atlases=tuple(entries))
 
@@ -123,8 +136,10 @@ def _entry(step: Step, folder: Place) -> AtlasEntry:
         return f"{base}/{name}" if (folder / base / name).is_file() else None
 
     preview = there(f"atlas-{step.grid}-preview.png")
+    with disk_errors(folder / document), opened(folder / document) as lines:
+        numbers = document_numbers(lines)
     return entry_of(
-        document_numbers(io.BytesIO(content_of(folder / document))),
+        numbers,
         preview=preview,
         width_px=_width_px(folder / preview) if preview else None,
         atlas=f"{base}/atlas-{step.grid}.png",
@@ -142,7 +157,7 @@ def _width_px(path: Place) -> int:
 
 
 def _summary(
-    config: Config, made: Mapping[Step, Artefact], sheets: Mapping[str, str], figures: Sequence[str]
+    config: Config, made: Mapping[Step, Artefact], sheets: Sequence[Sheet], figures: Sequence[str]
 ) -> RunSummary:
     model = model_config(config)
     where = "generated images" if config.images.source == "generated" else f"images of {config.images.path}"
@@ -153,6 +168,6 @@ def _summary(
         random_weights=has_random_weights(model),
         images=f"{index_of(made).num_rows:,} {where}",
         provenance={"config": config.model_dump(mode="json", exclude={"run"}), "model": model},
-        sheets=sheets,
+        sheets={sheet.words: sheet.file for sheet in sheets},
         figures=figures,
     )

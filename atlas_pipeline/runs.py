@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlas_pipeline import engine
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine import Step, StepState, Store
-from atlas_pipeline.engine.place import Place, place_of, refuse_unreachable
+from atlas_pipeline.engine.place import Place, disk_errors, place_of, refuse_unreachable
 from atlas_pipeline.errors import (
     AtlasError,
     ConfigError,
@@ -24,7 +25,8 @@ from atlas_pipeline.making import How, make
 from atlas_pipeline.pipeline_file import steps_of
 from atlas_pipeline.publish import Publication, files_in_folder, publish
 from atlas_pipeline.remarks import remarks
-from atlas_pipeline.run_folder import reached, run_folder
+from atlas_pipeline.run_folder import note_reach, run_folder
+from atlas_pipeline.run_record import reached
 from atlas_pipeline.stages.opened import model_config, model_spec, opened_network
 from atlas_pipeline.stages.patch_report import PatchSummary, summary_of
 from atlas_pipeline.stages.patch_test import STAGES as PATCH_STAGES
@@ -93,8 +95,9 @@ def _run(
     config: Config, own: list[Step], steps: list[Step], by_command: list[Step], store: Store, how: How
 ) -> RunResult:
     start = time.monotonic()
+    note = partial(_note, config, [*own, *steps], store, how.force)
     try:
-        tasks_run = make(config, steps, store, how)
+        tasks_run = make(config, steps, store, how, note)
     except TasksFailedError:
         # What is done is shown. Why that cannot be is not what is to be said now.
         with suppress(AtlasError):
@@ -109,6 +112,14 @@ def _run(
         remarks=tuple(remarks(config, steps, store)),
         files=tuple(files),
     )
+
+
+def _note(config: Config, steps: Sequence[Step], store: Store, force: bool) -> None:
+    reach = engine.reach_of(engine.plan(steps, store))
+    if force:
+        # What comes out otherwise gives all after it another fingerprint.
+        reach = replace(reach, stages=frozenset(step.stage.name for step in steps))
+    note_reach(config, reach, store)
 
 
 def _take_back_damaged(store: Store, quiet: bool) -> bool:
@@ -184,10 +195,13 @@ def layers(config: Config) -> tuple[str, list[LayerInfo]]:
 def page(config: Config) -> Place:
     """The page of a finished run.
 
-    Raises: ConfigError: nothing is finished yet.
+    Raises: ConfigError: nothing is finished yet. ResourceError: nobody answers there, or nothing may be read.
     """
     path = run_folder(config) / "index.html"
-    if not path.is_file():
+    refuse_unreachable(path)
+    with disk_errors(path):
+        is_there = path.is_file()
+    if not is_there:
         raise ConfigError(
             f"run '{config.name}' has no atlas yet ({path} does not exist); make it with: atlas run"
         )
@@ -195,15 +209,22 @@ def page(config: Config) -> Place:
 
 
 def clean(config: Config, pipeline: str | None = None, *, remove: bool) -> list[tuple[Place, int]]:
-    """Artefacts that neither this config nor any run of the workspace reaches, and their bytes."""
-    store = _store(config)
-    keep = engine.reachable(status(config, pipeline), store)
-    for folder in run_folder(config).parent.glob("*"):
-        keep |= reached(folder)
+    """Artefacts that neither this config nor any run of the workspace reaches, and their bytes; removed ones.
+
+    Raises: ConfigError: a run does not say what it reaches. ResourceError: what may not be read or removed.
+    """
+    store, runs = _store(config), run_folder(config).parent
+    keep = engine.reachable(engine.reach_of(status(config, pipeline)), store)
+    with disk_errors(runs):
+        folders: list[Place] = list(runs.glob("*"))
+    for folder in folders:
+        keep |= engine.reachable(reached(folder), store)
     unreached = engine.unreachable(store, keep)
-    if remove:
-        engine.remove(store, [folder for folder, _ in unreached])
-    return unreached
+    if not remove:
+        return unreached
+    # What another run is making just now is left.
+    removed = set(engine.remove(store, [folder for folder, _ in unreached]))
+    return [(folder, num_bytes) for folder, num_bytes in unreached if folder in removed]
 
 
 def _store(config: Config) -> Store:
@@ -211,9 +232,10 @@ def _store(config: Config) -> Store:
     if not isinstance(workspace, Path):
         refuse_unreachable(workspace)
         return Store(workspace)
-    for folder in (workspace, *workspace.parents):
-        if folder.exists() and not folder.is_dir():
-            raise ResourceError(
-                f"run.workspace '{workspace}': '{folder}' is a file; choose another workspace"
-            )
+    with disk_errors(workspace):
+        for folder in (workspace, *workspace.parents):
+            if folder.exists() and not folder.is_dir():
+                raise ResourceError(
+                    f"run.workspace '{workspace}': '{folder}' is a file; choose another workspace"
+                )
     return Store(workspace)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from atlas_pipeline.engine.progress import size_text
 from atlas_pipeline.viewer.measures import measures_of
@@ -30,8 +31,18 @@ def _console() -> Console:
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        table.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
     return table
+
+
+def _add_row(table: Table, *cells: str | Text) -> None:
+    """Text as it is: names, labels and paths may look like rich's markup."""
+    table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
+
+
+def _print_line(console: Console, line: object, style: str = "") -> None:
+    """The same, for a line of its own; it is never broken."""
+    console.print(Text(str(line), style=style), soft_wrap=True)
 
 
 def print_status(states: Sequence[StepState]) -> None:
@@ -49,12 +60,13 @@ def print_status(states: Sequence[StepState]) -> None:
     )
     for state in states:
         tasks = "" if state.tasks is None else f"{state.tasks_done}/{state.tasks}"
-        table.add_row(
+        _add_row(
+            table,
             state.stage,
             state.layer or "",
             state.view or "",
             "" if state.grid is None else str(state.grid),
-            f"[{STATE_STYLE[state.state]}]{state.state}[/]",
+            Text(state.state, style=STATE_STYLE[state.state]),
             tasks,
             state.fingerprint or "",
             state.reason or "",
@@ -77,7 +89,8 @@ def print_layers(title: str, infos: Sequence[LayerInfo]) -> None:
     for info in infos:
         field = "?" if info.receptive_field_px is None else f"{info.receptive_field_px} px"
         stride = "" if info.stride_px is None else f"{info.stride_px} px"
-        table.add_row(
+        _add_row(
+            table,
             info.name,
             info.kind,
             str(info.num_channels),
@@ -87,7 +100,7 @@ def print_layers(title: str, infos: Sequence[LayerInfo]) -> None:
             "" if info.form == "channels first" else info.form,
         )
     console = _console()
-    console.print(title, highlight=False)
+    console.print(Text(title))
     console.print(table)
 
 
@@ -101,53 +114,52 @@ def print_result(result: RunResult) -> None:
         headings = [measure.heading for measure in measures]
         table = _table("layer", "view", "grid", *headings, right=["grid", *headings])
         for atlas in atlases:
-            table.add_row(
-                atlas.layer, atlas.view, str(atlas.grid), *(measure.shown(atlas) for measure in measures)
-            )
+            shown = (measure.shown(atlas) for measure in measures)
+            _add_row(table, atlas.layer, atlas.view, str(atlas.grid), *shown)
         console.print(table)
     for line in result.remarks:
-        console.print(line, style="yellow", highlight=False, soft_wrap=True)
+        _print_line(console, line, "yellow")
     console.print(f"{result.tasks_run} tasks run, {result.seconds:.0f} s", highlight=False)
     if result.published.page:
         folder = result.published.page.parent
         for atlas in atlases:
-            console.print(str(folder / atlas.atlas), highlight=False, soft_wrap=True)
-        console.print(str(result.published.page), highlight=False, soft_wrap=True)
+            _print_line(console, folder / atlas.atlas)
+        _print_line(console, result.published.page)
 
 
 def print_pictures(result: RunResult) -> None:
     """What a reader must know, and where the pictures are."""
     console = _console()
     for line in result.remarks:
-        console.print(line, style="yellow", highlight=False, soft_wrap=True)
+        _print_line(console, line, "yellow")
     console.print(f"{result.tasks_run} tasks run, {result.seconds:.0f} s", highlight=False)
     for path in result.files:
         if path.suffix == ".png":
-            console.print(str(path), highlight=False, soft_wrap=True)
+            _print_line(console, path)
 
 
 def print_patch_tests(result: RunResult, summaries: Sequence[PatchSummary]) -> None:
     """A table a patch test, what a reader must know, and where the files are."""
     console = _console()
     for summary in summaries:
-        console.print(summary.title, style="bold", highlight=False)
+        console.print(Text(summary.title, style="bold"))
         if summary.rows:
             table = _table(*summary.header, right=summary.header[1:2])
             for row in summary.rows:
-                table.add_row(*row)
+                _add_row(table, *row)
             console.print(table)
     for line in result.remarks:
-        console.print(line, style="yellow", highlight=False, soft_wrap=True)
+        _print_line(console, line, "yellow")
     console.print(f"{result.tasks_run} tasks run, {result.seconds:.0f} s", highlight=False)
     for path in result.files:
-        console.print(str(path), highlight=False, soft_wrap=True)
+        _print_line(console, path)
 
 
 def print_clean(unreached: Sequence[tuple[Place, int]], removed: bool) -> None:
     """What no run reaches, and how much room it takes."""
     console = _console()
     for path, size in unreached:
-        console.print(f"{size_text(size):>10}  {path}", highlight=False, soft_wrap=True)
+        _print_line(console, f"{size_text(size):>10}  {path}")
     total = size_text(sum(size for _, size in unreached))
     if not unreached:
         console.print("nothing to remove: every artefact is reached by a run")

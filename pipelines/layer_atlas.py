@@ -55,7 +55,8 @@ def pipeline(config: Config) -> Iterator[Step]:
     for layer in config.layers:
         activations, layout = samples[layer], layouts[layer]
         precision = whiten.step(activations)
-        yield from (precision, nearest[layer], layout)
+        # A layout that takes the neighbours brings them with it.
+        yield from (precision, layout)
         yield plot.step(config, activations, layout)
         yield places.step(config, images, layout)
 

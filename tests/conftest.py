@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,22 @@ def atlas(tmp_path: Path) -> Callable[..., Result]:
         return result
 
     return call
+
+
+@pytest.fixture
+def may_not_look(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Have a folder that is another user's, whoever runs the tests: in it even a look is refused."""
+    stat = Path.stat
+
+    def refuse(folder: Path) -> None:
+        def look(path: Path, **how: Any) -> Any:
+            if folder in path.absolute().parents:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return stat(path, **how)
+
+        monkeypatch.setattr(Path, "stat", look)
+
+    return refuse
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from atlas_pipeline.config_file import load_config, parse_config
 from atlas_pipeline.errors import ConfigError
 
 REPOSITORY = Path(__file__).parent.parent
+INF = float("inf")
 LEAST = {"name": "run", "model": {"source": "demo"}, "images": {"source": "generated"}, "layers": ["mixed4"]}
 
 
@@ -46,6 +47,18 @@ def test_only_name_model_images_and_layers_have_no_default():
         ({"model": {"source": "python"}}, "source 'python' needs a name"),
         ({"images": {"source": "folder"}}, "source 'folder' needs a path"),
         ({"images": {"source": "generated", "path": "x"}}, "takes no path"),
+        # What may be one thing or another tells all that it may be.
+        (
+            {"run": {"batch_size": 0}},
+            "run.batch_size: Input should be 'auto', or greater than or equal to 1 ",
+        ),
+        ({"run": {"workers": -1}}, r"'auto', or greater than or equal to 0 \(given: -1\)"),
+        ({"sample": {"attribution": "zebra"}}, r"'all' or 'none', or a list \(given: 'zebra'\)"),
+        ({"sample": {"attribution": ["zebra", 1.5]}}, r"sample.attribution.1: .*string \(given: 1.5\)"),
+        # What is not finite has no fingerprint.
+        ({"project": {"method": "tsne", "perplexity": INF}}, "project.perplexity: .*finite"),
+        ({"classes": [{"class": "ring", "perplexity": INF}]}, "classes.0.perplexity: .*finite"),
+        ({"invert": {"zoom_max": INF}}, "invert.zoom_max: .*finite"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(change, message):
@@ -85,6 +98,12 @@ def test_a_config_of_ours_can_be_named_without_a_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load_config("quickstart").name == "quickstart"
     assert load_config("configs/quickstart.yaml").name == "quickstart"
+
+
+def test_a_file_that_may_not_be_looked_for_is_refused(may_not_look, tmp_path):
+    may_not_look(tmp_path)
+    with pytest.raises(ConfigError, match=r"nothing\.yaml' cannot be read: .*denied"):
+        load_config(tmp_path / "nothing.yaml")
 
 
 def test_a_missing_file_is_refused(tmp_path):

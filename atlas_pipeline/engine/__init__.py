@@ -9,7 +9,7 @@ task.py -> executor.py; worker.py -> dask_executor.py; nanny.py, hardware.py -> 
 lock.py, repair.py, force.py, clean.py, progress.py, bars.py    what goes with it
 """
 
-from atlas_pipeline.engine.clean import reachable, remove, unreachable
+from atlas_pipeline.engine.clean import Reach, reach_of, reachable, remove, unreachable
 from atlas_pipeline.engine.execute import run
 from atlas_pipeline.engine.executor import Executor, InlineExecutor
 from atlas_pipeline.engine.fingerprint import canonical_json, ordered
@@ -28,6 +28,7 @@ __all__ = [
     "Notes",
     "Output",
     "PlainReporter",
+    "Reach",
     "Reporter",
     "RunReport",
     "Runtime",
@@ -46,6 +47,7 @@ __all__ = [
     "open_reporter",
     "ordered",
     "plan",
+    "reach_of",
     "reachable",
     "remove",
     "run",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,12 @@ class StoredArtefact:
     @property
     def num_parts(self) -> int:
         return len(self.manifest.parts)
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits of the bytes of its parts: the same artefact, made anew, may have others."""
+        digests = "\n".join(part.digest for part in self.manifest.parts)
+        return hashlib.blake2b(digests.encode(), digest_size=16).hexdigest()
 
     @cached_property
     def schema(self) -> pa.Schema:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from atlas_pipeline.engine.lock import try_locks
 from atlas_pipeline.engine.place import Place, disk_errors, remove_folder, states_in
@@ -10,15 +11,30 @@ from atlas_pipeline.engine.plan import StepState
 from atlas_pipeline.engine.store import Store
 
 
-def reachable(states: Iterable[StepState], store: Store) -> set[str]:
-    """Fingerprints of what the planned steps need. Where a step's is not known yet, all of its stage's."""
-    found: set[str] = set()
-    for state in states:
-        if state.fingerprint is not None:
-            found.add(state.fingerprint)
-        else:
-            found.update(folder.name for folder in store.folders(state.stage))
-    return found
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """What a run needs. stages: of artefacts whose fingerprint is not known yet."""
+
+    fingerprints: frozenset[str] = frozenset()
+    stages: frozenset[str] = frozenset()
+
+    def __or__(self, other: Reach) -> Reach:
+        return Reach(fingerprints=self.fingerprints | other.fingerprints, stages=self.stages | other.stages)
+
+
+def reach_of(states: Iterable[StepState]) -> Reach:
+    """What the planned steps need."""
+    planned = list(states)
+    return Reach(
+        fingerprints=frozenset(state.fingerprint for state in planned if state.fingerprint is not None),
+        stages=frozenset(state.stage for state in planned if state.fingerprint is None),
+    )
+
+
+def reachable(reach: Reach, store: Store) -> set[str]:
+    """Fingerprints of what is needed. Where one is not known yet, all of its stage's."""
+    unknown = (folder.name for stage in reach.stages for folder in store.folders(stage))
+    return {*reach.fingerprints, *unknown}
 
 
 def unreachable(store: Store, reachable_fingerprints: Collection[str]) -> list[tuple[Place, int]]:

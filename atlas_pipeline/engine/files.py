@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import io
 import os
@@ -64,6 +65,14 @@ def sweep(folder: Place) -> None:
         return
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
+
+
+def sweep_aside(path: Place) -> None:
+    """Remove what killed processes left half written of one file. Only while nobody else writes it."""
+    if isinstance(path, Path):
+        with disk_errors(path):
+            for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+                leftover.unlink(missing_ok=True)
 
 
 def file_digest(path: Place) -> str:

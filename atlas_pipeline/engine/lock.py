@@ -22,7 +22,7 @@ def allow_many_locks() -> None:
 
 @contextmanager
 def waiting_lock(path: Path) -> Iterator[None]:
-    """Hold a lock; another process has it for no more than seconds.
+    """Hold a lock; another process has it while it brings a run's folder up to date, draws or packs it.
 
     Raises: ResourceError: read-only, full, or not permitted.
     """

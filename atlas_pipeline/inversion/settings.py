@@ -96,10 +96,12 @@ class InversionSettings:
             self.still,
             f"in [0, 1 - settle = {1 - self.settle:g}]",
         )
-        _require(
-            self.zoom_max >= self.zoom_min, "zoom_max", self.zoom_max, f"at least zoom_min ({self.zoom_min})"
-        )
-        _require(self.canvas_scale >= 1, "canvas_scale", self.canvas_scale, "at least 1")
+        for name, least, words in (
+            ("zoom_max", self.zoom_min, f"at least zoom_min ({self.zoom_min})"),
+            ("canvas_scale", 1, "at least 1"),
+        ):
+            value = getattr(self, name)
+            _require(least <= value < math.inf, name, value, words)
         for name, known in (
             ("objective", OBJECTIVES),
             ("metric", METRICS),

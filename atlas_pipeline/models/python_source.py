@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
-import importlib.util
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +16,7 @@ from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.preprocess import Preprocess, declared_preprocess
 from atlas_pipeline.models.python_target import PythonTarget, locate
 from atlas_pipeline.models.spec import ModelSpec
+from atlas_pipeline.user_code import import_file, reason_of, searching
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +37,7 @@ def load_target(name: str | None) -> UserModel:
     try:
         module = _import(target)
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ModelError(f"model.name: importing '{target.file.name}' failed: {reason}") from error
+        raise ModelError(f"model.name: importing '{target.file.name}' failed: {reason_of(error)}") from error
     if not hasattr(module, target.attribute):
         public = ", ".join(k for k in vars(module) if not k.startswith("_") and callable(getattr(module, k)))
         raise ModelError(
@@ -80,8 +77,7 @@ def build_module(spec: ModelSpec, model: UserModel) -> nn.Module:
     try:
         module = model.build()
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ModelError(f"model.name: calling '{spec.name}' failed: {reason}") from error
+        raise ModelError(f"model.name: calling '{spec.name}' failed: {reason_of(error)}") from error
     if not isinstance(module, nn.Module):
         raise ModelError(
             f"model.name: '{spec.name}' returned {type(module).__name__}; it must return an nn.Module"
@@ -90,26 +86,7 @@ def build_module(spec: ModelSpec, model: UserModel) -> nn.Module:
 
 
 def _import(target: PythonTarget) -> ModuleType:
-    if target.module is not None:
-        with _searching(Path.cwd()):
-            return importlib.import_module(target.module)
-    name = f"atlas_user_model_{target.file.stem}"
-    spec = importlib.util.spec_from_file_location(name, target.file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{target.file} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses and pickles look their module up by name.
-    sys.modules[name] = module
-    with _searching(target.file.parent):
-        spec.loader.exec_module(module)
-    return module
-
-
-@contextmanager
-def _searching(folder: Path) -> Iterator[None]:
-    """Let imports look into ``folder`` too, after everywhere else, as running a script from it would."""
-    sys.path.append(str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
+    if target.module is None:
+        return import_file(f"atlas_user_model_{target.file.stem}", target.file)
+    with searching(Path.cwd()):
+        return importlib.import_module(target.module)

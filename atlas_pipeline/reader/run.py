@@ -109,7 +109,8 @@ class AtlasRun:
             raise MissingInputError(
                 f"run '{self.name}' is an archive; its layouts are in the workspace that it is from"
             )
-        return read_layout(self.folder.absolute().parents[1], inputs)
+        # Not parents[1]: of /made, unpacked where it is no run of a workspace, there is none.
+        return read_layout(self.folder.absolute().parent.parent, inputs)
 
     @cached_property
     def _found(self) -> dict[str, dict[str, dict[int, str]]]:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from atlas_pipeline.engine import plan, reachable, remove, store, unreachable
+from atlas_pipeline.engine import plan, reach_of, reachable, remove, store, unreachable
 from atlas_pipeline.engine.lock import try_locks
 
 
 def leftovers(bench, **config):
-    kept = reachable(plan(bench.steps(**config), bench.store), bench.store)
+    kept = reachable(reach_of(plan(bench.steps(**config), bench.store)), bench.store)
     return unreachable(bench.store, kept)
 
 

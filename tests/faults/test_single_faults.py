@@ -79,8 +79,13 @@ def test_a_killed_publication_leaves_nothing_for_ever(small, atlas):
     assert atlas("run", small).exit_code == 0
     stray = Path(small["run"]["workspace"]) / "runs" / "small" / "4" / "all" / ".atlas-3.png.0f.tmp"
     stray.write_bytes(b"half")
+    # A figure may be drawn meanwhile: where it goes is none of a publication's business.
+    drawn = stray.parents[2] / "figures" / ".4-all.pdf.0f.tmp"
+    drawn.parent.mkdir()
+    drawn.write_bytes(b"half")
     assert atlas("run", small).exit_code == 0
     assert not stray.exists()
+    assert drawn.exists()
 
 
 def test_out_of_memory_is_one_line(small, atlas, monkeypatch):

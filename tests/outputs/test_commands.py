@@ -16,6 +16,7 @@ from atlas_pipeline.export import PROVENANCE_FILE
 from atlas_pipeline.viewer.document_check import atlas_schema, document_problems
 
 LATE = "4"
+OTHER_TOP = "[{class: bee, top: 7, grid: {sizes: [2], min_count: 1}}]"
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +125,13 @@ def test_what_was_made_with_another_config_is_not_shown(done, atlas, tmp_path):
         assert not Path(path).exists()
         # How a run is run is no property of what it made.
         assert atlas(command[0], done, *command[1:], "-o", path, "--set", "run.workers=1").exit_code == 0
-    # Nor is what was made beside it.
-    assert atlas("figure", done, "--layer", LATE, "-o", path, "--set", "classes=[]").exit_code == 2
-    assert atlas("export", done, "-o", path, "--set", "classes=[]").exit_code == 0
+    # Of a figure, nor is what was made beside it; an archive has all of it.
+    archive, path = path, str(tmp_path / "beside.pdf")
+    assert atlas("figure", done, "--layer", LATE, "-o", path, "--set", "classes=[]").exit_code == 0
+    of_class = ("--layer", LATE, "--view", "class-bee", "-o", path)
+    for classes, was in (("[]", "classes"), (OTHER_TOP, "classes.bee.top: null, not 7")):
+        refused(atlas("figure", done, *of_class, "--set", f"classes={classes}"), was, "atlas run")
+        refused(atlas("export", done, "-o", archive, "--set", f"classes={classes}"), "classes", "atlas run")
 
 
 def test_reading_and_drawing_load_no_torch(made_run, tmp_path):

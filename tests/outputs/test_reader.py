@@ -1,5 +1,6 @@
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from PIL import Image
 import atlas_pipeline
 from atlas_pipeline.errors import ConfigError, MissingInputError
 from atlas_pipeline.export import export_run
-from atlas_pipeline.reader import open_run
+from atlas_pipeline.reader import AtlasRun, open_run
+from atlas_pipeline.reader.files import FolderFiles
 
 
 @pytest.fixture(params=["folder", "zip", "unpacked"])
@@ -113,6 +115,22 @@ def test_a_run_without_attributions_has_no_labels(made_run):
 def test_layouts_need_the_cache(run):
     with pytest.raises(MissingInputError, match=r"archive|not there any more"):
         run.layout("conv1")
+
+
+def test_a_run_at_the_top_of_the_tree_has_no_cache_either(made_run):
+    folder = made_run()
+
+    class AtTheTop(FolderFiles):
+        """A run's files that look as if they lay in /made."""
+
+        def __init__(self):
+            super().__init__(Path("/made"))
+
+        documents = FolderFiles(folder).documents
+        read = FolderFiles(folder).read
+
+    with pytest.raises(MissingInputError, match="not there any more"):
+        AtlasRun(AtTheTop()).layout("conv1")
 
 
 def test_what_is_no_run_is_refused_in_one_line(tmp_path, made_run):

@@ -167,6 +167,21 @@ def test_a_workspace_that_cannot_be_written_is_told(small, atlas, tmp_path):
     assert "workspace" in result.stderr
 
 
+@pytest.mark.parametrize("command", ["run", "status", "view", "clean", "export"])
+def test_a_workspace_in_another_users_folder_is_told(small, atlas, may_not_look, tmp_path, command):
+    small["run"]["workspace"] = str(tmp_path / "theirs" / "workspace")
+    may_not_look(tmp_path / "theirs")
+    _refused(atlas(command, small), "theirs", "permission denied")
+
+
+def test_where_an_archive_may_not_be_written_is_told(small, atlas, may_not_look, tmp_path):
+    assert atlas("run", small).exit_code == 0
+    may_not_look(tmp_path / "theirs")
+    _refused(
+        atlas("export", small, "-o", str(tmp_path / "theirs" / "out.zip")), "theirs", "permission denied"
+    )
+
+
 def test_an_artefact_cut_short_or_flipped_is_found_and_made_again(small, atlas, states, tmp_path):
     assert atlas("run", small).exit_code == 0
     cache = tmp_path / "workspace" / "cache"

@@ -203,3 +203,10 @@ def test_pictures_of_random_weights_say_so(small, atlas):
         assert "RANDOM WEIGHTS" in picture.text["Weights"]
         assert np.asarray(picture)[-2, 0].tolist() == [176, 24, 32]
         assert json.loads(path.with_suffix(".json").read_bytes())["provenance"]["random_weights"]
+
+
+def test_a_class_is_named_in_letters_of_any_kind(small, atlas):
+    network = Path(small["model"]["name"].removesuffix(":build"))
+    network.write_text(network.read_text().replace('"bee"', '"\N{HONEYBEE}"'), encoding="utf-8")
+    lines = _lines(atlas("highlight", small, "--class", "\N{HONEYBEE}", "--layer", LATE))
+    assert json.loads(Path(lines[-1]).with_suffix(".json").read_text())["class"] == "\N{HONEYBEE}"

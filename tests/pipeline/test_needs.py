@@ -177,6 +177,20 @@ def test_wide_samples_and_fine_grids_are_weighed_where_they_are_large(small, atl
     assert weighed["binning 4"].num_bytes == 2 * CELLS * (CHANNELS + CLASSES) * 8
 
 
+def test_free_space_that_may_not_be_asked_for_is_told(small, may_not_look, tmp_path):
+    config = parse_config({**small, "run": {"workspace": str(tmp_path / "theirs" / "workspace")}})
+    may_not_look(tmp_path / "theirs")
+    with pytest.raises(ResourceError, match="permission denied"):
+        needs.refuse_unmet(config, needs.Needs(disk_bytes=7, layouts={}), on_cluster=False)
+
+
+def test_tsne_needs_no_neighbours(small, atlas, states):
+    small["project"] |= {"method": "tsne", "perplexity": 5}
+    assert atlas("index", small).exit_code == 0
+    assert needed(small).disk_bytes == SAMPLE_BYTES + OTHER_BYTES - IMAGES * NEIGHBORS * 8
+    assert not [step for step in states(small) if step.startswith("neighbors")]
+
+
 def test_free_space_is_that_of_the_nearest_folder_that_exists(small, tmp_path, monkeypatch):
     asked = []
     usage = SimpleNamespace(free=7)

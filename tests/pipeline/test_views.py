@@ -3,10 +3,14 @@
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from atlas_pipeline import publish_sheet
+from atlas_pipeline.viewer import overview
 
 LATE = "4"
 GRID = {"sizes": [3], "min_count": 2}
@@ -144,3 +148,72 @@ def test_selections_of_one_or_two_activations_have_a_layout(small, atlas, method
         assert result.exit_code == 0, result.stderr
         document = json.loads((_folder(config) / LATE / "class-ant" / "atlas-2.json").read_text())
         assert document["num_activations"] == top
+
+
+@pytest.fixture
+def all_classes(small) -> dict:
+    return {**small, "classes": [{"class": "all", "grid": GRID}]}
+
+
+def test_a_sheet_of_too_many_says_how_many_it_leaves_out(all_classes, atlas, monkeypatch):
+    monkeypatch.setattr(overview, "LARGEST_PX", 600)
+    assert atlas("run", all_classes).exit_code == 0
+    report = (_folder(all_classes) / "report.html").read_text()
+    there = len(list(_folder(all_classes).glob(f"{LATE}/class-*/atlas-3.png")))
+    assert there > 1
+    assert f"1 of {there} class atlases on one sheet" in report
+    assert "All layers on one sheet" in report
+    with Image.open(_folder(all_classes) / "class-atlases.png") as sheet:
+        assert max(sheet.size) <= 600
+
+
+def test_of_too_many_the_first_of_every_layer_are_on_the_sheet():
+    def entry(layer, view):
+        return SimpleNamespace(layer=layer, view=view)
+
+    every = [entry(layer, view) for view in "abcdef" for layer in ("early", "late")]
+    chosen = publish_sheet._spread(every, 5)
+    assert [(one.view, one.layer) for one in chosen] == [
+        ("a", "early"),
+        ("a", "late"),
+        ("b", "early"),
+        ("b", "late"),
+        ("c", "early"),
+    ]
+
+
+def test_a_sheet_is_drawn_again_only_when_what_is_on_it_changes(all_classes, atlas, monkeypatch):
+    drawn, draw = [], publish_sheet.Sheet.draw
+
+    def drawing(sheet):
+        drawn.append(sheet.file)
+        return draw(sheet)
+
+    monkeypatch.setattr(publish_sheet.Sheet, "draw", drawing)
+    assert atlas("run", all_classes).exit_code == 0
+    assert drawn == ["overview.png", "class-atlases.png"]
+    drawn.clear()
+    assert atlas("run", all_classes).exit_code == 0
+    assert drawn == []
+    spoilt = _folder(all_classes) / "overview.png"
+    whole = spoilt.read_bytes()
+    spoilt.write_bytes(whole[:-1])
+    assert atlas("run", all_classes).exit_code == 0
+    assert drawn == ["overview.png"]
+    assert spoilt.read_bytes() == whole
+    drawn.clear()
+    all_classes["classes"][0]["top"] = 7
+    assert atlas("run", all_classes).exit_code == 0
+    assert drawn == ["class-atlases.png"]
+
+
+def test_page_and_report_are_there_before_a_sheet_is_drawn(all_classes, atlas, monkeypatch):
+    def starve(sheet):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(publish_sheet.Sheet, "draw", starve)
+        assert atlas("run", all_classes).exit_code == 2
+    assert {"index.html", "report.html"} <= {path.name for path in _folder(all_classes).iterdir()}
+    assert atlas("run", all_classes).exit_code == 0
+    assert (_folder(all_classes) / "class-atlases.png").is_file()

@@ -12,7 +12,7 @@ import run_toy
 from s3fs.core import S3File
 from toy_bench import Bench
 
-from atlas_pipeline.engine import Store, artefact_of, plan, reachable, remove, unreachable
+from atlas_pipeline.engine import Store, artefact_of, plan, reach_of, reachable, remove, unreachable
 from atlas_pipeline.engine.cluster import local_cluster
 from atlas_pipeline.engine.lock import try_locks
 from atlas_pipeline.engine.part import write_part
@@ -102,7 +102,7 @@ def test_making_anew_and_cleaning(far, undisturbed):
     assert far.run(force=["project"]) == ["project 0 a", "project 0 b"]
     assert far.values() == undisturbed
     far.run(far.steps(dist=0.1))
-    kept = reachable(plan(far.steps(), far.store), far.store)
+    kept = reachable(reach_of(plan(far.steps(), far.store)), far.store)
     left = unreachable(far.store, kept)
     assert sorted(folder.parent.name for folder, _ in left) == ["bin"] * 4 + ["project"] * 2
     assert all(size > 0 for _, size in left)

@@ -69,3 +69,7 @@ def test_a_workspace_that_cannot_be_reached_is_one_line(small, atlas, s3):
     assert result.stderr.strip() == (
         "error: s3://nowhere/work: there is no bucket 'nowhere'; create it, or choose another workspace"
     )
+    # Nor is it taken for one without an atlas.
+    result = atlas("view", small)
+    assert result.exit_code == 2
+    assert "there is no bucket 'nowhere'" in result.stderr

@@ -1,14 +1,17 @@
 import io
 import warnings
+import weakref
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from atlas_pipeline.viewer import overview as sheets
 from atlas_pipeline.viewer.figures import density_figure, png_bytes, scatter_figure, with_caption
 from atlas_pipeline.viewer.layout_pictures import density, density_map, scatter_plot
 from atlas_pipeline.viewer.lettering import ALARM, one_line, plain, width_px, wrapped
-from atlas_pipeline.viewer.overview import Panel, overview
+from atlas_pipeline.viewer.overview import Panel, most_panels, overview
 
 XY = np.random.default_rng(0).random((400, 2))
 
@@ -135,8 +138,8 @@ def test_the_overview_places_panels_side_by_side_and_thumbnails_beneath():
         Panel(
             title=f"mixed{n}",
             subtitle="20 × 20",
-            atlas=flat(640, 40 * n),
-            thumbnails=(flat(90, 100), flat(90, 101)),
+            atlas=partial(flat, 640, 40 * n),
+            thumbnails=(partial(flat, 90, 100), partial(flat, 90, 101)),
         )
         for n in (3, 4, 5)
     ]
@@ -152,8 +155,35 @@ def test_the_overview_places_panels_side_by_side_and_thumbnails_beneath():
 
 
 def test_many_layers_make_several_rows_and_none_is_refused():
-    panels = [Panel(title=str(n), subtitle="", atlas=noise(20, 20)) for n in range(4)]
+    panels = [Panel(title=str(n), subtitle="", atlas=partial(noise, 20, 20)) for n in range(4)]
     sheet = overview(panels, panel_px=64)
     assert sheet.shape[1] < 3 * 64
     with pytest.raises(ValueError, match="at least one panel"):
         overview([])
+
+
+@pytest.mark.parametrize("thumbnails", [0, 1, 2])
+def test_a_sheet_is_no_larger_than_it_may_be_with_as_many_panels_as_it_has_room_for(monkeypatch, thumbnails):
+    monkeypatch.setattr(sheets, "LARGEST_PX", 700)
+    most = most_panels(64, with_thumbnails=thumbnails > 0)
+    panel = Panel(
+        title="t", subtitle="s", atlas=lambda: noise(20, 20), thumbnails=[lambda: noise(9, 9)] * thumbnails
+    )
+    sheet = overview([panel] * most, panel_px=64, note="some of them")
+    assert max(sheet.shape) <= 700
+    assert most > 20
+    without = overview([panel] * most, panel_px=64)
+    np.testing.assert_array_equal(sheet[: len(without)], without)
+    assert (sheet[len(without) :] < 255).any()
+
+
+def test_of_a_sheet_one_picture_at_a_time_is_in_memory():
+    read = []
+
+    def picture():
+        assert not [one for one in read if one() is not None]
+        read.append(weakref.ref(made := noise(20, 20)))
+        return made
+
+    overview([Panel(title="t", subtitle="s", atlas=picture, thumbnails=[picture])] * 5, panel_px=64)
+    assert len(read) == 10
