@@ -2,6 +2,7 @@
 // Names on the map, where there is room for them: of regions that share a top class, and of large cells.
 {
   const APART = [150, 64]; // a region has a name at most once in a field of so many CSS pixels
+  const FILLED = 0.4; // of a field there must be cells of one class: at the map's edge two would speak for it
   const MAJORITY = 0.5; // of a field's activations, where it is known, and of its cells have the class on top
   const CELL_PX = 96; // cells this large have a name each
   const LONGEST = 22;
@@ -33,18 +34,18 @@
       sum[2] += y;
       sum[3] += atlas.cosine(grid, "consistency", cell) ?? 1;
     }
-    return { found, stride };
+    return { found, stride, least: Math.max(2, (FILLED * grid.size ** 2) / (across * down)) };
   }
 
   function regions(grid, scale) {
-    const { found, stride } = fields(grid, scale);
+    const { found, stride, least } = fields(grid, scale);
     const names = new Map(),
       labels = [];
     for (const [field, of] of [...found].sort((a, b) => a[0] - b[0])) {
       const [column, [count, x, y, agree]] = [...of].sort((a, b) => b[1][0] - a[1][0] || a[0] - b[0])[0];
       const all = [...of.values()].reduce((sum, one) => sum + one[0], 0);
       // A field of many classes is no region of one; nor is one whose activations disagree within each cell.
-      if (count < 2 || count < all * MAJORITY || agree < all * MAJORITY) continue;
+      if (count < least || count < all * MAJORITY || agree < all * MAJORITY) continue;
       names.set(field, column);
       // What has its name beside or above it already needs no other.
       const around = [field - 1, field - stride, field - stride - 1, field - stride + 1];
