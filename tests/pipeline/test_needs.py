@@ -181,7 +181,7 @@ def test_free_space_that_may_not_be_asked_for_is_told(small, may_not_look, tmp_p
     config = parse_config({**small, "run": {"workspace": str(tmp_path / "theirs" / "workspace")}})
     may_not_look(tmp_path / "theirs")
     with pytest.raises(ResourceError, match="permission denied"):
-        needs.refuse_unmet(config, needs.Needs(disk_bytes=7, layouts={}), on_cluster=False)
+        needs.refuse_unmet(config, needs.Needs(disk_bytes=7, memory=[]), num_workers=1)
 
 
 def test_tsne_needs_no_neighbours(small, atlas, states):
