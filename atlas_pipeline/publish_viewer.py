@@ -117,7 +117,11 @@ def _view(run_name: str, made: Mapping[Step, Artefact], layer: str, view: str) -
     tiles = {grid: a for (stage, grid), a in here.items() if stage == "tiles" and grid and a.num_rows}
     reasons = [why_empty(a) for (stage, _), a in here.items() if stage == "bin"]
     crops = {grid: here.get(("examples", grid)) for grid in tiles}
-    layout = here["project", None]
+    layout = here.get(("project", None))
+    if layout is None:
+        raise CorruptArtefactError(
+            f"the layout of {layer} ({view}) was altered while its run went on; run the same command again"
+        )
     return {
         "activations": layout.num_rows,
         # Tells a link to this map from one to another: of another run, or laid out otherwise.

@@ -86,7 +86,8 @@ def run(
         return _run(config, own, steps, by_command, store, how)
     except CorruptArtefactError:
         # The engine mends what its tasks read; this was read before them or after, e.g. to publish it.
-        if not _take_back_damaged(store, quiet):
+        is_damaged = _take_back_damaged(store, quiet)
+        if not is_damaged and all(state.state == "done" for state in engine.plan(steps, store)):
             raise
         return _run(config, own, steps, by_command, store, how)
 

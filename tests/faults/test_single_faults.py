@@ -1,5 +1,6 @@
 """Faults that the soak found, one by one."""
 
+import json
 import os
 import signal
 import subprocess
@@ -61,6 +62,23 @@ def test_an_index_altered_before_it_is_published_is_mended(small, atlas, monkeyp
     assert result.exit_code == 0, result.stderr
     assert "part-00000.parquet damaged; making it again" in result.stderr
     assert index.read_bytes() == whole
+
+
+def test_a_layout_whose_manifest_is_cut_before_it_is_published_is_mended(small, atlas, monkeypatch):
+    assert atlas("run", small).exit_code == 0
+    (manifest,) = Path(small["run"]["workspace"]).glob("cache/project/*/manifest.json")
+    whole, make = json.loads(manifest.read_bytes()), runs.make
+
+    def make_then_cut(*arguments):
+        monkeypatch.setattr(runs, "make", make)
+        made = make(*arguments)
+        os.truncate(manifest, 20)
+        return made
+
+    monkeypatch.setattr(runs, "make", make_then_cut)
+    result = atlas("run", small)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(manifest.read_bytes())["fingerprint"] == whole["fingerprint"]
 
 
 def test_verify_mends_what_nobody_reads(small, atlas, flipped):
