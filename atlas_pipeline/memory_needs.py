@@ -25,12 +25,16 @@ _FEWER_VALUES = "set sample.attribution to none or to a list of classes"
 
 @dataclass(frozen=True, slots=True)
 class MemoryNeed:
-    """What a task needs, at its peak. task: in words. remedy: what lowers it. num_tasks: such ones."""
+    """What a task needs, at its peak. task: in words. remedy: what lowers it. num_tasks: such ones.
+
+    of_sampling: whether it is over before any other of these begins.
+    """
 
     task: str
     num_bytes: int
     remedy: str
     num_tasks: int = 1
+    of_sampling: bool = False
 
 
 def memory_needs(
@@ -50,11 +54,11 @@ def refuse_unmet_memory(needs: Collection[MemoryNeed], num_workers: int) -> str 
     Args:   num_workers: processes on this machine that have a task each.
     Raises: ResourceError: there is less.
     """
-    each = (need for need in needs for _ in range(min(need.num_tasks, num_workers)))
-    at_once = sorted(each, key=lambda need: -need.num_bytes)[:num_workers]
+    phases = ([need for need in needs if need.of_sampling == first] for first in (False, True))
+    at_once = max((_largest(phase, num_workers) for phase in phases), key=_total)
     if not at_once:
         return None
-    needed, free = sum(need.num_bytes for need in at_once), available_memory_bytes()
+    needed, free = _total(at_once), available_memory_bytes()
     times = Counter(need.task for need in at_once)
     tasks = ", ".join(f"{count} times {task}" if count > 1 else task for task, count in times.items())
     several = len(at_once) > 1
@@ -63,6 +67,15 @@ def refuse_unmet_memory(needs: Collection[MemoryNeed], num_workers: int) -> str 
         fewer = "take fewer than " + f"{num_workers} workers, or " if several else ""
         raise ResourceError(f"{said}, and {size_text(free)} are free; {fewer}{at_once[0].remedy}")
     return f"{said} ({size_text(free)} free)"
+
+
+def _largest(needs: Collection[MemoryNeed], num_workers: int) -> list[MemoryNeed]:
+    each = (need for need in needs for _ in range(min(need.num_tasks, num_workers)))
+    return sorted(each, key=lambda need: -need.num_bytes)[:num_workers]
+
+
+def _total(needs: Collection[MemoryNeed]) -> int:
+    return sum(need.num_bytes for need in needs)
 
 
 def _layouts(
@@ -96,6 +109,7 @@ def _sampling(
         min(shard_rows, num_rows) * width * _SAMPLE_VALUE_BYTES,
         f"lower sample.shard_size, or {_FEWER_VALUES}",
         num_tasks=-(-num_rows // shard_rows),
+        of_sampling=True,
     )
 
 

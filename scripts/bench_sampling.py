@@ -14,56 +14,26 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
-import itertools
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
-import yaml
 from own_process import in_own_process
+from sampling_cases import make_images, write_config
 
 from atlas_pipeline.config_file import load_config
 from atlas_pipeline.engine import Store, artefact_of
 from atlas_pipeline.engine.values import values_digest
 from atlas_pipeline.pipeline_file import steps_of
 
-SHARD_IMAGES, NUM_BASES, SIDE = 50_000, 2000, 32
-SHARD_ROWS = 16_384
 NUM_KILLS, WATCH_S = 5, 0.25
-NETWORK = '''
-import torch
-from torch import nn
-
-
-def block(inputs, outputs):
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.ReLU())
-
-
-def build():
-    """Random weights, the same ones each time; maps of 16, 8 and 4 positions a side."""
-    torch.manual_seed(0)
-    return nn.Sequential(
-        block(3, 8), block(8, 16), block(16, 32), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)
-    )
-
-
-PREPROCESS = dict(resize=32, crop=32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-'''
-LAYERS = ["0", "1", "2"]
 
 
 def main() -> None:
@@ -89,8 +59,8 @@ def measure(num_images: int, folder: Path) -> dict[str, Any]:
     """
     folder = folder.absolute()
     images = make_images(folder / "images", num_images)
-    undisturbed = _write_config(folder / "undisturbed", images, num_images)
-    killed = _write_config(folder / "killed", images, num_images)
+    undisturbed = write_config(folder / "undisturbed", images, num_images)
+    killed = write_config(folder / "killed", images, num_images)
     some = min(num_images, 20_000)
     decoding = num_images / in_own_process(_decoding_rate, undisturbed, some)
     network = num_images / in_own_process(_network_rate, undisturbed, some)
@@ -111,68 +81,6 @@ def measure(num_images: int, folder: Path) -> dict[str, Any]:
         f"killed {NUM_KILLS} times s": killed_seconds,
         "values": "equal",
     }
-
-
-def make_images(folder: Path, num_images: int) -> Path:
-    """The shards that are not there yet; the same bytes whoever makes them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    num_shards = -(-num_images // SHARD_IMAGES)
-    missing = [i for i in range(num_shards) if not (folder / f"train-{i:05d}.parquet").exists()]
-    if missing:
-        # spawn: torch has threads by now.
-        with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=get_context("spawn")) as pool:
-            list(pool.map(_make_shard, itertools.repeat(folder), missing))
-    return folder
-
-
-def _make_shard(folder: Path, shard: int) -> None:
-    from PIL import Image
-
-    bases = _bases(folder)
-    rng = np.random.default_rng(shard)
-    files, labels = [], []
-    for _ in range(SHARD_IMAGES):
-        number = int(rng.integers(len(bases)))
-        top, left = rng.integers(0, bases.shape[1] - SIDE + 1, 2)
-        pixels = bases[number, top : top + SIDE, left : left + SIDE]
-        pixels = pixels[:, ::-1] if rng.random() < 0.5 else pixels
-        brighter = np.clip(pixels * rng.uniform(0.6, 1.4), 0, 255).astype(np.uint8)
-        file = io.BytesIO()
-        Image.fromarray(brighter).save(file, "JPEG", quality=90)
-        files.append({"bytes": file.getvalue(), "path": f"{shard}-{len(files)}.jpg"})
-        labels.append(number % 10)
-    table = pa.table({"image": pa.array(files), "label": pa.array(labels, pa.int64())})
-    aside = folder / f".train-{shard:05d}.tmp"
-    pq.write_table(table, aside, row_group_size=1000)
-    aside.rename(folder / f"train-{shard:05d}.parquet")
-
-
-def _bases(folder: Path) -> np.ndarray:
-    from PIL import Image
-
-    from atlas_pipeline.images.generated import image
-
-    whole = (np.asarray(image(0, number)[0]) for number in range(NUM_BASES))
-    return np.stack([np.asarray(Image.fromarray(pixels).resize((48, 48))) for pixels in whole])
-
-
-def _write_config(folder: Path, images: Path, num_images: int) -> Path:
-    """A workspace without artefacts, and the config of a run in it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder.parent / "network.py").write_text(NETWORK)
-    config = {
-        "name": "sampling",
-        "model": {"source": "python", "name": f"{folder.parent}/network.py:build"},
-        "images": {"source": "parquet", "path": str(images), "num_images": num_images},
-        "layers": LAYERS,
-        # Small cases too have parts to lose.
-        "sample": {"shard_size": min(SHARD_ROWS, max(1, num_images // 8))},
-        "run": {"workspace": str(folder / "workspace"), "device": "cpu"},
-    }
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return path
 
 
 def _opened(path: Path, num_images: int) -> tuple[Any, Any, Any]:
@@ -209,18 +117,18 @@ def _network_rate(path: Path, num_images: int) -> float:
     """Images/s of the forward and of three layers' attributions, on batches in memory."""
     from types import SimpleNamespace
 
-    from atlas_pipeline.stages import sample
     from atlas_pipeline.stages.layer_shard import LayerShard
+    from atlas_pipeline.stages.sample import CPU_BATCH, add_batch
 
     config, network, rows = _opened(path, num_images)
     steps = (step for step in steps_of(config) if step.stage.name == "sample")
     jobs = [SimpleNamespace(config=step.config, settings=step.settings) for step in steps]
     shards = [LayerShard(job, network, rows) for job in jobs]
     first, *others = list(_batches(config, network, rows, 0))
-    sample._add(first.image_id, first.images, shards, network, "cpu")
+    add_batch(first.image_id, first.images, shards, network, "cpu", CPU_BATCH)
     started = time.perf_counter()
     for batch in others:
-        sample._add(batch.image_id, batch.images, shards, network, "cpu")
+        add_batch(batch.image_id, batch.images, shards, network, "cpu", CPU_BATCH)
     return (rows.num_rows - len(first.image_id)) / (time.perf_counter() - started)
 
 

@@ -119,8 +119,9 @@ def measured(config: Config, num_images: int) -> list[dict[str, Any]]:
             maps = feature_maps(network, images, config.layers)
         for layer, timed in of_layer.items():
             h = maps[layer]
+            height, width = h.shape[2:]
             relative = relative_positions(config.seed, ids, 1)
-            at = torch.from_numpy(spatial_positions(relative, *h.shape[2:], config.sample.edge)[:, 0])
+            at = torch.from_numpy(spatial_positions(relative, height, width, config.sample.edge)[:, 0])
             arguments = (network, images, layer, at.long())
             timed.call(ABLATION, lambda a=arguments, h=h: ablation(*a, feature_map=h))
             for name, options in variants().items():

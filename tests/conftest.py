@@ -89,6 +89,20 @@ def may_not_look(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     return refuse
 
 
+@pytest.fixture(scope="session")
+def refused() -> Callable[..., None]:
+    """`refused(result, *words)`: exit code 2, and one line that says so and holds the words."""
+
+    def call(result: Result, *words: str) -> None:
+        assert result.exit_code == 2, (result.stdout, result.stderr)
+        (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+        assert "Traceback" not in result.stderr
+        for word in words:
+            assert word in line
+
+    return call
+
+
 @pytest.fixture
 def states(atlas: Callable[..., Result]) -> Callable[..., dict[str, str]]:
     """`atlas status --json` as {"bin 4 all 3": "done", ...}."""

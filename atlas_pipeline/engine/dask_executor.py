@@ -89,8 +89,8 @@ class DaskExecutor:
             terms = self._stack.enter_context(terms_of(root))
             faults = client.run(fault_of_this_process, terms, on_error="return")
             for worker, fault in faults.items():
-                if isinstance(fault, OSError):
-                    continue  # it has just been lost: the one in its place is asked with its first task
+                if _is_lost(fault):
+                    continue  # the one in its place is asked with its first task
                 if isinstance(fault, AtlasError):
                     raise fault
                 if isinstance(fault, Exception):
@@ -131,6 +131,11 @@ def worker_runtime(runtime: Runtime) -> Runtime:
         batch_size=runtime.batch_size,
         workers=0 if runtime.workers is None else runtime.workers,
     )
+
+
+def _is_lost(fault: object) -> bool:
+    """Whether a worker ended while it was asked: Dask's errors of connections have no number, a file's do."""
+    return isinstance(fault, ConnectionError) or (isinstance(fault, OSError) and fault.errno is None)
 
 
 def _seen(call: TaskCall, outcome: Outcome) -> Outcome:

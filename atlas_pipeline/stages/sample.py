@@ -56,12 +56,12 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     for batch in batches:
         bad += [{"image_id": b.image_id, "key": b.key, "reason": b.reason} for b in batch.bad]
         _stop_at_too_many(bad, index.num_rows, settings["max_bad"])
-        at_once = _add(batch.image_id, batch.images, shards, network, runtime.device, at_once)
+        at_once = add_batch(batch.image_id, batch.images, shards, network, runtime.device, at_once)
         runtime.advance(len(batch.image_id) + len(batch.bad))
     return [shard.output(bad, network, runtime.device) for shard in shards]
 
 
-def _add(
+def add_batch(
     image_ids: np.ndarray,
     images: torch.Tensor,
     shards: Sequence[LayerShard],

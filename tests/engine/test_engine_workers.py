@@ -110,6 +110,9 @@ def test_a_worker_lost_while_it_is_asked_is_not_blamed(tmp_path):
     with ExitStack() as stack:
         executor = DaskExecutor(Client, stack)
         assert executor._agreed(tmp_path).token
+        Client.answers = {"tcp://one": PermissionError(13, "denied")}
+        with pytest.raises(ResourceError, match=r"worker at tcp://one cannot run this package .*denied"):
+            executor._agreed(tmp_path / "another")
         Client.answers = {"tcp://one": ResourceError("one line of its own")}
         with pytest.raises(ResourceError, match=r"^one line of its own$"):
             executor._agreed(tmp_path / "other")

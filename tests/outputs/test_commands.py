@@ -38,13 +38,6 @@ def done(made_once, tmp_path):
     return {**made_once, "run": {**made_once["run"], "workspace": str(tmp_path / "workspace")}}
 
 
-def refused(result, *words):
-    assert result.exit_code == 2, (result.stdout, result.stderr)
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    for word in words:
-        assert word in line
-
-
 def test_a_run_is_drawn_packed_and_read(done, atlas, tmp_path):
     figure = tmp_path / "fig.pdf"
     drawn = atlas("figure", done, "--layer", LATE, "--grid", "3", "--labels", "2", "-o", str(figure))
@@ -91,7 +84,7 @@ def test_a_figure_of_ones_own_outlives_the_next_run(done, atlas, tmp_path):
     assert all(Path(path).is_file() for path in made)
 
 
-def test_bad_input_is_one_line(done, atlas, tmp_path):
+def test_bad_input_is_one_line(done, atlas, tmp_path, refused):
     (tmp_path / "file").write_text("")
     for arguments, words in (
         (("--layer", "44"), ("layer '44'", "nearest: '4'")),
@@ -111,13 +104,13 @@ def test_bad_input_is_one_line(done, atlas, tmp_path):
     refused(atlas("export", done, "-o", "out.tar"), "'.tar' is not .zip")
 
 
-def test_before_the_run_the_command_that_makes_it_is_named(small, atlas, tmp_path):
+def test_before_the_run_the_command_that_makes_it_is_named(small, atlas, tmp_path, refused):
     for command in (("figure", "--layer", LATE), ("export",)):
         refused(atlas(command[0], small, *command[1:]), "no atlas yet", "atlas run")
     assert not (tmp_path / "workspace").exists()
 
 
-def test_what_was_made_with_another_config_is_not_shown(done, atlas, tmp_path):
+def test_what_was_made_with_another_config_is_not_shown(done, atlas, tmp_path, refused):
     for command in (("figure", "--layer", LATE, "--labels", "0"), ("export",)):
         path = str(tmp_path / ("fig.pdf" if command[0] == "figure" else "out.zip"))
         changed = atlas(command[0], done, *command[1:], "-o", path, "--set", "project.num_neighbors=4")

@@ -15,13 +15,6 @@ from atlas_pipeline.run_record import PUBLISHED
 LATE = "4"
 
 
-def refused(result, *words):
-    assert result.exit_code == 2, (result.stdout, result.stderr)
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    for word in words:
-        assert word in line
-
-
 def made_config(folder):
     """The config of a run made by hand, as its user has it."""
     return yaml.safe_load((folder / "config.yaml").read_text()) | {
@@ -33,7 +26,7 @@ COMMANDS = [("figure", "--layer", "conv1", "--labels", "0"), ("export",)]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
-def test_an_unfinished_folder_is_neither_drawn_nor_packed(made_run, atlas, tmp_path, command):
+def test_an_unfinished_folder_is_neither_drawn_nor_packed(made_run, atlas, tmp_path, command, refused):
     folder = made_run()
     record = json.loads((folder / PUBLISHED).read_text())
     (folder / PUBLISHED).write_text(json.dumps({**record, "unfinished": True}))
@@ -70,7 +63,9 @@ def test_nobody_else_brings_a_folder_up_to_date_while_it_is_drawn_or_packed(
 
 
 @pytest.mark.parametrize("where", ["pictures", "viewer", "finish"])
-def test_a_publication_that_is_cut_off_leaves_the_folder_marked(small, atlas, tmp_path, monkeypatch, where):
+def test_a_publication_that_is_cut_off_leaves_the_folder_marked(
+    small, atlas, tmp_path, monkeypatch, where, refused
+):
     assert atlas("run", small).exit_code == 0
     small["grid"]["min_count"] = 3
     folder = Path(small["run"]["workspace"]) / "runs" / small["name"]

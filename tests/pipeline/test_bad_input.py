@@ -17,15 +17,6 @@ from safetensors.torch import save_file
 LATE = "4"
 
 
-def _refused(result, *words: str) -> None:
-    assert result.exit_code == 2, (result.exit_code, result.stdout, result.stderr)
-    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert "Traceback" not in result.stderr
-    for word in words:
-        assert word in errors[0], errors[0]
-
-
 @pytest.fixture
 def photos(small, tmp_path) -> dict:
     """A run over 30 PNGs of noise."""
@@ -37,33 +28,33 @@ def photos(small, tmp_path) -> dict:
     return {**small, "images": {"source": "folder", "path": str(folder)}}
 
 
-def test_an_unknown_key_names_the_nearest(small, atlas):
-    _refused(atlas("run", {**small, "grids": {}}), "'grids'", "nearest: 'grid'")
+def test_an_unknown_key_names_the_nearest(small, atlas, refused):
+    refused(atlas("run", {**small, "grids": {}}), "'grids'", "nearest: 'grid'")
 
 
-def test_an_unknown_layer_names_the_nearest_before_anything_runs(small, atlas, tmp_path):
-    _refused(atlas("run", {**small, "layers": ["44"]}), "'44'", "nearest: '4'")
+def test_an_unknown_layer_names_the_nearest_before_anything_runs(small, atlas, tmp_path, refused):
+    refused(atlas("run", {**small, "layers": ["44"]}), "'44'", "nearest: '4'")
     assert not list((tmp_path / "workspace").glob("cache/sample/*"))
 
 
-def test_an_unknown_class_names_the_nearest(small, atlas):
+def test_an_unknown_class_names_the_nearest(small, atlas, refused):
     config = {**small, "sample": {**small["sample"], "attribution": ["caat"]}}
-    _refused(atlas("run", config), "'caat'", "nearest: 'cat'")
+    refused(atlas("run", config), "'caat'", "nearest: 'cat'")
 
 
-def test_a_layer_without_a_spatial_map_is_refused(small, atlas):
-    _refused(atlas("run", {**small, "layers": ["8"]}), "layer '8'", "no spatial map")
+def test_a_layer_without_a_spatial_map_isrefused(small, atlas, refused):
+    refused(atlas("run", {**small, "layers": ["8"]}), "layer '8'", "no spatial map")
 
 
-def test_a_missing_image_path_is_named(small, atlas, tmp_path):
+def test_a_missing_image_path_is_named(small, atlas, tmp_path, refused):
     images = {"source": "folder", "path": str(tmp_path / "nowhere")}
-    _refused(atlas("run", {**small, "images": images}), "nowhere")
+    refused(atlas("run", {**small, "images": images}), "nowhere")
 
 
-def test_an_empty_folder_is_refused(small, atlas, tmp_path):
+def test_an_empty_folder_isrefused(small, atlas, tmp_path, refused):
     (tmp_path / "empty").mkdir()
     images = {"source": "folder", "path": str(tmp_path / "empty")}
-    _refused(atlas("run", {**small, "images": images}), "empty")
+    refused(atlas("run", {**small, "images": images}), "empty")
 
 
 def _spoil(folder: Path) -> set[str]:
@@ -91,15 +82,15 @@ def test_bad_images_are_counted_named_and_skipped(photos, atlas, tmp_path):
     assert rows == 31
 
 
-def test_too_many_bad_images_stop_the_run(photos, atlas, tmp_path):
+def test_too_many_bad_images_stop_the_run(photos, atlas, tmp_path, refused):
     _spoil(tmp_path / "photos")
-    _refused(atlas("run", photos), "images.max_bad", "cannot be read")
+    refused(atlas("run", photos), "images.max_bad", "cannot be read")
 
 
-def test_weights_that_do_not_fit_name_the_keys(small, atlas, tmp_path):
+def test_weights_that_do_not_fit_name_the_keys(small, atlas, tmp_path, refused):
     save_file({"0.weight": torch.zeros(1, 2), "stranger": torch.zeros(1)}, tmp_path / "w.safetensors")
     config = {**small, "model": {**small["model"], "weights": str(tmp_path / "w.safetensors")}}
-    _refused(atlas("run", config), "stranger", "0.weight")
+    refused(atlas("run", config), "stranger", "0.weight")
 
 
 class _Bomb:
@@ -107,11 +98,11 @@ class _Bomb:
         return (Path("exploded").touch, ())
 
 
-def test_a_weights_file_runs_no_code(small, atlas, tmp_path, monkeypatch):
+def test_a_weights_file_runs_no_code(small, atlas, tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "w.pt").write_bytes(pickle.dumps(_Bomb()))
     config = {**small, "model": {**small["model"], "weights": str(tmp_path / "w.pt")}}
-    _refused(atlas("run", config), "w.pt")
+    refused(atlas("run", config), "w.pt")
     assert not (tmp_path / "exploded").exists()
 
 
@@ -125,8 +116,8 @@ def _network_with(tmp_path: Path, small: dict, last_bias: str) -> dict:
     return {**small, "model": {**small["model"], "name": f"{tmp_path}/broken.py:build"}}
 
 
-def test_nan_activations_name_layer_and_image(small, atlas, tmp_path):
-    _refused(atlas("sample", _network_with(tmp_path, small, "nan")), f"layer '{LATE}'", "image 0", "NaN")
+def test_nan_activations_name_layer_and_image(small, atlas, tmp_path, refused):
+    refused(atlas("sample", _network_with(tmp_path, small, "nan")), f"layer '{LATE}'", "image 0", "NaN")
 
 
 def test_activations_beyond_float16_are_stored_as_float32(small, atlas, tmp_path):
@@ -140,23 +131,23 @@ def test_activations_beyond_float16_are_stored_as_float32(small, atlas, tmp_path
     assert atlas("bin", config).exit_code == 0
 
 
-def test_too_few_activations_for_any_cell_says_what_would_work(small, atlas):
+def test_too_few_activations_for_any_cell_says_what_would_work(small, atlas, refused):
     config = {**small, "grid": {"sizes": [40], "min_count": 30}}
-    _refused(atlas("run", config), "grid.min_count (30)", "grid.sizes=", "would work")
+    refused(atlas("run", config), "grid.min_count (30)", "grid.sizes=", "would work")
     impossible = {**small, "grid": {"sizes": [3], "min_count": 1000}}
-    _refused(atlas("run", impossible), "only 60 activations")
+    refused(atlas("run", impossible), "only 60 activations")
 
 
-def test_no_deps_says_what_is_missing(small, atlas):
-    _refused(atlas("bin", small, "--no-deps"), "needs index")
+def test_no_deps_says_what_is_missing(small, atlas, refused):
+    refused(atlas("bin", small, "--no-deps"), "needs index")
     assert atlas("index", small).exit_code == 0
-    _refused(atlas("bin", small, "--no-deps"), "needs sample")
+    refused(atlas("bin", small, "--no-deps"), "needs sample")
 
 
-def test_a_missing_gpu_is_told(small, atlas):
+def test_a_missing_gpu_is_told(small, atlas, refused):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    _refused(atlas("run", small, "--device", "cuda"), "cuda")
+    refused(atlas("run", small, "--device", "cuda"), "cuda")
 
 
 def test_a_workspace_that_cannot_be_written_is_told(small, atlas, tmp_path):
@@ -168,18 +159,16 @@ def test_a_workspace_that_cannot_be_written_is_told(small, atlas, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["run", "status", "view", "clean", "export"])
-def test_a_workspace_in_another_users_folder_is_told(small, atlas, may_not_look, tmp_path, command):
+def test_a_workspace_in_another_users_folder_is_told(small, atlas, may_not_look, tmp_path, command, refused):
     small["run"]["workspace"] = str(tmp_path / "theirs" / "workspace")
     may_not_look(tmp_path / "theirs")
-    _refused(atlas(command, small), "theirs", "permission denied")
+    refused(atlas(command, small), "theirs", "permission denied")
 
 
-def test_where_an_archive_may_not_be_written_is_told(small, atlas, may_not_look, tmp_path):
+def test_where_an_archive_may_not_be_written_is_told(small, atlas, may_not_look, tmp_path, refused):
     assert atlas("run", small).exit_code == 0
     may_not_look(tmp_path / "theirs")
-    _refused(
-        atlas("export", small, "-o", str(tmp_path / "theirs" / "out.zip")), "theirs", "permission denied"
-    )
+    refused(atlas("export", small, "-o", str(tmp_path / "theirs" / "out.zip")), "theirs", "permission denied")
 
 
 def test_an_artefact_cut_short_or_flipped_is_found_and_made_again(small, atlas, states, tmp_path):

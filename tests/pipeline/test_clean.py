@@ -12,13 +12,6 @@ from atlas_pipeline.run_record import PUBLISHED, Record, read_record, write_reco
 OTHER = "other"
 
 
-def refused(result, *words):
-    assert result.exit_code == 2, (result.stdout, result.stderr)
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    for word in words:
-        assert word in line
-
-
 def end(*_, **__):
     raise KeyboardInterrupt
 
@@ -72,14 +65,14 @@ def test_while_stages_are_made_anew_by_force_all_of_theirs_is_kept(small, atlas,
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"artefacts": 3, "files": []}', '{"files": []}', "\xff"])
-def test_a_record_that_cannot_be_read_stops_it(cut_off, atlas, content):
+def test_a_record_that_cannot_be_read_stops_it(cut_off, atlas, content, refused):
     other, finished = cut_off
     (runs_of(other) / OTHER / PUBLISHED).write_bytes(content.encode("latin-1"))
     refused(atlas("clean", finished, "--yes"), f"run '{OTHER}'", PUBLISHED, "cannot be read", "atlas run")
     assert list((runs_of(other).parent / "cache" / "sample").iterdir())
 
 
-def test_a_run_without_a_record_stops_it_and_other_files_do_not(cut_off, atlas):
+def test_a_run_without_a_record_stops_it_and_other_files_do_not(cut_off, atlas, refused):
     other, finished = cut_off
     (runs_of(other) / "other.zip").write_text("an archive")
     (runs_of(other) / "notes").mkdir()

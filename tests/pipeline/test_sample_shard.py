@@ -36,7 +36,7 @@ def shard(network) -> LayerShard:
 def test_a_batch_too_large_for_the_gpu_is_halved_and_gives_the_same_rows(network, monkeypatch):
     images = torch.randint(0, 256, (5, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     whole = shard(network)
-    assert sample._add(IDS, images, [whole], network, "cpu", 64) == 64
+    assert sample.add_batch(IDS, images, [whole], network, "cpu", 64) == 64
     sizes: list[int] = []
     real = capture.feature_maps
 
@@ -49,7 +49,7 @@ def test_a_batch_too_large_for_the_gpu_is_halved_and_gives_the_same_rows(network
     monkeypatch.setattr(capture, "feature_maps", short_of_memory)
     halved = shard(network)
     # What fitted once is tried at once with the next batch.
-    assert sample._add(IDS, images, [halved], network, "cpu", 64) == 2
+    assert sample.add_batch(IDS, images, [halved], network, "cpu", 64) == 2
     assert sizes == [5, 2, 2, 1]
     one, other = (s.output([], network, "cpu").table for s in (whole, halved))
     assert one["image_id"].to_pylist() == other["image_id"].to_pylist() == np.repeat(IDS, 2).tolist()
@@ -61,7 +61,7 @@ def test_a_batch_too_large_for_the_gpu_is_halved_and_gives_the_same_rows(network
 def test_a_shard_of_bad_images_has_every_column_and_no_row(network):
     empty = shard(network).output([{"image_id": 3, "key": "a", "reason": "cut off"}], network, "cpu")
     full = shard(network)
-    sample._add(IDS, torch.zeros(5, 3, 32, 32, dtype=torch.uint8), [full], network, "cpu", 64)
+    sample.add_batch(IDS, torch.zeros(5, 3, 32, 32, dtype=torch.uint8), [full], network, "cpu", 64)
     assert empty.table.num_rows == 0
     assert empty.table.schema.names == full.output([], network, "cpu").table.schema.names
     assert empty.notes["bad"][0]["key"] == "a"

@@ -96,8 +96,7 @@
     isSaving = true;
     const ratio = Math.max(2, devicePixelRatio || 1);
     // It has more pixels than the screen, whose sheets may be too coarse for it.
-    await atlas.sharpened(ratio);
-    isSaving = false;
+    await atlas.sharpened(ratio).finally(() => (isSaving = false));
     const camera = atlas.camera();
     const canvas = atlas.element("canvas", {
       width: camera.width * ratio,
