@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from atlas_pipeline.config import Config
-from atlas_pipeline.errors import ConfigError, unknown_name
+from atlas_pipeline.config_mistakes import first_mistake
+from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.shipped import shipped
-
-_SHOULD = "Input should be "
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -50,7 +48,7 @@ def parse_config(values: Mapping[str, Any], where: str = "config") -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_first_mistake(error)}") from None
+        raise ConfigError(f"{where}: {first_mistake(error)}") from None
 
 
 def _override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -68,54 +66,3 @@ def _override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any
         except yaml.YAMLError:
             raise ConfigError(f"--set '{text}': the value is not YAML") from None
     return values
-
-
-def _first_mistake(error: ValidationError) -> str:
-    first, *others = error.errors(include_url=False)
-    path = [str(part) for part in first["loc"]]
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return unknown_name("key", path[-1], _keys_of(path[:-1]), ".".join(path[:-1]) or "the config")
-    # Of a key that may be one thing or another each tells its own; what went furthest was meant.
-    alternatives = [e for e in (first, *others) if _key_path(e)[: len(_key_path(first))] == _key_path(first)]
-    mistake = max(alternatives, key=lambda e: len(_key_path(e)))
-    key = ".".join(_key_path(mistake))
-    if mistake["type"] == "missing":
-        return f"key '{key}' is missing"
-    told = dict.fromkeys(_told(e) for e in alternatives if _key_path(e) == _key_path(mistake))
-    message = ", or ".join(words if n == 0 else words.removeprefix(_SHOULD) for n, words in enumerate(told))
-    given = f" (given: {mistake['input']!r})" if not isinstance(mistake["input"], Mapping | BaseModel) else ""
-    return f"{key}: {message}{given}" if key else message + given
-
-
-def _key_path(mistake: Mapping[str, Any]) -> list[str]:
-    """Where a mistake is in the YAML: without pydantic's own words for types."""
-    path = (str(part) for part in mistake["loc"])
-    return [p for p in path if not p.startswith(("function-", "literal[", "tuple[", "constrained-"))]
-
-
-def _told(mistake: Mapping[str, Any]) -> str:
-    # YAML has lists.
-    return str(mistake["msg"]).removeprefix("Value error, ").replace("a valid tuple", "a list")
-
-
-def _keys_of(path: Sequence[str]) -> list[str]:
-    """The keys that the section at ``path`` has."""
-    section: Any = Config
-    for part in path:
-        if not part.isdigit():  # a place in a list is of the list's own type
-            section = _section_in(_fields(section)[part])
-    return list(_fields(section))
-
-
-def _section_in(annotation: Any) -> Any:
-    """The section within an annotation such as ``X | None`` or ``tuple[X, ...]``."""
-    if _fields(annotation):
-        return annotation
-    return next((found for option in get_args(annotation) if (found := _section_in(option))), None)
-
-
-def _fields(section: Any) -> dict[str, Any]:
-    """Key -> annotation, of a pydantic model or a dataclass; nothing for any other type."""
-    if isinstance(section, type) and issubclass(section, BaseModel):
-        return {field.alias or name: field.annotation for name, field in section.model_fields.items()}
-    return get_type_hints(section) if is_dataclass(section) else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 OBJECTIVES = ("cosine_power", "cosine", "dot")
@@ -110,7 +111,7 @@ class InversionSettings:
             ("arithmetic", ARITHMETICS),
         ):
             value = getattr(self, name)
-            _require(value in known, name, value, f"one of {', '.join(known)}")
+            _require(value in known, name, value, f"one of {', '.join(known)}", known)
 
     @property
     def rate(self) -> float:
@@ -126,6 +127,14 @@ class InversionSettings:
         return self.size_px + 2 * spare
 
 
-def _require(holds: bool, name: str, value: object, what: str) -> None:
+class SettingError(ValueError):
+    """A setting that cannot be used. words: all that it may be, where these are a few words."""
+
+    def __init__(self, name: str, value: object, allowed: str, words: Sequence[str] = ()) -> None:
+        super().__init__(f"inversion setting {name} is {value!r}; it must be {allowed}")
+        self.name, self.value, self.allowed, self.words = name, value, allowed, words
+
+
+def _require(holds: bool, name: str, value: object, allowed: str, words: Sequence[str] = ()) -> None:
     if not holds:
-        raise ValueError(f"inversion setting {name} is {value!r}; it must be {what}")
+        raise SettingError(name, value, allowed, words)

@@ -68,7 +68,7 @@ def configs(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def fingerprints(values: dict[str, Any]) -> dict[str, str]:
-    """Step -> what identifies it: its stage, version and config, and those of its inputs down to the images."""
+    """Step -> digest of its stage, version and config, and those of its inputs down to the images."""
     known: dict[Step, str] = {}
 
     def visit(step: Step) -> str:
