@@ -25,8 +25,25 @@ from atlas_pipeline.engine.place import Place, content_of
 from atlas_pipeline.engine.task import Outcome, TaskCall, run_task
 from atlas_pipeline.errors import AtlasError, ResourceError
 
-# Those whose values a result follows.
-_PACKAGES = (PACKAGE, "torch", "torchvision", "numpy", "umap-learn", "pynndescent", "pyarrow", "pillow")
+# A result follows the values that these compute.
+_PACKAGES = (
+    PACKAGE,
+    "numba",
+    "numpy",
+    "pillow",
+    "pyarrow",
+    "pynndescent",
+    "scikit-learn",
+    "scipy",
+    "simplejpeg",
+    "timm",
+    "torch",
+    "torchvision",
+    "umap-learn",
+)
+# A machine without an extra that a run uses says so when it opens the network.
+_EXTRAS = ("timm",)
+_ABSENT = "(none)"
 _SOURCE = "source of atlas_pipeline"
 # A network file system may show a new file late.
 _PATIENCE_S = 10.0
@@ -62,7 +79,8 @@ def fault_of_this_process(terms: Terms) -> str | None:
     """Why this process is not to be given work; None where it is. Run on workers."""
     own = own_versions()
     for name, wanted in terms.versions:
-        if own[name] != wanted:
+        is_left_out = name in _EXTRAS and _ABSENT in (own[name], wanted)
+        if own[name] != wanted and not is_left_out:
             return (
                 f"has {name} {own[name]}, this machine {wanted}; "
                 "install the same versions on both and start the workers again"
@@ -135,13 +153,13 @@ def refusal(worker: str, fault: str) -> ResourceError:
 
 @cache
 def own_versions() -> Mapping[str, str]:
-    """Versions of what results follow. Of a checkout its version says little: the source has a digest too."""
+    """Versions of the packages that results follow. The source has a digest: a checkout keeps its version."""
     found = {"python": ".".join(platform.python_version_tuple()[:2])}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "(none)"
+            found[name] = _ABSENT
     return {**found, _SOURCE: _source_digest(Path(__file__).parents[1])}
 
 

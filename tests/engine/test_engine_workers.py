@@ -38,10 +38,18 @@ def test_a_worker_like_the_driver_is_fit(terms):
     assert worker.fault_of_this_process(terms) is None
 
 
-def test_other_versions_are_named_with_both(terms):
-    older = tuple((name, "0.1" if name == "numpy" else found) for name, found in terms.versions)
+# Each computes values that end up in an artefact: decoding, neighbours, layouts, selections, networks.
+@pytest.mark.parametrize("package", ["numpy", "numba", "scipy", "scikit-learn", "simplejpeg", "timm"])
+def test_other_versions_are_named_with_both(terms, package):
+    older = tuple((name, "0.1" if name == package else found) for name, found in terms.versions)
+    own = dict(terms.versions)[package]
     fault = worker.fault_of_this_process(replace(terms, versions=older))
-    assert fault.startswith(f"has numpy {dict(terms.versions)['numpy']}, this machine 0.1; install the same")
+    assert fault.startswith(f"has {package} {own}, this machine 0.1; install the same")
+
+
+def test_an_extra_may_be_absent_on_either_machine(terms):
+    absent = tuple((name, "(none)" if name == "timm" else found) for name, found in terms.versions)
+    assert worker.fault_of_this_process(replace(terms, versions=absent)) is None
 
 
 def test_another_folder_under_the_same_path(terms, tmp_path):
