@@ -8,6 +8,7 @@ from atlas_pipeline.config import Config
 from atlas_pipeline.engine import Artefact, Step, Store, artefacts_of
 from atlas_pipeline.stages.bin import why_empty
 from atlas_pipeline.stages.highlight import nothing_lit
+from atlas_pipeline.stages.index import remarks_on_images
 from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.patch_report import remarks_on
 from atlas_pipeline.stages.project import lowered_perplexity
@@ -24,6 +25,8 @@ def remarks(config: Config, steps: Sequence[Step], store: Store) -> list[str]:
     if has_random_weights(model):
         lines.append(f"{weights_note(model)}: nobody trained this network; every picture says so")
     made = artefacts_of(steps, store)
+    for artefact in [artefact for step, artefact in made.items() if step.stage.name == "index"][:1]:
+        lines += remarks_on_images(artefact)
     samples = [(step.layer, artefact) for step, artefact in made.items() if step.stage.name == "sample"]
     for _, artefact in samples[:1]:
         if bad := num_bad(artefact):

@@ -37,9 +37,9 @@ class BadImageError(AtlasError):
 def decode(raw: bytes, shorter_px: int | None = None) -> np.ndarray:
     """Decode an image file.
 
-    JPEG, PNG, WebP, AVIF, JPEG 2000, BMP, GIF, TIFF, PPM, PGM and PBM, the first frame; grey, palette and CMYK
-    become RGB; 16 bits become 8 (v / 257); transparency is laid on white, as a viewer would show it; EXIF
-    orientation is applied.
+    JPEG, PNG, WebP, AVIF, JPEG 2000, BMP, GIF, TIFF and PPM, of several frames the first. Grey, palette and
+    CMYK become RGB; 16 bits become 8 (v / 257); transparency is laid on white, as a viewer would show it;
+    EXIF orientation is applied.
 
     Args:
         raw: the file's bytes.

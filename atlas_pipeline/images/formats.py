@@ -9,17 +9,19 @@ HEAD_BYTES = 512
 
 # Taken for images by name alone: one that is none is a bad image, counted where it is read.
 IMAGE_EXTENSIONS = frozenset(
-    "jpg jpeg jpe jfif png apng webp bmp dib gif tif tiff ppm pgm pbm pnm avif jp2 j2k jpx".split()
+    "jpg jpeg jpe jfif png apng webp bmp dib gif tif tiff ppm pgm pbm pnm avif jp2 j2k jpx".split()  # noqa: SIM905
 )
 # Sensor data behind a TIFF header: Pillow would read the small preview in it.
-RAW_EXTENSIONS = frozenset("dng nef nrw cr2 cr3 crw arw srf sr2 raf orf rw2 pef srw 3fr iiq raw rwl".split())
+RAW_EXTENSIONS = frozenset(
+    "dng nef nrw cr2 cr3 crw arw srf sr2 raf orf rw2 pef srw 3fr iiq raw rwl".split()  # noqa: SIM905
+)
 COMPANION_EXTENSIONS = frozenset(
-    "txt text caption captions json jsonl ndjson csv tsv xml yaml yml toml ini cfg md rst html htm log "
+    "txt text caption captions json jsonl ndjson csv tsv xml yaml yml toml ini cfg md rst html htm log "  # noqa: SIM905
     "cls label labels index lst md5 sha256 xmp".split()
 )
 # Fields of a sample in WebDataset's own decoder.
 FIELD_EXTENSIONS = COMPANION_EXTENSIONS | frozenset(
-    "cls2 inx id count transcript npy npz pyd pickle pkl pth pt ten tb mp msg cbor".split()
+    "cls2 inx id count transcript npy npz pyd pickle pkl pth pt ten tb mp msg cbor".split()  # noqa: SIM905
 )
 COMPANION_NAMES = frozenset({"thumbs.db", "ehthumbs.db", "readme", "license", "licence"})
 

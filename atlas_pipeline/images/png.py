@@ -15,8 +15,7 @@ TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 def without_large_texts(raw: bytes) -> bytes:
     """A PNG file without the texts and colour profiles that unpack to more than MAX_TEXT_BYTES.
 
-    An image generator's parameters, or a profile; the pixels do not hang on them, for profiles are not applied.
-    Nothing is unpacked further than the limit.
+    Pixels do not depend on them, for profiles are not applied. Nothing is unpacked further than the limit.
     """
     kept, num_bytes = [PNG_START], 0
     for kind, chunk in _chunks(raw):
