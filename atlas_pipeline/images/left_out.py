@@ -80,7 +80,8 @@ def left_out_line(notes: Mapping[str, Any]) -> str | None:
     line = f"{num:,} {'entry' if num == 1 else 'entries'} of images.path left out: {'; '.join(shown)}"
     if companions := sum(notes["companions"].values()):
         kinds = ", ".join(list(notes["companions"])[:MAX_IN_LINE])
-        line += f"; not counting {companions:,} companions ({kinds})"
+        what = "companion" if companions == 1 else "companions"
+        line += f"; not counting {companions:,} {what} ({kinds})"
     return f"{line}. index's manifest names them"
 
 

@@ -90,6 +90,8 @@ def samples(file: str, parts: Iterator[Part]) -> Iterator[list[Part]]:
         sample = list(same)
         plain = {part.key for part in sample if "." not in part.extension}
         names = set[str]()
+        if len({(part.key, part.extension) for part in sample}) < len(sample):
+            raise _in_two_places(file, sample[-1])
         for part in sample:
             is_loose = part.key not in plain
             name = f"{part.key}.{part.extension.rpartition('.')[0]}" if is_loose else part.key
@@ -110,10 +112,7 @@ def _in_two_places(file: str, part: Part) -> ImagesError:
 
 
 def images_of(sample: Sequence[Part], file: str, left_out: LeftOut) -> list[tuple[Member, Part | None]]:
-    """The images of a sample, each with the member that holds its label; all other members are counted.
-
-    Raises: ImagesError: a member is there twice.
-    """
+    """The images of a sample, each with the member that holds its label; all other members are counted."""
     images: dict[str, Part] = {}
     for part in sample:
         if not part.is_image or "." in part.extension:
@@ -121,8 +120,6 @@ def images_of(sample: Sequence[Part], file: str, left_out: LeftOut) -> list[tupl
         known = images.setdefault(part.key, part)
         if known is part:
             continue
-        if known.member.name == part.member.name:
-            raise _in_two_places(file, part)
         images[part.key], second = sorted((known, part), key=_rank)
         left_out.other("second image of its key", f"{file}/{second.member.name}")
     labels = {(part.key, part.extension): part for part in sample if part.extension.endswith(LABELS)}
