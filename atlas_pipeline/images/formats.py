@@ -25,6 +25,9 @@ FIELD_EXTENSIONS = COMPANION_EXTENSIONS | frozenset(
 )
 COMPANION_NAMES = frozenset({"thumbs.db", "ehthumbs.db", "readme", "license", "licence"})
 
+# What a program leaves of a file that it is writing, or of the one before.
+UNFINISHED_EXTENSIONS = frozenset({"part", "partial", "crdownload", "download", "tmp", "temp", "bak", "swp"})
+
 READ = frozenset({"JPEG", "PNG", "WebP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG 2000"})
 ARCHIVES = frozenset({"zip archive", "gzip archive", "7z archive", "xz archive", "bzip2 archive",
                       "zstd archive", "tar archive", "Parquet file"})  # fmt: skip
@@ -66,6 +69,9 @@ _STARTS = (
     (b"BZh", "bzip2 archive"),
     (b"\x28\xb5\x2f\xfd", "zstd archive"),
     (b"PAR1", "Parquet file"),
+    (b"\x93NUMPY", "NumPy array"),
+    (b"\x89HDF\r\n\x1a\n", "HDF5"),
+    (b"SIMPLE  =", "FITS"),
     (b"version https://git-lfs", "Git LFS pointer (fetch it with: git lfs pull)"),
 )
 _PLAIN_BITMAP = re.compile(rb"P[1-6]\s+(#|\d)")
@@ -91,6 +97,8 @@ def format_of(head: bytes) -> str | None:
         return {b"WEBP": "WebP", b"AVI ": "video (AVI)"}.get(head[8:12])
     if head[4:8] == b"ftyp":
         return _of_brands(head)
+    if head[128:132] == b"DICM":
+        return "DICOM"
     if head[257:262] == b"ustar":
         return "tar archive"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:200].lower()
@@ -123,6 +131,8 @@ def why_left_out(name: str, head: bytes) -> str | None:
     extension = extension_of(name)
     if extension in RAW_EXTENSIONS:
         return "camera raw, which is not read"
+    if extension in UNFINISHED_EXTENSIONS or name.endswith("~"):
+        return "unfinished download or old copy, by its name"
     kind = format_of(head)
     if kind in READ:
         return None

@@ -44,8 +44,8 @@ class Listing:
     def notes(self) -> dict[str, Any]:
         """JSON-able counts: ``num_found`` images, ``companions``, ``left_out``, and the ``remark``.
 
-        Images, companions and what is left out add up to the files of a folder, or the members or rows of
-        shards and the files beside them.
+        They add up to the files of a folder; for shards to their members or rows, the files beside them, and
+        the shards that hold no image.
         """
         return {"num_found": self.num_found, **self.left_out.notes(), "remark": self.remark}
 
@@ -188,7 +188,12 @@ def _in_parquet(
         ]
     remark = None if label_column else parquet.remark_on_labels(path)
     num_found = sum(group.num_rows for group in groups)
-    return Listing(_of_rows(rows, digests), num_found, beside_shards(path, "parquet"), remark)
+    with_rows = {group.file for group in groups if group.num_rows}
+    left_out = beside_shards(path, "parquet")
+    for file in find_shards(path, "parquet")[1]:
+        if file not in with_rows:
+            left_out.other("shard without rows", file)
+    return Listing(_of_rows(rows, digests), num_found, left_out, remark)
 
 
 def _in_tar(path: str, num_images: int | None, seed: int) -> Listing:

@@ -22,7 +22,7 @@ LEAST_IMAGE_BYTES = 64
 
 
 class RowFile(NamedTuple):
-    """A row without bytes: its shard, its place there, the path in it, and the file if there is one."""
+    """A row without bytes: its shard, its place there, its path ('': none), and the file if there is one."""
 
     file: str
     row: int
@@ -31,12 +31,15 @@ class RowFile(NamedTuple):
 
 
 def row_files(path: str, root: str | None) -> list[RowFile]:
-    """All rows of all shards that hold a path and no bytes, in order; without such, only footers are read.
+    """All rows of all shards that hold no bytes, in order; where there are none, only footers are read.
 
-    Args: root: the folder that paths are relative to; None: the folder of the shard, then that of all shards.
+    Args:   root: the folder that paths are relative to; None: that of the shard, then that of all shards.
+    Raises: ImagesError: a shard that cannot be read; ``root`` is no folder.
     """
     folder, files = find_shards(path, "parquet")
     below = Path(root).expanduser() if root else None
+    if below and not below.is_dir():
+        raise ImagesError(f"images.root '{root}' is no folder; correct images.root")
     with ThreadPoolExecutor() as pool:
         return [row for rows in pool.map(lambda file: _of_shard(folder, file, below), files) for row in rows]
 
@@ -45,19 +48,19 @@ def _of_shard(root: Path, file: str, below: Path | None) -> list[RowFile]:
     found: list[RowFile] = []
     with open_shard(root, file) as shard:
         image, path = image_columns(shard.schema_arrow, file)
-        if path is None:
-            return found
         try:
             empty = np.concatenate([np.zeros(0, np.int64), *_empty_rows(shard, image)])
             if not len(empty):
                 return found
-            paths = column_of(shard.read([path], use_threads=False), path).take(pa.array(empty)).to_pylist()
+            paths = [None] * len(empty)
+            if path is not None:
+                column = column_of(shard.read([path], use_threads=False), path)
+                paths = column.take(pa.array(empty)).to_pylist()
         except (OSError, pa.ArrowException) as error:
             raise unreadable(root, file, error) from error
     bases = bases_of(root, file, below)
     for row, named in zip(empty.tolist(), paths, strict=True):
-        if named:
-            found.append(RowFile(file, row, named, file_below(bases, named)))
+        found.append(RowFile(file, row, named or "", file_below(bases, named) if named else None))
     return found
 
 
@@ -106,13 +109,19 @@ def file_below(bases: Sequence[Path], path: str) -> Path | None:
 
 
 def check_found(path: str, num_rows: int, rows: Sequence[RowFile], root: str | None) -> None:
-    """Raises: ImagesError: all rows hold paths alone, and no file is where they say."""
+    """Raises: ImagesError: no row holds bytes, and no file is where their paths say."""
     if len(rows) < num_rows or any(row.found for row in rows):
         return
+    named = [row.path for row in rows if row.path]
+    if not named:
+        raise ImagesError(
+            f"the shards at images.path '{path}' hold neither bytes nor paths of images: all {num_rows:,} "
+            "rows are null; correct images.path"
+        )
     where = f"images.root '{root}'" if root else "the shards' folder"
     raise ImagesError(
         f"the shards at images.path '{path}' hold paths of images and no bytes, and {where} has none of the "
-        f"{len(rows):,} files, such as '{rows[0].path}'; set images.root to the folder they are relative to"
+        f"{len(named):,} files, such as '{named[0]}'; set images.root to the folder they are relative to"
     )
 
 

@@ -51,7 +51,7 @@ class RowReader:
 
     def _bytes_of_file(self, file: str, row: int) -> bytes:
         if self._path is None:
-            return b""
+            raise ImagesError("its row holds no bytes")
         if self._paths is None:
             column = self._path
             try:
@@ -60,7 +60,7 @@ class RowReader:
                 raise unreadable(self._root, file, error) from error
         path = self._paths[row].as_py()
         if not path:
-            return b""
+            raise ImagesError("its row holds neither bytes nor a path")
         bases = bases_of(self._root, file, self._files)
         found = file_below(bases, path)
         if found is None:

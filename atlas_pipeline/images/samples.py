@@ -25,6 +25,11 @@ from atlas_pipeline.images.tar import Member, members
 from atlas_pipeline.images.walk import HIDDEN
 
 LABELS = ("cls", "json")
+# Fields drawn from an image; alone in its sample each may be one itself.
+DRAWN = frozenset(
+    {"seg", "segmentation", "mask", "masks", "depth", "normal", "normals", "alpha", "label", "labels", "gt"}
+    | {"annotation", "semantic", "instance", "panoptic", "heatmap", "saliency"}
+)
 # Of several images of a key the photo comes before what is drawn from it, such as a mask.
 FIRST_EXTENSIONS = {name: i for i, name in enumerate(("jpg", "jpeg", "jpe", "jfif", "webp", "avif"))}
 
@@ -130,11 +135,19 @@ def images_of(sample: Sequence[Part], file: str, left_out: LeftOut) -> list[tupl
         elif images.get(part.key) is part:
             found.append((part.member, _label_of(part, labels)))
         elif "." in part.extension:
-            if part.key in images:
+            if part.key in images or _is_drawn_from_another(part, sample):
                 left_out.companion(f".{part.extension}")
             else:
                 found.append((part.member, _label_of(part, labels)))
     return found
+
+
+def _is_drawn_from_another(part: Part, sample: Sequence[Part]) -> bool:
+    def is_drawn(part: Part) -> bool:
+        return not DRAWN.isdisjoint(part.extension.split("."))
+
+    others = (other for other in sample if other.is_image and other.key == part.key)
+    return is_drawn(part) and not all(is_drawn(other) for other in others)
 
 
 def _rank(part: Part) -> int:

@@ -59,6 +59,8 @@ def _shard_rows(root: Path, file: str) -> tuple[pa.Table, LeftOut]:
                     labels.append(-1 if label is None else _label(archive, file, label))
     except (OSError, TarError) as error:
         raise unreadable(root, file, error) from error
+    if not images:
+        left_out.other("shard without images", file)
     columns = {
         "file": pa.array([file] * len(images), pa.string()),
         "row": pa.array([image.header for image in images], pa.int64()),

@@ -10,6 +10,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,7 +75,9 @@ def zoo(tmp_path: Path) -> dict[str, tuple[bytes, str]]:
         "20.foo": (b"", "empty and no image by name"),
         "21.img": (b"<html>not found</html>", "HTML page, which is not read"),
         "22.svg": (b"<svg xmlns='x'/>", "SVG, which is not read"),
-        "23.exif~": (b"BM, words that start as a bitmap does", "no image (.exif~)"),
+        "23.exif": (b"BM, words that start as a bitmap does", "no image (.exif)"),
+        "23.png~": (RAW[1], "unfinished download or old copy, by its name"),
+        "23.jpg.part": (RAW[1], "unfinished download or old copy, by its name"),
         "24.json": (b"{}", "companion"),
         "25.txt": (b"a caption", "companion"),
         "Thumbs.db": (b"\1", "companion"),
@@ -171,6 +174,15 @@ def test_files_beside_shards_are_named(tmp_path, source):
     }
     assert found.notes()["companions"] == {".json": 1, ".md": 1, "hidden": 1}
     assert total(found) == 2 + len(others)
+
+
+def test_a_shard_without_images_is_named(tmp_path):
+    write_tar(tmp_path / "t/a.tar", {"1.png": RAW[0]})
+    write_tar(tmp_path / "t/b.tar", {})
+    write_shard(tmp_path / "p/a.parquet", RAW[:1], [None], [0])
+    write_shard(tmp_path / "p/b.parquet", [], [], pa.array([], pa.int64()))
+    assert reasons(listing("tar", str(tmp_path / "t"), None, 0)) == {"shard without images": 1}
+    assert reasons(listing("parquet", str(tmp_path / "p"), None, 0)) == {"shard without rows": 1}
 
 
 def test_a_subset_counts_all_that_there_is(tmp_path):

@@ -126,7 +126,9 @@ def test_a_null_image_is_read_from_its_file_or_says_where_that_is_not(tmp_path):
     with pytest.raises(ImagesError, match=r"no bytes, and there is no file 'b\.png' below"):
         reader.read("x.parquet", 1)
     (tmp_path / "b.png").write_bytes(RAW[3])
-    assert [reader.read("x.parquet", row) for row in (0, 1, 2)] == [RAW[0], RAW[3], b""]
+    assert [reader.read("x.parquet", row) for row in (0, 1)] == [RAW[0], RAW[3]]
+    with pytest.raises(ImagesError, match="neither bytes nor a path"):
+        reader.read("x.parquet", 2)
 
 
 def test_the_stamp(shards):

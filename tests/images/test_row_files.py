@@ -15,6 +15,7 @@ from atlas_pipeline.images.batches import image_batches
 from atlas_pipeline.images.listing import list_images, listing, listing_stamp
 from atlas_pipeline.models.preprocess import Preprocess
 
+KIND = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 RAW = [encoded(picture(i)) for i in range(6)]
 SIZE = Preprocess(resize=24, crop=24, mean=(0, 0, 0), std=(1, 1, 1), interpolation="bilinear")
 
@@ -54,7 +55,7 @@ def test_paths_are_read_below_their_root(tmp_path, embedded, where):
 @pytest.mark.parametrize("statistics", [True, False])
 def test_rows_of_both_kinds(tmp_path, embedded, statistics):
     cells = [{"bytes": raw if i % 2 else None, "path": f"{i}.png"} for i, raw in enumerate(RAW)]
-    image = pa.array(cells, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    image = pa.array(cells, KIND)
     options = {"row_group_size": 4, "write_statistics": statistics}
     (tmp_path / "s").mkdir()
     pq.write_table(pa.table({"image": image, "label": [0] * 6}), tmp_path / "s/x.parquet", **options)
@@ -68,13 +69,28 @@ def test_rows_of_both_kinds(tmp_path, embedded, statistics):
 @pytest.mark.parametrize("statistics", [True, False])
 def test_shards_of_paths_alone_say_so_in_one_line(tmp_path, statistics):
     cells = [{"bytes": None, "path": f"/data/{i}.jpg"} for i in range(30)]
-    image = pa.array(cells, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    image = pa.array(cells, KIND)
     pq.write_table(pa.table({"image": image}), tmp_path / "x.parquet", write_statistics=statistics)
     message = r"hold paths of images and no bytes, .* 30 files, such as '/data/0\.jpg'; set images\.root"
     for root in (None, str(tmp_path)):
         with pytest.raises(ImagesError, match=message) as caught:
             listing("parquet", str(tmp_path), None, 0, root=root)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("image", [[{"bytes": None, "path": None}] * 3, [None] * 3])
+def test_shards_of_nulls_alone_are_refused(tmp_path, image):
+    pq.write_table(pa.table({"image": pa.array(image, KIND)}), tmp_path / "struct.parquet")
+    pq.write_table(pa.table({"image": pa.nulls(3, pa.binary())}), tmp_path / "bytes.parquet")
+    for name in ("struct", "bytes"):
+        with pytest.raises(ImagesError, match="neither bytes nor paths of images: all 3 rows are null"):
+            listing("parquet", str(tmp_path / f"{name}.parquet"), None, 0)
+
+
+def test_a_root_that_is_no_folder_is_refused(tmp_path):
+    write_shard(tmp_path / "x.parquet", RAW[:1], [None], [0])
+    with pytest.raises(ImagesError, match=r"images\.root '.*nowhere' is no folder"):
+        listing("parquet", str(tmp_path), None, 0, root=str(tmp_path / "nowhere"))
 
 
 def test_no_path_leads_out_of_the_root(tmp_path):

@@ -128,6 +128,8 @@ DOTS = {
     "a digit after a dot": ({"I.20.1.jpg": 0, "I.20.1.cls": 4, "x.jpg": 1, "I.20.2.jpg": 2}, [4, -1, -1]),
     "a word after a dot": ({"mr.s.jpg": 0, "mr.s.cls": 4, "x.jpg": 1, "mr.jones.jpg": 2}, [4, -1, -1]),
     "two views of a sample": ({"1.left.jpg": 0, "1.right.jpg": 1, "1.cls": 4}, [4, 4]),
+    "a photo and what is drawn": ({"1.in.jpg": 0, "1.mask.png": "mask", "1.cls": 4}, [4]),
+    "a mask alone": ({"1.mask.png": 0, "2.mask.png": 1}, [-1, -1]),
     "frames of a sample": ({"1.0.jpg": 0, "1.1.jpg": 1, "1.cls": 4}, [4, 4]),
     "dots in a folder": ({"v1.5/a.b/1.jpg": 0, "v1.5/a.b/1.cls": 4}, [4]),
     "two dots": ({"a..jpg": 0, "a..cls": 4, "b.jpg": 1}, [4, -1]),
