@@ -272,11 +272,12 @@ def status(config: str, overrides: tuple[str, ...], pipeline: str | None, debug:
     from atlas_pipeline import runs
     from atlas_pipeline.tables import print_status
 
-    states = runs.status(load(config, overrides), pipeline)
+    loaded = load(config, overrides)
+    states = runs.status(loaded, pipeline)
     if as_json:
         click.echo(json.dumps([state.as_json() for state in states], indent=2))
     else:
-        print_status(states)
+        print_status(states, runs.remarks_on_images(loaded, pipeline))
 
 
 @main.command()

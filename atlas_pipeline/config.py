@@ -70,6 +70,8 @@ class ImagesConfig(_Section):
     source: Literal["generated", "folder", "parquet", "tar"]
     path: str | None = None
     num_images: int | None = Field(None, ge=1)
+    root: str | None = Field(None, description="the folder of the images that Parquet shards name by path")
+    label_column: str | None = Field(None, min_length=1, description="the labels' column in Parquet shards")
     metadata: str | None = Field(None, description="a CSV or Parquet table of columns, found by its `key`")
     max_bad: float = Field(0.01, ge=0, le=1, description="share of unreadable images above which a run stops")
 
@@ -79,7 +81,20 @@ class ImagesConfig(_Section):
             raise ValueError(f"source '{self.source}' needs a path: a folder, or a glob of shards")
         if self.source == "generated" and self.path:
             raise ValueError("source 'generated' takes no path")
+        for key in ("root", "label_column"):
+            if getattr(self, key) and self.source != "parquet":
+                raise ValueError(f"{key} is of Parquet shards; leave it out, or set source: parquet")
         return self
+
+    @property
+    def place(self) -> dict[str, str | None]:
+        """Where the images and their labels are, for a step's settings."""
+        return self.model_dump(include={"source", "path", "root", "label_column"})
+
+    @property
+    def named_labels(self) -> dict[str, str]:
+        """The named column of labels, for the config of a step that shows their names."""
+        return {"label_column": self.label_column} if self.label_column else {}
 
     @property
     def wanted(self) -> int | None:

@@ -90,7 +90,7 @@ def _check_names(config: Config, steps: Sequence[Step], store: Store, device: st
     spec, images = model_spec(config), config.images
     network = opened_network(spec, device)
     check_layers(network, config.layers)
-    others = other_names(spec, images.source, images.path, network.num_classes)
+    others = other_names(spec, images.source, images.path, network.num_classes, images.label_column)
     attributed_classes(config.sample.attribution, network, others)
 
 

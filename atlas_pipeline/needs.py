@@ -158,7 +158,7 @@ def _widths_by_network(config: Config, samples: Sequence[Step], device: str) -> 
 
     spec, images = model_spec(config), config.images
     network = opened_network(spec, device)
-    others = other_names(spec, images.source, images.path, network.num_classes)
+    others = other_names(spec, images.source, images.path, network.num_classes, images.label_column)
     classes = attributed_classes(config.sample.attribution, network, others)
     side = network.preprocess.crop
     with torch.no_grad():

@@ -8,6 +8,7 @@ from atlas_pipeline.config import Config
 from atlas_pipeline.engine import Artefact, Step, Store, artefacts_of
 from atlas_pipeline.stages.bin import why_empty
 from atlas_pipeline.stages.highlight import nothing_lit
+from atlas_pipeline.stages.index import remarks_on_images
 from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.patch_report import remarks_on
 from atlas_pipeline.stages.project import lowered_perplexity
@@ -24,6 +25,7 @@ def remarks(config: Config, steps: Sequence[Step], store: Store) -> list[str]:
     if has_random_weights(model):
         lines.append(f"{weights_note(model)}: nobody trained this network; every picture says so")
     made = artefacts_of(steps, store)
+    lines += _image_remarks(made)
     samples = [(step.layer, artefact) for step, artefact in made.items() if step.stage.name == "sample"]
     for _, artefact in samples[:1]:
         if bad := num_bad(artefact):
@@ -32,6 +34,16 @@ def remarks(config: Config, steps: Sequence[Step], store: Store) -> list[str]:
         if lost := edge_fallback(artefact):
             lines.append(f"{layer}: {lost}")
     return lines + _view_remarks(made) + _figure_remarks(made)
+
+
+def image_remarks(steps: Sequence[Step], store: Store) -> list[str]:
+    """What a reader must know of the images that are listed; nothing before they are."""
+    return _image_remarks(artefacts_of([step for step in steps if step.stage.name == "index"], store))
+
+
+def _image_remarks(made: Mapping[Step, Artefact]) -> list[str]:
+    indices = [artefact for step, artefact in made.items() if step.stage.name == "index"]
+    return remarks_on_images(indices[0]) if indices else []
 
 
 def _figure_remarks(made: Mapping[Step, Artefact]) -> list[str]:

@@ -24,7 +24,7 @@ from atlas_pipeline.errors import (
 from atlas_pipeline.making import How, make
 from atlas_pipeline.pipeline_file import steps_of
 from atlas_pipeline.publish import Publication, files_in_folder, publish
-from atlas_pipeline.remarks import remarks
+from atlas_pipeline.remarks import image_remarks, remarks
 from atlas_pipeline.run_folder import note_reach, run_folder
 from atlas_pipeline.run_record import reached
 from atlas_pipeline.stages.opened import model_config, model_spec, opened_network
@@ -181,6 +181,11 @@ def _targets(steps: Sequence[Step], only: frozenset[str] | None) -> list[Step]:
 def status(config: Config, pipeline: str | None = None) -> list[StepState]:
     """The state of every step."""
     return engine.plan(steps_of(config, pipeline), _store(config))
+
+
+def remarks_on_images(config: Config, pipeline: str | None = None) -> list[str]:
+    """What was left out when the images were listed, and what is missing of their labels; a line each."""
+    return image_remarks(steps_of(config, pipeline), _store(config))
 
 
 def layers(config: Config) -> tuple[str, list[LayerInfo]]:

@@ -45,8 +45,8 @@ def _print_line(console: Console, line: object, style: str = "") -> None:
     console.print(Text(str(line), style=style), soft_wrap=True)
 
 
-def print_status(states: Sequence[StepState]) -> None:
-    """One row a step: state, tasks, fingerprint, why it would run."""
+def print_status(states: Sequence[StepState], remarks: Sequence[str] = ()) -> None:
+    """One row a step: state, tasks, fingerprint, why it would run; then what a reader must know."""
     table = _table(
         "stage",
         "layer",
@@ -71,7 +71,10 @@ def print_status(states: Sequence[StepState]) -> None:
             state.fingerprint or "",
             state.reason or "",
         )
-    _console().print(table)
+    console = _console()
+    console.print(table)
+    for line in remarks:
+        _print_line(console, line, "yellow")
 
 
 def print_layers(title: str, infos: Sequence[LayerInfo]) -> None:

@@ -47,6 +47,7 @@ def image_batches(
     batch_size: int,
     num_workers: int,
     pin: bool = False,
+    root: str | None = None,
 ) -> Iterator[Batch]:
     """Read images in the order of ``index``.
 
@@ -61,9 +62,10 @@ def image_batches(
         num_workers: processes that decode; 0: this one. A daemonic process may have no children: it decodes
             itself.
         pin: put batches into page-locked memory, which a GPU copies from while it computes.
+        root: the folder of the images that Parquet shards hold the paths of; None: the shards' own.
     Raises: ResourceError: a worker process died.
     """
-    reader = ChunkReader(source, path, preprocess, seed)
+    reader = ChunkReader(source, path, preprocess, seed, root)
     work = chunks(places(index), source, path, preprocess.crop)
     if multiprocessing.current_process().daemon:
         num_workers = 0

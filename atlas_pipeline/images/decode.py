@@ -10,20 +10,24 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from atlas_pipeline.errors import AtlasError
+from atlas_pipeline.images.formats import HEAD_BYTES, READ, format_of
+from atlas_pipeline.images.png import PNG_START, without_large_texts
 
 # Not whatever Pillow knows: some of its formats run other programs (EPS) or are no images.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 MAX_PIXELS = 2**28  # 16,384 x 16,384: 1 GB once decoded
 MAX_REASON = 120
 JPEG_START = b"\xff\xd8"
 MARKER, APP1, START_OF_SCAN = 0xFF, 0xE1, 0xDA
 ORIENTATION_TAG = 0x0112
+DNG_VERSION_TAG = 0xC612
 
 
 class BadImageError(AtlasError):
@@ -33,8 +37,9 @@ class BadImageError(AtlasError):
 def decode(raw: bytes, shorter_px: int | None = None) -> np.ndarray:
     """Decode an image file.
 
-    JPEG, PNG, WebP, BMP, GIF (the first frame), TIFF, PPM and PGM; grey, palette and CMYK become RGB; 16 bits
-    become 8 (v / 257); transparency is laid on white, as a viewer would show it; EXIF orientation is applied.
+    JPEG, PNG, WebP, AVIF, JPEG 2000, BMP, GIF, TIFF and PPM, of several frames the first. Grey, palette and
+    CMYK become RGB; 16 bits become 8 (v / 257); transparency is laid on white, as a viewer would show it;
+    EXIF orientation is applied.
 
     Args:
         raw: the file's bytes.
@@ -42,7 +47,8 @@ def decode(raw: bytes, shorter_px: int | None = None) -> np.ndarray:
             a half of its size or less, never below twice ``shorter_px``: faster, and the same for the same
             bytes.
     Returns: (height, width, 3) uint8.
-    Raises:  BadImageError: no image, cut short, of 32-bit samples, or of more than MAX_PIXELS pixels.
+    Raises:  BadImageError: no image, one of a format that is not read (it is named), cut short, of 32-bit
+        samples, or of more than MAX_PIXELS pixels.
     """
     if not raw:
         raise BadImageError("empty file")
@@ -55,7 +61,7 @@ def decode(raw: bytes, shorter_px: int | None = None) -> np.ndarray:
     except (BadImageError, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise BadImageError("not an image of a known format") from None
+        raise BadImageError(_unidentified(raw[:HEAD_BYTES])) from None
     # Whatever a decoder raises over broken bytes (OSError, SyntaxError, struct.error, ...): the image is bad.
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
@@ -87,8 +93,30 @@ def _may_be_turned(raw: bytes) -> bool:
     return True  # out of step, by bytes that fill up: Pillow finds its way
 
 
+def _unidentified(head: bytes) -> str:
+    kind = format_of(head)
+    if kind is None:
+        return "not an image of a known format"
+    if kind in ("AVIF", "JPEG 2000"):
+        return f"{kind}: damaged, or the Pillow installed is built without it (pip install -U pillow)"
+    return f"{kind}: damaged" if kind in READ else f"{kind}, which is not read"
+
+
 def _by_pillow(raw: bytes) -> np.ndarray:
-    with _quiet_pillow(), Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+    try:
+        return _pixels(raw)
+    except ValueError:
+        # Of a text or profile too large for Pillow: every viewer shows the image.
+        smaller = without_large_texts(raw) if raw.startswith(PNG_START) else raw
+        if len(smaller) == len(raw):
+            raise
+        return _pixels(smaller)
+
+
+def _pixels(raw: bytes) -> np.ndarray:
+    with _quiet_pillow(), Image.open(io.BytesIO(raw), formats=_formats()) as image:
+        if image.format == "TIFF" and DNG_VERSION_TAG in image.tag_v2:  # type: ignore[attr-defined]
+            raise BadImageError("camera raw, which is not read")  # Pillow would give its small preview
         if image.width * image.height > MAX_PIXELS:
             raise BadImageError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
         image.load()
@@ -98,6 +126,13 @@ def _by_pillow(raw: bytes) -> np.ndarray:
 def _orientation_of_jpeg(raw: bytes) -> int:
     with _quiet_pillow(), Image.open(io.BytesIO(raw), formats=("JPEG",)) as image:
         return _orientation(image)
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """FORMATS that the Pillow installed has a reader for."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 @contextmanager

@@ -1,22 +1,33 @@
 """Images as files in a folder: which files, in which order, of which class.
 
-A key is the path below the folder with '/'. Keys are sorted by their components' code points, whatever the
-locale or the file system, so that the order is the same on every machine.
+What an image's name tells is believed; all other files are opened for their first bytes. What is no image is
+counted.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from atlas_pipeline.errors import ImagesError
+from atlas_pipeline.images import walk
 from atlas_pipeline.images.digest import sampled_digest
+from atlas_pipeline.images.formats import (
+    COMPANION_EXTENSIONS,
+    COMPANION_NAMES,
+    HEAD_BYTES,
+    IMAGE_EXTENSIONS,
+    extension_of,
+    why_left_out,
+)
+from atlas_pipeline.images.left_out import LeftOut
+from atlas_pipeline.images.walk import by_components, shown
 
-EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm"})
 SHARDS = {"parquet": frozenset({"parquet"}), "tar": frozenset({"tar"})}
 COMPRESSED = frozenset({"gz", "tgz", "bz2", "xz", "zst"})
+MAX_SHOWN = 12  # characters of an extension
 FILES_A_TASK = 256  # one future a file would cost a gigabyte at a million files
 
 
@@ -36,24 +47,72 @@ def checked_folder(path: str) -> Path:
     return folder
 
 
-def image_keys(path: str) -> list[str]:
-    """Keys of all images below the folder, in the fixed order.
+def image_keys(path: str) -> tuple[list[str], LeftOut]:
+    """Keys of all images below the folder, in the fixed order, and what else is there.
 
-    Hidden files and folders are left out. A folder that a symbolic link leads to is entered once, after the
-    real ones, so links in a circle end.
+    An image is a file with the extension of one, or any other file that starts as one does. Companions are
+    told by their names and not opened.
 
     Raises: ImagesError: no such folder, no image in it, or a file name that is not UTF-8.
     """
-    keys = [key for key, _ in _walk(checked_folder(path), EXTENSIONS)]
+    folder, left_out = checked_folder(path), LeftOut()
+    keys, unknown, others = list[str](), list[str](), list[tuple[str, str]]()
+    for key, _, problem in walk.walk(folder):
+        if problem and problem != walk.HIDDEN:
+            others.append((key, problem))
+        elif companion := problem or companion_kind(key):
+            left_out.companion(companion)
+        elif _is_named_as_image(key):
+            keys.append(key)
+        else:
+            unknown.append(key)
+    for key, why in zip(unknown, _why_left_out(folder, unknown), strict=True):
+        if why is None:
+            keys.append(key)
+        else:
+            others.append((key, why))
+    for key, why in sorted(others, key=lambda other: by_components(other[0])):
+        left_out.other(why, shown(key))
     if not keys:
-        raise ImagesError(f"no images below images.path '{path}'; {remedy(path, 'folder')}")
-    return sorted(keys, key=by_components)
+        raise ImagesError(f"no images below images.path '{path}'; {remedy(path, 'folder', left_out)}")
+    for key in keys:
+        walk.utf8(key, folder)
+    return sorted(keys, key=by_components), left_out
+
+
+def _is_named_as_image(key: str) -> bool:
+    return extension_of(key) in IMAGE_EXTENSIONS
+
+
+def companion_kind(key: str) -> str | None:
+    """The kind of a file that goes with images, by its name: ``.json``; None: it is none."""
+    extension, name = extension_of(key), key.rpartition("/")[2].lower()
+    if name in COMPANION_NAMES:
+        return name
+    return f".{extension}" if extension in COMPANION_EXTENSIONS else None
+
+
+def _why_left_out(folder: Path, keys: Sequence[str]) -> list[str | None]:
+    """Of every file, by its first bytes: why it is no image; None: it is one."""
+
+    def of(key: str) -> str | None:
+        try:
+            descriptor = os.open(folder / key, os.O_RDONLY)
+            try:
+                return why_left_out(key, os.pread(descriptor, HEAD_BYTES, 0))
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            return f"unreadable ({error.strerror})"
+
+    tasks = [keys[i : i + FILES_A_TASK] for i in range(0, len(keys), FILES_A_TASK)]
+    with ThreadPoolExecutor() as pool:
+        return [why for part in pool.map(lambda task: [of(key) for key in task], tasks) for why in part]
 
 
 def sub_folders(path: str) -> list[str]:
     """Names of the classes: the sub-folders, sorted, empty ones too, as torchvision's ImageFolder."""
-    _, entries = _scan(checked_folder(path))
-    return sorted(_utf8(entry.name, path) for entry in entries if entry.is_dir())
+    return walk.sub_folders(checked_folder(path))
 
 
 def labels(path: str, keys: Sequence[str]) -> list[int]:
@@ -63,15 +122,30 @@ def labels(path: str, keys: Sequence[str]) -> list[int]:
 
 
 def stamp_lines(path: str) -> list[str]:
-    """What changes when a file does: a line a file with its key, size and mtime in ns, and a line a class."""
-    lines = [f"{name}/" for name in sub_folders(path)]
-    found = len(lines)
-    for key, entry in _walk(checked_folder(path), EXTENSIONS):
+    """What changes when the listing may: a line a file that is or may be an image, with its key, size and
+    mtime in ns; a line a class; and the number of companions of each kind, for they are counted.
+
+    Raises: ImagesError: nothing in the folder can be an image.
+    """
+    folder, left_out = checked_folder(path), LeftOut()
+    files, is_sure = list[str](), False
+    for key, entry, problem in walk.walk(folder):
+        if problem and problem != walk.HIDDEN:
+            files.append(f"{shown(key)}\0{problem}")
+            continue
+        if companion := problem or companion_kind(key):
+            left_out.companion(companion)
+            continue
+        is_sure = is_sure or _is_named_as_image(key)
         status = entry.stat()
-        lines.append(f"{key}\0{status.st_size}\0{status.st_mtime_ns}")
-    if len(lines) == found:
-        raise ImagesError(f"no images below images.path '{path}'; {remedy(path, 'folder')}")
-    return sorted(lines)
+        files.append(f"{shown(key)}\0{status.st_size}\0{status.st_mtime_ns}")
+    if not is_sure:
+        image_keys(path)  # raises where there is none
+    return sorted(
+        [f"{name}/" for name in sub_folders(path)]
+        + files
+        + [f"{kind}\0{num}" for kind, num in left_out.companions.items()]
+    )
 
 
 def digests(path: str, keys: Sequence[str]) -> list[str]:
@@ -82,11 +156,15 @@ def digests(path: str, keys: Sequence[str]) -> list[str]:
     folder = f"{checked_folder(path)}/"
     tasks = [keys[i : i + FILES_A_TASK] for i in range(0, len(keys), FILES_A_TASK)]
     with ThreadPoolExecutor() as pool:
-        parts = pool.map(lambda task: [_digest(folder + key) for key in task], tasks)
+        parts = pool.map(lambda task: [file_digest(folder + key) for key in task], tasks)
         return [digest for part in parts for digest in part]
 
 
-def _digest(file: str) -> str:
+def file_digest(file: str) -> str:
+    """``sampled_digest`` of a file, as hex.
+
+    Raises: ImagesError: it cannot be read.
+    """
     try:
         descriptor = os.open(file, os.O_RDONLY)
         try:
@@ -100,65 +178,48 @@ def _digest(file: str) -> str:
         ) from error
 
 
-def walk_files(folder: Path, extensions: frozenset[str]) -> list[tuple[str, os.DirEntry[str]]]:
-    """Files below ``folder`` with one of the extensions: (key, entry), in the fixed order."""
-    return sorted(_walk(folder, extensions), key=lambda found: by_components(found[0]))
+def shard_files(folder: Path, extensions: frozenset[str]) -> tuple[list[str], LeftOut]:
+    """Keys of the files below ``folder`` with one of the extensions, in the fixed order, and what else is
+    there; told by their names alone."""
+    left_out, keys, others = LeftOut(), list[str](), list[tuple[str, str]]()
+    for key, _, problem in walk.walk(folder):
+        if problem and problem != walk.HIDDEN:
+            others.append((key, problem))
+        elif problem is None and extension_of(key) in extensions:
+            keys.append(walk.utf8(key, folder))
+        elif companion := problem or companion_kind(key):
+            left_out.companion(companion)
+        else:
+            others.append((key, _beside_shards(extension_of(key))))
+    for key, why in sorted(others, key=lambda other: by_components(other[0])):
+        left_out.other(why, shown(key))
+    return sorted(keys, key=by_components), left_out
 
 
-def _walk(folder: Path, extensions: frozenset[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    entered: set[tuple[int, int]] = set()
-    real, linked = [""], list[str]()  # keys of folders, each '' or with a '/' at its end
-    while real or linked:
-        # Real folders first, then the first link by name: the disk's order of entries must not matter.
-        linked.sort(key=by_components, reverse=True)
-        prefix = real.pop() if real else linked.pop()
-        identity, entries = _scan(folder / prefix)
-        if identity in entered:
-            continue
-        entered.add(identity)
-        for entry in entries:
-            if entry.is_dir():
-                (linked if entry.is_symlink() else real).append(f"{prefix}{_utf8(entry.name, folder)}/")
-            elif os.path.splitext(entry.name)[1][1:].lower() in extensions and entry.is_file():
-                yield prefix + _utf8(entry.name, folder), entry
+def _beside_shards(extension: str) -> str:
+    if extension in COMPRESSED:
+        return "compressed file beside the shards, not unpacked"
+    if extension in IMAGE_EXTENSIONS:
+        return "image beside the shards"
+    return f"no shard (.{extension})" if extension and len(extension) <= MAX_SHOWN else "no shard"
 
 
-def _scan(folder: Path) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
-    """What tells a folder from all others (device and inode), and its visible entries."""
-    try:
-        status = os.stat(folder)
-        with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError as error:
-        raise ImagesError(
-            f"folder '{folder}' cannot be read ({error.strerror}); make it readable or move it away"
-        ) from error
-    return (status.st_dev, status.st_ino), visible
+def remedy(path: str, source: str, left_out: LeftOut | None = None) -> str:
+    """What to do where ``source`` finds nothing below a folder: name the source that would find something.
 
-
-def by_components(key: str) -> str:
-    """What a key is sorted by: its parts' code points, one part after the other."""
-    # No name holds a zero byte, and it comes before all others; lists of parts take five times as long.
-    return key.replace("/", "\0")
-
-
-def _utf8(name: str, where: str | Path) -> str:
-    """``name``, checked: a key is stored as UTF-8."""
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise ImagesError(f"the name of file {name!r} in '{where}' is not UTF-8; rename it") from error
-    return name
-
-
-def remedy(path: str, source: str) -> str:
-    """What to do where ``source`` finds nothing below a folder: name the source that would find something."""
-    others = SHARDS | {"folder": EXTENSIONS}
+    Args: left_out: what was found instead.
+    """
+    others = SHARDS | {"folder": IMAGE_EXTENSIONS}
+    folder = checked_folder(path)
     for other, extensions in others.items():
-        found = sum(1 for _ in _walk(checked_folder(path), extensions)) if other != source else 0
+        found = len(shard_files(folder, extensions)[0]) if other != source else 0
         if found:
             what = "images" if other == "folder" else f".{other} shards"
             return f"it holds {found:,} {what}: set images.source: {other}"
-    if any(_walk(checked_folder(path), COMPRESSED)):
+    if shard_files(folder, COMPRESSED)[0]:
         return "it holds compressed files: unpack them (shards are read as .tar)"
+    if left_out:
+        found_kinds = [*left_out.counts.most_common(2), *left_out.companions.most_common(2)]
+        kinds = ", ".join(f"{num:,} {kind}" for kind, num in found_kinds)
+        return f"it holds {kinds}; correct images.path"
     return f"correct images.path (looked for .{', .'.join(sorted(others[source]))})"

@@ -15,12 +15,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from atlas_pipeline.errors import ImagesError
+from atlas_pipeline.images import shards
 from atlas_pipeline.images.digest import DIGEST_BYTES, sampled_digest
 from atlas_pipeline.images.shards import (
     Columns,
     declared_names,
     find_columns,
     find_shards,
+    image_columns,
     open_shard,
     unreadable,
 )
@@ -38,22 +40,23 @@ class RowGroup(NamedTuple):
     num_rows: int
 
 
-def row_groups(path: str) -> list[RowGroup]:
+def row_groups(path: str, label_column: str | None = None) -> list[RowGroup]:
     """All row groups of all shards, in the fixed order.
 
     Raises: ImagesError: no shard, one that cannot be read, or one whose columns are not those of the first.
     """
     root, files = find_shards(path, "parquet")
-    _check_columns(root, files)
+    _check_columns(root, files, label_column)
     return [group for file in files for group in shard_row_groups(root, file)]
 
 
-def _check_columns(root: Path, files: Sequence[str]) -> None:
+def _check_columns(root: Path, files: Sequence[str], label_column: str | None) -> None:
     """Raises: ImagesError: a shard keeps images, paths or labels otherwise than the first."""
 
     def kept(file: str) -> tuple[Columns, list[str] | None]:
         with open_shard(root, file) as shard:
-            return find_columns(shard.schema_arrow, file), declared_names(shard.schema_arrow)
+            columns = find_columns(shard.schema_arrow, file, label_column)
+            return columns, declared_names(shard.schema_arrow, columns.label)
 
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(kept, files))
@@ -75,31 +78,38 @@ def shard_row_groups(root: Path, file: str) -> list[RowGroup]:
     return [RowGroup(file, g, starts[g], size) for g, size in enumerate(sizes)]
 
 
-def class_names(path: str) -> list[str] | None:
-    """Class names: those the schema declares, or the sorted values of a column of text; None: neither."""
+def class_names(path: str, label_column: str | None = None) -> list[str] | None:
+    """Class names: those the schema declares, or the sorted values of a column of text; None: neither.
+
+    Args: label_column: see ``shards.find_columns``.
+    """
     root, files = find_shards(path, "parquet")
     with open_shard(root, files[0]) as shard:
         schema = shard.schema_arrow
-    columns = find_columns(schema, files[0])
+    columns = find_columns(schema, files[0], label_column)
     if columns.label is None:
         return None
     if not columns.label_is_text:
-        return declared_names(schema)
+        return declared_names(schema, columns.label)
     names: set[str] = set()
     for file in files:
         with open_shard(root, file) as shard:
             try:
-                names.update(
-                    pc.unique(shard.read(columns=["label"])["label"].cast(pa.string()))
-                    .drop_null()
-                    .to_pylist()
-                )
+                values = shard.read(columns=[columns.label])[columns.label].cast(pa.string())
+                names.update(pc.unique(values).drop_null().to_pylist())
             except (OSError, KeyError, pa.ArrowException) as error:
                 raise unreadable(root, file, error) from error
     return sorted(names)
 
 
-def rows(path: str, groups: Sequence[RowGroup]) -> pa.Table:
+def remark_on_labels(path: str) -> str | None:
+    """What a reader must know of the labels where nobody names their column; None: nothing."""
+    root, files = find_shards(path, "parquet")
+    with open_shard(root, files[0]) as shard:
+        return shards.remark_on_labels(shard.schema_arrow)
+
+
+def rows(path: str, groups: Sequence[RowGroup], label_column: str | None = None) -> pa.Table:
     """All rows: file, row int64, key, label int64 (-1: none), in the order of ``groups``.
 
     The key is the row's path; ``file#row`` where it has none, or where another row has the same.
@@ -107,9 +117,10 @@ def rows(path: str, groups: Sequence[RowGroup]) -> pa.Table:
     Raises: ImagesError: a shard that cannot be read.
     """
     root, _ = find_shards(path, "parquet")
-    names = pa.array(class_names(path) or [], pa.string())
+    names = pa.array(class_names(path, label_column) or [], pa.string())
     with ThreadPoolExecutor() as pool:
-        table = pa.concat_tables(pool.map(lambda file: _shard_rows(root, file, names), _by_file(groups)))
+        found = pool.map(lambda file: _shard_rows(root, file, names, label_column), _by_file(groups))
+        table = pa.concat_tables(found)
     keys = table["key"]
     counts = pc.value_counts(keys)
     repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
@@ -123,20 +134,27 @@ def _by_file(groups: Sequence[RowGroup]) -> dict[str, list[RowGroup]]:
     return {file: list(same) for file, same in groupby(groups, key=lambda group: group.file)}
 
 
-def _shard_rows(root: Path, file: str, names: pa.Array) -> pa.Table:
+def _shard_rows(root: Path, file: str, names: pa.Array, label_column: str | None) -> pa.Table:
     with open_shard(root, file) as shard:
-        columns, num_rows = find_columns(shard.schema_arrow, file), shard.metadata.num_rows
+        columns, num_rows = find_columns(shard.schema_arrow, file, label_column), shard.metadata.num_rows
         try:
             table = shard.read([c for c in (columns.path, columns.label) if c], use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise unreadable(root, file, error) from error
-    key = _column(table, columns.path).cast(pa.string()) if columns.path else pa.nulls(num_rows, pa.string())
+    key = (
+        column_of(table, columns.path).cast(pa.string()) if columns.path else pa.nulls(num_rows, pa.string())
+    )
     if columns.label is None:
         label = pa.array(np.full(num_rows, -1))
     elif columns.label_is_text:
-        label = pc.fill_null(pc.index_in(table["label"].cast(pa.string()), value_set=names), -1)
+        label = pc.fill_null(pc.index_in(table[columns.label].cast(pa.string()), value_set=names), -1)
     else:
-        label = pc.fill_null(table["label"].cast(pa.int64(), safe=False), -1)
+        try:
+            label = pc.fill_null(table[columns.label].cast(pa.int64()), -1)
+        except pa.ArrowInvalid as error:
+            raise ImagesError(
+                f"column '{columns.label}' of '{file}' has a label that is no class ({error}); correct it"
+            ) from error
     constant = pa.array([file]).take(pa.array(np.zeros(num_rows, np.int64)))
     row = pa.array(np.arange(num_rows))
     return pa.table({"file": constant, "row": row, "key": key, "label": label.cast(pa.int64())})
@@ -166,7 +184,7 @@ def digests(path: str, groups: Sequence[RowGroup], positions: np.ndarray) -> lis
 def _group_digests(root: Path, file: str, groups: Sequence[RowGroup]) -> list[bytes]:
     """Of every group: the digest of its images as they are stored, in a column chunk, compressed or not."""
     with open_shard(root, file) as shard:
-        image, metadata = find_columns(shard.schema_arrow, file).image, shard.metadata
+        image, metadata = image_columns(shard.schema_arrow, file)[0], shard.metadata
     names = [metadata.schema.column(c).path for c in range(metadata.num_columns)]
     digests = []
     try:
@@ -184,10 +202,10 @@ def _group_digests(root: Path, file: str, groups: Sequence[RowGroup]) -> list[by
 def image_pieces(shard: pq.ParquetFile, group: int, column: str) -> Iterator[pa.Array]:
     """The images of a row group, piece by piece, in order: large_binary."""
     for batch in shard.iter_batches(ROWS_A_READ, row_groups=[group], columns=[column], use_threads=False):
-        yield _column(batch, column).cast(pa.large_binary())
+        yield column_of(batch, column).cast(pa.large_binary())
 
 
-def _column(rows: pa.Table | pa.RecordBatch, column: str) -> pa.Array | pa.ChunkedArray:
+def column_of(rows: pa.Table | pa.RecordBatch, column: str) -> pa.Array | pa.ChunkedArray:
     """A column, or a field of a struct column, by its dotted path."""
     if column in rows.schema.names:
         return rows.column(column)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images.decode import BadImageError, decode
+from atlas_pipeline.images.folder import SHARDS
 from atlas_pipeline.images.parquet import shard_row_groups
 from atlas_pipeline.images.preprocess import Geometry, apply_preprocess
 from atlas_pipeline.images.row_reader import RowReader
@@ -20,7 +21,6 @@ from atlas_pipeline.images.tar_shards import TarReader
 
 MAX_CHUNK_BYTES = 16 << 20
 MAX_CHUNK_ROWS = {"folder": 64, "generated": 64, "parquet": 128, "tar": 128}
-SHARD_READERS: dict[str, type[RowReader] | type[TarReader]] = {"parquet": RowReader, "tar": TarReader}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +99,17 @@ class ChunkReader:
         source, path: as in ``listing.list_images``.
         preprocess: the size wanted.
         seed: of generated images.
+        files: the folder of the images that Parquet shards hold the paths of; None: the shards' own.
     """
 
-    def __init__(self, source: str, path: str | None, preprocess: Geometry, seed: int):
+    def __init__(
+        self, source: str, path: str | None, preprocess: Geometry, seed: int, files: str | None = None
+    ):
         self._source, self._preprocess, self._seed = source, preprocess, seed
         # Absolute: a worker process starts in another working directory.
-        root = shard_root(path) if path and source in SHARD_READERS else Path(path or "")
+        root = shard_root(path) if path and source in SHARDS else Path(path or "")
         self._root = root.expanduser().absolute()
+        self._files = Path(files).expanduser().absolute() if files else None
         self._shards: RowReader | TarReader | None = None
 
     def __getitem__(self, chunk: Sequence[Place]) -> Decoded:
@@ -129,10 +133,13 @@ class ChunkReader:
             return apply_preprocess(image(self._seed, place.row)[0], self._preprocess)
         return apply_preprocess(decode(self._raw(place), self._preprocess.resize), self._preprocess)
 
+    def _open(self) -> RowReader | TarReader:
+        return TarReader(self._root) if self._source == "tar" else RowReader(self._root, self._files)
+
     def _raw(self, place: Place) -> bytes:
         try:
-            if self._source in SHARD_READERS:
-                self._shards = self._shards or SHARD_READERS[self._source](self._root)
+            if self._source in SHARDS:
+                self._shards = self._shards or self._open()
                 return self._shards.read(place.file, place.row)
             return (self._root / place.file).read_bytes()
         except FileNotFoundError:

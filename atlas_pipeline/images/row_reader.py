@@ -8,25 +8,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.images.parquet import RowGroup, image_pieces, shard_row_groups
-from atlas_pipeline.images.shards import find_columns, open_shard, unreadable
+from atlas_pipeline.images.parquet import RowGroup, column_of, image_pieces, shard_row_groups
+from atlas_pipeline.images.row_files import bases_of, file_below
+from atlas_pipeline.images.shards import image_columns, open_shard, unreadable
 
 
 class RowReader:
     """Bytes of rows; asked for in order, a row group is streamed once.
 
-    Args: root: the folder that shards' names are relative to.
+    Args:
+        root: the folder that shards' names are relative to.
+        files: the folder that the paths in rows without bytes are relative to; None: the shards' own.
     """
 
-    def __init__(self, root: Path):
-        self._root = root
+    def __init__(self, root: Path, files: Path | None = None):
+        self._root, self._files = root, files
         self._file: str | None = None
+        self._paths: pa.ChunkedArray | None = None
         self._stream: _GroupStream | None = None
 
     def read(self, file: str, row: int) -> bytes:
-        """Bytes of the image in ``row`` of the shard ``file``; empty where the column is null.
+        """Bytes of the image in ``row`` of the shard ``file``; where it has none, of the file that it names.
 
-        Raises: FileNotFoundError: the shard is gone. ImagesError: it cannot be read, or has no such row.
+        Raises: FileNotFoundError: the shard is gone. ImagesError: it cannot be read, has no such row, or
+            names a file that is not there.
         """
         if file != self._file:
             self._open(file)
@@ -42,7 +47,25 @@ class RowReader:
         except (OSError, pa.ArrowException, StopIteration) as error:
             raise unreadable(self._root, file, error) from error
         self._stream = stream
-        return raw
+        return self._bytes_of_file(file, row) if raw is None else raw
+
+    def _bytes_of_file(self, file: str, row: int) -> bytes:
+        if self._path is None:
+            raise ImagesError("its row holds no bytes")
+        if self._paths is None:
+            column = self._path
+            try:
+                self._paths = column_of(self._shard.read([column], use_threads=False), column)
+            except (OSError, pa.ArrowException) as error:
+                raise unreadable(self._root, file, error) from error
+        path = self._paths[row].as_py()
+        if not path:
+            raise ImagesError("its row holds neither bytes nor a path")
+        bases = bases_of(self._root, file, self._files)
+        found = file_below(bases, path)
+        if found is None:
+            raise ImagesError(f"its row holds no bytes, and there is no file '{path}' below '{bases[0]}'")
+        return found.read_bytes()
 
     def _open(self, file: str) -> None:
         self._file = self._stream = None
@@ -50,7 +73,8 @@ class RowReader:
             raise FileNotFoundError(file)
         self._groups = shard_row_groups(self._root, file)
         self._shard: pq.ParquetFile = open_shard(self._root, file)
-        self._column = find_columns(self._shard.schema_arrow, file).image
+        self._column, self._path = image_columns(self._shard.schema_arrow, file)
+        self._paths = None
         self._file = file
 
 
@@ -67,8 +91,9 @@ class _GroupStream:
         """Whether ``row`` is in this row group and not yet passed."""
         return self._first <= row < self._group.start + self._group.num_rows
 
-    def read(self, row: int) -> bytes:
+    def read(self, row: int) -> bytes | None:
         while row >= self._first + len(self._values):
             self._first += len(self._values)
             self._values = next(self._pieces)
-        return self._values[row - self._first].as_py() or b""
+        value: bytes | None = self._values[row - self._first].as_py()
+        return value

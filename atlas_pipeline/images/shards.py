@@ -15,9 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from atlas_pipeline.errors import ImagesError, unknown_name
-from atlas_pipeline.images.folder import SHARDS, by_components, remedy, walk_files
+from atlas_pipeline.images.folder import SHARDS, remedy, shard_files
+from atlas_pipeline.images.left_out import LeftOut
+from atlas_pipeline.images.walk import by_components
 
-USUAL_NAMES = ("image", "img", "bytes", "jpg", "jpeg", "png", "webp", "data")
+USUAL_NAMES = ("image", "img", "image_bytes", "bytes", "jpg", "jpeg", "png", "webp", "data")
+# Columns that may hold labels; named to the user, never taken unasked.
+LIKELY_LABELS = frozenset(
+    {"labels", "fine_label", "coarse_label", "class", "cls", "class_id", "class_name", "class_label"}
+    | {"label_id", "label_name", "category", "category_id", "target", "targets", "species", "synset", "y"}
+)
 READ_AHEAD_BYTES = 1 << 20
 
 
@@ -55,7 +62,7 @@ def find_shards(path: str, source: str) -> tuple[Path, list[str]]:
     """
     root, expanded = shard_root(path), Path(path).expanduser()
     if expanded.is_dir():
-        files = [key for key, _ in walk_files(root, SHARDS[source])]
+        files, _ = shard_files(root, SHARDS[source])
     elif expanded.is_file():
         files = [expanded.name]
     elif glob.has_magic(str(expanded)):
@@ -68,6 +75,12 @@ def find_shards(path: str, source: str) -> tuple[Path, list[str]]:
             raise ImagesError(f"images.path '{path}' has no .{source} file below it; {remedy(path, source)}")
         raise ImagesError(f"images.path '{path}' matches no file; correct images.path")
     return root, files
+
+
+def beside_shards(path: str, source: str) -> LeftOut:
+    """What a folder of shards holds beside them; nothing where ``path`` is a shard or a glob."""
+    folder = Path(path).expanduser()
+    return shard_files(folder, SHARDS[source])[1] if folder.is_dir() else LeftOut()
 
 
 def open_shard(root: Path, file: str) -> pq.ParquetFile:
@@ -88,32 +101,73 @@ def unreadable(root: Path, file: str, error: Exception) -> ImagesError:
     return ImagesError(f"shard '{root / file}' cannot be read ({reason}); copy it anew or remove it")
 
 
-def find_columns(schema: pa.Schema, file: str) -> Columns:
-    """Columns of the image's bytes, its path and its label.
+def image_columns(schema: pa.Schema, file: str) -> tuple[str, str | None]:
+    """Dotted paths of the columns of the images' bytes and of their paths; None: there are no paths.
 
-    Raises: ImagesError: no column of images (all are named), more than one that could be it, or a label that
-        is neither integer nor text.
+    Raises: ImagesError: no column of images (all are named), or more than one that could be it.
     """
     structs = [f.name for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
     binaries = [f.name for f in schema if _is_binary(f.type)]
-    name = _choose(structs + binaries, schema.names, file)
-    image, path = name, None
-    if name in structs:
-        image = f"{name}.bytes"
-        has_path = schema.field(name).type.get_field_index("path") >= 0
-        path = f"{name}.path" if has_path else None
-    if "label" not in schema.names:
+    name = _choose(structs + binaries, schema, file)
+    if name not in structs:
+        return name, None
+    has_path = schema.field(name).type.get_field_index("path") >= 0
+    return f"{name}.bytes", f"{name}.path" if has_path else None
+
+
+def find_columns(schema: pa.Schema, file: str, label_column: str | None = None) -> Columns:
+    """Columns of the image's bytes, its path and its label.
+
+    Args:   label_column: None: ``label``, or else the only column that Hugging Face's ``datasets`` declares a
+            ClassLabel; where there is neither, or several are declared, the shard has no labels.
+    Raises: ImagesError: as ``image_columns``; no such column of labels; labels neither integer nor text.
+    """
+    image, path = image_columns(schema, file)
+    label = label_column or usual_label(schema)
+    if label is None:
         return Columns(image, path, label=None, label_is_text=False)
-    label_type = schema.field("label").type
+    if label not in schema.names:
+        remedy = f"correct images.label_column; its columns: {', '.join(schema.names)}"
+        raise ImagesError(unknown_name("column", label, schema.names, f"'{file}'", remedy))
+    label_type = schema.field(label).type
     is_text = _is_text(label_type)
-    if not is_text and not pa.types.is_integer(label_type):
+    if not is_text and not _is_integer(label_type):
         raise ImagesError(
-            f"column 'label' of '{file}' is {label_type}, neither integer nor text; convert or rename it"
+            f"column '{label}' of '{file}' is {label_type}, neither integer nor text; convert it, or name "
+            f"another with images.label_column"
         )
-    return Columns(image, path, label="label", label_is_text=is_text)
+    return Columns(image, path, label=label, label_is_text=is_text)
 
 
-def _choose(candidates: Sequence[str], names: Sequence[str], file: str) -> str:
+def usual_label(schema: pa.Schema) -> str | None:
+    """The column of labels where nobody names one; None: there is none, or it is not clear which."""
+    if "label" in schema.names:
+        return "label"
+    declared = _declared(schema)
+    return next(iter(declared)) if len(declared) == 1 else None
+
+
+def remark_on_labels(schema: pa.Schema) -> str | None:
+    """What to say where nobody names a column of labels and none is taken; None: one is."""
+    if usual_label(schema):
+        return None
+    likely = list(_declared(schema)) or [
+        f.name
+        for f in schema
+        if f.name.lower() in LIKELY_LABELS and (_is_text(f.type) or _is_integer(f.type))
+    ]
+    if likely:
+        return (
+            f"the shards' labels are not used: there is no column 'label', and which of {', '.join(likely)} "
+            "is meant is not clear; set images.label_column"
+        )
+    return (
+        f"the images have no labels: the shards have the columns {', '.join(schema.names)}; if one holds "
+        "labels, set images.label_column"
+    )
+
+
+def _choose(candidates: Sequence[str], schema: pa.Schema, file: str) -> str:
     usual = [name for name in USUAL_NAMES if name in candidates]
     if usual or len(candidates) == 1:
         return (usual or list(candidates))[0]
@@ -122,10 +176,18 @@ def _choose(candidates: Sequence[str], names: Sequence[str], file: str) -> str:
         raise ImagesError(
             f"columns {', '.join(candidates)} of '{file}' all hold bytes; rename the one of images to 'image'"
         )
-    remedy = f"{wanted}; its columns: {', '.join(names)}"
+    names = schema.names
+    columns = ", ".join(f"{field.name} ({_short(field.type)})" for field in schema)
+    remedy = f"{wanted}; its columns: {columns}"
     if "image" in names:
         raise ImagesError(f"column 'image' of '{file}' does not hold bytes. {remedy}")
     raise ImagesError(unknown_name("column", "image", names, f"'{file}'", remedy))
+
+
+def _short(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f"list of {_short(kind.value_type)}"
+    return "struct" if pa.types.is_struct(kind) else str(kind)
 
 
 def _is_binary(kind: pa.DataType) -> bool:
@@ -139,16 +201,35 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
+    kind = _plain(kind)
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
-def declared_names(schema: pa.Schema) -> list[str] | None:
-    """Class names that Hugging Face's ``datasets`` wrote into the schema; None: it did not."""
+def _is_integer(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(_plain(kind))
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def declared_names(schema: pa.Schema, column: str | None) -> list[str] | None:
+    """Class names that Hugging Face's ``datasets`` wrote into the schema for a column; None: it did not."""
+    return _declared(schema).get(column or "")
+
+
+def _declared(schema: pa.Schema) -> dict[str, list[str]]:
+    """Class names by column, of all columns of the shard that the schema declares a ClassLabel."""
     try:
-        written = json.loads((schema.metadata or {})[b"huggingface"])
-        names = written["info"]["features"]["label"]["names"]
-    except (KeyError, TypeError, ValueError):
-        return None
-    return [str(name) for name in names]
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        columns = {name: feature for name, feature in features.items() if name in schema.names}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
+    found = {}
+    for column, feature in columns.items():
+        names = feature.get("names") if isinstance(feature, dict) else None
+        if isinstance(names, dict):  # by number, as in a data set's card
+            names = [names[number] for number in sorted(names, key=int)]
+        if isinstance(names, list):
+            found[column] = [str(name) for name in names]
+    return found

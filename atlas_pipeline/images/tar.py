@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
 import tarfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Generator, Iterator
 from typing import BinaryIO, NamedTuple
 
 BLOCK_BYTES = tarfile.BLOCKSIZE
@@ -13,6 +15,8 @@ NAME, SIZE, CHECKSUM = slice(0, 100), slice(124, 136), slice(148, 156)
 # What an extended header may say that makes the next one another member than it says itself.
 TELLING = (b"path=", b"size=", b"sparse", b"charset=")
 MAX_EXTENSION_BYTES = 4096
+ADLER_PRIME = 65521
+ZEROS_A_READ = 1 << 20
 
 
 class TarError(Exception):
@@ -20,25 +24,67 @@ class TarError(Exception):
 
 
 class Member(NamedTuple):
-    """A file in an archive: where its header and its bytes start."""
+    """A file in an archive: where its header and its bytes start.
+
+    problem: why it has no bytes that can be read; None: it has.
+    """
 
     name: str
     header: int
     start: int
     size: int
+    problem: str | None = None
+    target: str | None = None  # of a link that is not resolved: the name it leads to
 
 
 def members(archive: BinaryIO) -> Iterator[Member]:
-    """The files of an archive in their order; what lies between the headers is not read.
+    """What an archive holds beside folders, in its order; what lies between the headers is not read.
+
+    A link is the file that it leads to, under its own name. Archives written one behind the other are read
+    through.
 
     Raises: TarError: the archive ends within a member or without tar's end mark, or has no header where one
         belongs.
     """
-    compressed = archive.read(2) == GZIP_START
+    files: dict[str, Member] | None = None
+    for member in _listed(archive):
+        if member.target is None:
+            yield member
+            continue
+        if files is None:
+            # Held for archives with links alone: at a million members it is a quarter of a gigabyte.
+            files = {other.name: other for other in _listed(archive)}
+        yield _resolved(member, files)
+
+
+def _resolved(link: Member, files: dict[str, Member]) -> Member:
+    found: Member | None = link
+    passed = set[str]()
+    while found is not None and found.target is not None and found.target not in passed:
+        passed.add(found.target)
+        found = files.get(found.target)
+    if found is None or found.target is not None:
+        return link._replace(problem="link to no file of its archive", target=None)
+    return found._replace(name=link.name)
+
+
+def _listed(archive: BinaryIO) -> Iterator[Member]:
+    """As ``members``, links unresolved."""
     archive.seek(0)
-    if compressed:
+    if archive.read(2) == GZIP_START:
         raise TarError("compressed by gzip: unpack it")
-    at = 0
+    start: int | None = 0
+    while start is not None:
+        end = yield from _one_archive(archive, start)
+        start = _after_zeros(archive, end)
+        if start is not None and not _is_header(archive, start):
+            yield Member(f"byte {start:,}", start, start, 0, "bytes after the archive's end mark")
+            return
+
+
+def _one_archive(archive: BinaryIO, at: int) -> Generator[Member, None, int]:
+    """The members of the archive that starts at ``at``. Returns: where its end mark starts."""
+    archive.seek(at)
     try:
         with tarfile.open(fileobj=archive, mode="r:", encoding="utf-8", errors="strict") as tar:
             while (found := tar.next()) is not None:
@@ -47,7 +93,7 @@ def members(archive: BinaryIO) -> Iterator[Member]:
                 if tar.offset <= at:
                     break  # a negative size, which Python before 3.13.6 follows in a circle
                 at = tar.offset
-                if found.isreg():
+                if not found.isdir():
                     yield _member(found)
                 while (member := _plain_member(archive, at)) is not None:
                     at = member.start + _padded(member.size)
@@ -56,14 +102,48 @@ def members(archive: BinaryIO) -> Iterator[Member]:
     except tarfile.TarError:
         pass  # named below, with its place
     except UnicodeDecodeError as error:
-        raise TarError(f"a name after byte {at:,} is not UTF-8") from error
+        raise TarError(f"a name after byte {at:,} is not UTF-8: pack it with names that are") from error
     _check_end(archive, at)
+    return at
 
 
 def _member(found: tarfile.TarInfo) -> Member:
     # Its own header stands just before its bytes; `offset` is that of an extended one, where there is one.
     start = found.offset_data
-    return Member(found.name.removeprefix("./"), start - BLOCK_BYTES, start, found.size)
+    name, problem, target = _clean(found.name), None, None
+    if found.issparse():
+        problem = "sparse member (pack it without --sparse)"
+    elif found.islnk():
+        target = _clean(found.linkname)
+    elif found.issym():
+        target = _clean(posixpath.join(posixpath.dirname(name), found.linkname))
+    elif not found.isreg():
+        problem = "no regular file"
+    return Member(name, start - BLOCK_BYTES, start, found.size, problem, target)
+
+
+def _clean(name: str) -> str:
+    return posixpath.normpath(name) if "./" in name else name
+
+
+def _after_zeros(archive: BinaryIO, at: int) -> int | None:
+    """The first block from ``at`` on that is not of zeros alone; None: there is none."""
+    archive.seek(at)
+    while piece := archive.read(ZEROS_A_READ):
+        rest = piece.lstrip(b"\0")
+        if rest:
+            return (at + len(piece) - len(rest)) // BLOCK_BYTES * BLOCK_BYTES
+        at += len(piece)
+    return None
+
+
+def _is_header(archive: BinaryIO, at: int) -> bool:
+    archive.seek(at)
+    try:
+        tarfile.TarInfo.frombuf(archive.read(BLOCK_BYTES), "utf-8", "surrogateescape")
+    except tarfile.TarError:
+        return False
+    return True
 
 
 def _plain_member(archive: BinaryIO, at: int) -> Member | None:
@@ -86,9 +166,9 @@ def _plain_member(archive: BinaryIO, at: int) -> Member | None:
         return None
     name, _, rest = block[NAME].partition(b"\0")
     # A long name goes on in another field; a folder of old is a file whose name ends in a slash.
-    if any(rest) or len(name) == 100 or block[345] or not name.isascii() or name.endswith(b"/"):
+    if rest.strip(b"\0") or len(name) == 100 or block[345] or not name.isascii() or name.endswith(b"/"):
         return None
-    return Member(name.decode().removeprefix("./"), at, at + BLOCK_BYTES, size)
+    return Member(_clean(name.decode()), at, at + BLOCK_BYTES, size)
 
 
 def _size(block: bytes, kind: bytes) -> int | None:
@@ -96,11 +176,14 @@ def _size(block: bytes, kind: bytes) -> int | None:
     if len(block) < BLOCK_BYTES or block[156:157] != kind:
         return None
     try:
-        size, checksum = (int(block[field].rstrip(b" \0"), 8) for field in (SIZE, CHECKSUM))
+        size = int(block[SIZE].rstrip(b" \0"), 8)
+        checksum = int(block[CHECKSUM].rstrip(b" \0"), 8)
     except ValueError:
         return None
-    # The checksum counts its own field as blanks.
-    is_right = sum(block) - sum(block[CHECKSUM]) + 8 * ord(" ") == checksum
+    # The checksum is the sum of all bytes, its own field counted as blanks. Adler-32's lower half is that sum,
+    # plus one, modulo a prime: twenty times as fast as `sum`.
+    total = checksum + sum(block[CHECKSUM]) - 8 * ord(" ")
+    is_right = zlib.adler32(block) & 0xFFFF == (total + 1) % ADLER_PRIME
     return size if is_right and size >= 0 else None
 
 

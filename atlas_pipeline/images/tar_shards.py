@@ -1,13 +1,14 @@
-"""Tar shards in WebDataset's layout: the samples of a shard, their labels, and the bytes of their images.
+"""Tar shards in WebDataset's layout: the images of a shard, their labels, and their bytes.
 
-A member's sample is its name up to the first dot of its last part: ``a/0012.jpg``, ``a/0012.cls`` and
-``a/0012.json`` are one sample. Members of a sample stand side by side.
+A member's key is its name up to the first dot of its last part: ``a/0012.jpg``, ``a/0012.cls`` and
+``a/0012.seg.png`` are one sample, of which ``0012.jpg`` is the image. Its members stand side by side. Which
+images a sample has, and which label each: ``samples``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
@@ -17,9 +18,10 @@ import pyarrow as pa
 
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images.digest import read_exactly, sampled_digest
-from atlas_pipeline.images.folder import EXTENSIONS
-from atlas_pipeline.images.shards import find_shards, unreadable
-from atlas_pipeline.images.tar import BLOCK_BYTES, Member, TarError, members, size_of_member
+from atlas_pipeline.images.left_out import LeftOut
+from atlas_pipeline.images.samples import Part, images_of, parts_of, samples
+from atlas_pipeline.images.shards import beside_shards, find_shards, unreadable
+from atlas_pipeline.images.tar import BLOCK_BYTES, Member, TarError, size_of_member
 
 MAX_SHOWN = 40
 # While one waits for a slow disk another reads. More stand in each other's way where disks are fast: six take
@@ -27,39 +29,38 @@ MAX_SHOWN = 40
 HEADER_THREADS = 2
 
 
-def rows(path: str) -> pa.Table:
+def rows(path: str) -> tuple[pa.Table, LeftOut]:
     """All images of all shards, in their order: file, row int64 (the byte where the image's header starts),
-    size int64 (bytes), key (``file/member``), label int64 (-1: none).
+    size int64 (bytes), key (``file/member``), label int64 (-1: none); and what else the shards hold.
 
     Headers and labels are read, images are not.
 
-    Raises: ImagesError: no shard; one that is cut short or no tar; a sample with two images, or in two
-        places; a label that is no integer.
+    Raises: ImagesError: no shard; one that is cut short or no tar; a sample in two places; a label that is no
+        integer.
     """
     root, files = find_shards(path, "tar")
+    left_out = beside_shards(path, "tar")
     with ThreadPoolExecutor(HEADER_THREADS) as pool:
-        return pa.concat_tables(pool.map(lambda file: _shard_rows(root, file), files))
+        found = list(pool.map(lambda file: _shard_rows(root, file), files))
+    for _, of_shard in found:
+        left_out.add(of_shard)
+    return pa.concat_tables(table for table, _ in found), left_out
 
 
-def _shard_rows(root: Path, file: str) -> pa.Table:
+def _shard_rows(root: Path, file: str) -> tuple[pa.Table, LeftOut]:
     images: list[Member] = []
     labels: list[int] = []
-    seen: set[str] = set()
+    left_out = LeftOut()
     try:
         with open(root / file, "rb") as archive:
-            for sample, parts in _samples(archive):
-                if sample in seen:
-                    raise ImagesError(
-                        f"key '{sample}' is in two places of shard '{file}', the second at byte "
-                        f"{parts[0][1].header:,}; the members of a sample must stand side by side, once"
-                    )
-                seen.add(sample)
-                image = _image(file, sample, parts)
-                if image:
+            for sample in samples(file, parts_of(archive, file, left_out)):
+                for image, label in images_of(sample, file, left_out):
                     images.append(image)
-                    labels.append(_label(archive, file, dict(parts)))
+                    labels.append(-1 if label is None else _label(archive, file, label))
     except (OSError, TarError) as error:
         raise unreadable(root, file, error) from error
+    if not images:
+        left_out.other("shard without images", file)
     columns = {
         "file": pa.array([file] * len(images), pa.string()),
         "row": pa.array([image.header for image in images], pa.int64()),
@@ -67,40 +68,17 @@ def _shard_rows(root: Path, file: str) -> pa.Table:
         "key": pa.array([f"{file}/{image.name}" for image in images], pa.string()),
         "label": pa.array(labels, pa.int64()),
     }
-    return pa.table(columns)
+    return pa.table(columns), left_out
 
 
-def _samples(archive: BinaryIO) -> Iterator[tuple[str, list[tuple[str, Member]]]]:
-    """Samples as (name, [(extension, member)]); hidden files, such as macOS's ._x.jpg, are left out."""
-
-    def split(member: Member) -> tuple[str, str, Member]:
-        folder, slash, name = member.name.rpartition("/")
-        stem, _, extension = name.partition(".")
-        return folder + slash + stem, extension.lower(), member
-
-    visible = (split(m) for m in members(archive) if m.name.rpartition("/")[2][:1] != ".")
-    for sample, parts in groupby(visible, key=lambda part: part[0]):
-        yield sample, [(extension, member) for _, extension, member in parts]
-
-
-def _image(file: str, sample: str, parts: Sequence[tuple[str, Member]]) -> Member | None:
-    images = [member for extension, member in parts if extension in EXTENSIONS]
-    if len(images) > 1:
-        names = " and ".join(f"'{image.name}'" for image in images)
-        raise ImagesError(f"key '{sample}' of shard '{file}' has two images, {names}; keep one")
-    return images[0] if images else None
-
-
-def _label(archive: BinaryIO, file: str, parts: Mapping[str, Member]) -> int:
-    """The integer in ``<key>.cls``, else ``label`` or ``cls`` in ``<key>.json``; -1 where there is none."""
-    member = parts.get("cls") or parts.get("json")
-    if member is None:
-        return -1
+def _label(archive: BinaryIO, file: str, part: Part) -> int:
+    """The integer in a ``.cls``, or ``label`` or ``cls`` in a ``.json``; -1 where it has neither."""
+    member = part.member
     archive.seek(member.start)
     raw = archive.read(member.size)
     label: Any = raw[:MAX_SHOWN].decode(errors="replace").strip()
     try:
-        if "cls" in parts:
+        if part.extension.endswith("cls"):
             label = int(raw)
         else:
             values = json.loads(raw)

@@ -23,8 +23,7 @@ def image_settings(config: Config) -> dict[str, Any]:
     """What of a step's settings it takes to read images."""
     return {
         "model": model_spec(config),
-        "source": config.images.source,
-        "path": config.images.path,
+        **config.images.place,
         "seed": config.seed,
     }
 
@@ -45,6 +44,7 @@ def batches_of(
         index.read().take(pa.array(np.sort(image_ids))),
         source=settings["source"],
         path=settings["path"],
+        root=settings["root"],
         preprocess=opened_network(settings["model"], device).preprocess,
         seed=settings["seed"],
         batch_size=batch_size,

@@ -44,7 +44,9 @@ def all_classes(config: Config) -> list[tuple[int, str]]:
     return [(index, _label(names, index)) for index in sorted(_attributed(config))]
 
 
-def other_names(spec: ModelSpec, source: str, path: str | None, num_classes: int) -> OtherNames:
+def other_names(
+    spec: ModelSpec, source: str, path: str | None, num_classes: int, label_column: str | None = None
+) -> OtherNames:
     """What classes are called beside their labels, for `class_index`: WordNet ids, then the images' classes.
 
     Nothing is read before the lists are gone through: a listing of shards may be long.
@@ -52,7 +54,7 @@ def other_names(spec: ModelSpec, source: str, path: str | None, num_classes: int
 
     def names() -> Iterator[Sequence[str] | None]:
         yield wordnet_ids(spec, num_classes)
-        yield class_names(source, path)
+        yield class_names(source, path, label_column)
 
     return names
 
@@ -80,22 +82,29 @@ def _network_names(pickled: bytes, labels: str | None) -> tuple[str, ...]:
 
 def _attributed(config: Config) -> frozenset[int]:
     images = config.images
-    return _attributed_indices(*_key(config), config.sample.attribution, images.source, images.path)
+    place = images.source, images.path, images.label_column
+    return _attributed_indices(*_key(config), config.sample.attribution, *place)
 
 
 @lru_cache(maxsize=4)
 def _attributed_indices(
-    pickled: bytes, labels: str | None, attribution: str | tuple[str, ...], source: str, path: str | None
+    pickled: bytes,
+    labels: str | None,
+    attribution: str | tuple[str, ...],
+    source: str,
+    path: str | None,
+    label_column: str | None,
 ) -> frozenset[int]:
     names = _network_names(pickled, labels)
     if isinstance(attribution, str):
         return frozenset(range(len(names)) if attribution == "all" else ())
-    others = other_names(pickle.loads(pickled), source, path, len(names))
+    others = other_names(pickle.loads(pickled), source, path, len(names), label_column)
     return frozenset(class_index(names, name, others) for name in attribution)
 
 
 def _others_of(config: Config, num_classes: int) -> OtherNames:
-    return other_names(model_spec(config), config.images.source, config.images.path, num_classes)
+    images = config.images
+    return other_names(model_spec(config), images.source, images.path, num_classes, images.label_column)
 
 
 def _label(names: Sequence[str], index: int) -> str:

@@ -30,6 +30,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
         index.read().take(pa.array(chosen)),
         source=settings["source"],
         path=settings["path"],
+        root=settings["root"],
         preprocess=opened_network(settings["model"], runtime.device).preprocess,
         seed=settings["seed"],
         batch_size=NUM_CROPS,
@@ -79,8 +80,7 @@ def step(config: Config, index: Step) -> Step:
         inputs={"index": index},
         settings={
             "model": model_spec(config),
-            "source": config.images.source,
-            "path": config.images.path,
+            **config.images.place,
             "seed": config.seed,
         },
     )

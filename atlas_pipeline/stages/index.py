@@ -1,30 +1,39 @@
-"""index: list the images once, in a fixed order, each known by its content."""
+"""index: list the images once, in a fixed order, each known by its content; count what is no image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from atlas_pipeline.config import Config
-from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
-from atlas_pipeline.images.listing import list_images, listing_stamp
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.images.left_out import left_out_line
+from atlas_pipeline.images.listing import listing, listing_stamp
 from atlas_pipeline.schema import index_schema
 
 
 def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     (job,) = jobs
-    table = list_images(
+    found = listing(
         job.config["source"],
         job.settings["path"],
         num_images=job.config["num_images"],
         seed=job.config["seed"],
+        label_column=job.config["label_column"],
+        root=job.settings["root"],
     )
     runtime.advance(1)
-    return [Output(table=table.cast(index_schema()))]
+    return [Output(table=found.images.cast(index_schema()), notes=found.notes())]
+
+
+def remarks_on_images(artefact: Artefact) -> list[str]:
+    """What a reader must know of the images: what was left out, labels that are not used."""
+    lines = left_out_line(artefact.notes), artefact.notes["remark"]
+    return [line for line in lines if line]
 
 
 INDEX = Stage(
     name="index",
-    version=2,
+    version=3,
     # How many images there are is known when they are listed.
     unit="listing",
     split=lambda job: [{}],
@@ -42,10 +51,11 @@ def step(config: Config) -> Step:
         stage=INDEX,
         config={
             "source": images.source,
-            "stamp": listing_stamp(images.source, images.path),
+            "stamp": listing_stamp(images.source, images.path, images.root),
             "num_images": images.wanted,
+            "label_column": images.label_column,
             "seed": config.seed,
         },
         inputs={},
-        settings={"path": images.path},
+        settings=images.place,
     )

@@ -51,11 +51,11 @@ def step(config: Config, index: Step) -> Step:
             "seed": config.seed,
             "model": model_config(config),
             "labels": labels_digest(config),
+            **config.images.named_labels,
         },
         inputs={"index": index},
         settings={
             "model": model_spec(config),
-            "source": config.images.source,
-            "path": config.images.path,
+            **config.images.place,
         },
     )

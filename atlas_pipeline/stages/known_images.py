@@ -21,11 +21,11 @@ def known_images(num_images: int, seed: int) -> np.ndarray:
 def names_of_labels(settings: Mapping[str, Any], last: int) -> Sequence[str] | None:
     """The images' own class names; where they have none, the network's, if it has enough of them.
 
-    Args: settings: model, source and path. last: the largest label.
+    Args: settings: model, source, path and label_column. last: the largest label.
     """
     from atlas_pipeline.models import class_labels
 
-    own = class_names(settings["source"], settings["path"])
+    own = class_names(settings["source"], settings["path"], settings["label_column"])
     if own is not None:
         return own
     networks = class_labels(settings["model"])

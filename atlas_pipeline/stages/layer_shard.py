@@ -32,7 +32,13 @@ class LayerShard:
         self._ids, self._labels = index_rows["image_id"].to_numpy(), index_rows["label"].to_numpy()
         self._keys = index_rows["key"]
         settings = job.settings
-        others = other_names(settings["model"], settings["source"], settings["path"], network.num_classes)
+        others = other_names(
+            settings["model"],
+            settings["source"],
+            settings["path"],
+            network.num_classes,
+            settings["label_column"],
+        )
         self.classes = attributed_classes(self.config["attribution"], network, others)
         self.notes: dict[str, Any] = {
             "classes": self.classes,

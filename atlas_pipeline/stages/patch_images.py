@@ -60,7 +60,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
 def _labels_of_class(job: Job, labels: np.ndarray, network: Network) -> list[int] | None:
     """The images' labels that mean the class; None where labels do not tell the network's classes."""
     index, names = job.config["class"], network.class_names
-    images_own = class_names(job.settings["source"], job.settings["path"])
+    images_own = class_names(*(job.settings[key] for key in ("source", "path", "label_column")))
     if images_own is None:
         return [index] if int(labels.max(initial=-1)) + 1 == len(names) else None
     ids = wordnet_ids(job.settings["model"], len(names))

@@ -47,12 +47,15 @@ def step(config: Config, sample: Step, layout: Step, select: Step | None = None)
     """The pictures of one layout: of a whole sample, or of a selection from it."""
     return Step(
         stage=PLOT,
-        config={"model": model_config(config), "labels": labels_digest(config)},
+        config={
+            "model": model_config(config),
+            "labels": labels_digest(config),
+            **config.images.named_labels,
+        },
         inputs={"sample": sample, "project": layout} | ({"select": select} if select else {}),
         settings={
             "model": model_spec(config),
-            "source": config.images.source,
-            "path": config.images.path,
+            **config.images.place,
         },
         layer=layout.layer,
         view=layout.view,

@@ -46,6 +46,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
         rows,
         source=settings["source"],
         path=settings["path"],
+        root=settings["root"],
         preprocess=network.preprocess,
         seed=settings["seed"],
         batch_size=at_once,
@@ -177,8 +178,7 @@ def steps(config: Config, index: Step) -> dict[str, Step]:
             inputs={"index": index},
             settings={
                 "model": model_spec(config),
-                "source": config.images.source,
-                "path": config.images.path,
+                **config.images.place,
                 "seed": config.seed,
                 "max_bad": config.images.max_bad,
             },

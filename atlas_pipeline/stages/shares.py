@@ -107,14 +107,14 @@ def step(config: Config, index: Step, layout: Step, cells: Step) -> Step:
         config={
             "model": model_config(config),
             "labels": labels_digest(config),
+            **config.images.named_labels,
             "metadata": metadata.metadata_digest(table) if table else None,
             "grid": cells.grid,
         },
         inputs={"index": index, "project": layout, "bin": cells},
         settings={
             "model": model_spec(config),
-            "source": config.images.source,
-            "path": config.images.path,
+            **config.images.place,
             "metadata": table,
         },
         layer=cells.layer,

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 from making import encoded, picture, png_16_bit_rgb
-from PIL import Image
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from atlas_pipeline.images import decode as decode_module
 from atlas_pipeline.images.decode import BadImageError, decode
@@ -20,6 +20,8 @@ from atlas_pipeline.images.decode import BadImageError, decode
         ("TIFF", {}),
         ("PPM", {}),
         ("WEBP", {"lossless": True}),
+        ("JPEG2000", {}),
+        ("AVIF", {"quality": 100, "subsampling": "4:4:4"}),
         ("TIFF", {"compression": "jpeg", "quality": 100}),
     ],
 )
@@ -63,9 +65,12 @@ def test_palette():
     assert np.array_equal(decode(encoded(image)), np.asarray(image.convert("RGB")))
 
 
-def test_first_frame_of_a_gif():
+@pytest.mark.parametrize(
+    ("kind", "options"), [("GIF", {}), ("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {})]
+)
+def test_first_frame_of_an_animation(kind, options):
     frames = [Image.new("RGB", (5, 4), colour) for colour in ("red", "blue")]
-    decoded = decode(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    decoded = decode(encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options))
     assert np.array_equal(decoded, np.broadcast_to([255, 0, 0], (4, 5, 3)))
 
 
@@ -74,7 +79,7 @@ def test_cmyk_jpeg():
     assert np.abs(decoded.astype(int) - picture()).mean() < 4
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM", "JPEG2000"])
 def test_16_bit_grey_is_divided_by_257(kind):
     values = np.array([[0, 128, 129, 257], [32768, 65278, 65407, 65535]], np.uint16)
     decoded = decode(encoded(values, kind))
@@ -103,7 +108,7 @@ def test_transparent_colour_of_a_palette_is_white():
     assert decode(encoded(image, transparency=1)).tolist() == [[[255, 0, 0], [255, 255, 255]]]
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(kind, orientation):
     upright = picture(2)
@@ -129,6 +134,40 @@ def test_exif_orientation_is_applied(kind, orientation):
 def test_broken_exif_is_ignored():
     raw = encoded(picture(), "JPEG", quality=98, exif=b"Exif\0\0not a tiff header")
     assert decode(raw).shape == (24, 36, 3)
+
+
+TEXTS = {
+    "zTXt": lambda info: info.add_text("workflow", "x" * (2 << 20), zip=True),
+    "iTXt": lambda info: info.add_itxt("workflow", "x" * (2 << 20), zip=True),
+    "tEXt": lambda info: [info.add_text(f"{i}", "x" * (1 << 20)) for i in range(66)],
+}
+
+
+@pytest.mark.parametrize("metadata", [*TEXTS, "iCCP"])
+def test_a_png_with_large_metadata_keeps_its_pixels_and_orientation(metadata):
+    info, exif, options = PngImagePlugin.PngInfo(), Image.Exif(), {}
+    if metadata == "iCCP":
+        options = {"icc_profile": bytes(2 << 20)}
+    else:
+        TEXTS[metadata](info)
+    exif[0x0112] = 3
+    raw = encoded(picture(), pnginfo=info, exif=exif.tobytes(), **options)
+    with Image.open(io.BytesIO(encoded(picture()))) as plain:
+        assert np.array_equal(decode(raw), np.asarray(plain)[::-1, ::-1])
+
+
+def test_a_png_cut_within_its_large_text_is_bad():
+    info = PngImagePlugin.PngInfo()
+    info.add_text("workflow", "x" * (2 << 20), zip=True)
+    with pytest.raises(BadImageError):
+        decode(encoded(picture(), pnginfo=info)[:1000])
+
+
+def test_a_camera_raw_with_tiffs_header_is_not_taken_for_its_preview():
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[0xC612] = b"\1\4\0\0"
+    with pytest.raises(BadImageError, match="camera raw"):
+        decode(encoded(picture(), "TIFF", tiffinfo=tags))
 
 
 def test_one_pixel():
@@ -157,7 +196,12 @@ def test_more_pixels_than_the_limit(monkeypatch):
         (b"These are words, not pixels.\n" * 9, "not an image of a known format"),
         (encoded(picture(0, 90, 90), "JPEG")[:900], "truncated"),
         (encoded(picture(0, 90, 90))[:900], "truncated"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image of a known format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript, which is not read"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "HEIC, which is not read"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(99), "HEIC, which is not read"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isommp41" + bytes(99), "video .MP4 or MOV., which is not read"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (encoded(picture(), "AVIF")[:40], "AVIF: damaged"),
         (encoded(Image.new("F", (4, 4)), "TIFF"), "32-bit samples"),
         (encoded(Image.new("I", (4, 4)), "TIFF"), "32-bit samples"),
     ],
@@ -168,7 +212,7 @@ def test_bad_images_say_why(raw, reason):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000"])
 def test_files_cut_anywhere_raise_nothing_else(kind):
     whole = encoded(picture(), kind)
     for length in range(0, len(whole), max(1, len(whole) // 40)):

@@ -125,8 +125,14 @@ def test_the_stamp_changes_with_any_file(tmp_path):
     assert changed()
     (tmp_path / "b").mkdir()  # a class more: the others' numbers may change
     assert changed()
-    (tmp_path / "notes.txt").write_text("not listed")
+    (tmp_path / "notes.txt").write_text("counted, not listed")
+    assert changed()
+    (tmp_path / "notes.txt").write_text("counted as before")
     assert not changed()
+    (tmp_path / "unknown").write_text("might be an image")
+    assert changed()
+    (tmp_path / "unknown").write_text("might be another image")
+    assert changed()
 
 
 @pytest.mark.parametrize("call", [listed, lambda path: listing_stamp("folder", str(path))])

@@ -119,10 +119,16 @@ def test_names_that_hugging_face_wrote(tmp_path):
     assert listed(tmp_path)["label"].to_pylist() == [1, 0]
 
 
-def test_null_images_are_listed_as_empty(tmp_path):
-    write_shard(tmp_path / "x.parquet", [RAW[0], None], ["a.png", "b.png"], [0, 1])
-    assert listed(tmp_path)["key"].to_pylist() == ["a.png", "b.png"]
-    assert RowReader(tmp_path).read("x.parquet", 1) == b""
+def test_a_null_image_is_read_from_its_file_or_says_where_that_is_not(tmp_path):
+    write_shard(tmp_path / "x.parquet", [RAW[0], None, None], ["a.png", "b.png", None], [0, 1, 1])
+    assert listed(tmp_path)["key"].to_pylist() == ["a.png", "b.png", "x.parquet#2"]
+    reader = RowReader(tmp_path)
+    with pytest.raises(ImagesError, match=r"no bytes, and there is no file 'b\.png' below"):
+        reader.read("x.parquet", 1)
+    (tmp_path / "b.png").write_bytes(RAW[3])
+    assert [reader.read("x.parquet", row) for row in (0, 1)] == [RAW[0], RAW[3]]
+    with pytest.raises(ImagesError, match="neither bytes nor a path"):
+        reader.read("x.parquet", 2)
 
 
 def test_the_stamp(shards):
@@ -140,14 +146,19 @@ def test_the_stamp(shards):
     [
         (
             {"imgae": ["u"], "label": [0]},
-            "'image' is not in 'x.parquet'; nearest: 'imgae'.*its columns: imgae, label",
+            "'image' is not in 'x.parquet'; nearest: 'imgae'.*its columns: imgae .string., label",
         ),
         ({"image": ["a.png"]}, "'image' of 'x.parquet' does not hold bytes"),
+        ({"images": [[{"bytes": b"1"}]]}, "its columns: images .list of struct."),
         ({"left": [b"1"], "right": [b"2"]}, "left, right of 'x.parquet' all hold bytes; rename"),
         ({"image": [b"1"], "label": [0.5]}, "'label' of 'x.parquet' is double, neither integer nor text"),
         (
             {"image": [b"1"], "label": [2**40]},
             "label 1099511627776 of image 'x.parquet#0' .* out of range",
+        ),
+        (
+            {"image": [b"1"], "label": pa.array([2**64 - 1], pa.uint64())},
+            "'label' of 'x.parquet' has a label that is no class",
         ),
         ({"image": pa.array([], pa.binary())}, "have no rows"),
     ],

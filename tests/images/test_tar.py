@@ -10,7 +10,7 @@ import pytest
 from making import encoded, picture, write_tar
 
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.images.listing import class_names, list_images, listing_stamp
+from atlas_pipeline.images.listing import class_names, list_images, listing, listing_stamp
 from atlas_pipeline.images.tar import members
 from atlas_pipeline.images.tar_shards import TarReader
 
@@ -84,18 +84,106 @@ def test_members_of_every_sort_side_by_side(tmp_path, kind):
     with tarfile.open(tmp_path / "x.tar", encoding="utf-8") as archive:
         expected = [(m.name.removeprefix("./"), m.offset_data, m.size) for m in archive if m.isreg()]
     with open(tmp_path / "x.tar", "rb") as archive:
-        found = [(m.name, m.start, m.size) for m in members(archive)]
-    assert len(found) == 9
-    assert found == expected
+        found = list(members(archive))
+    assert [m.problem for m in found if m.name == "link"] == ["link to no file of its archive"]
+    assert [(m.name, m.start, m.size) for m in found if not m.problem] == expected
+    assert len(expected) == 9
 
 
-def test_folders_and_links_are_passed_over(tmp_path):
-    (tmp_path / "d").mkdir()
+def test_links_are_the_files_they_lead_to(tmp_path):
+    (tmp_path / "d/e").mkdir(parents=True)
     (tmp_path / "d/1.png").write_bytes(RAW[0])
-    (tmp_path / "d/2.png").symlink_to("1.png")
+    (tmp_path / "d/1.cls").write_bytes(b"3")
+    os.link(tmp_path / "d/1.png", tmp_path / "d/2.png")
+    os.link(tmp_path / "d/1.cls", tmp_path / "d/2.cls")
+    (tmp_path / "d/e/3.png").symlink_to("../1.png")
+    (tmp_path / "d/e/4.png").symlink_to("3.png")
+    (tmp_path / "d/e/5.png").symlink_to("6.png")
+    (tmp_path / "d/e/6.png").symlink_to("5.png")
+    (tmp_path / "d/e/7.png").symlink_to(tmp_path / "elsewhere.png")
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
-        archive.add(tmp_path / "d", "d")
-    assert listed(tmp_path / "x.tar")["key"].to_pylist() == ["x.tar/d/1.png"]
+        for name in (
+            "1.cls",
+            "1.png",
+            "2.cls",
+            "2.png",
+            "e/3.png",
+            "e/4.png",
+            "e/5.png",
+            "e/6.png",
+            "e/7.png",
+        ):
+            archive.add(tmp_path / "d" / name, f"./d/{name}")
+    found = listing("tar", str(tmp_path / "x.tar"), None, 0)
+    names = ["1.png", "2.png", "e/3.png", "e/4.png"]
+    assert found.images["key"].to_pylist() == [f"x.tar/d/{name}" for name in names]
+    assert found.images["label"].to_pylist() == [3, 3, -1, -1]
+    rows = found.images["row"].to_pylist()
+    assert [TarReader(tmp_path).read("x.tar", row) for row in rows] == [RAW[0]] * 4
+    lost = {"reason": "link to no file of its archive", "num": 3}
+    assert found.notes()["left_out"] == [lost | {"names": [f"x.tar/d/e/{i}.png" for i in (5, 6, 7)]}]
+
+
+DOTS = {
+    "a digit after a dot": ({"I.20.1.jpg": 0, "I.20.1.cls": 4, "x.jpg": 1, "I.20.2.jpg": 2}, [4, -1, -1]),
+    "a word after a dot": ({"mr.s.jpg": 0, "mr.s.cls": 4, "x.jpg": 1, "mr.jones.jpg": 2}, [4, -1, -1]),
+    "two views of a sample": ({"1.left.jpg": 0, "1.right.jpg": 1, "1.cls": 4}, [4, 4]),
+    "a photo and what is drawn": ({"1.in.jpg": 0, "1.mask.png": "mask", "1.cls": 4}, [4]),
+    "a mask alone": ({"1.mask.png": 0, "2.mask.png": 1}, [-1, -1]),
+    "frames of a sample": ({"1.0.jpg": 0, "1.1.jpg": 1, "1.cls": 4}, [4, 4]),
+    "dots in a folder": ({"v1.5/a.b/1.jpg": 0, "v1.5/a.b/1.cls": 4}, [4]),
+    "two dots": ({"a..jpg": 0, "a..cls": 4, "b.jpg": 1}, [4, -1]),
+    "a mask beside": ({"1.5.jpg": 0, "1.5.seg.png": "mask", "1.5.cls": 4}, [4]),
+    "a second image": ({"1.png": "mask", "1.jpg": 0, "1.cls": 4}, [4]),
+    "known by content": ({"1": 0, "1.cls": 4, "2.img": 1, "3.JFIF": 2}, [4, -1, -1]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DOTS)
+def test_names_with_dots(tmp_path, case):
+    members, labels = DOTS[case]
+    raw = {
+        name: b"%d" % value if name.endswith("cls") else RAW[5 if value == "mask" else value]
+        for name, value in members.items()
+    }
+    write_tar(tmp_path / "x.tar", raw)
+    table, reader = listed(tmp_path / "x.tar"), TarReader(tmp_path)
+    assert table["label"].to_pylist() == labels
+    assert [reader.read("x.tar", row) for row in table["row"].to_pylist()] == RAW[: len(labels)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_archives_one_behind_the_other_are_read_through(tmp_path, kind):
+    for name, held in (("a", {"1.png": RAW[0]}), ("b", {"ä/2.png": RAW[1], "3.png": RAW[2]})):
+        write_tar(tmp_path / name, held, kind)
+    whole = (tmp_path / "a").read_bytes() + (tmp_path / "b").read_bytes()
+    (tmp_path / "x.tar").write_bytes(whole)
+    table, reader = listed(tmp_path / "x.tar"), TarReader(tmp_path)
+    assert table["key"].to_pylist() == ["x.tar/1.png", "x.tar/ä/2.png", "x.tar/3.png"]
+    assert [reader.read("x.tar", row) for row in table["row"].to_pylist()] == RAW[:3]
+    (tmp_path / "x.tar").write_bytes(whole + b"words" * 200)
+    (group,) = listing("tar", str(tmp_path / "x.tar"), None, 0).notes()["left_out"]
+    assert group["reason"] == "bytes after the archive's end mark"
+    (tmp_path / "x.tar").write_bytes(whole[: whole.rindex(RAW[2]) + 20])
+    with pytest.raises(ImagesError, match="cut short before byte"):
+        listed(tmp_path / "x.tar")
+
+
+def test_a_sparse_member_is_named(tmp_path):
+    """Its bytes do not lie one behind the other."""
+    write_tar(tmp_path / "x.tar", {"a.png": RAW[0], "b.png": RAW[1]})
+    raw = bytearray((tmp_path / "x.tar").read_bytes())
+    raw[156:157] = tarfile.GNUTYPE_SPARSE
+    raw[257:265] = b"ustar  \0"
+    raw[386 : 386 + 24] = b"%011o\0%011o\0" % (0, len(RAW[0]))
+    raw[483:495] = b"%011o\0" % len(RAW[0])
+    raw[148:156] = b" " * 8
+    raw[148:156] = b"%06o\0 " % sum(raw[:512])
+    (tmp_path / "x.tar").write_bytes(raw)
+    found = listing("tar", str(tmp_path / "x.tar"), None, 0)
+    assert found.images["key"].to_pylist() == ["x.tar/b.png"]
+    (group,) = found.notes()["left_out"]
+    assert (group["names"], "sparse" in group["reason"]) == (["x.tar/a.png"], True)
 
 
 def test_a_size_in_binary(tmp_path):
@@ -133,7 +221,10 @@ def test_digests_are_of_the_images_and_the_stamp_of_the_files(shards, tmp_path):
     ("members", "message"),
     [
         ({"a.jpg": b"", "b.jpg": b"", "a.cls": b"1"}, "key 'a' is in two places of shard 'x.tar'"),
-        ({"a.jpg": b"", "a.png": b""}, "'a' of shard 'x.tar' has two images, 'a.jpg' and 'a.png'; keep one"),
+        ({"a.seg.jpg": b"", "b.jpg": b"", "a.jpg": b""}, "key 'a' is in two places of shard 'x.tar'"),
+        ({"a.jpg": b"", "b.jpg": b"", "a.seg.png": b""}, "key 'a' is in two places of shard 'x.tar'"),
+        ({"a.jpg": b"", "a.JPG": b""}, "key 'a' is in two places of shard 'x.tar'"),
+        ({"a.b.jpg": b"", "c.jpg": b"", "a.b.cls": b"1"}, "key 'a' is in two places of shard 'x.tar'"),
         ({"a.jpg": b"", "a.cls": b"dog"}, "label in 'a.cls' of shard 'x.tar' is 'dog', no integer"),
         ({"a.jpg": b"", "a.json": b'{"label": "dog"}'}, "'a.json' of shard 'x.tar' is 'dog', no integer"),
         ({"a.jpg": b"", "a.cls": b"9" * 20}, "label in 'a.cls' of shard 'x.tar' is 9{20}, no integer"),

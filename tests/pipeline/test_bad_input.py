@@ -68,6 +68,52 @@ def _spoil(folder: Path) -> set[str]:
     return {"cut.jpg", "text.jpg", "nothing.png"}
 
 
+def test_what_is_no_image_is_counted_and_said(photos, atlas, tmp_path):
+    (tmp_path / "photos/late.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (tmp_path / "photos/lost.png").symlink_to("nowhere.png")
+    (tmp_path / "photos/notes.txt").write_text("words")
+    result = atlas("index", photos)
+    line = (
+        "2 entries of images.path left out: 1 HEIC, which is not read ('late.heic'); 1 symbolic link that "
+        "leads nowhere ('lost.png'); not counting 1 companion (.txt). index's manifest names them"
+    )
+    assert line in result.stdout
+    assert line in atlas("status", photos).stdout
+    (manifest,) = (tmp_path / "workspace/cache/index").glob("*/manifest.json")
+    notes = json.loads(manifest.read_text())["notes"]
+    assert notes["num_found"] == 30
+    assert notes["companions"] == {".txt": 1}
+    assert [group["names"] for group in notes["left_out"]] == [["late.heic"], ["lost.png"]]
+
+
+def test_keys_of_parquet_shards_are_of_parquet_shards(photos, atlas, refused):
+    for key in ("root", "label_column"):
+        images = {**photos["images"], key: "x"}
+        refused(atlas("index", {**photos, "images": images}), f"{key} is of Parquet shards")
+
+
+def test_labels_that_are_not_taken_are_said_until_named(small, atlas, tmp_path):
+    import pyarrow as pa
+
+    rows = []
+    for number in range(3):
+        Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+        rows.append({"image": (tmp_path / "x.png").read_bytes(), "fine": number, "coarse": 0})
+    metadata = {"info": {"features": {name: {"names": ["a", "b", "c"]} for name in ("fine", "coarse")}}}
+    table = pa.Table.from_pylist(rows).replace_schema_metadata({"huggingface": json.dumps(metadata)})
+    pq.write_table(table, tmp_path / "x.parquet")
+    images = {"source": "parquet", "path": str(tmp_path / "x.parquet")}
+    said = "which of fine, coarse is meant is not clear; set images.label_column"
+    assert said in atlas("index", {**small, "images": images}).stdout
+    named = {**small, "images": {**images, "label_column": "fine"}}
+    assert "label_column" not in atlas("index", named).stdout
+    labels = [
+        pq.read_table(part)["label"].to_pylist()
+        for part in sorted((tmp_path / "workspace/cache/index").glob("*/*.parquet"))
+    ]
+    assert sorted(labels) == [[-1] * 3, [0, 1, 2]]
+
+
 def test_bad_images_are_counted_named_and_skipped(photos, atlas, tmp_path):
     spoilt = _spoil(tmp_path / "photos")
     photos["images"]["max_bad"] = 0.2

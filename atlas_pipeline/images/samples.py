@@ -1,0 +1,166 @@
+"""Which members of a tar shard are images, which of them belong together, and which label each image has.
+
+A member is its key, up to the first dot of its name, and its extension, the rest: ``0012`` and ``seg.png``. A
+dot before a digit is part of the key: ``photo_v1.5.jpg`` is the image ``photo_v1.5``. An image with an
+extension of several words, ``0012.seg.png``, is a field of the sample where that has an image ``0012.jpg``;
+where it has none it is an image itself, for ``mr.smith.jpg`` is only a name with a dot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import BinaryIO, NamedTuple
+
+from atlas_pipeline.errors import ImagesError
+from atlas_pipeline.images.formats import (
+    COMPANION_NAMES,
+    FIELD_EXTENSIONS,
+    HEAD_BYTES,
+    IMAGE_EXTENSIONS,
+    why_left_out,
+)
+from atlas_pipeline.images.left_out import LeftOut
+from atlas_pipeline.images.tar import Member, members
+from atlas_pipeline.images.walk import HIDDEN
+
+LABELS = ("cls", "json")
+# Fields drawn from an image; alone in its sample each may be one itself.
+DRAWN = frozenset(
+    {"seg", "segmentation", "mask", "masks", "depth", "normal", "normals", "alpha", "label", "labels", "gt"}
+    | {"annotation", "semantic", "instance", "panoptic", "heatmap", "saliency"}
+)
+# Of several images of a key the photo comes before what is drawn from it, such as a mask.
+FIRST_EXTENSIONS = {name: i for i, name in enumerate(("jpg", "jpeg", "jpe", "jfif", "webp", "avif"))}
+
+
+class Part(NamedTuple):
+    """A member of a sample; is_image: by its extension or its first bytes."""
+
+    sample: str
+    key: str
+    extension: str
+    member: Member
+    is_image: bool
+
+
+def parts_of(archive: BinaryIO, file: str, left_out: LeftOut) -> Iterator[Part]:
+    """The images and companions of an archive in its order; all else is counted."""
+    for member in members(archive):
+        folder, slash, name = member.name.rpartition("/")
+        if name.startswith("."):  # such as macOS's ._x.jpg
+            left_out.companion(HIDDEN)
+            continue
+        if member.problem:
+            left_out.other(member.problem, f"{file}/{member.name}")
+            continue
+        stem, _, extension = name.partition(".")
+        key = sample = folder + slash + stem
+        last = extension = extension.lower()
+        if "." in extension:
+            key, extension = _with_dots(sample, name[len(stem) + 1 :])
+            last = extension.rpartition(".")[2]
+        is_image = last in IMAGE_EXTENSIONS
+        if not is_image and last not in FIELD_EXTENSIONS:
+            if name.lower() in COMPANION_NAMES:
+                left_out.companion(name.lower())
+                continue
+            archive.seek(member.start)
+            if why := why_left_out(name, archive.read(min(member.size, HEAD_BYTES))):
+                left_out.other(why, f"{file}/{member.name}")
+                continue
+            is_image = True
+        yield Part(sample, key, extension, member, is_image)
+
+
+def _with_dots(stem: str, extension: str) -> tuple[str, str]:
+    """Key and extension of a name with several dots: what is no word before the last belongs to the key."""
+    words = extension.split(".")
+    num_in_key = max((i + 1 for i, word in enumerate(words[:-1]) if not _is_word(word)), default=0)
+    return ".".join([stem, *words[:num_in_key]]), ".".join(words[num_in_key:]).lower()
+
+
+def _is_word(word: str) -> bool:
+    return word[:1].isalpha() and word.replace("_", "").replace("-", "").isalnum()
+
+
+def samples(file: str, parts: Iterator[Part]) -> Iterator[list[Part]]:
+    """Samples: members side by side with one name up to the first dot.
+
+    Raises: ImagesError: a key is in two places.
+    """
+    seen: set[str] = set()
+    dotted: set[str] = set()  # keys of which there are fields alone
+    for _, same in groupby(parts, key=lambda part: part.sample):
+        sample = list(same)
+        plain = {part.key for part in sample if "." not in part.extension}
+        names = set[str]()
+        if len({(part.key, part.extension) for part in sample}) < len(sample):
+            raise _in_two_places(file, sample[-1])
+        for part in sample:
+            is_loose = part.key not in plain
+            name = f"{part.key}.{part.extension.rpartition('.')[0]}" if is_loose else part.key
+            if name in seen or part.key in seen or (part.key in dotted and not is_loose):
+                raise _in_two_places(file, part)
+            names.add(name)
+            if is_loose:
+                dotted.add(part.key)
+        seen |= names
+        yield sample
+
+
+def _in_two_places(file: str, part: Part) -> ImagesError:
+    return ImagesError(
+        f"key '{part.key}' is in two places of shard '{file}', the second at byte {part.member.header:,}; "
+        f"the members of a sample must stand side by side, once"
+    )
+
+
+def images_of(sample: Sequence[Part], file: str, left_out: LeftOut) -> list[tuple[Member, Part | None]]:
+    """The images of a sample, each with the member that holds its label; all other members are counted."""
+    images: dict[str, Part] = {}
+    for part in sample:
+        if not part.is_image or "." in part.extension:
+            continue
+        known = images.setdefault(part.key, part)
+        if known is part:
+            continue
+        images[part.key], second = sorted((known, part), key=_rank)
+        left_out.other("second image of its key", f"{file}/{second.member.name}")
+    labels = {(part.key, part.extension): part for part in sample if part.extension.endswith(LABELS)}
+    found = []
+    for part in sample:
+        if not part.is_image:
+            left_out.companion(f".{part.extension}")
+        elif images.get(part.key) is part:
+            found.append((part.member, _label_of(part, labels)))
+        elif "." in part.extension:
+            if part.key in images or _is_drawn_from_another(part, sample):
+                left_out.companion(f".{part.extension}")
+            else:
+                found.append((part.member, _label_of(part, labels)))
+    return found
+
+
+def _is_drawn_from_another(part: Part, sample: Sequence[Part]) -> bool:
+    def is_drawn(part: Part) -> bool:
+        return not DRAWN.isdisjoint(part.extension.split("."))
+
+    others = (other for other in sample if other.is_image and other.key == part.key)
+    return is_drawn(part) and not all(is_drawn(other) for other in others)
+
+
+def _rank(part: Part) -> int:
+    return FIRST_EXTENSIONS.get(part.extension, len(FIRST_EXTENSIONS))
+
+
+def _label_of(image: Part, labels: dict[tuple[str, str], Part]) -> Part | None:
+    """The label beside an image: of its own name, else of the names that its dots leave of it."""
+    if not labels:
+        return None
+    word, dot, _ = image.extension.rpartition(".")
+    for key, prefix in ((image.key, word + dot), (image.key, ""), (image.sample, "")):
+        for kind in LABELS:
+            if found := labels.get((key, prefix + kind)):
+                return found
+    return None

@@ -1,0 +1,108 @@
+"""All that lies in a folder and its sub-folders, each entry once, in an order that is the same everywhere.
+
+A key is the path below the folder with '/'. Keys are sorted by their components' code points, whatever the
+locale or the file system.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from atlas_pipeline.errors import ImagesError
+
+
+class Entry(NamedTuple):
+    """A file, or what stands where one could. problem: why it cannot be read as one; None: it can be."""
+
+    key: str
+    found: os.DirEntry[str]
+    problem: str | None
+
+
+HIDDEN = "hidden"
+
+
+def walk(folder: Path) -> Iterator[Entry]:
+    """All entries but folders, in the disk's order; hidden folders are one entry each.
+
+    A folder that a symbolic link leads to is entered once, after the real ones, so links in a circle end.
+
+    Raises: ImagesError: a folder that cannot be read, or whose name is not UTF-8.
+    """
+    entered: set[tuple[int, int]] = set()
+    real, linked = [""], list[str]()  # keys of folders, each '' or with a '/' at its end
+    while real or linked:
+        # Real folders first, then the first link by name: the disk's order of entries must not matter.
+        linked.sort(key=by_components, reverse=True)
+        prefix = real.pop() if real else linked.pop()
+        identity, entries = _scan(folder / prefix)
+        if identity in entered:
+            continue
+        entered.add(identity)
+        for entry in entries:
+            if entry.name.startswith("."):
+                yield Entry(prefix + entry.name, entry, HIDDEN)
+                continue
+            try:
+                if entry.is_dir():
+                    (linked if entry.is_symlink() else real).append(f"{prefix}{utf8(entry.name, folder)}/")
+                    continue
+                problem = None if entry.is_file() else _problem(entry)
+            except OSError as error:  # links in a circle among others
+                problem = f"unreadable ({error.strerror})"
+            yield Entry(prefix + entry.name, entry, problem)
+
+
+def _problem(entry: os.DirEntry[str]) -> str:
+    return "symbolic link that leads nowhere" if entry.is_symlink() else "no regular file"
+
+
+def sub_folders(folder: Path) -> list[str]:
+    """Names of the visible folders directly in ``folder``, sorted."""
+    _, entries = _scan(folder)
+    return sorted(utf8(e.name, folder) for e in entries if not e.name.startswith(".") and _is_folder(e))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _scan(folder: Path) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
+    """What tells a folder from all others (device and inode), and its entries."""
+    try:
+        status = os.stat(folder)
+        with os.scandir(folder) as entries:
+            return (status.st_dev, status.st_ino), list(entries)
+    except OSError as error:
+        raise ImagesError(
+            f"folder '{folder}' cannot be read ({error.strerror}); make it readable or move it away"
+        ) from error
+
+
+def by_components(key: str) -> str:
+    """What a key is sorted by: its parts' code points, one part after the other."""
+    # No name holds a zero byte, and it comes before all others; lists of parts take five times as long.
+    return key.replace("/", "\0")
+
+
+def utf8(name: str, where: str | Path) -> str:
+    """``name``, checked: a key is stored as UTF-8.
+
+    Raises: ImagesError: it is not.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ImagesError(f"the name of file {name!r} in '{where}' is not UTF-8; rename it") from error
+    return name
+
+
+def shown(name: str) -> str:
+    """``name`` as text that can be stored, whatever bytes it has on the disk."""
+    return name.encode(errors="backslashreplace").decode()
