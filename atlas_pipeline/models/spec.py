@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from atlas_pipeline.errors import ModelError, unknown_name
+from atlas_pipeline.models.preprocess import Preprocess
 
 SOURCES = ("demo", "inception_v1", "torchvision", "timm", "python")
 WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
@@ -52,10 +53,13 @@ def model_identity(spec: ModelSpec) -> dict[str, Any]:
     Labels are left out: they name classes and change no number. Of a python source its own file counts, not
     what that imports; files it opens by itself are not seen, so weights should be given as ``weights``.
 
-    Raises: ModelError: an unknown source or name, or a file that is not there.
+    Raises: ModelError: an unknown source or name, a file that is not there, or mean and std in other units.
     """
     if spec.source not in SOURCES:
         raise ModelError(unknown_name("model source", spec.source, SOURCES, "this program"))
+    # Said before anything runs. What depends on the network's own values is said when it is opened.
+    colours = {k: v for k, v in (spec.preprocess or {}).items() if k in ("mean", "std")}
+    Preprocess().override(colours, "model.preprocess")
     identity: dict[str, Any] = {"source": spec.source, "weights": _weights_identity(spec)}
     if spec.source == "torchvision":
         identity["name"] = spec.name

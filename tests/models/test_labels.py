@@ -4,7 +4,6 @@ import pytest
 
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.labels import class_index, class_labels, wordnet_ids
-from atlas_pipeline.models.preprocess import Preprocess
 from atlas_pipeline.models.spec import ModelSpec
 
 LABELS = ("zebra", "Scuba diver", "crane", "crane")
@@ -107,18 +106,3 @@ def test_wordnet_ids_of_a_labels_file_are_its_own(tmp_path):
     assert wordnet_ids(spec, 4) == ("", "n02119789", "n02100735", "")
     file.write_text("kit fox\nEnglish setter\n")
     assert wordnet_ids(spec, 2) is None
-
-
-def test_preprocess_overrides():
-    assert Preprocess().override({"crop": 32, "mean": [0, 0, 0]}).mean == (0.0, 0.0, 0.0)
-    assert Preprocess().override({"resize": None}).resize is None
-    for wrong, message in (
-        ({"croop": 1}, "nearest: 'crop'"),
-        ({"crop": 0}, "above 0"),
-        ({"crop": None}, "above 0"),
-        ({"mean": 0.5}, "three numbers"),
-        ({"std": [0, 1, 1]}, "above 0"),
-        ({"interpolation": "cubic"}, "nearest: 'bicubic'"),
-    ):
-        with pytest.raises(ModelError, match=message):
-            Preprocess().override(wrong)

@@ -130,4 +130,4 @@ def test_an_unknown_preprocess_key(net):
 
 def test_a_network_that_cannot_run_at_its_size(net):
     with pytest.raises(ModelError, match=r"cannot run on a 20 px image: .*model.preprocess.crop"):
-        open_network(spec(net, preprocess={"crop": 20}))
+        open_network(spec(net, preprocess={"resize": 20, "crop": 20}))
