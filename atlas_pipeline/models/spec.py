@@ -25,7 +25,7 @@ class ModelSpec:
     source: demo, inception_v1, torchvision, timm or python. name: torchvision's or timm's name, or
     ``my_package.my_file:build`` or ``path/to/file.py:build``; of inception_v1 None or ``lucent``. weights:
     None (the source's own), ``random``, torchvision's name of weights, or a file. labels: None (the source's
-    own) or a text file, one class a line. preprocess: keys that replace the network's own. seed: of random
+    own) or a file of names, see `label_file`. preprocess: keys that replace the network's own. seed: of random
     parameters.
     """
 

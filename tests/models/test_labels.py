@@ -21,11 +21,21 @@ def test_a_labels_file(tmp_path):
     spec = ModelSpec(source="torchvision", name="resnet18", labels=str(file))
     file.write_text("one\n two \nthree\n\n")
     assert class_labels(spec) == ("one", "two", "three")
-    with pytest.raises(ModelError, match="names 3 classes, but the network has 5"):
+    with pytest.raises(ModelError, match=r"names 3 classes, but the network has 5.* none for class 3 to 4"):
         class_labels(spec, 5)
-    file.write_text("one\n\nthree\n")
-    with pytest.raises(ModelError, match="empty line"):
-        class_labels(spec)
+    with pytest.raises(
+        ModelError, match=r"names 3 classes, but the network has 1.*from 'two' on they have none"
+    ):
+        class_labels(spec, 1)
+    file.write_text("\n".join(f"thing {i}." for i in range(1000)))
+    with pytest.raises(ModelError, match=r"has 1001; .*TensorFlow's.*put a line 'background' first"):
+        class_labels(spec, 1001)
+    file.write_text("background\ntwo\nthree\n")
+    with pytest.raises(ModelError, match="leave out 'background', the first name"):
+        class_labels(spec, 2)
+    file.write_text("n01440764 1 tench\nn01443537 2 goldfish\n")
+    with pytest.raises(ModelError, match="indices begin at 1, and those of the network at 0"):
+        class_labels(spec, 2)
     file.unlink()
     with pytest.raises(ModelError, match=r"labels.txt' cannot be read \(No such file"):
         class_labels(spec)
