@@ -62,6 +62,9 @@ class ModelConfig(_Section):
     source: Literal["demo", "inception_v1", "torchvision", "timm", "python"]
     name: str | None = None
     weights: str | None = None
+    weights_key: str | None = Field(
+        None, description="which set of weights in the file, where it has several"
+    )
     labels: str | None = None
     preprocess: PreprocessConfig | None = None
 
