@@ -37,13 +37,22 @@ def _folder_name(name: str) -> str:
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 
 
+def _a_channel(value: Any) -> Any:
+    if isinstance(value, int | float):
+        raise ValueError(f"must be three numbers, one a colour channel; write {[value] * 3}")
+    return value
+
+
+Colour = Annotated[tuple[float, float, float], BeforeValidator(_a_channel)]
+
+
 class PreprocessConfig(_Section):
     """Overrides of the model's own preprocessing; a key left out keeps the model's."""
 
     resize: int | None = Field(None, ge=1, description="shorter side, pixels")
     crop: int | None = Field(None, ge=1, description="side of the centre crop, pixels")
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    mean: Colour | None = None
+    std: Colour | None = None
     interpolation: Literal["bilinear", "bicubic"] | None = None
 
 
@@ -53,6 +62,9 @@ class ModelConfig(_Section):
     source: Literal["demo", "inception_v1", "torchvision", "timm", "python"]
     name: str | None = None
     weights: str | None = None
+    weights_key: str | None = Field(
+        None, description="which set of weights in the file, where it has several"
+    )
     labels: str | None = None
     preprocess: PreprocessConfig | None = None
 

@@ -16,7 +16,7 @@ from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.needs import is_needy, needs_of, refuse_unmet
 from atlas_pipeline.stages.classes import other_names
 from atlas_pipeline.stages.layer_shard import attributed_classes
-from atlas_pipeline.stages.opened import model_spec, opened_network
+from atlas_pipeline.stages.opened import model_spec, opened_network, taken_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,8 @@ def make(
             runtime=_runtime(config, asked if how.cluster else device, how),
             reporter=reporter,
         )
+        if said := taken_weights(config):
+            reporter.say(said)
         note()
         left = engine.left(steps, store, only=how.only, no_deps=how.no_deps, force=forced)
         tasks_run = 0

@@ -15,7 +15,7 @@ from atlas_pipeline.models.inception_v1 import (
     InceptionV1,
     draw_parameters,
 )
-from atlas_pipeline.models.spec import INCEPTION_V1_VARIANTS, ModelSpec, check_inception_v1, weights_file
+from atlas_pipeline.models.spec import INCEPTION_V1_VARIANTS, ModelSpec, check_inception_v1
 from atlas_pipeline.models.weights import load_weights, read_state_dict
 
 NORMS = dict(zip(INCEPTION_V1_VARIANTS, (ORIGINAL_NORM, LUCENT_NORM), strict=True))
@@ -45,7 +45,7 @@ def open_inception_v1(spec: ModelSpec) -> InceptionV1:
         network = InceptionV1(norm=norm)
         draw_parameters(network)
         return network
-    state = graph_names(read_state_dict(weights_file(spec)))
+    state = graph_names(read_state_dict(spec, _every_ports_names()))
     network = InceptionV1(len(state.get(f"{HEAD}.bias", range(NUM_CLASSES))), norm)
     load_weights(network, state, f"weights '{spec.weights}' for inception_v1")
     return network
@@ -53,18 +53,29 @@ def open_inception_v1(spec: ModelSpec) -> InceptionV1:
 
 def graph_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict of lucent, of Captum's optim branch or of our own under our names; other keys stay."""
-    renamed = {}
-    for own in _own_keys():
-        part, _, parameter = own.rpartition(".")
-        renamed[f"{_lucent_name(part)}.{parameter}"] = own
-        renamed[f"{_captum_name(part)}.{parameter}"] = own
+    renamed = _renamed(_own_state())
     return {renamed.get(key, key): tensor for key, tensor in state.items() if not AUXILIARY.match(key)}
 
 
-def _own_keys() -> list[str]:
-    # "meta": names only, no memory and no time.
+def _every_ports_names() -> dict[str, Tensor]:
+    """What weights are expected, under our names, lucent's and Captum's."""
+    own = _own_state()
+    return own | {port: own[name] for port, name in _renamed(own).items()}
+
+
+def _renamed(own: Mapping[str, Tensor]) -> dict[str, str]:
+    renamed = {}
+    for name in own:
+        part, _, parameter = name.rpartition(".")
+        renamed[f"{_lucent_name(part)}.{parameter}"] = name
+        renamed[f"{_captum_name(part)}.{parameter}"] = name
+    return renamed
+
+
+def _own_state() -> dict[str, Tensor]:
+    # "meta": names and shapes only, no memory and no time.
     with torch.device("meta"):
-        return list(InceptionV1().state_dict())
+        return InceptionV1().state_dict()
 
 
 def _lucent_name(part: str) -> str:

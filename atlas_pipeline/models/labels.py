@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from atlas_pipeline.errors import ModelError, nearest_name
+from atlas_pipeline.models.label_file import WORDNET_ID, read_label_file
 from atlas_pipeline.models.spec import ModelSpec
 
 BY_INDEX = re.compile(r"(?:class )?(\d+)", re.ASCII | re.IGNORECASE)
-WORDNET_ID = re.compile(r"n\d{8}", re.ASCII)
 # The ids of ImageNet's 1,000 classes (ILSVRC 2012), in the order of their indices.
 IMAGENET_IDS = Path(__file__).with_name("imagenet_wordnet_ids.txt")
 MOST_CANDIDATES = 5
-# A line of the list that goes with InceptionV1's graph: ``n02119789 1 kit fox``.
-SYNSET_LINE = re.compile(r"(n\d{8})\s+(\d+)\s+(.+)")
+# What TensorFlow's networks call the class before ImageNet's first.
+NUM_IMAGENET = 1000
+BACKGROUND = ("background", "__background__", "dummy")
 
 
 def class_labels(spec: ModelSpec, num_classes: int | None = None) -> tuple[str, ...] | None:
@@ -24,7 +25,7 @@ def class_labels(spec: ModelSpec, num_classes: int | None = None) -> tuple[str, 
 
     Args:   num_classes: logits of the network, where known. Another count than torchvision's or the demo's
             own names have means another head: no names; a file's or a module's names must be as many.
-    Raises: ModelError: the labels file is not there or is empty, or the counts differ.
+    Raises: ModelError: the labels file is not there or holds no names by index, or the counts differ.
     """
     return fit_labels(spec, None if spec.labels is not None else own_labels(spec), num_classes)
 
@@ -40,9 +41,7 @@ def fit_labels(
         return labels
     if spec.labels is None and spec.source != "python":
         return None
-    raise ModelError(
-        f"{where} names {len(labels)} classes, but the network has {num_classes}; give one a logit"
-    )
+    raise ModelError(f"{where} {_miscount(labels, num_classes)}")
 
 
 def own_labels(spec: ModelSpec) -> tuple[str, ...] | None:
@@ -88,42 +87,32 @@ def wordnet_ids(spec: ModelSpec, num_classes: int) -> tuple[str, ...] | None:
 
     Raises: ModelError: the labels file cannot be read.
     """
-    if spec.labels is not None and (synsets := _synsets(_lines(spec.labels))):
-        ids = {index: wordnet_id for wordnet_id, index, _ in synsets}
+    if spec.labels is not None and (ids := read_label_file(spec.labels).wordnet_ids):
         return tuple(ids.get(i, "") for i in range(num_classes))
-    return tuple(IMAGENET_IDS.read_text("utf-8").split()) if num_classes == 1000 else None
+    return tuple(IMAGENET_IDS.read_text("utf-8").split()) if num_classes == NUM_IMAGENET else None
 
 
 def _read_labels(file: str, num_classes: int | None) -> tuple[str, ...]:
-    """One class a line; or synset, index and name a line: classes without a line are called by index."""
-    lines = _lines(file)
-    names = {index: name for _, index, name in _synsets(lines)}
-    if not names:
-        return lines
-    return tuple(names.get(i, f"class {i}") for i in range(max(num_classes or 0, max(names) + 1)))
+    """The names by index; of a list that may have gaps classes without a line are called by index."""
+    found = read_label_file(file)
+    num_names = max(found.names) + 1
+    num_labels = max(num_classes or 0, num_names) if found.may_have_gaps else num_names
+    return tuple(found.names.get(i, f"class {i}") for i in range(num_labels))
 
 
-def _lines(file: str) -> tuple[str, ...]:
-    path = Path(file).expanduser()
-    try:
-        lines = tuple(line.strip() for line in path.read_text(encoding="utf-8").strip().splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ModelError(
-            f"model.labels: file '{path}' cannot be read ({reason}); give one class a line"
-        ) from None
-    if not lines or "" in lines:
-        raise ModelError(
-            f"model.labels: file '{path}' has an empty line or no line at all; give one class a line"
-        )
-    return lines
-
-
-def _synsets(lines: Sequence[str]) -> list[tuple[str, int, str]]:
-    """WordNet id, index and name of every line; nothing unless every line is so."""
-    found = [SYNSET_LINE.fullmatch(line) for line in lines]
-    synsets = [(match[1], int(match[2]), match[3]) for match in found if match]
-    return synsets if len(synsets) == len(lines) else []
+def _miscount(labels: Sequence[str], num_classes: int) -> str:
+    """What to say of names that are not as many as logits."""
+    counts = f"names {len(labels)} classes, but the network has {num_classes}; "
+    has_background = labels[0].lower() in BACKGROUND
+    if len(labels) == num_classes + 1 and labels[0] == "class 0":
+        return counts + "its indices begin at 1, and those of the network at 0; number them from 0"
+    if len(labels) == num_classes + 1 and has_background:
+        return counts + f"leave out '{labels[0]}', the first name, which this network has no logit for"
+    if len(labels) == NUM_IMAGENET and num_classes == NUM_IMAGENET + 1 and not has_background:
+        return counts + "the first of TensorFlow's logits is the background: put a line 'background' first"
+    if len(labels) < num_classes:
+        return counts + f"give one a logit: there are none for class {len(labels)} to {num_classes - 1}"
+    return counts + f"give one a logit: from '{labels[num_classes]}' on they have none"
 
 
 def class_index(

@@ -12,7 +12,7 @@ from atlas_pipeline.models.calibrate import calibrate_batch_norms, noise_images,
 from atlas_pipeline.models.labels import demo_labels, fit_labels, own_labels
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.preprocess import Preprocess
-from atlas_pipeline.models.spec import SOURCES, ModelSpec, file_digest, weights_file
+from atlas_pipeline.models.spec import SOURCES, ModelSpec, weights_digest, weights_file, weights_set
 from atlas_pipeline.models.weights import load_weights, read_state_dict
 
 
@@ -66,8 +66,9 @@ def _weights_note(spec: ModelSpec, own: str) -> str:
     if spec.weights_kind == "random":
         return f"RANDOM WEIGHTS (seed {spec.seed})"
     if spec.weights_kind == "file":
-        path = weights_file(spec)
-        return f"from {path.name} (sha256 {file_digest(path)[:12]})"
+        key = weights_set(spec)
+        taken = f", its '{key}'" if key is not None else ""
+        return f"from {weights_file(spec).name} (sha256 {weights_digest(spec)[:12]}){taken}"
     return own
 
 
@@ -80,9 +81,11 @@ def _demo(spec: ModelSpec) -> _Opened:
     elif spec.weights_kind == "random":
         module = demo.build_demo(len(labels))
     else:
-        state = read_state_dict(weights_file(spec))
+        module = demo.build_demo(len(labels))
+        state = read_state_dict(spec, module.state_dict())
         num_classes = len(state.get("head.bias", labels))
-        module = demo.build_demo(num_classes)
+        if num_classes != len(labels):
+            module = demo.build_demo(num_classes)
         load_weights(module, state, f"weights '{spec.weights}' for the demo network")
     return _Opened(module, Preprocess().override(demo.PREPROCESS), "demo", labels, "trained: the demo's own")
 
@@ -121,9 +124,8 @@ def _python(spec: ModelSpec) -> _Opened:
     model = load_target(spec.name)
     module = build_module(spec, model)
     if spec.weights_kind == "file":
-        load_weights(
-            module, read_state_dict(weights_file(spec)), f"weights '{spec.weights}' for '{spec.name}'"
-        )
+        state = read_state_dict(spec, module.state_dict())
+        load_weights(module, state, f"weights '{spec.weights}' for '{spec.name}'")
     target = locate(spec.name)
     # The file's name, not its path: it stands in every output.
     name = f"{target.file.stem}:{target.attribute}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
@@ -10,6 +12,17 @@ from atlas_pipeline.errors import ModelError, unknown_name
 
 Interpolation = Literal["bilinear", "bicubic"]
 INTERPOLATIONS: tuple[Interpolation, ...] = ("bilinear", "bicubic")
+Colour = tuple[float, float, float]
+IMAGENET_MEAN: Colour = (0.485, 0.456, 0.406)
+# Also between the means that Caffe, CLIP and others took of ImageNet or of the web.
+MEAN_TOLERANCE = 0.005
+# Of pixels in [0, 1]. Generous: a network may want [-1, 1], [0, 255] or [0.5, 1]. On the scale of 0 to 255
+# the std of images is 20 to 80, and a mean below 2 is black.
+LEAST_MEAN, MOST_MEAN, MOST_STD = -1.0, 2.0, 4.0
+# No image has more: half of its pixels 0, half 1.
+MOST_STD_OF_IMAGES = 0.5
+# Images of 0 to 255 are (x - mean) / (1 / 255), alike for all channels; other scales may be finer still.
+LEAST_STD = 1 / 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +35,15 @@ class Preprocess:
 
     resize: int | None = 256
     crop: int = 224
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: Colour = IMAGENET_MEAN
+    std: Colour = (0.229, 0.224, 0.225)
     interpolation: Interpolation = "bilinear"
 
     def override(self, values: Mapping[str, Any] | None, where: str = "preprocess") -> Preprocess:
         """A copy with some keys replaced.
 
-        Raises: ModelError: an unknown key, or a value that cannot be one.
+        Raises: ModelError: an unknown key, a value that cannot be one, or one that makes nonsense of images:
+                mean and std of pixels from 0 to 255, BGR, a crop beyond the resized image.
         """
         values = dict(values or {})
         known = [f.name for f in fields(self)]
@@ -46,21 +60,78 @@ class Preprocess:
             raise ModelError(unknown_name("interpolation", values["interpolation"], INTERPOLATIONS, where))
         if "std" in values and min(values["std"]) <= 0:
             raise ModelError(f"{where}.std must be above 0, got {list(values['std'])}")
-        return replace(self, **values)
+        changed = replace(self, **values)
+        if {"mean", "std"} & values.keys():
+            _check_units(changed, where)
+        one_size = len({"resize", "crop"} & values.keys()) == 1
+        if one_size and changed.resize is not None and changed.crop > changed.resize:
+            raise ModelError(
+                f"{where}: crop {changed.crop} px is larger than resize {changed.resize} px, and what lies "
+                "beyond the image would be made up; "
+                f"set both, e.g. resize: {changed.crop}, crop: {changed.crop}"
+            )
+        return changed
 
 
-def _three(value: Any, where: str) -> tuple[float, float, float]:
+def _three(value: Any, where: str) -> Colour:
     try:
         red, green, blue = (float(v) for v in value)
     except (TypeError, ValueError):
-        raise ModelError(f"{where} must be three numbers, one a colour channel, got {value!r}") from None
+        one = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
+        remedy = f"; write {[one] * 3}" if isinstance(one, int | float) else ""
+        raise ModelError(
+            f"{where} must be three numbers, one a colour channel, got {value!r}{remedy}"
+        ) from None
+    if not all(map(math.isfinite, (red, green, blue))):
+        raise ModelError(f"{where} must be three finite numbers, got {value!r}")
     return red, green, blue
 
 
 def _pixels(value: Any, where: str) -> int:
-    if not isinstance(value, int) or value < 1:
+    # index: NumPy's integers too.
+    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
         raise ModelError(f"{where} must be a number of pixels above 0, got {value!r}")
-    return value
+    return operator.index(value)
+
+
+def _check_units(preprocess: Preprocess, where: str) -> None:
+    """Raises: ModelError: mean or std are not of pixels in [0, 1], or not in the order RGB."""
+    mean, std = preprocess.mean, preprocess.std
+    is_mean_off = min(mean) < LEAST_MEAN or max(mean) > MOST_MEAN
+    is_std_off = max(std) > MOST_STD
+    fitting_mean = _times(mean, 1 / 255) if is_mean_off else mean
+    # Networks from which a mean of 0 to 255 alone is subtracted (Caffe's) have a std of 1 on that scale.
+    is_std_unscaled = is_std_off or (is_mean_off and min(std) >= MOST_STD_OF_IMAGES)
+    fitting_std = _times(std, 1 / 255) if is_std_unscaled else std
+    if all(abs(a - b) < MEAN_TOLERANCE for a, b in zip(fitting_mean, IMAGENET_MEAN[::-1], strict=True)):
+        raise ModelError(
+            f"{where}: mean {list(mean)} is ImageNet's in the order BGR, and images come as RGB; give "
+            f"mean: {_rounded(fitting_mean[::-1])}, std: {_rounded(fitting_std[::-1])}, and let a network "
+            "that takes BGR turn the channels itself: images.flip(1)"
+        )
+    black_white = f"black would become {-mean[0] / std[0]:.4g} and white {(1 - mean[0]) / std[0]:.4g}"
+    if is_mean_off or is_std_off:
+        is_of_255 = max(*fitting_mean, *fitting_std) <= 1
+        fit = f"mean: {_rounded(fitting_mean)}, std: {_rounded(fitting_std)}"
+        raise ModelError(
+            f"{where}: mean {list(mean)} and std {list(std)} are not of pixels in [0, 1], as images are "
+            f"here; {black_white}; "
+            + (f"divide by 255: {fit}" if is_of_255 else "divide by the white of your images")
+        )
+    if min(std) < LEAST_STD and len(set(std)) > 1:
+        raise ModelError(
+            f"{where}: std {list(std)} is too small for pixels in [0, 1]; {black_white}; "
+            f"if it was divided by 255 twice: std: {_rounded(_times(std, 255))}"
+        )
+
+
+def _times(colour: Colour, factor: float) -> Colour:
+    red, green, blue = colour
+    return red * factor, green * factor, blue * factor
+
+
+def _rounded(colour: Colour) -> list[float]:
+    return [float(f"{value:.4g}") for value in colour]
 
 
 def declared_preprocess(values: Mapping[str, Any], where: str) -> Preprocess:

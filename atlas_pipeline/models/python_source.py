@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from atlas_pipeline.errors import ModelError
+from atlas_pipeline.models.label_file import names_of
 from atlas_pipeline.models.preprocess import Preprocess, declared_preprocess
 from atlas_pipeline.models.python_target import PythonTarget, locate
 from atlas_pipeline.models.spec import ModelSpec
@@ -50,9 +51,16 @@ def load_target(name: str | None) -> UserModel:
         )
     return UserModel(
         build=getattr(module, target.attribute),
-        labels=tuple(str(label) for label in labels) if labels else None,
+        labels=_labels(labels, f"LABELS of '{target.file.name}'"),
         preprocess=declared_preprocess(preprocess, f"PREPROCESS of '{target.file.name}'"),
     )
+
+
+def _labels(labels: Any, where: str) -> tuple[str, ...] | None:
+    if labels is None or (hasattr(labels, "__len__") and not len(labels)):
+        return None
+    names = names_of(labels, where).names
+    return tuple(names[index] for index in sorted(names))
 
 
 def build_module(spec: ModelSpec, model: UserModel) -> nn.Module:

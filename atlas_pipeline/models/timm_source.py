@@ -9,7 +9,7 @@ from torch import nn
 
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.preprocess import INTERPOLATIONS, Preprocess
-from atlas_pipeline.models.spec import ModelSpec, weights_file
+from atlas_pipeline.models.spec import ModelSpec
 from atlas_pipeline.models.timm_names import check_name, full_name, load_timm
 from atlas_pipeline.models.weights import load_weights, other_head, read_state_dict
 
@@ -31,8 +31,8 @@ def open_timm(spec: ModelSpec) -> tuple[nn.Module, Preprocess]:
 
 
 def _filled(timm: Any, name: str, spec: ModelSpec) -> nn.Module:
-    state = read_state_dict(weights_file(spec))
     module = timm.create_model(name)
+    state = read_state_dict(spec, module.state_dict())
     num_classes = other_head(module.state_dict(), state, num_own=module.num_classes)
     if num_classes is not None:
         module = timm.create_model(name, num_classes=num_classes)

@@ -6,11 +6,11 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.preprocess import Preprocess
-from atlas_pipeline.models.spec import ModelSpec, weights_file
+from atlas_pipeline.models.spec import ModelSpec
 from atlas_pipeline.models.torchvision_names import check_name, find_weights
 from atlas_pipeline.models.weights import load_weights, other_head, read_state_dict
 
@@ -34,7 +34,7 @@ def open_torchvision(spec: ModelSpec) -> tuple[nn.Module, Preprocess]:
     name = check_name(spec.name)
     weights = find_weights(name, spec.weights if spec.weights_kind == "named" else None)
     if spec.weights_kind == "file":
-        module = _filled(name, read_state_dict(weights_file(spec)), str(spec.weights))
+        module = _filled(name, spec)
     elif spec.weights_kind == "random":
         module = _build(name)
     else:
@@ -56,15 +56,16 @@ def _build(name: str, **options: Any) -> nn.Module:
     return get_model(name, weights=None, **options)
 
 
-def _filled(name: str, state: dict[str, Tensor], where: str) -> nn.Module:
+def _filled(name: str, spec: ModelSpec) -> nn.Module:
+    module = _build(name)
+    state = read_state_dict(spec, module.state_dict())
     state = {key: tensor for key, tensor in state.items() if key.split(".")[0] not in AUXILIARY}
     if name.startswith("densenet"):
         state = {OLD_DENSENET_KEY.sub(r"\1\2", key): tensor for key, tensor in state.items()}
-    module = _build(name)
     num_classes = other_head(module.state_dict(), state)
     if num_classes is not None:
         module = _build(name, num_classes=num_classes)
-    load_weights(module, state, f"weights '{where}' for torchvision's {name}")
+    load_weights(module, state, f"weights '{spec.weights}' for torchvision's {name}")
     return module
 
 

@@ -2,92 +2,38 @@
 
 from __future__ import annotations
 
-import pickle
+import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from atlas_pipeline.errors import ModelError
+from atlas_pipeline.models.checkpoint.outline import read_outline
+from atlas_pipeline.models.checkpoint.sets import COUNTERS, chosen_set, entries_of
+from atlas_pipeline.models.checkpoint.tensors import read_tensors
+from atlas_pipeline.models.spec import ModelSpec, weights_file, weights_set
 
-# What training scripts wrap a state dict in, and what wrappers of modules put before every name.
-WRAPPERS = ("state_dict", "model_state_dict", "model")
-PREFIXES = ("module.", "_orig_mod.")
 NUM_NAMED = 3
+SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
+# What weights are stored in. Integers stand for them where a network was quantised.
+NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a .safetensors file or of a PyTorch state dict.
+def read_state_dict(spec: ModelSpec, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a weights file that fit a network, by the network's names; others beside them by theirs.
 
-    Raises: ModelError: not readable, not a state dict, or a pickle that would run code (which it never does
-            here).
+    Prefixes and mappings around them are stripped; of several sets the one is taken that
+    `spec.weights_set` names.
+
+    Args:   expected: the network's state dict, or what else its names may be called.
+    Raises: ModelError: not readable, no state dict, a pickle that would run code (which it never does here),
+            or several sets between which nothing decides.
     """
-    if path.suffix.lower() == ".safetensors":
-        return _strip_prefixes(_read_safetensors(path))
-    return _strip_prefixes(_unwrap(_read_pickle(path), path))
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"weights file '{path}' is not a whole .safetensors file: {_first_line(error)}"
-        ) from error
-
-
-def _read_pickle(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
-            raise ModelError(
-                f"weights file '{path}' holds more than tensors, and loading it would run code: refused; "
-                "save a plain state dict: torch.save(model.state_dict(), path)"
-            ) from error
-        raise _unreadable(path, error) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> ModelError:
-    return ModelError(
-        f"weights file '{path}' cannot be read as a PyTorch state dict ({_first_line(error)}); "
-        "give a file saved by torch.save(model.state_dict(), path), or a .safetensors file"
-    )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
-
-
-def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
-    for wrapper in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-    if not isinstance(content, Mapping) or not content:
-        raise ModelError(
-            f"weights file '{path}' holds {type(content).__name__}, not a state dict of named tensors"
-        )
-    odd = [key for key, value in content.items() if not isinstance(value, Tensor)]
-    if odd:
-        raise ModelError(
-            f"weights file '{path}' is not a state dict: '{odd[0]}' is no tensor; save model.state_dict()"
-        )
-    return {str(key): value for key, value in content.items()}
-
-
-def _strip_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
+    path = weights_file(spec)
+    shapes = {name: tuple(tensor.shape) for name, tensor in _tensors(expected).items()}
+    entries = entries_of(read_outline(path), path)
+    return read_tensors(chosen_set(entries, shapes, weights_set(spec), path))
 
 
 def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
@@ -95,21 +41,63 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: str) -> 
 
     Args:   where: of which weights and network, for the message.
     Raises: ModelError: keys that are missing, unexpected or of another shape; the first of them are named.
+            Numbers that are no weights: integers, complex, NaN.
     """
-    own = module.state_dict()
-    # The count of training steps matters to training only, and older files lack it.
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in state if key not in own]
+    own = _tensors(module.state_dict())
+    # Counts matter to training only, and older files lack them.
+    missing = [key for key in own if key not in state and not _is_counter(key)]
+    unexpected = [key for key in state if key not in own and not _is_counter(key)]
     misshapen = [
         f"{key} {_shape(state[key])} for {_shape(own[key])}"
         for key in state
-        if key in own and state[key].shape != own[key].shape
+        if key in own and state[key].shape != own[key].shape and not _is_counter(key)
     ]
     faults = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
     if any(faults.values()):
         listed = "; ".join(f"{len(keys)} {fault}: {_named(keys)}" for fault, keys in faults.items() if keys)
-        raise ModelError(f"{where}: the weights do not fit. {listed}. Check model.name and model.weights")
-    module.load_state_dict(state, strict=False)
+        raise ModelError(f"{where}: the weights do not fit. {listed}. {_remedy(own, state, where)}")
+    fitting = {key: state[key] for key in state if key in own and state[key].shape == own[key].shape}
+    _check_numbers(own, fitting, where)
+    module.load_state_dict(fitting, strict=False)
+
+
+def _tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A module may add values of any type (``get_extra_state``), which no safe file can hold."""
+    return {key: value for key, value in state.items() if isinstance(value, Tensor)}
+
+
+def _is_counter(key: str) -> bool:
+    return key.rpartition(".")[2] in COUNTERS
+
+
+def _check_numbers(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str) -> None:
+    """Raises: ModelError: weights that are no real numbers."""
+    for key, tensor in state.items():
+        if not own[key].is_floating_point():
+            continue
+        if tensor.dtype not in NUMBERS:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ModelError(
+                f"{where}: '{key}' holds {kind}; give weights that are not quantised, such as float32"
+            )
+        if tensor.isnan().any():
+            raise ModelError(
+                f"{where}: '{key}' holds NaN, as of a training that diverged; give an earlier file"
+            )
+
+
+def _remedy(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str) -> str:
+    if SHARD.search(where):
+        return "The file is one of several shards: give the .index.json beside it"
+    heads = {
+        (state[key].shape[0], own[key].shape[0])
+        for key in state
+        if key in own and state[key].dim() and own[key].dim() and state[key].shape != own[key].shape
+    }
+    if len(heads) == 1 and own.keys() == state.keys():
+        theirs, ours = heads.pop()
+        return f"The weights have {theirs} classes and the network has {ours}: build it with {theirs}"
+    return "Check model.name and model.weights"
 
 
 def other_head(own: Mapping[str, Tensor], state: Mapping[str, Tensor], num_own: int = 1000) -> int | None:
@@ -118,7 +106,7 @@ def other_head(own: Mapping[str, Tensor], state: Mapping[str, Tensor], num_own: 
     Args:   own, state: of a network with ``num_own`` classes, and of the weights.
     Returns: None where the weights have as many classes, or differ in more than that.
     """
-    misshapen = [k for k in state if k in own and own[k].shape != state[k].shape]
+    misshapen = [k for k in state if k in own and own[k].shape != state[k].shape and not _is_counter(k)]
     sizes = {
         state[k].shape[0] for k in misshapen if state[k].dim() and own[k].dim() and own[k].shape[0] == num_own
     }

@@ -26,6 +26,7 @@ def model_spec(config: Config) -> ModelSpec:
         source=model.source,
         name=model.name,
         weights=model.weights,
+        weights_key=model.weights_key,
         labels=model.labels,
         preprocess=overrides,
         seed=config.seed,
@@ -35,6 +36,17 @@ def model_spec(config: Config) -> ModelSpec:
 def model_config(config: Config) -> Mapping[str, Any]:
     """What of the network affects results: fingerprinted."""
     return model_identity(model_spec(config))
+
+
+def taken_weights(config: Config) -> str | None:
+    """What to say where a weights file holds several sets and the config does not choose; None elsewhere."""
+    key = model_config(config)["weights"].get("key")
+    if key is None or config.model.weights_key is not None:
+        return None
+    return (
+        f"{Path(str(config.model.weights)).name} holds raw weights and averaged ones (EMA): those of "
+        f"'{key}' are taken, as for evaluation; model.weights_key names others"
+    )
 
 
 def labels_digest(config: Config) -> str | None:

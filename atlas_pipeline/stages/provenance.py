@@ -50,7 +50,8 @@ def weights_note(model: Mapping[str, Any]) -> str:
     if has_random_weights(model):
         return f"RANDOM WEIGHTS (seed {weights['seed']})"
     if "sha256" in weights:
-        return f"file with sha256 {weights['sha256'][:16]}"
+        taken = f", its '{weights['key']}'" if "key" in weights else ""
+        return f"file with sha256 {weights['sha256'][:16]}{taken}"
     return str(weights.get("named", "as built by the model's own code"))
 
 

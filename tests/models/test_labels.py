@@ -4,7 +4,6 @@ import pytest
 
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.labels import class_index, class_labels, wordnet_ids
-from atlas_pipeline.models.preprocess import Preprocess
 from atlas_pipeline.models.spec import ModelSpec
 
 LABELS = ("zebra", "Scuba diver", "crane", "crane")
@@ -22,11 +21,21 @@ def test_a_labels_file(tmp_path):
     spec = ModelSpec(source="torchvision", name="resnet18", labels=str(file))
     file.write_text("one\n two \nthree\n\n")
     assert class_labels(spec) == ("one", "two", "three")
-    with pytest.raises(ModelError, match="names 3 classes, but the network has 5"):
+    with pytest.raises(ModelError, match=r"names 3 classes, but the network has 5.* none for class 3 to 4"):
         class_labels(spec, 5)
-    file.write_text("one\n\nthree\n")
-    with pytest.raises(ModelError, match="empty line"):
-        class_labels(spec)
+    with pytest.raises(
+        ModelError, match=r"names 3 classes, but the network has 1.*from 'two' on they have none"
+    ):
+        class_labels(spec, 1)
+    file.write_text("\n".join(f"thing {i}." for i in range(1000)))
+    with pytest.raises(ModelError, match=r"has 1001; .*TensorFlow's.*put a line 'background' first"):
+        class_labels(spec, 1001)
+    file.write_text("background\ntwo\nthree\n")
+    with pytest.raises(ModelError, match="leave out 'background', the first name"):
+        class_labels(spec, 2)
+    file.write_text("n01440764 1 tench\nn01443537 2 goldfish\n")
+    with pytest.raises(ModelError, match="indices begin at 1, and those of the network at 0"):
+        class_labels(spec, 2)
     file.unlink()
     with pytest.raises(ModelError, match=r"labels.txt' cannot be read \(No such file"):
         class_labels(spec)
@@ -107,18 +116,3 @@ def test_wordnet_ids_of_a_labels_file_are_its_own(tmp_path):
     assert wordnet_ids(spec, 4) == ("", "n02119789", "n02100735", "")
     file.write_text("kit fox\nEnglish setter\n")
     assert wordnet_ids(spec, 2) is None
-
-
-def test_preprocess_overrides():
-    assert Preprocess().override({"crop": 32, "mean": [0, 0, 0]}).mean == (0.0, 0.0, 0.0)
-    assert Preprocess().override({"resize": None}).resize is None
-    for wrong, message in (
-        ({"croop": 1}, "nearest: 'crop'"),
-        ({"crop": 0}, "above 0"),
-        ({"crop": None}, "above 0"),
-        ({"mean": 0.5}, "three numbers"),
-        ({"std": [0, 1, 1]}, "above 0"),
-        ({"interpolation": "cubic"}, "nearest: 'bicubic'"),
-    ):
-        with pytest.raises(ModelError, match=message):
-            Preprocess().override(wrong)

@@ -114,6 +114,11 @@ def test_a_file_that_fails_to_import(tmp_path):
         open_network(ModelSpec(source="python", name=f"{tmp_path / 'bad.py'}:build"))
 
 
+def test_labels_by_index_are_names_and_not_indices(net):
+    net.write_text(NET.replace('["cat", "dog"]', '{1: "dog", 0: "cat"}'))
+    assert open_network(spec(net)).labels == class_labels(spec(net)) == ("cat", "dog")
+
+
 def test_labels_that_are_not_as_many_as_logits(net, tmp_path):
     net.write_text(NET.replace('["cat", "dog"]', '["cat"]'))
     with pytest.raises(ModelError, match="names 1 classes, but the network has 2"):
@@ -130,4 +135,4 @@ def test_an_unknown_preprocess_key(net):
 
 def test_a_network_that_cannot_run_at_its_size(net):
     with pytest.raises(ModelError, match=r"cannot run on a 20 px image: .*model.preprocess.crop"):
-        open_network(spec(net, preprocess={"crop": 20}))
+        open_network(spec(net, preprocess={"resize": 20, "crop": 20}))

@@ -32,6 +32,13 @@ def test_an_unknown_key_names_the_nearest(small, atlas, refused):
     refused(atlas("run", {**small, "grids": {}}), "'grids'", "nearest: 'grid'")
 
 
+def test_colours_in_other_units_are_refused_before_anything_runs(small, atlas, refused):
+    config = {**small, "model": {**small["model"], "preprocess": {"mean": 0.5}}}
+    refused(atlas("status", config), "model.preprocess.mean: must be three numbers", "write [0.5, 0.5, 0.5]")
+    config["model"]["preprocess"] = {"mean": [127.5] * 3, "std": [127.5] * 3}
+    refused(atlas("status", config), "std: [0.5, 0.5, 0.5]")
+
+
 def test_an_unknown_layer_names_the_nearest_before_anything_runs(small, atlas, tmp_path, refused):
     refused(atlas("run", {**small, "layers": ["44"]}), "'44'", "nearest: '4'")
     assert not list((tmp_path / "workspace").glob("cache/sample/*"))

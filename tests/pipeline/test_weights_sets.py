@@ -1,0 +1,28 @@
+"""A checkpoint with raw and averaged weights: which were taken stands in what a run says and makes."""
+
+import runpy
+
+import torch
+
+from atlas_pipeline.config_file import parse_config
+from atlas_pipeline.stages.opened import model_config, taken_weights
+from atlas_pipeline.stages.provenance import weights_note
+
+
+def test_a_run_says_which_of_several_weights_it_takes(small, atlas, states, tmp_path):
+    state = runpy.run_path(str(tmp_path / "network.py"))["build"]().state_dict()
+    averaged = {name: value * 2 for name, value in state.items()}
+    torch.save({"state_dict": state, "state_dict_ema": averaged}, tmp_path / "w.pth.tar")
+    config = {**small, "model": {**small["model"], "weights": str(tmp_path / "w.pth.tar")}}
+    result = atlas("sample", config)
+    assert result.exit_code == 0, result.stderr
+    assert "those of 'state_dict_ema' are taken" in result.stderr
+    assert states(config)["sample 4"] == "done"
+    assert weights_note(model_config(parse_config(config))).endswith(", its 'state_dict_ema'")
+    # Asked for by its name it is the same network; the raw weights are another.
+    chosen = {**config, "model": {**config["model"], "weights_key": "state_dict_ema"}}
+    assert states(chosen)["sample 4"] == "done"
+    assert taken_weights(parse_config(chosen)) is None
+    raw = {**config, "model": {**config["model"], "weights_key": "state_dict"}}
+    assert states(raw)["sample 4"] == "missing"
+    assert "its 'state_dict')" in atlas("layers", raw).stdout
