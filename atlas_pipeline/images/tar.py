@@ -180,7 +180,7 @@ def _size(block: bytes, kind: bytes) -> int | None:
         checksum = int(block[CHECKSUM].rstrip(b" \0"), 8)
     except ValueError:
         return None
-    # The checksum is the sum of all bytes, its own field counted as blanks. Adler-32's lower half is that sum,
+    # The checksum is the sum of all bytes, its own field as blanks. Adler-32's lower half is that sum,
     # plus one, modulo a prime: twenty times as fast as `sum`.
     total = checksum + sum(block[CHECKSUM]) - 8 * ord(" ")
     is_right = zlib.adler32(block) & 0xFFFF == (total + 1) % ADLER_PRIME

@@ -332,8 +332,9 @@ def test_without_examples_the_picture_that_a_command_made_goes_too(small, atlas,
     ],
 )
 def test_whose_labels_mean_the_class(monkeypatch, own, last, meaning):
-    monkeypatch.setattr(patch_images, "class_names", lambda source, path: own)
+    monkeypatch.setattr(patch_images, "class_names", lambda *place: own)
     monkeypatch.setattr(patch_images, "wordnet_ids", lambda spec, num: ("n1", "n2", "n3", "n02391049"))
-    job = SimpleNamespace(config={"class": 3}, settings={"model": None, "source": "folder", "path": ""})
+    settings = {"model": None, "source": "folder", "path": "", "label_column": None}
+    job = SimpleNamespace(config={"class": 3}, settings=settings)
     network = SimpleNamespace(class_names=("crane", "crane", "kit fox", "Zebra"))
     assert patch_images._labels_of_class(job, np.arange(last + 1), network) == meaning

@@ -19,7 +19,7 @@ CONFIG = {
     "attribution": "all",
     "maxpool_gradient": "exact",
 }
-SETTINGS = {"model": ModelSpec(source="python"), "source": "generated", "path": None}
+SETTINGS = {"model": ModelSpec(source="python"), "source": "generated", "path": None, "label_column": None}
 ROWS = pa.table({"image_id": [3, 5, 6, 8, 9], "label": [0, 1, 2, 3, 4], "key": list("abcde")})
 IDS = np.array(ROWS["image_id"].to_pylist())
 
