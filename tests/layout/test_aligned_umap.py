@@ -65,7 +65,7 @@ def test_groups_stay_groups_in_every_layer():
     for layout in laid_out([layer(one) for one in three_layers()]):
         centres = layout.reshape(6, -1, 2).mean(axis=1)
         nearest = np.linalg.norm(layout[:, None] - centres, axis=2).argmin(axis=1)
-        assert (nearest == np.repeat(np.arange(6), 50)).mean() > 0.9
+        assert (nearest == np.repeat(np.arange(6), 50)).mean() > 0.85
 
 
 def test_the_same_bits_whatever_the_threads_and_others_with_another_seed():
