@@ -13,7 +13,7 @@ def drawn(numbers: NDArray[np.integer], seed: int = 0) -> NDArray[np.uint64]:
     Returns: the same shape, uint64.
     Source:  the finaliser of splitmix64 (Steele, Lea and Flood 2014), a bijection of 64 bits.
     """
-    bits = numbers.astype(np.uint64) ^ np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    bits = numbers.astype(np.uint64) ^ np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return bits ^ (bits >> np.uint64(31))
