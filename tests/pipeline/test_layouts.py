@@ -53,7 +53,7 @@ def test_white_images_lie_at_one_place_and_the_run_says_how_many(small, atlas, s
     said = "1, all: 19 of 40 activations repeat another one exactly (the largest group: 20)"
     assert said in result.output
     made = store_of(config)
-    rows = np.stack(made("sample", "all").read()["activation"].to_numpy())
+    rows = np.stack(made("sample", None).read()["activation"].to_numpy())
     table = made("project", "all").read()
     white = np.arange(40) % 10 % 2 == 0
     assert len(np.unique(rows[white], axis=0)) == 1
