@@ -11,7 +11,7 @@ from atlas_pipeline.stages.highlight import nothing_lit
 from atlas_pipeline.stages.index import remarks_on_images
 from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.patch_report import remarks_on
-from atlas_pipeline.stages.project import lowered_perplexity
+from atlas_pipeline.stages.project import lowered_perplexity, many_equal
 from atlas_pipeline.stages.provenance import has_random_weights, weights_note
 from atlas_pipeline.stages.sample import edge_fallback, num_bad
 from atlas_pipeline.stages.select import nothing_selected
@@ -73,9 +73,19 @@ def _view_remarks(made: Mapping[Step, Artefact]) -> list[str]:
             remarks.append(f"{step.layer}, {step.view}: {nothing_selected(artefact)}")
         elif step.stage.name == "bin" and (reason := why_empty(artefact)):
             remarks.append(f"no icons: {reason}")
-        elif step.stage.name == "project" and (used := lowered_perplexity(artefact)) is not None:
-            remarks.append(
-                f"{step.layer}, {step.view}: t-SNE's perplexity lowered to {used:.3g}, "
-                f"for there are only {artefact.num_rows} activations"
-            )
+        elif step.stage.name == "project":
+            remarks += [f"{step.layer}, {step.view}: {remark}" for remark in _layout_remarks(artefact)]
+    return remarks
+
+
+def _layout_remarks(artefact: Artefact) -> list[str]:
+    """A layout of fewer points than there are activations, and what else is less than was asked for."""
+    remarks = []
+    if (used := lowered_perplexity(artefact)) is not None:
+        remarks.append(
+            f"t-SNE's perplexity lowered to {used:.3g}, for there are only "
+            f"{artefact.notes['quality']['num_distinct']} distinct activations"
+        )
+    if equal := many_equal(artefact):
+        remarks.append(equal)
     return remarks

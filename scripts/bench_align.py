@@ -28,16 +28,16 @@ from atlas_pipeline.config import Config
 from atlas_pipeline.config_file import load_config
 from atlas_pipeline.engine import Store, artefact_of
 from atlas_pipeline.layout.aligned_umap import AlignedLayer, aligned_layouts
-from atlas_pipeline.layout.neighbors import neighbors
-from atlas_pipeline.layout.search import Neighbors
+from atlas_pipeline.layout.neighbors import NearVertices, neighbors
 from atlas_pipeline.layout.springs import Alignment
 from atlas_pipeline.layout.umap_layout import UmapSettings, umap_layouts
 from atlas_pipeline.numerics.alignment import layout_alignment
+from atlas_pipeline.numerics.blocks import gathered
 from atlas_pipeline.numerics.normalise import normalise_layout, normalise_together
 from atlas_pipeline.numerics.quality import layout_quality
 from atlas_pipeline.numerics.subset import random_subset
 from atlas_pipeline.pipeline_file import steps_of
-from atlas_pipeline.stages.tables import activations
+from atlas_pipeline.stages.tables import ActivationBlocks
 from atlas_pipeline.viewer.layout_pictures import scatter_plot
 from atlas_pipeline.viewer.lettering import canvas, place, write
 
@@ -53,7 +53,7 @@ class Layer:
     name: str
     matrix: np.ndarray
     label: np.ndarray
-    near: Neighbors
+    near: NearVertices
     seconds: float
 
 
@@ -68,7 +68,7 @@ def layers_of(config: Config, num_rows: int | None) -> list[Layer]:
         sample = artefact_of(step, store)
         assert sample is not None, "it was made just now"
         rows = random_subset(sample.num_rows, num_rows, config.seed, 0)
-        matrix = activations(sample)[rows]
+        matrix = gathered(ActivationBlocks(sample), rows)
         label = sample.read(["label"])["label"].to_numpy()[rows]
         start = time.process_time()
         near = neighbors(

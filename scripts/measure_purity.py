@@ -35,6 +35,14 @@ def purity(groups: np.ndarray, parts: np.ndarray) -> float:
     return float(counts.max(axis=1).sum() / len(groups))
 
 
+def purity_by_chance(
+    groups: np.ndarray, parts: np.ndarray, rng: np.random.Generator, num_shuffles: int = NUM_SHUFFLES
+) -> tuple[float, float]:
+    """Mean and standard deviation of the purity of random groups of the same sizes."""
+    shuffled = [purity(rng.permutation(groups), parts) for _ in range(num_shuffles)]
+    return float(np.mean(shuffled)), float(np.std(shuffled))
+
+
 def true_parts(sample: Artefact, index: Artefact, seed: int) -> np.ndarray:
     """(activation,) the part that covers most of the pixels under each sampled position."""
     table = sample.read(["image_id", "row", "col", "height", "width"])
@@ -73,7 +81,7 @@ def main(config_path: str, overrides: tuple[str, ...]) -> None:
             kept = np.bincount(cells)[cells] >= config.grid.min_count
             groups = np.unique(cells[kept], return_inverse=True)[1]
             ours = purity(groups, parts[kept])
-            chance = np.mean([purity(rng.permutation(groups), parts[kept]) for _ in range(NUM_SHUFFLES)])
+            chance, _ = purity_by_chance(groups, parts[kept], rng)
             most = np.bincount(parts[kept]).argmax()
             share = float(np.mean(parts[kept] == most))
             table.add_row(

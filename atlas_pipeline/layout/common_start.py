@@ -10,8 +10,8 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from atlas_pipeline.layout.pca import pca_start
-from atlas_pipeline.layout.search import Metric
 from atlas_pipeline.numerics.blocks import Blocks
+from atlas_pipeline.numerics.near_rows import Metric
 
 # Of each layer; the two that all layers have in common lie among so many.
 _NUM_COMPONENTS = 8
@@ -20,27 +20,32 @@ _NUM_COMPONENTS = 8
 def common_start(
     activations: Sequence[Blocks],
     ids: Sequence[NDArray[np.integer]],
+    images: Sequence[NDArray[np.integer]],
     graphs: Sequence[scipy.sparse.csr_matrix],
+    heads: Sequence[NDArray[np.int64]],
     metric: Metric,
 ) -> list[NDArray[np.float32]]:
     """The principal components of all layers' principal components, every layer of the same weight.
 
     Images that are not in all layers start at the mean of their neighbours that are, weighted by the graph.
 
-    Args:    activations: by layer, (activation, channel) blocks. ids, graphs: as for ``springs_of``.
-    Returns: by layer (activation, 2), equal where the ids are, in no particular range.
+    Args:    activations: by layer, (activation, channel) blocks. ids: (activation,) of the same. images: the
+             same ids in the order of the graphs. graphs, heads: as for ``springs_of``.
+    Returns: by layer (image, 2) in the order of the graphs, equal where the ids are, in no particular range.
     Raises:  ValueError: no image is in all layers.
     """
     shared = reduce(np.intersect1d, ids)
     if not len(shared):
         raise ValueError("no image is in all layers: there is nothing to align them by")
-    where = [_places(of_layer, shared) for of_layer in ids]
     components = [
-        _of_weight_one(pca_start(blocks, _NUM_COMPONENTS, metric)[rows])
-        for blocks, rows in zip(activations, where, strict=True)
+        _of_weight_one(pca_start(blocks, _NUM_COMPONENTS, metric)[_places(of_layer, shared)])
+        for blocks, of_layer in zip(activations, ids, strict=True)
     ]
     start = pca_start([np.concatenate(components, axis=1)], 2)
-    return [_spread_to_all(start, rows, graph) for rows, graph in zip(where, graphs, strict=True)]
+    return [
+        _spread_to_all(start, _places(of_layer, shared), graph, head)
+        for of_layer, graph, head in zip(images, graphs, heads, strict=True)
+    ]
 
 
 def _places(ids: NDArray[np.integer], wanted: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -56,10 +61,14 @@ def _of_weight_one(components: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _spread_to_all(
-    start: NDArray[np.float32], rows: NDArray[np.int64], graph: scipy.sparse.csr_matrix
+    start: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    graph: scipy.sparse.csr_matrix,
+    head: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     to_shared = graph[:, rows]
     total = np.asarray(to_shared.sum(axis=1)).reshape(-1, 1)
     everywhere = np.asarray(to_shared @ start, np.float32) / np.where(total > 0, total, 1)
+    everywhere = everywhere[head]
     everywhere[rows] = start
     return everywhere.astype(np.float32)

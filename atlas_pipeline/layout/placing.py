@@ -1,4 +1,4 @@
-"""Activations that a layout was not fitted on, placed by their neighbours among those that it was."""
+"""Vertices that a layout was not fitted on, placed by their neighbours among those that it was."""
 
 from __future__ import annotations
 
@@ -6,7 +6,19 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from atlas_pipeline.layout.neighbors import NearVertices
 from atlas_pipeline.layout.search import Neighbors
+
+
+def with_the_rest(
+    fitted: NDArray[np.float32], neighbors: NearVertices, num_neighbors: int
+) -> NDArray[np.float32]:
+    """(vertex, dimension): the fitted vertices where they are, the others placed among them.
+
+    Args: fitted: (fitted vertex, dimension).
+    """
+    rest = neighbors.of_rest()
+    return np.concatenate([fitted, placed(fitted, rest, num_neighbors)]) if len(rest[0]) else fitted
 
 
 def placed(layout: NDArray[np.float32], neighbors: Neighbors, num_neighbors: int) -> NDArray[np.float32]:
@@ -15,9 +27,9 @@ def placed(layout: NDArray[np.float32], neighbors: Neighbors, num_neighbors: int
     umap-learn goes on to optimise these places; that was measured to lower neighbour recall and
     trustworthiness (docs/layout.md), so they stay.
 
-    Args:    layout: (fitted, 2). neighbors: indices into ``layout`` and distances, each (activation,
+    Args:    layout: (fitted, 2). neighbors: indices into ``layout`` and distances, each (vertex,
              neighbour), the nearest first.
-    Returns: (activation, 2), in the range of ``layout``.
+    Returns: (vertex, 2), in the range of ``layout``.
     """
     if not len(neighbors[0]):
         return np.empty((0, 2), np.float32)
@@ -27,7 +39,7 @@ def placed(layout: NDArray[np.float32], neighbors: Neighbors, num_neighbors: int
 
 
 def _membership(neighbors: Neighbors, num_neighbors: int, num_fitted: int) -> scipy.sparse.csr_matrix:
-    """(activation, fitted): how much each is a neighbour; a row adds up to about log2 of its neighbours."""
+    """(vertex, fitted): how much each is a neighbour; a row adds up to about log2 of its neighbours."""
     from umap.umap_ import compute_membership_strengths, smooth_knn_dist
 
     k = min(num_neighbors, num_fitted)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas_pipeline.numerics.blocks import Blocks
+from atlas_pipeline.layout.distinct import as_seen
+from atlas_pipeline.numerics.blocks import Blocks, in_order
+from atlas_pipeline.numerics.near_rows import Metric
 
 if TYPE_CHECKING:
     import torch
     from pynndescent import NNDescent
 
-Metric = Literal["cosine", "euclidean"]
 Neighbors = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 # Candidates beyond k, so that float32 noise in the scores cannot cost a true neighbour.
@@ -23,6 +24,8 @@ _SPARE = 8
 _SAME_SCORE = 2.0**-20
 # Scores at a time. On a CPU a tile that stays near the caches is a third faster than a large one.
 _TILE_CPU, _TILE_GPU = 1 << 23, 1 << 27
+# Vectors of which the mean is taken at a time, in float64.
+_ROWS_AT_ONCE = 4096
 
 
 class VectorSearch:
@@ -30,38 +33,55 @@ class VectorSearch:
 
     They are kept once, as float32, on the device: activations x channels x 4 bytes.
 
-    Args:    searched: the blocks among whose rows neighbours are searched. asked: those of all rows that will
-             be asked for, the searched ones among them.
-    Raises:  ValueError: NaN or infinite activations.
+    Args:    activations: (activation, channel) blocks, finite. searched: the rows among which neighbours are
+             searched, none twice, in the order in which they are numbered and equals come. has_zeros: a row
+             that is searched or asked for is all zeros.
     """
 
-    def __init__(self, searched: Blocks, asked: Blocks, metric: Metric, device: str):
+    def __init__(
+        self,
+        activations: Blocks,
+        searched: NDArray[np.int64],
+        metric: Metric,
+        device: str,
+        has_zeros: bool = False,
+    ):
         import torch
 
         self.metric, self.device = metric, device
         # Rows of zeros become a direction of their own, at right angles to all others.
-        self.extra = int(_has_zeros(asked) and metric == "cosine")
-        num_rows, num_channels, self.mean = _surveyed(searched)
-        self.vectors = torch.empty((num_rows, num_channels + self.extra), device=device)
+        self.extra = int(has_zeros and metric == "cosine")
+        num_rows = len(searched)
+        self.vectors = torch.empty((num_rows, 0), device=device)
+        self.mean: torch.Tensor | None = None
+        for places, block in in_order(activations, searched):
+            if not self.vectors.shape[1]:
+                self.vectors = torch.empty((num_rows, block.shape[1] + self.extra), device=device)
+            self.vectors[torch.from_numpy(places).to(device)] = self.vectors_of(block)
+        if metric == "euclidean":
+            self._centre()
         self.half_squares = torch.empty(num_rows, device=device)
-        start = 0
-        for block in searched:
-            stop = start + len(block)
-            self.vectors[start:stop] = self.vectors_of(block)
-            self.half_squares[start:stop] = (self.vectors[start:stop] ** 2).sum(dim=1) / 2
-            start = stop
+        for start in range(0, num_rows, _ROWS_AT_ONCE):
+            part = self.vectors[start : start + _ROWS_AT_ONCE]
+            self.half_squares[start : start + _ROWS_AT_ONCE] = (part**2).sum(dim=1) / 2
         self.resolution = float(self.half_squares.max()) * _SAME_SCORE if num_rows else 0.0
         self.at_once = _TILE_CPU if device == "cpu" else _TILE_GPU
         self.tile = min(1024, max(32, self.at_once // max(num_rows, 1)))
         self.index: NNDescent | None = None
 
+    def _centre(self) -> None:
+        """Far from the origin float32 would lose the distances; summed in the order of the vectors."""
+        total = sum(part.double().sum(dim=0) for part in self.vectors.split(_ROWS_AT_ONCE))
+        self.mean = (total / max(len(self.vectors), 1)).float()
+        self.vectors -= self.mean
+
     def vectors_of(self, activations: NDArray[np.floating]) -> torch.Tensor:
         """(row, channel) float32 on the device, as the metric needs them."""
         import torch
 
-        vectors = torch.from_numpy(np.ascontiguousarray(activations, dtype=np.float32)).to(self.device)
+        vectors = torch.from_numpy(as_seen(activations, self.metric)).to(self.device)
         if self.metric == "euclidean":
-            return vectors - torch.from_numpy(self.mean).to(self.device)
+            return vectors if self.mean is None else vectors - self.mean
         norms = vectors.norm(dim=1, keepdim=True)
         unit = vectors / torch.where(norms > 0, norms, 1)
         return torch.cat([unit, (norms == 0).to(unit.dtype)], dim=1) if self.extra else unit
@@ -157,22 +177,3 @@ class VectorSearch:
         level = ((scores - border).nan_to_num(nan=0.0) / step).round().clamp(-(2**24), 2**24).to(torch.int64)
         backwards = torch.arange(num_vectors - 1, -1, -1, device=scores.device)
         return (level * num_vectors + backwards).topk(wanted, dim=1).indices
-
-
-def _surveyed(searched: Blocks) -> tuple[int, int, NDArray[np.float32]]:
-    """Rows, channels and the mean of the blocks."""
-    num_rows, total = 0, np.zeros(0)
-    for block in searched:
-        num_rows += len(block)
-        total = block.sum(axis=0, dtype=np.float64) + (total if total.size else 0.0)
-    return num_rows, total.size, (total / max(num_rows, 1)).astype(np.float32)
-
-
-def _has_zeros(blocks: Blocks) -> bool:
-    """Whether a row is all zeros; NaN and infinite values are refused."""
-    found = False
-    for block in blocks:
-        if not np.isfinite(block).all():
-            raise ValueError("activations hold NaN or infinite values; they have no neighbours")
-        found = found or bool((~block.any(axis=1)).any())
-    return found

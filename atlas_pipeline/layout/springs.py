@@ -46,23 +46,47 @@ def springs_of(
     ids: Sequence[NDArray[np.integer]],
     graphs: Sequence[scipy.sparse.csr_matrix],
     edges: Sequence[Edges],
+    heads: Sequence[NDArray[np.int64]],
     alignment: Alignment,
 ) -> list[list[Spring]]:
     """The springs of every layer.
 
-    Args: ids: by layer (activation,), each once; what is equal in two layers is the same image. graphs: by
-          layer, UMAP's. edges: the same as the optimiser has them.
+    Args: ids: by layer (image,), each once; what is equal in two layers is the same image. graphs: by
+          layer, UMAP's. edges: the same as the optimiser has them. heads: by layer (image,), the one of its
+          equals that has their edges; itself where it is like no other.
     """
     springs: list[list[Spring]] = [[] for _ in ids]
     moves = [_moves(of_layer) for of_layer in edges]
     for one in range(len(ids)):
         for other in range(one + 1, min(one + alignment.window_size, len(ids) - 1) + 1):
             _, rows, twins = np.intersect1d(ids[one], ids[other], assume_unique=True, return_indices=True)
-            alike = shared_neighbors(graphs[one][rows][:, rows], graphs[other][twins][:, twins])
+            heads_of_rows, heads_of_twins = heads[one][rows], heads[other][twins]
+            alike = shared_neighbors(
+                _renamed(graphs[one][heads_of_rows][:, rows], twins, heads_of_twins),
+                graphs[other][heads_of_twins][:, twins],
+            )
             weight = alignment.regularisation * np.exp(one + 1 - other) * alike
-            springs[one].append(Spring(other, rows, twins, _column(weight * moves[one][rows])))
-            springs[other].append(Spring(one, twins, rows, _column(weight * moves[other][twins])))
+            springs[one].append(Spring(other, rows, twins, _column(weight * moves[one][heads_of_rows])))
+            springs[other].append(Spring(one, twins, rows, _column(weight * moves[other][heads_of_twins])))
     return springs
+
+
+def _renamed(
+    graph: scipy.sparse.csr_matrix, twins: NDArray[np.int64], heads: NDArray[np.int64]
+) -> scipy.sparse.csr_matrix:
+    """(pair, pair): neighbours in one layer called by the head of their twin in the other.
+
+    Args: graph: (pair, pair). twins: (pair,) the images of the other layer, ascending or not. heads: theirs.
+    """
+    if np.array_equal(twins, heads):
+        return graph
+    pair = np.full(max(twins.max(initial=-1), heads.max(initial=-1)) + 1, -1, np.int64)
+    pair[twins] = np.arange(len(twins))
+    there = np.flatnonzero(pair[heads] >= 0)
+    names = scipy.sparse.csr_matrix(
+        (np.ones(len(there), np.float32), (there, pair[heads[there]])), shape=(len(twins),) * 2
+    )
+    return graph @ names
 
 
 def shared_neighbors(one: scipy.sparse.csr_matrix, other: scipy.sparse.csr_matrix) -> NDArray[np.float64]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
+from atlas_pipeline.layout.distinct import distinct, spread, vectors_of
 from atlas_pipeline.layout.pca import pca_start
+from atlas_pipeline.numerics.near_rows import Metric
 
 # scikit-learn's own for a PCA start: small, or the early exaggeration tears clusters apart.
 _START_STD = 1e-4
@@ -24,35 +24,51 @@ def bearable_perplexity(perplexity: float, num_rows: int) -> float:
 
 def tsne_layout(
     activations: NDArray[np.floating],
-    metric: Literal["cosine", "euclidean"],
+    metric: Metric,
+    seed: int,
+    num_dimensions: int = 2,
+    perplexity: float = 30.0,
+) -> NDArray[np.float32]:
+    """A t-SNE layout (Barnes-Hut) of every activation: equal ones are laid out as one, and lie together.
+
+    Args:    activations: (activation, channel), finite. The others as for ``tsne_of_vectors``.
+    Returns: (activation, dimension), in no particular range.
+    """
+    same = distinct([activations], metric, seed)
+    vectors = vectors_of([activations], same.rows, metric)
+    return spread(tsne_of_vectors(vectors, metric, seed, num_dimensions, perplexity), same, seed)
+
+
+def tsne_of_vectors(
+    vectors: NDArray[np.float32],
+    metric: Metric,
     seed: int,
     num_dimensions: int = 2,
     perplexity: float = 30.0,
 ) -> NDArray[np.float32]:
     """A t-SNE layout (Barnes-Hut), the same for the same seed whatever the number of threads.
 
-    Args:    activations: (activation, channel), finite. num_dimensions: 1 or 2. perplexity: see
-             ``bearable_perplexity``.
-    Returns: (activation, dimension), in no particular range; the start itself below 4 activations.
+    Args:    vectors: (vertex, channel), finite, no two equal, in an order that no row number decides
+             (``distinct``). num_dimensions: 1 or 2. perplexity: see ``bearable_perplexity``.
+    Returns: (vertex, dimension), in no particular range; the start itself below 4 vertices.
     Source:  van der Maaten 2014.
     """
     from sklearn.manifold import TSNE
     from sklearn.preprocessing import normalize
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    start = pca_start([activations], num_dimensions, metric)
+    start = pca_start([vectors], num_dimensions, metric)
     if len(start) < _FEWEST_ROWS:
         return start
-    spread = start[:, 0].std()
+    deviation = start[:, 0].std()
     tsne = TSNE(
         n_components=num_dimensions,
         perplexity=bearable_perplexity(perplexity, len(start)),
-        init=start * (_START_STD / spread) if spread > 0 else "random",
+        init=start * (_START_STD / deviation) if deviation > 0 else "random",
         random_state=np.random.RandomState(np.random.PCG64(seed)),
     )
-    vectors = activations.astype(np.float32)
     # Unit vectors, not metric="cosine": squares of distances are compared, and 2 (1 - cos) is such a square.
-    vectors = normalize(vectors) if metric == "cosine" else vectors
+    compared = normalize(vectors) if metric == "cosine" else vectors
     # Its threads add to one sum in the order they end, which rounds; one thread gives one result.
     with threadpool_limits(1, user_api="openmp"):
-        return tsne.fit_transform(vectors)
+        return tsne.fit_transform(compared)

@@ -10,16 +10,20 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from atlas_pipeline.layout.distinct import spread, vectors_of
+from atlas_pipeline.layout.neighbors import NearVertices
 from atlas_pipeline.layout.pca import pca_start
-from atlas_pipeline.layout.search import Metric, Neighbors
+from atlas_pipeline.layout.placing import with_the_rest
+from atlas_pipeline.layout.search import Neighbors
 from atlas_pipeline.layout.umap_edges import Force, edges_of
 from atlas_pipeline.numerics.blocks import Blocks
+from atlas_pipeline.numerics.near_rows import Metric
 
 Engine = Literal["auto", "cpu", "parallel", "gpu"]
 
 # Beyond this umap-learn's one thread takes minutes.
 CPU_UP_TO = 65_536
-# umap-learn's own: the start spans 10 and has a noise of 1e-4 that sets equal activations apart.
+# umap-learn's own: the start spans 10 and has a noise of 1e-4 that sets apart what starts at one place.
 _START_SPAN, _START_NOISE = 10.0, 1e-4
 # umap-learn's own: small layouts get more epochs.
 _SMALL_ROWS, _EPOCHS_SMALL, _EPOCHS_LARGE = 10_000, 500, 200
@@ -60,43 +64,66 @@ class UmapSettings:
 
 def umap_layouts(
     activations: Blocks,
-    neighbors: Neighbors,
+    neighbors: NearVertices,
     settings: UmapSettings,
     seeds: Sequence[int],
     num_dimensions: int = 2,
 ) -> list[NDArray[np.float32]]:
-    """A UMAP layout a seed, of one graph and one start; each the same whatever the number of threads.
+    """A UMAP layout a seed, of every activation: those that are not fitted placed, equal ones together.
 
-    The halves of umap-learn are called rather than its class, which warns about given neighbours below 4,096
-    rows and about seeds. The neighbours are never searched again.
-
-    Args:    activations: (activation, channel) blocks, for the start only. neighbors: indices and distances,
-             each (activation, neighbour), itself first; at least as many as asked for, or all there are.
-             num_dimensions: 1 or 2.
+    Args:    as for ``fitted_layouts``.
     Returns: for each seed (activation, dimension), in no particular range.
-    Raises:  ValueError: fewer neighbours than asked for, though there are more activations.
+    """
+    laid = fitted_layouts(activations, neighbors, settings, seeds, num_dimensions)
+    return [
+        spread(with_the_rest(layout, neighbors, settings.num_neighbors), neighbors.same, seed)
+        for layout, seed in zip(laid, seeds, strict=True)
+    ]
+
+
+def fitted_layouts(
+    activations: Blocks,
+    neighbors: NearVertices,
+    settings: UmapSettings,
+    seeds: Sequence[int],
+    num_dimensions: int = 2,
+) -> list[NDArray[np.float32]]:
+    """A UMAP layout of the fitted vertices a seed, of one graph and one start.
+
+    Each is the same whatever the number of threads and the order of the activations, and however many of
+    them are equal. The halves of umap-learn are called rather than its class, which warns about given
+    neighbours below 4,096 rows and about seeds. The neighbours are never searched again.
+
+    Args:    activations: (activation, channel) blocks, for the start only: of it the fitted vertices are held
+             as float32. neighbors: at least as many as asked for, or all there are. num_dimensions: 1 or 2.
+    Returns: for each seed (fitted vertex, dimension), in no particular range.
+    Raises:  ValueError: fewer neighbours than asked for, though there are more vertices.
     Source:  McInnes, Healy and Melville 2018.
     """
-    num_rows = len(neighbors[0])
-    k = min(settings.num_neighbors, num_rows)
-    if neighbors[0].shape[1] < k:
+    num_fitted, near = neighbors.same.num_fitted, neighbors.of_fitted()
+    k = min(settings.num_neighbors, num_fitted)
+    if near[0].shape[1] < k:
         raise ValueError(
-            f"neighbors have shape {neighbors[0].shape}; wanted {num_rows} rows and at least {k} of each"
+            f"neighbors have shape {near[0].shape}; wanted {num_fitted} rows and at least {k} of each"
         )
-    start = spread_start(activations, num_dimensions, settings.metric)
-    graph = fuzzy_graph(neighbors, k)
+    start = spread_start(
+        [vectors_of(activations, neighbors.same.rows[:num_fitted], settings.metric)],
+        num_dimensions,
+        settings.metric,
+    )
+    graph = fuzzy_graph(near, k)
     return [optimised(graph, start, settings, seed) for seed in seeds]
 
 
 def spread_start(activations: Blocks, num_dimensions: int, metric: Metric) -> NDArray[np.float32]:
-    """(activation, dimension) principal components, the largest value 10."""
+    """(vertex, dimension) principal components, the largest value 10."""
     start = pca_start(activations, num_dimensions, metric)
     largest = np.abs(start).max(initial=0.0)
     return start * np.float32(_START_SPAN / largest if largest > 0 else 1.0)
 
 
 def fuzzy_graph(neighbors: Neighbors, k: int) -> scipy.sparse.csr_matrix:
-    """(activation, activation) symmetric: UMAP's fuzzy union of each one's k neighbours."""
+    """(vertex, vertex) symmetric: UMAP's fuzzy union of each one's k neighbours."""
     if k < 2:
         return scipy.sparse.csr_matrix((len(neighbors[0]),) * 2, dtype=np.float32)
     from umap.umap_ import fuzzy_simplicial_set
@@ -112,7 +139,7 @@ def fuzzy_graph(neighbors: Neighbors, k: int) -> scipy.sparse.csr_matrix:
 def optimised(
     graph: scipy.sparse.csr_matrix, start: NDArray[np.float32], settings: UmapSettings, seed: int
 ) -> NDArray[np.float32]:
-    """(activation, dimension): the layout of a graph from a start, by the settings' engine."""
+    """(vertex, dimension): the layout of a graph from a start, by the settings' engine."""
     random_state = np.random.RandomState(np.random.PCG64(seed))
     noisy = with_noise(start, random_state)
     if not graph.nnz:
@@ -123,12 +150,12 @@ def optimised(
 
 
 def with_noise(start: NDArray[np.float32], random_state: np.random.RandomState) -> NDArray[np.float32]:
-    """(activation, dimension): equal activations set apart, by umap-learn's own 1e-4."""
+    """(vertex, dimension): what starts at one place set apart, by umap-learn's own 1e-4."""
     return start + random_state.normal(scale=_START_NOISE, size=start.shape).astype(np.float32)
 
 
 def spanned(start: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(activation, dimension): every axis over [0, 10], as umap-learn spreads its start."""
+    """(vertex, dimension): every axis over [0, 10], as umap-learn spreads its start."""
     spread = np.ptp(start, axis=0)
     return _START_SPAN * (start - start.min(axis=0)) / np.where(spread > 0, spread, np.float32(1))
 

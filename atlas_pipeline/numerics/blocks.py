@@ -30,6 +30,20 @@ class ChosenRows:
             start += len(block)
 
 
+def in_order(
+    blocks: Blocks, rows: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.floating]]]:
+    """The rows asked for, a block at a time, with their places among ``rows``.
+
+    Args: rows: (row,) int64, each once, in any order.
+    """
+    order = np.argsort(rows, kind="stable")
+    start = 0
+    for chosen in ChosenRows(blocks, rows[order]):
+        yield order[start : start + len(chosen)], chosen
+        start += len(chosen)
+
+
 def gathered(blocks: Blocks, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """(row, channel): the rows asked for, in their order, a row as often as it is asked for."""
     distinct, where = np.unique(rows, return_inverse=True)

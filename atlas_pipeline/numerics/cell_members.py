@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas_pipeline.numerics.cells import ROWS_AT_ONCE, Cells, same_length
+from atlas_pipeline.numerics.draws import drawn
 from atlas_pipeline.numerics.grid import cell_of, flat_cell
 
 
@@ -31,6 +32,7 @@ class CellMembers:
         self._cosine_sum = np.zeros(len(cells.row))
         self._best_cosine = np.full((len(cells.row), num_examples), -np.inf, np.float32)
         self._best_row = np.full((len(cells.row), num_examples), -1, np.int64)
+        self._best_draw = np.full((len(cells.row), num_examples), np.iinfo(np.uint64).max, np.uint64)
         self._num_rows = 0
 
     def add(self, xy: NDArray[np.floating], activation: NDArray[np.floating]) -> None:
@@ -54,23 +56,27 @@ class CellMembers:
     def _keep_best(
         self, slot: NDArray[np.int64], cosine: NDArray[np.float32], row: NDArray[np.int64]
     ) -> None:
-        """Merge candidates into the best of their cells: higher cosine first, then the earlier row.
+        """Merge candidates into the best of their cells: higher cosine first, then as drawn.
 
-        float32 cosines: equal rows tie whatever the last bit of their float64 sums.
+        The first of equal rows would all be of one class folder. float32 cosines: equal rows tie whatever the
+        last bit of their float64 sums.
         """
-        # A later row has to be nearer than the last of the best: few are, once a cell has seen some.
-        better = cosine > self._best_cosine[slot, -1]
-        slot, cosine, row = slot[better], cosine[better], row[better]
+        # A row has to come before the last of the best: few do, once a cell has seen some.
+        draw, last = drawn(row), self._best_cosine[slot, -1]
+        better = (cosine > last) | ((cosine == last) & (draw < self._best_draw[slot, -1]))
+        slot, cosine, row, draw = slot[better], cosine[better], row[better], draw[better]
         touched, num_examples = np.unique(slot), self._best_row.shape[1]
         slots = np.concatenate([np.repeat(touched, num_examples), slot])
         cosines = np.concatenate([self._best_cosine[touched].ravel(), cosine])
         rows = np.concatenate([self._best_row[touched].ravel(), row])
-        order = np.lexsort((rows, -cosines, slots))
-        slots, cosines, rows = slots[order], cosines[order], rows[order]
+        draws = np.concatenate([self._best_draw[touched].ravel(), draw])
+        order = np.lexsort((draws, -cosines, slots))
+        slots, cosines, rows, draws = slots[order], cosines[order], rows[order], draws[order]
         place = np.arange(len(slots)) - np.searchsorted(slots, slots)
         best = place < num_examples
         self._best_cosine[slots[best], place[best]] = cosines[best]
         self._best_row[slots[best], place[best]] = rows[best]
+        self._best_draw[slots[best], place[best]] = draws[best]
 
     def coherence(self) -> NDArray[np.float32]:
         """(cell,) mean cosine of a cell's members to their mean, at most 1."""
@@ -83,6 +89,7 @@ class CellMembers:
     def examples(self) -> NDArray[np.int64]:
         """(cell, example) rows nearest the cell's mean by cosine, nearest first; -1 where a cell has fewer.
 
-        Rows count from 0 over all parts in the order they were added; of equals the earlier row comes first.
+        Rows count from 0 over all parts in the order they were added; equals come in a drawn order, however
+        the rows fall into parts.
         """
         return self._best_row.copy()

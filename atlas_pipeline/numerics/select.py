@@ -25,7 +25,7 @@ class ClassRequest:
 
     column: of the class. filter: ``rank``: the class has the highest of the activation's attributions, of
     equal ones the first, and it is above 0 (the lowest, below 0); ``magnitude``: the ``top`` rows by
-    attribution to the class, only those above 0 (below 0), of equal ones the earlier; ``both``: either.
+    attribution to the class, only those above 0 (below 0), of equal ones those drawn; ``both``: either.
     """
 
     column: int
@@ -151,13 +151,14 @@ class _Tops:
         self._columns = np.array(sorted(wanted))
         self._tops = [TopRows(wanted[column]) for column in self._columns.tolist()]
         self._place = {column: place for place, column in enumerate(self._columns.tolist())}
-        self._threshold = np.zeros(len(self._columns), np.float32)
+        # Above 0: the smallest float32 there is.
+        self._threshold = np.full(len(self._columns), np.nextafter(np.float32(0), np.float32(1)))
 
     def add(self, block: NDArray[np.float32], first_row: int) -> None:
         values = block if len(self._columns) == block.shape[1] else block[:, self._columns]
         values = values if self._factor == 1 else -values
         # By column, and within a column by row.
-        place, row = np.nonzero(np.ascontiguousarray((values > self._threshold).T))
+        place, row = np.nonzero(np.ascontiguousarray((values >= self._threshold).T))
         value = values[row, place]
         ends = np.searchsorted(place, np.arange(1, len(self._columns) + 1))
         for i in np.flatnonzero(np.diff(ends, prepend=0)).tolist():

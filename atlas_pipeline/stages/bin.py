@@ -102,7 +102,7 @@ def _examples(nearest: np.ndarray, layout: Artefact) -> pa.ListArray:
 
 BIN = Stage(
     name="bin",
-    version=4,
+    version=5,
     unit="rows",
     split=lambda job: [{"rows": job.inputs["project"].num_rows}],
     size=lambda task: task["rows"],

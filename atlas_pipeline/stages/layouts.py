@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,39 +13,51 @@ from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.numerics.blocks import Blocks, ChosenRows
 from atlas_pipeline.schema import column_matrix
 from atlas_pipeline.stages.fitted import fitted_rows
-from atlas_pipeline.stages.tables import ActivationBlocks, activations
+from atlas_pipeline.stages.tables import ActivationBlocks
 
 if TYPE_CHECKING:
-    from atlas_pipeline.layout.search import Neighbors
+    from atlas_pipeline.layout.distinct import Distinct
+    from atlas_pipeline.layout.neighbors import NearVertices
     from atlas_pipeline.layout.umap_layout import UmapSettings
 
-Laid = tuple[np.ndarray, dict[str, Any]]
-"""(activation, dimension) in no particular range, and what it has in common with one of another seed."""
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A layout before it is stretched over the unit square.
+
+    places: (vertex, dimension) in no particular range. same: the vertex of every activation. agreement: what
+    the layout has in common with one of another seed.
+    """
+
+    places: np.ndarray
+    same: Distinct
+    agreement: Mapping[str, Any]
 
 
 def by_tsne(job: Job, chosen: Artefact, num_dimensions: int) -> Laid:
     """One layout by t-SNE; of it no second seed is made."""
-    from atlas_pipeline.layout.tsne_layout import tsne_layout
+    from atlas_pipeline.layout.distinct import distinct, vectors_of
+    from atlas_pipeline.layout.tsne_layout import tsne_of_vectors
 
-    layout = tsne_layout(
-        activations(chosen),
-        metric=job.config["metric"],
-        seed=job.config["seed"],
+    config, blocks = job.config, ActivationBlocks(chosen)
+    same = distinct(blocks, config["metric"], config["seed"])
+    places = tsne_of_vectors(
+        vectors_of(blocks, same.rows, config["metric"]),
+        metric=config["metric"],
+        seed=config["seed"],
         num_dimensions=num_dimensions,
-        perplexity=job.config["perplexity"],
+        perplexity=config["perplexity"],
     )
-    return layout, {}
+    return Laid(places, same, {})
 
 
 def by_umap(job: Job, chosen: Artefact, num_dimensions: int, device: str) -> Laid:
     """One layout by UMAP, fitted on a part where that is asked for."""
-    from atlas_pipeline.layout.umap_layout import umap_layouts
+    from atlas_pipeline.layout.umap_layout import fitted_layouts
 
     config, near = job.config, _neighbors(job.inputs["neighbors"])
-    fitted = fitted_rows(chosen.num_rows, config["fit_on"], config["seed"])
-    blocks, own = _of_fitted(ActivationBlocks(chosen), near, fitted)
-    layouts = umap_layouts(blocks, own, _settings(config, device), _seeds(config), num_dimensions)
-    return _finished(layouts, fitted, near, config)
+    settings, blocks = _settings(config, device), ActivationBlocks(chosen)
+    return _finished(fitted_layouts(blocks, near, settings, _seeds(config), num_dimensions), near, config)
 
 
 def by_aligned_umap(job: Job) -> list[Laid]:
@@ -61,17 +74,22 @@ def by_aligned_umap(job: Job) -> list[Laid]:
     _refuse_different_images(samples)
     near = [_neighbors(job.inputs[neighbors_role(number)]) for number in every]
     fitted = fitted_rows(samples[0].num_rows, config["fit_on"], config["seed"])
+    rows = np.arange(samples[0].num_rows) if fitted is None else fitted
     layers = []
     for sample, of_layer in zip(samples, near, strict=True):
-        blocks, own = _of_fitted(ActivationBlocks(sample), of_layer, fitted)
+        blocks: Blocks = ActivationBlocks(sample)
+        blocks = blocks if fitted is None else ChosenRows(blocks, fitted)
+        own = replace(of_layer, same=of_layer.same.among(rows))
         # Row by row they are of the same images.
-        layers.append(AlignedLayer(activations=blocks, neighbors=own, ids=np.arange(len(own[0]))))
+        layers.append(AlignedLayer(activations=blocks, neighbors=own, ids=rows))
     alignment = Alignment(regularisation=aligned["regularisation"], window_size=aligned["window_size"])
     by_seed = aligned_layouts(layers, _settings(config, "cpu"), alignment, _seeds(config))
-    return [
-        _finished(layouts, fitted, of_layer, config)
-        for layouts, of_layer in zip(zip(*by_seed, strict=True), near, strict=True)
-    ]
+    finished = []
+    for number, of_layer in enumerate(near):
+        of_vertices = layers[number].neighbors.same.rows
+        layouts = [of_seed[number][of_vertices] for of_seed in by_seed]
+        finished.append(_finished(layouts, of_layer, config))
+    return finished
 
 
 def sample_role(number: int) -> str:
@@ -84,9 +102,15 @@ def neighbors_role(number: int) -> str:
     return f"neighbors {number}"
 
 
-def _neighbors(artefact: Artefact) -> Neighbors:
+def _neighbors(artefact: Artefact) -> NearVertices:
+    from atlas_pipeline.layout.distinct import Distinct
+    from atlas_pipeline.layout.neighbors import NearVertices
+
     table = artefact.read()
-    return column_matrix(table, "indices"), column_matrix(table, "distances")
+    vertex = table["vertex"].to_numpy()
+    rows = np.unique(vertex, return_index=True)[1]
+    same = Distinct(vertex=vertex, rows=rows, num_fitted=artefact.notes["num_fitted"])
+    return NearVertices(column_matrix(table, "indices")[rows], column_matrix(table, "distances")[rows], same)
 
 
 def _settings(config: Mapping[str, Any], device: str) -> UmapSettings:
@@ -100,35 +124,14 @@ def _seeds(config: Mapping[str, Any]) -> list[int]:
     return [config["seed"], config["seed"] + 1] if config["compare_seeds"] else [config["seed"]]
 
 
-def _of_fitted(blocks: Blocks, near: Neighbors, fitted: np.ndarray | None) -> tuple[Blocks, Neighbors]:
-    """What a layout is fitted on: all of them, or the fitted rows alone."""
-    if fitted is None:
-        return blocks, near
-    return ChosenRows(blocks, fitted), (near[0][fitted], near[1][fitted])
-
-
-def _finished(
-    layouts: Sequence[np.ndarray], fitted: np.ndarray | None, near: Neighbors, config: Mapping[str, Any]
-) -> Laid:
+def _finished(layouts: Sequence[np.ndarray], near: NearVertices, config: Mapping[str, Any]) -> Laid:
     """The first seed's layout with the rest placed in it, and how far the second seed's agrees."""
+    from atlas_pipeline.layout.placing import with_the_rest
     from atlas_pipeline.numerics.quality import seed_agreement
 
     among, *others = layouts
     agreement = seed_agreement(among, others[0], seed=config["seed"]) if others else {}
-    if fitted is not None:
-        among = _with_the_rest(among, fitted, near, config["num_neighbors"])
-    return among, agreement
-
-
-def _with_the_rest(among: np.ndarray, fitted: np.ndarray, near: Neighbors, num_neighbors: int) -> np.ndarray:
-    """(activation, dimension): the fitted where they are, the others placed among them."""
-    from atlas_pipeline.layout.placing import placed
-
-    layout = np.empty((len(near[0]), 2), np.float32)
-    layout[fitted] = among
-    others = np.setdiff1d(np.arange(len(layout)), fitted, assume_unique=True)
-    layout[others] = placed(among, (near[0][others], near[1][others]), num_neighbors)
-    return layout
+    return Laid(with_the_rest(among, near, config["num_neighbors"]), near.same, agreement)
 
 
 def _refuse_different_images(samples: Sequence[Artefact]) -> None:

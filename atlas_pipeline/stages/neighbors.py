@@ -1,6 +1,7 @@
 """neighbors: the nearest activations of every activation, kept so that a new layout need not search again.
 
-With ``project.fit_on`` the nearest among the fitted activations, numbered in their order.
+Equal activations are one vertex, and neighbours are vertices; with ``project.fit_on`` the fitted ones, which
+are the first.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
         raise ImagesError(
             f"layer '{job.layer}' has {chosen.num_rows} activations, too few for a layout; give more images"
         )
-    indices, distances = neighbors(
+    near = neighbors(
         ActivationBlocks(chosen),
         chosen.num_rows,
         config["num_neighbors"],
@@ -37,14 +38,20 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
         device=runtime.device,
         advance=runtime.advance,
     )
-    return [
-        Output(table=pa.table({"indices": matrix_column(indices), "distances": matrix_column(distances)}))
-    ]
+    vertex = near.same.vertex
+    table = pa.table(
+        {
+            "vertex": pa.array(vertex),
+            "indices": matrix_column(near.indices[vertex]),
+            "distances": matrix_column(near.distances[vertex]),
+        }
+    )
+    return [Output(table=table, notes={"num_fitted": near.same.num_fitted})]
 
 
 NEIGHBORS = Stage(
     name="neighbors",
-    version=2,
+    version=3,
     unit="rows",
     split=lambda job: [{"rows": population(job.inputs).num_rows}],
     size=lambda task: task["rows"],

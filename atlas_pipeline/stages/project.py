@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +18,14 @@ import pyarrow as pa
 from atlas_pipeline.config import ClassConfig, ComparisonConfig, Config, ProjectConfig
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.numerics.alignment import layout_alignment
+from atlas_pipeline.numerics.blocks import ChosenRows
 from atlas_pipeline.numerics.comparison import comparison_axis
 from atlas_pipeline.numerics.normalise import normalise_layout, normalise_together
 from atlas_pipeline.stages.layouts import by_aligned_umap, by_tsne, by_umap, neighbors_role, sample_role
 from atlas_pipeline.stages.tables import ActivationBlocks, population
+
+if TYPE_CHECKING:
+    from atlas_pipeline.layout.distinct import Distinct
 
 LayoutConfig = ProjectConfig | ClassConfig | ComparisonConfig
 
@@ -34,46 +38,61 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
 
 
 def _alone(job: Job, device: str) -> Output:
+    from atlas_pipeline.layout.distinct import spread
+
     chosen, config = population(job.inputs), job.config
     compared = config.get("compared", False)
     num_dimensions = 1 if compared else 2
     if config["method"] == "tsne":
-        layout, agreement = by_tsne(job, chosen, num_dimensions)
+        laid = by_tsne(job, chosen, num_dimensions)
     else:
-        layout, agreement = by_umap(job, chosen, num_dimensions, device)
-    layout = normalise_layout(layout)
+        laid = by_umap(job, chosen, num_dimensions, device)
+    # Stretched before equal activations are set down: one vertex has one say in where the outliers begin.
+    layout = spread(normalise_layout(laid.places), laid.same, config["seed"])
     if compared:
         select = job.inputs["select"]
         x = comparison_axis(select.read(["value"])["value"].to_numpy(), select.notes["scale"])
         layout = np.column_stack([x, layout])
-    return _output(job, chosen, layout, agreement)
+    return _output(job, chosen, layout, laid.same, laid.agreement)
 
 
 def _aligned(jobs: Sequence[Job]) -> list[Output]:
     """The layouts that are missing, of all that are laid out together."""
-    layouts, agreements = zip(*by_aligned_umap(jobs[0]), strict=True)
-    boxed = normalise_together(layouts)
+    from atlas_pipeline.layout.distinct import spread
+
+    every = by_aligned_umap(jobs[0])
+    seed = jobs[0].config["seed"]
+    boxed = [
+        spread(places, laid.same, seed)
+        for places, laid in zip(normalise_together([laid.places for laid in every]), every, strict=True)
+    ]
     outputs = []
     for job in jobs:
         this = job.config["aligned"]["layer"]
-        figures = dict(agreements[this])
+        figures = dict(every[this].agreement)
         if this + 1 < len(boxed):
             figures |= layout_alignment(boxed[this], boxed[this + 1], job.config["seed"])
-        outputs.append(_output(job, job.inputs["sample"], boxed[this], figures))
+        outputs.append(_output(job, job.inputs["sample"], boxed[this], every[this].same, figures))
     return outputs
 
 
-def _output(job: Job, chosen: Artefact, layout: np.ndarray, figures: Mapping[str, Any]) -> Output:
+def _output(
+    job: Job, chosen: Artefact, layout: np.ndarray, same: Distinct, figures: Mapping[str, Any]
+) -> Output:
     from atlas_pipeline.layout.tsne_layout import bearable_perplexity
     from atlas_pipeline.numerics.quality import layout_quality
 
     config = job.config
-    quality = layout_quality(ActivationBlocks(chosen), layout, seed=config["seed"], metric=config["metric"])
+    # One of each group of equal activations: among equals no one is nearer than another.
+    rows = np.sort(same.rows)
+    blocks = ChosenRows(ActivationBlocks(chosen), rows)
+    quality = layout_quality(blocks, layout[rows], seed=config["seed"], metric=config["metric"])
+    equal = {"num_distinct": len(rows), "largest_group": same.largest_group}
     table = chosen.read(["image_id", "row", "col"])
     table = table.append_column("x", pa.array(layout[:, 0])).append_column("y", pa.array(layout[:, 1]))
-    notes: dict[str, Any] = {"quality": {**quality, **figures}}
+    notes: dict[str, Any] = {"quality": {**quality, **figures, **equal}}
     if config["method"] == "tsne":
-        notes["perplexity"] = bearable_perplexity(config["perplexity"], len(layout))
+        notes["perplexity"] = bearable_perplexity(config["perplexity"], len(rows))
     return Output(table=table, notes=notes)
 
 
@@ -86,7 +105,7 @@ def _split(job: Job) -> list[Task]:
 
 PROJECT = Stage(
     name="project",
-    version=3,
+    version=4,
     unit="rows",
     split=_split,
     size=lambda task: task["rows"],
@@ -171,3 +190,20 @@ def lowered_perplexity(artefact: Any) -> float | None:
     """The perplexity that a t-SNE layout was made with, where it is less than asked for."""
     used = artefact.notes.get("perplexity")
     return used if used is not None and used < artefact.config["perplexity"] else None
+
+
+# Share of repeated activations above which a reader must know of them.
+_MANY_EQUAL = 0.05
+
+
+def many_equal(artefact: Artefact) -> str | None:
+    """How many of the activations are equal to another one, in words, where that is more than 5 %."""
+    quality, num_rows = artefact.notes["quality"], artefact.num_rows
+    num_repeated = num_rows - quality["num_distinct"]
+    if num_repeated <= _MANY_EQUAL * num_rows:
+        return None
+    return (
+        f"{num_repeated:,} of {num_rows:,} activations repeat another one exactly (the largest group: "
+        f"{quality['largest_group']:,}), as on a blank background or behind a closed ReLU; equal ones share "
+        "one place"
+    )

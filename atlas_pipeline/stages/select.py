@@ -92,7 +92,7 @@ def nothing_selected(artefact: Artefact) -> str:
 
 SELECT = Stage(
     name="select",
-    version=1,
+    version=2,
     unit="rows",
     split=lambda job: [{"rows": job.inputs["sample"].num_rows}],
     size=lambda task: task["rows"],

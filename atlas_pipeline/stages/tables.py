@@ -50,17 +50,6 @@ class ActivationBlocks:
         return (column_matrix(part, "activation") for part in self.sample.parts(["activation"]))
 
 
-def activations(sample: Artefact) -> np.ndarray:
-    """(activation, channel) float32 of a whole sample: rows x channels x 4 bytes of memory."""
-    matrix, start = np.empty((0, 0), np.float32), 0
-    for block in ActivationBlocks(sample):
-        if not matrix.size:
-            matrix = np.empty((sample.num_rows, block.shape[1]), np.float32)
-        matrix[start : start + len(block)] = block
-        start += len(block)
-    return matrix
-
-
 def layout_xy(table: pa.Table) -> np.ndarray:
     """(activation, 2) float32 in the unit square, y up, of a layout."""
     return np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])

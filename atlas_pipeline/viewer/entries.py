@@ -17,7 +17,8 @@ class AtlasEntry:
                 too large for a page (beyond some 8,000 px). width_px: of the picture shown.
                 fidelity_median, fidelity_p5, coherence_median: cosines. round_trip_top1, round_trip_top5:
                 share of the icons whose own cell is the nearest, or among the five nearest. saturated: mean
-                share of saturated pixels. trustworthiness, alignment: of the layout. fidelity_noise,
+                share of saturated pixels. trustworthiness, alignment: of the layout. repeated: share of the
+                activations that are equal to another one beyond the first; None: none is. fidelity_noise,
                 fidelity_nearest, round_trip_chance, saturated_real, alignment_chance: their baselines.
                 None or NaN: not known.
     """
@@ -45,6 +46,7 @@ class AtlasEntry:
     saturated: float | None = None
     saturated_real: float | None = None
     trustworthiness: float | None = None
+    repeated: float | None = None
     alignment: float | None = None
     alignment_chance: float | None = None
 
@@ -118,6 +120,12 @@ def entry_of(
         saturated=of_column("saturated", np.mean),
         saturated_real=baselines.get("saturated"),
         trustworthiness=layout.get("trustworthiness"),
+        repeated=_repeated(layout, document["num_activations"]),
         alignment=layout.get("alignment"),
         alignment_chance=layout.get("alignment_chance"),
     )
+
+
+def _repeated(layout: Mapping[str, Any], num_activations: int) -> float | None:
+    num_distinct = layout.get("num_distinct", num_activations)
+    return 1 - num_distinct / num_activations if num_distinct < num_activations else None

@@ -98,6 +98,14 @@ MEASURES = (
         "Of the layout: are neighbours on the map neighbours in the layer too? 1: all of them; 0.5: chance.",
     ),
     Measure(
+        "repeated",
+        "repeated",
+        "share",
+        "Share of the activations that repeat another one exactly, as on a blank background or behind a "
+        "closed ReLU. Equal activations lie at one place.",
+        is_optional=True,
+    ),
+    Measure(
         "alignment",
         "alignment",
         "cosine",

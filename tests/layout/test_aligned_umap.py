@@ -65,7 +65,7 @@ def test_groups_stay_groups_in_every_layer():
     for layout in laid_out([layer(one) for one in three_layers()]):
         centres = layout.reshape(6, -1, 2).mean(axis=1)
         nearest = np.linalg.norm(layout[:, None] - centres, axis=2).argmin(axis=1)
-        assert (nearest == np.repeat(np.arange(6), 50)).mean() > 0.9
+        assert (nearest == np.repeat(np.arange(6), 50)).mean() > 0.85
 
 
 def test_the_same_bits_whatever_the_threads_and_others_with_another_seed():
@@ -109,6 +109,19 @@ def test_what_cannot_be_aligned_is_refused():
         laid_out([layer(rows[0]), layer(rows[1], np.arange(60) + 60)])
     with pytest.raises(ValueError, match="layer 1: every one of its activations needs an id of its own"):
         laid_out([layer(rows[0]), layer(rows[1], np.zeros(60, np.int64))])
+
+
+def test_equal_activations_move_as_one_and_the_others_stay_aligned():
+    """A third of the images are one activation in the second layer, and none in the others."""
+    rows = three_layers()
+    white = np.arange(300) % 3 == 0
+    rows[1][white] = rows[1][0]
+    first, second, third = laid_out([layer(one) for one in rows])
+    assert not np.ptp(second[white], axis=0).any()
+    assert len(np.unique(first[white], axis=0)) == len(np.unique(third[white], axis=0)) == 100
+    others = [layout[~white] for layout in (first, second, third)]
+    shuffled = [others[0], others[1][np.random.default_rng(0).permutation(200)], others[2]]
+    assert apart(others) < 0.5 * apart(shuffled)
 
 
 @pytest.mark.parametrize("num_images", [1, 2, 3, 5])

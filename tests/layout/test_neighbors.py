@@ -6,16 +6,22 @@ from atlas_pipeline.layout import search
 from atlas_pipeline.layout.neighbors import neighbors
 
 
+def in_rows(found):
+    """Indices and distances by row: (activation, neighbour), each vertex called by its first row."""
+    of_vertices = found.same.rows[found.indices], found.distances
+    return tuple(part[found.same.vertex] for part in of_vertices)
+
+
 def exact_neighbors(rows, k, metric="cosine", **how):
-    return neighbors([rows], len(rows), k, metric=metric, method="exact", **how)
+    return in_rows(neighbors([rows], len(rows), k, metric=metric, method="exact", **how))
 
 
 def approximate_neighbors(rows, k, metric="cosine", **how):
-    return neighbors([rows], len(rows), k, metric=metric, method="approximate", **how)
+    return in_rows(neighbors([rows], len(rows), k, metric=metric, method="approximate", **how))
 
 
 def naive(activations, k, metric):
-    """Itself, then by distance, equals by index: float64, one row at a time."""
+    """Itself, then by distance: float64, one row at a time; the rows are distinct."""
     rows = activations.astype(np.float64)
     indices, distances = [], []
     for i, row in enumerate(rows):
@@ -47,27 +53,36 @@ def test_exact_equals_the_naive_loop(metric, tile, monkeypatch):
     expected = naive(rows, 12, metric)
     assert np.array_equal(indices, expected[0])
     assert distances == pytest.approx(expected[1], abs=1e-6)
-    assert (indices.dtype, distances.dtype) == (np.int32, np.float32)
+    assert distances.dtype == np.float32
     assert (distances[:, 0] == 0).all()
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_copies_and_zeros(metric):
-    """More copies than neighbours and candidates: the first of them, itself in front."""
-    rows = np.concatenate([activations(40), np.zeros((45, 8)), np.ones((60, 8)), activations(40)])
-    rows = rows[np.random.default_rng(1).permutation(len(rows))].astype(np.float32)
-    indices, distances = exact_neighbors(rows, 6, metric)
-    expected = naive(rows, 6, metric)
-    assert np.array_equal(indices, expected[0])
-    assert distances == pytest.approx(expected[1], abs=1e-6)
+def test_copies_and_zeros_are_one_neighbour_each(metric):
+    """More copies than neighbours and candidates: what is beyond them is found all the same."""
+    once = np.concatenate([activations(40), np.zeros((1, 8)), np.ones((1, 8))]).astype(np.float32)
+    order = np.random.default_rng(1).permutation(np.repeat(np.arange(42), [2] * 40 + [45, 60]))
+    found = neighbors([once[order]], len(order), 6, metric=metric, method="exact")
+    number = order[found.same.rows]
+    assert sorted(number) == list(range(42))
+    assert np.array_equal(number[found.same.vertex], order)
+    assert found.same.largest_group == 60
+    expected = naive(once, 6, metric)
+    assert found.distances == pytest.approx(expected[1][number], abs=1e-6)
+    # Equally distant ones, as all are from zeros, are of any order.
+    tied = np.isclose(np.diff(expected[1], axis=1), 0, atol=1e-6).any(axis=1)[number]
+    tied |= number == 40
+    assert np.array_equal(number[found.indices][~tied], expected[0][number][~tied])
+    assert (number[found.indices[:, 0]] == number).all()
 
 
-def test_zeros_are_near_zeros_and_at_right_angles_to_the_rest():
+def test_zeros_are_at_right_angles_to_the_rest():
     rows = np.eye(5, dtype=np.float32)
     rows[[1, 3]] = 0
     indices, distances = exact_neighbors(rows, 5)
-    assert indices[[0, 1, 3]].tolist() == [[0, 1, 2, 3, 4], [1, 3, 0, 2, 4], [3, 1, 0, 2, 4]]
-    assert distances[[0, 1, 3]].tolist() == [[0, 1, 1, 1, 1], [0, 0, 1, 1, 1], [0, 0, 1, 1, 1]]
+    assert indices.shape == (5, 4)
+    assert indices[:, 0].tolist() == [0, 1, 2, 1, 4]
+    assert (distances == [0, 1, 1, 1]).all()
 
 
 def test_small_distances_are_not_lost():
@@ -92,12 +107,33 @@ def test_fewer_rows_than_neighbours(num_rows):
     assert all(sorted(row) == list(range(num_rows)) for row in indices.tolist())
 
 
-def test_all_rows_the_same():
-    for metric in ("cosine", "euclidean"):
-        indices, distances = exact_neighbors(np.full((50, 3), 0.1, np.float32), 3, metric)
-        assert not distances.any()
-        assert indices[:3].tolist() == [[0, 1, 2], [1, 0, 2], [2, 0, 1]]
-        assert indices[9].tolist() == [9, 0, 1]
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_all_rows_the_same(metric):
+    indices, distances = exact_neighbors(np.full((50, 3), 0.1, np.float32), 3, metric)
+    assert indices.tolist() == [[0]] * 50
+    assert not distances.any()
+
+
+def test_equally_distant_neighbours_are_drawn_by_the_seed():
+    """Every unit vector is as far from every other: which five are taken must not hang on the rows."""
+    taken = [np.bincount(exact_neighbors(np.eye(40), 6, seed=seed)[0][:, 1:].ravel()) for seed in (0, 1)]
+    assert len(set(np.argsort(-taken[0])[:6].tolist()) & set(range(6))) < 5
+    assert not np.array_equal(*taken)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("num_fitted", [None, 60])
+def test_the_order_of_the_rows_changes_no_bit(metric, num_fitted):
+    rows = np.concatenate([activations(90, 16), np.repeat(activations(6, 16, seed=1), 5, axis=0)])
+    fitted = None if num_fitted is None else np.arange(num_fitted)
+    order = np.random.default_rng(3).permutation(120)
+    shuffled = None if fitted is None else np.sort(np.argsort(order)[fitted])
+    blocks = [rows[order][:7], rows[order][7:50], rows[order][50:]]
+    one = neighbors([rows], 120, 8, fitted=fitted, metric=metric)
+    other = neighbors(blocks, 120, 8, fitted=shuffled, metric=metric)
+    assert np.array_equal(one.same.vertex[order], other.same.vertex)
+    assert np.array_equal(one.indices, other.indices)
+    assert np.array_equal(one.distances, other.distances)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -141,16 +177,16 @@ def test_neighbours_among_the_fitted_equal_the_naive_loop(metric):
     fitted = np.sort(np.random.default_rng(2).choice(150, 60, replace=False))
     told = []
     blocks = [rows[:7], rows[7:100], rows[100:]]
-    indices, distances = neighbors(
-        blocks, 153, 9, fitted=fitted, metric=metric, method="exact", advance=told.append
+    indices, distances = in_rows(
+        neighbors(blocks, 153, 9, fitted=fitted, metric=metric, method="exact", advance=told.append)
     )
     assert sum(told) == 153
-    assert np.array_equal(indices[fitted], exact_neighbors(rows[fitted], 9, metric)[0])
+    assert np.array_equal(indices[fitted], fitted[exact_neighbors(rows[fitted], 9, metric)[0]])
     for row in np.setdiff1d(np.arange(153), fitted):
         order, away = naive(np.concatenate([rows[row, None], rows[fitted]]), 10, metric)
         assert distances[row] == pytest.approx(away[0, 1:], abs=1e-6)
         if row < 150:
-            assert (indices[row] == order[0, 1:] - 1).all()
+            assert (indices[row] == fitted[order[0, 1:] - 1]).all()
 
 
 @pytest.mark.slow
@@ -161,8 +197,11 @@ def test_approximate_finds_nearly_all(metric):
     found, distances = approximate_neighbors(rows, 10, metric, seed=3)
     again, _ = approximate_neighbors(rows, 10, metric, seed=3)
     assert np.array_equal(found, again)
-    assert (found[:, 0] == np.arange(len(rows))).all()
-    assert np.mean([len(set(a) & set(b)) for a, b in zip(exact.tolist(), found.tolist(), strict=True)]) > 9.95
+    assert (found[:1500, 0] == np.arange(1500)).all()
+    assert (found[1500:, 0] == 1500).all()
+    # All are as far from zeros.
+    pairs = zip(exact[:1500].tolist(), found[:1500].tolist(), strict=True)
+    assert np.mean([len(set(a) & set(b)) for a, b in pairs]) > 9.95
     assert (distances >= true_distances - 1e-6).all()
 
 

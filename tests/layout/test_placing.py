@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from atlas_pipeline.layout.neighbors import neighbors
-from atlas_pipeline.layout.placing import placed
+from atlas_pipeline.layout.placing import placed, with_the_rest
 
 
 def test_the_rest_lands_where_its_neighbours_are():
@@ -10,16 +10,20 @@ def test_the_rest_lands_where_its_neighbours_are():
     rng = np.random.default_rng(0)
     cluster = rng.integers(3, size=200)
     rows = (np.eye(3)[cluster] * 5 + rng.random((200, 3))).astype(np.float32)
-    fitted, others = np.arange(0, 200, 2), np.arange(1, 200, 2)
+    fitted = np.arange(0, 200, 2)
     layout = (np.array([[0, 0], [9, 0], [0, 9]])[cluster[fitted]] + rng.random((100, 2))).astype(np.float32)
     near = neighbors([rows], 200, 6, fitted=fitted, metric="euclidean")
-    near_others = near[0][others], near[1][others]
-    places = placed(layout, near_others, 6)
+    of_fitted, of_rest = near.same.rows[:100], near.same.rows[100:]
+    assert (np.sort(of_fitted) == fitted).all()
+    laid = layout[of_fitted // 2]
+    whole = with_the_rest(laid, near, 6)
+    assert np.array_equal(whole[:100], laid)
+    places = whole[100:]
     centres = np.stack([layout[cluster[fitted] == c].mean(axis=0) for c in range(3)])
     nearest = np.linalg.norm(places[:, None] - centres, axis=2).argmin(axis=1)
-    assert (nearest == cluster[others]).all()
+    assert (nearest == cluster[of_rest]).all()
     # A mean of places lies among them.
-    for place, near_place in zip(places, layout[near_others[0]], strict=True):
+    for place, near_place in zip(places, laid[near.of_rest()[0]], strict=True):
         assert (near_place.min(axis=0) - 1e-5 <= place).all()
         assert (place <= near_place.max(axis=0) + 1e-5).all()
 

@@ -28,7 +28,8 @@ def test_one_without_neighbours_in_either_is_held_fast():
 def test_springs_reach_as_far_as_the_window_and_fade_by_e():
     graphs = [random_graph(3)] * 4
     edges = [edges_of(graph, 100) for graph in graphs]
-    springs = springs_of([np.arange(40)] * 4, graphs, edges, Alignment(regularisation=0.5, window_size=2))
+    itself, held = [np.arange(40)] * 4, Alignment(regularisation=0.5, window_size=2)
+    springs = springs_of(itself, graphs, edges, itself, held)
     reach = [[spring.other for spring in of_layer] for of_layer in springs]
     assert reach == [[1, 2], [0, 2, 3], [0, 1, 3], [1, 2]]
     near, far = springs[0]
@@ -42,7 +43,8 @@ def test_twins_are_found_by_their_ids():
     graphs = [random_graph(3, 4), random_graph(4, 3)]
     edges = [edges_of(graph, 100) for graph in graphs]
     ids = [np.array([5, 8, 2, 9]), np.array([9, 7, 5])]
-    (spring,), (back,) = springs_of(ids, graphs, edges, Alignment(regularisation=1, window_size=1))
+    heads = [np.arange(4), np.arange(3)]
+    (spring,), (back,) = springs_of(ids, graphs, edges, heads, Alignment(regularisation=1, window_size=1))
     assert ids[0][spring.rows].tolist() == ids[1][spring.twins].tolist() == [5, 9]
     assert (back.rows.tolist(), back.twins.tolist()) == (spring.twins.tolist(), spring.rows.tolist())
 

@@ -3,7 +3,8 @@ import warnings
 import numpy as np
 import pytest
 
-from atlas_pipeline.layout.neighbors import neighbors
+from atlas_pipeline.layout.distinct import Distinct
+from atlas_pipeline.layout.neighbors import NearVertices, neighbors
 from atlas_pipeline.layout.umap_layout import UmapSettings, umap_layouts
 
 
@@ -23,7 +24,7 @@ def layout_of(rows, found=None, *, num_neighbors=10, seed=0, num_epochs=30, engi
     settings = UmapSettings(
         num_neighbors=num_neighbors, min_dist=0.01, num_epochs=num_epochs, engine=engine, device="cpu"
     )
-    found = found or nearest(rows, num_neighbors)
+    found = nearest(rows, num_neighbors) if found is None else found
     return umap_layouts([rows], found, settings, [seed], num_dimensions)[0]
 
 
@@ -68,7 +69,9 @@ def test_the_given_neighbours_are_used_and_no_others():
     pair = np.arange(120) ^ 1
     other_half = np.stack([np.arange(120), (pair + 60) % 120], axis=1)
     distances = np.tile(np.array([0, 0.1], np.float32), (120, 1))
-    layout = layout_of(rows, (other_half.astype(np.int32), distances), num_neighbors=2, num_epochs=200)
+    each = Distinct(vertex=np.arange(120, dtype=np.int32), rows=np.arange(120), num_fitted=120)
+    near = NearVertices(other_half.astype(np.int32), distances, each)
+    layout = layout_of(rows, near, num_neighbors=2, num_epochs=200)
     paired = np.linalg.norm(layout - layout[other_half[:, 1]], axis=1)
     assert np.median(paired) < 0.2 * np.median(np.linalg.norm(layout - layout[::-1], axis=1))
 

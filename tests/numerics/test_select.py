@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas_pipeline.numerics import select
+from atlas_pipeline.numerics.draws import drawn
 from atlas_pipeline.numerics.select import ClassRequest, ComparisonRequest, Selections
 from atlas_pipeline.numerics.top_rows import TopRows
+
+DRAWN = drawn(np.arange(5000)).tolist()
 
 
 def naive(attribution, request):
@@ -31,7 +34,7 @@ def _largest(rows, column, top, factor):
     speaking = [
         (-factor * row[column], number) for number, row in enumerate(rows) if factor * row[column] > 0
     ]
-    return {number for _, number in sorted(speaking)[:top]}
+    return {number for _, number in sorted(speaking, key=lambda one: (one[0], DRAWN[one[1]]))[:top]}
 
 
 def all_requests(num_classes, tops):
@@ -131,6 +134,16 @@ def test_no_row_and_one_row(num_rows):
 def test_nothing_speaks_for_a_class_that_has_only_zeros():
     attribution = np.zeros((50, 3), np.float16)
     assert all(len(s.rows) == 0 for s in chosen(attribution, all_requests(3, tops=(5,))))
+
+
+def test_equal_attributions_are_taken_from_all_rows():
+    """Four blocks of 100 rows, as of class folders: of 100 of 400 each has 25 give or take 4."""
+    attribution = np.ones((400, 2), np.float16)
+    (selection,) = chosen(attribution, [ClassRequest(column=0, filter="magnitude", top=100)], cuts=(150,))
+    of_block = np.bincount(selection.rows // 100, minlength=4)
+    assert of_block.sum() == 100
+    # Hypergeometric: 3.75 is one standard deviation; four of them.
+    assert np.abs(of_block - 25).max() <= 15
 
 
 def test_rows_held_are_bounded():

@@ -1,7 +1,10 @@
 """Layouts of a whole run: other engines, fitted on a part, held against another seed."""
 
+import json
+
 import numpy as np
 import pytest
+from PIL import Image
 
 
 def projected(small, **project):
@@ -33,6 +36,34 @@ def test_a_parallel_layout_and_one_that_is_not_compared(small, atlas, store_of):
     quality = store_of(config)("project", "all").notes["quality"]
     assert "seed_agreement" not in quality
     assert quality["trustworthiness"] > 0.5
+
+
+def test_white_images_lie_at_one_place_and_the_run_says_how_many(small, atlas, store_of, tmp_path):
+    rng = np.random.default_rng(0)
+    for folder in "abcd":
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+        for number in range(10):
+            pixels = np.full((32, 32, 3), 255, np.uint8)
+            if number % 2:
+                pixels = rng.integers(0, 256, pixels.shape, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / folder / f"{number}.png")
+    config = {**small, "images": {"source": "folder", "path": str(tmp_path / "photos")}, "layers": ["1"]}
+    result = atlas("run", config)
+    assert result.exit_code == 0, result.stderr
+    said = "1, all: 19 of 40 activations repeat another one exactly (the largest group: 20)"
+    assert said in result.output
+    made = store_of(config)
+    rows = np.stack(made("sample", None).read()["activation"].to_numpy())
+    table = made("project", "all").read()
+    white = np.arange(40) % 10 % 2 == 0
+    assert len(np.unique(rows[white], axis=0)) == 1
+    places = np.column_stack([table["x"], table["y"]])[white]
+    assert np.ptp(places, axis=0).max() <= 1e-5
+    folder = tmp_path / "workspace" / "runs" / "small"
+    document = json.loads((folder / "1" / "all" / "atlas-3.json").read_text())
+    assert (document["layout"]["num_distinct"], document["layout"]["largest_group"]) == (21, 20)
+    assert sum(cell["count"] for cell in document["cells"]) <= 40
+    assert ">repeated<" in (folder / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

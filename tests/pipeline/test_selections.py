@@ -15,7 +15,7 @@ from atlas_pipeline.engine.artefact import StoredArtefact
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.stages import index, sample, select, selected
 from atlas_pipeline.stages.classes import all_classes, resolved_class
-from atlas_pipeline.stages.tables import activations, population
+from atlas_pipeline.stages.tables import ActivationBlocks, population
 from atlas_pipeline.stages.views import ClassView, ComparisonView
 
 LATE = "4"
@@ -166,7 +166,7 @@ def test_a_class_that_nothing_speaks_for_is_empty_and_the_others_go_on(ran, monk
     chosen = population({"sample": ran.sampled, "select": empty})
     assert (chosen.num_rows, chosen.num_parts) == (0, 1)
     assert chosen.read().num_rows == 0
-    assert activations(chosen).shape == (0, 12)
+    assert np.concatenate([*ActivationBlocks(chosen)]).shape == (0, 12)
 
 
 def test_a_population_reads_like_the_chosen_rows_of_the_sample(ran):
@@ -184,7 +184,9 @@ def test_a_population_reads_like_the_chosen_rows_of_the_sample(ran):
         assert chosen.rows(start, chosen.num_rows, ["row", "activation"]).equals(
             expected.slice(start).select(["row", "activation"])
         )
-    np.testing.assert_array_equal(activations(chosen), np.stack(expected["activation"].to_numpy()))
+    np.testing.assert_array_equal(
+        np.concatenate([*ActivationBlocks(chosen)]), np.stack(expected["activation"].to_numpy())
+    )
     assert population({"sample": ran.sampled}) is not chosen
     assert population({"sample": ran.sampled}).num_rows == ran.sampled.num_rows
 
