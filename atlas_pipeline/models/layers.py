@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from atlas_pipeline.errors import ModelError, unknown_name
 from atlas_pipeline.models.network import Network
+from atlas_pipeline.models.plain_module import without_wrappers
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ def check_layers(network: Network, names: Iterable[str]) -> None:
         everything = {known for known, _ in network.module.named_modules() if known}
         if name not in everything:
             remedy = "All of them: atlas layers CONFIG"
+            if (inner := without_wrappers(name)) in maps:
+                raise ModelError(f"layer '{name}' of {network.name} is '{inner}' here. {remedy}")
             raise ModelError(unknown_name("layer", name, maps, network.name, remedy))
         reason = "is never run by itself" if run is None else f"gives {_described(run.shape)}"
         raise ModelError(
