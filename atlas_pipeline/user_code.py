@@ -68,7 +68,7 @@ def reason_of(error: BaseException) -> str:
     said = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
     if isinstance(error, SystemExit):
-        reason = f"it ends the program, exit code {error.code}"
+        reason = f"it ends the program (sys.exit: {error.code})"
     place = place_of(error)
     # Syntax errors say it themselves.
     return f"{reason} ({place})" if place and place not in reason else reason

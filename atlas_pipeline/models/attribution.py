@@ -8,16 +8,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from atlas_pipeline.errors import ModelError
-from atlas_pipeline.models.attribution_mode import REMEDY, attribution_mode
-from atlas_pipeline.models.image_size import is_out_of_memory
+from atlas_pipeline.models.ablation import ablation
+from atlas_pipeline.models.attribution_mode import AttributionMode, attribution_mode
 from atlas_pipeline.models.layers import check_layers
 from atlas_pipeline.models.map_form import MapForm
 from atlas_pipeline.models.network import Network
-from atlas_pipeline.models.plain_module import first_line
 from atlas_pipeline.models.products import BackwardPass, Logits, forward_product
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient
 from atlas_pipeline.models.replaced import logits_with, place, scaled
+
+# A backward pass keeps all that the network computes after the layer.
+IMAGES_AT_ONCE = 16
 
 AttributionMethod = Literal["gradient", "integrated"]
 
@@ -68,28 +69,23 @@ def attribution(
     form = network.runs[layer].form
     assert form is not None, layer
     mode = attribution_mode(network, None, layer, maxpool_gradient, feature_map is not None)
-    logits = logits_with(network, images, layer, feature_map if mode.through_suffix else None)
+    if mode.mode == "none":
+        lost = ablation(network, images, layer, positions, feature_map, classes)
+        if not bool((lost != 0).any()):
+            return lost
+        # The images that the mode was tried with led to nothing, and these do.
+        mode = attribution_mode(network, images, layer, maxpool_gradient, feature_map is not None, again=True)
     wanted = range(network.num_classes) if classes is None else classes
-    taken = []
-    try:
-        for share in path:
-            start = _Start(form, positions, share)
-            along = None
-            if mode.mode == "forward":
-                along = forward_product(logits, start.point, start.direction, maxpool_gradient)
-            if along is None:
-                # Some images may lose derivatives though those that the mode was tried with do not.
-                along = _by_backward(logits, start, maxpool_gradient, wanted, mode.batched)
-            else:
-                along = along[:, list(wanted)]
-            taken.append(along)
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise
-        raise ModelError(
-            f"{network.name} has no attribution from layer '{layer}' ({first_line(error)}); {REMEDY}"
-        ) from error
-    return torch.stack(taken).mean(dim=0)
+
+    def of(part: slice) -> Tensor:
+        at_hand = feature_map[part] if feature_map is not None and mode.through_suffix else None
+        logits = logits_with(network, images[part], layer, at_hand)
+        starts = [_Start(form, positions[part], share) for share in path]
+        derivatives = [_products(logits, start, maxpool_gradient, wanted, mode) for start in starts]
+        return torch.stack(derivatives).mean(dim=0)
+
+    at_once = IMAGES_AT_ONCE if mode.mode == "backward" else max(1, len(images))
+    return torch.cat([of(slice(start, start + at_once)) for start in range(0, len(images), at_once)])
 
 
 class _Start:
@@ -112,10 +108,19 @@ class _Start:
         return direction
 
 
-def _by_backward(
-    logits: Logits, start: _Start, maxpool_gradient: MaxPoolGradient, classes: Sequence[int], batched: bool
+def _products(
+    logits: Logits,
+    start: _Start,
+    maxpool_gradient: MaxPoolGradient,
+    classes: Sequence[int],
+    mode: AttributionMode,
 ) -> Tensor:
-    """(B, class) float32, by a backward pass a class."""
+    """(B, class) float32: the derivatives of these logits along the activations."""
+    if mode.mode == "forward":
+        along = forward_product(logits, start.point, start.direction, maxpool_gradient)
+        if along is not None:
+            return along[:, list(classes)]
+    # Some images may lose derivatives though those that the mode was tried with do not.
     directions: list[Tensor] = []
 
     def point(output: Tensor) -> Tensor:
@@ -127,6 +132,6 @@ def _by_backward(
         return torch.zeros(len(passes.logits), len(classes), device=passes.logits.device)
     columns = [
         (gradient * directions[0]).float().flatten(1).sum(dim=1)
-        for gradient in passes.gradients(classes, batched=batched)
+        for gradient in passes.gradients(classes, batched=mode.batched)
     ]
     return torch.stack(columns, dim=1)

@@ -66,15 +66,17 @@ def attribution_mode(
     layer: str,
     maxpool_gradient: MaxPoolGradient,
     has_map: bool = True,
+    again: bool = False,
 ) -> AttributionMode:
     """How attributions of ``layer`` are had: tried once, and kept in the network.
 
     Args:   images: (B, 3, S, S) in [0, 1] or uint8, on the network's device; the first two are tried. None:
-            noise. has_map: whether the layer's feature map is at hand when attributions are taken.
+            noise. has_map: whether the layer's feature map is at hand when attributions are taken. again: try
+            anew, with these images.
     Raises: ModelError: no such layer, or derivatives of the logits that cannot be had.
     """
     key = (layer, maxpool_gradient, has_map)
-    if key not in network.attribution_modes:
+    if again or key not in network.attribution_modes:
         check_layers(network, [layer])
         if images is None:
             images = noise_images(network.preprocess.crop, seed=0, num_images=2).to(network.device)
@@ -110,6 +112,8 @@ class _Trial:
                 return self._by_forward(logits)
         if not any(map(_is_something, [*found, backward])):
             return self._by_nothing([*found, backward])
+        if not any(map(_is_something, found)):
+            return self._by_backward(found[-1])
         sixteen = self._computes_in_16_bits()
         for logits, forward in zip(self.ways, found, strict=True):
             if sixteen and _agree(forward, backward, TOLERANCE_16):
@@ -133,9 +137,8 @@ class _Trial:
     def _by_backward(self, forward: Derivative) -> AttributionMode:
         reason = forward if isinstance(forward, str) else "derivatives are lost"
         remark = (
-            f"attributions of layer '{self.layer}' take a backward pass for each of the "
-            f"{self.network.num_classes} classes, for forward mode fails ({reason}); "
-            "sample.attribution_method: ablation takes two forwards in all"
+            f"attributions take a backward pass for each of the {self.network.num_classes} classes, for "
+            f"forward mode fails ({reason}); sample.attribution_method: ablation takes two forwards in all"
         )
         return AttributionMode("backward", batched=self._allows_batches(), remark=remark)
 
@@ -143,12 +146,12 @@ class _Trial:
         """Raises: ModelError: the logits do depend on the layer."""
         if not same(self._stepped(0.0), self._stepped(1.0)):
             reasons = [reason for reason in found if isinstance(reason, str)]
-            reason = reasons[0] if reasons else "it runs in inference mode, without gradients, or detached"
+            reason = reasons[0] if reasons else "it is detached, rounded, or in inference mode"
             raise ModelError(
                 f"{self.network.name} has no attribution from layer '{self.layer}': the logits depend on it, "
                 f"but no derivative gets there ({reason}); {REMEDY}"
             )
-        remark = f"every attribution of layer '{self.layer}' is zero: the logits do not depend on it"
+        remark = "every attribution is zero, for the logits do not depend on this layer"
         return AttributionMode("none", remark=remark)
 
     def _forward(self, logits: Logits, kind: MaxPoolGradient) -> Derivative:

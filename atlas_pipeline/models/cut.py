@@ -68,7 +68,7 @@ def check_gradient(network: Network, layer: str, images: Tensor) -> None:
     if gradient is None:
         raise ModelError(
             f"no gradient gets from layer '{layer}' of {network.name} to the image{reason}; feature "
-            "inversion needs one: take no_grad, inference_mode and detach out of forward, or take another layer"
+            "inversion needs one: take no_grad, inference_mode and detach out of forward, or change layers"
         )
     if not bool(gradient.isfinite().all()):
         raise ModelError(

@@ -39,8 +39,12 @@ _PLAIN = {"CheckpointFunction": _NoCheckpoint, "_checkpoint_without_reentrant_ge
 
 @contextmanager
 def eager() -> Iterator[None]:
-    """Within it ``torch.compile`` and ``torch.utils.checkpoint`` do nothing."""
+    """Within it ``torch.compile`` and ``torch.utils.checkpoint`` do nothing.
+
+    Whether gradients are on is put back: a forward may turn them off for good.
+    """
     global _num_inside
+    gradients = torch.is_grad_enabled()
     with _lock:
         if _num_inside == 0:
             for name, plain in _PLAIN.items():
@@ -55,6 +59,7 @@ def eager() -> Iterator[None]:
         else:
             yield
     finally:
+        torch.set_grad_enabled(gradients)
         with _lock:
             _num_inside -= 1
             if _num_inside == 0:

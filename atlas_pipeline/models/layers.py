@@ -37,12 +37,16 @@ def list_layers(network: Network, size_px: int | None = None) -> list[LayerInfo]
 
     Receptive fields are measured, not derived: see ``receptive_field``. size_px: of the square image; None:
     the network's own.
+
+    Raises: ModelError: the network does not run on images of that size.
     """
     from atlas_pipeline.models.receptive_field import map_sizes, receptive_fields, strides
 
     size = size_px or network.preprocess.crop
     names = [name for name, run in network.runs.items() if run.is_map]
     shapes = map_sizes(network, size)
+    if missing := [name for name in names if name not in shapes]:
+        raise ModelError(f"layer '{missing[0]}' of {network.name} has no map of images of {size} px")
     fields = receptive_fields(network, names, size)
     steps = strides(network, names, size)
     return [

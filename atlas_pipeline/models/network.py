@@ -160,6 +160,6 @@ def _frozen(module: nn.Module, name: str) -> nn.Module:
         return module.float().to("cpu").requires_grad_(False)
     except (RuntimeError, NotImplementedError, ValueError) as error:
         raise ModelError(
-            f"{name} cannot be opened as a frozen float32 network on the CPU: {first_line(error)}; give an "
-            "nn.Module whose parameters are there"
+            f"{name} cannot be opened as a frozen float32 network on the CPU: {first_line(error)}; give a "
+            "plain nn.Module, its parameters on a real device"
         ) from error

@@ -15,7 +15,7 @@ from atlas_pipeline.user_code import place_of
 # Sides that networks are made for.
 SIZES_PX = (8, 16, 28, 32, 48, 64, 84, 96, 112, 128, 160, 192, 224, 240, 256, 288, 299, 320, 384, 448, 512)
 PRECISIONS = ("dtype", "Half", "half", "BFloat16", "Double", "double", "same type")
-DEVICES = ("same device", "cuda", "CUDA")
+DEVICES = ("same device", "expected device", "cuda", "CUDA")
 
 
 def why_not(module: nn.Module, images: Tensor, name: str, failure: Exception) -> str:

@@ -192,7 +192,7 @@ def test_derivatives_that_nothing_gives_are_refused(tiny_images, tail):
 def test_what_the_logits_do_not_depend_on_is_zero_and_said(tiny_images):
     network = made()
     assert attribution_mode(network, None, "aside", "exact").remark == (
-        "every attribution of layer 'aside' is zero: the logits do not depend on it"
+        "every attribution is zero, for the logits do not depend on this layer"
     )
     assert attribution(network, tiny_images, "aside", POSITIONS).tolist() == [[0.0] * 5] * 3
 
@@ -217,7 +217,7 @@ def test_compiled_networks_run_uncompiled(tiny_images, is_wrapped):
     if not is_wrapped:
         module.compile()
     network = small_network(unwrapped(compiled, "it"))
-    assert list(network.runs)[0] == "conv1"
+    assert next(iter(network.runs)) == "conv1"
     expected = by_backward(made(), tiny_images, "act", POSITIONS, "smooth", range(5))
     assert_close(attribution(network, tiny_images, "act", POSITIONS, "smooth"), expected)
 
