@@ -64,12 +64,6 @@ def own_function(net, x):
     return net.logits(NoForwardMode.apply(net.block(x)))
 
 
-def lost_in_numpy(net, x):
-    """A factor that hangs on the layer, outside of torch: by autograd it is a constant in both modes."""
-    x = net.block(x)
-    return net.logits(x * float(x.detach().numpy().mean()))
-
-
 def lost_halves(net, x):
     """The derivative of one branch is lost in forward mode, and that of the other is not."""
     x = net.block(x)
@@ -217,6 +211,7 @@ def test_compiled_networks_run_uncompiled(tiny_images, is_wrapped):
     if not is_wrapped:
         module.compile()
     network = small_network(unwrapped(compiled, "it"))
+    assert all(part._compiled_call_impl is None for part in network.module.modules())
     assert next(iter(network.runs)) == "conv1"
     expected = by_backward(made(), tiny_images, "act", POSITIONS, "smooth", range(5))
     assert_close(attribution(network, tiny_images, "act", POSITIONS, "smooth"), expected)
