@@ -18,7 +18,7 @@ WRAPPERS = ("_orig_mod", "module")
 
 
 def unwrapped(module: nn.Module, where: str) -> nn.Module:
-    """The network within ``torch.compile``, ``DataParallel`` and ``DistributedDataParallel``, uncompiled.
+    """The network within ``torch.compile``, ``DataParallel`` and ``DistributedDataParallel``.
 
     Args:   where: of which network, for the message.
     Raises: ModelError: a TorchScript module, whose layers cannot be looked into.
@@ -30,6 +30,11 @@ def unwrapped(module: nn.Module, where: str) -> nn.Module:
             f"{where} is a TorchScript module (scripted or traced): its layers cannot be looked into; give "
             "the nn.Module that it was made from"
         )
+    return module
+
+
+def uncompile(module: nn.Module) -> nn.Module:
+    """Undo, in place, compilation and wrappers of the parts of ``module``; returns it."""
     for part in list(module.modules()):
         # What Module.compile() leaves behind.
         part._compiled_call_impl = None

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from atlas_pipeline.errors import ModelError
-from atlas_pipeline.models.plain_module import is_lazy, materialise, unwrapped
+from atlas_pipeline.models.plain_module import is_lazy, materialise, uncompile, unwrapped
 from atlas_pipeline.models.preprocess import Preprocess, declared_preprocess
 from atlas_pipeline.models.python_target import PythonTarget, locate
 from atlas_pipeline.models.spec import ModelSpec
@@ -74,6 +74,7 @@ def build_module(spec: ModelSpec, model: UserModel) -> nn.Module:
         raise ModelError(
             f"model.name: '{spec.name}' is {type(model.build).__name__}; it must be callable or nn.Module"
         )
+    uncompile(module)
     if is_lazy(module):
         preprocess = model.preprocess.override(spec.preprocess, "model.preprocess")
         materialise(module, module, preprocess.crop, f"model.name: '{spec.name}'")

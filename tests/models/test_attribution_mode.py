@@ -203,14 +203,14 @@ def test_attributions_in_16_bits_come_near(tiny_images):
 
 @pytest.mark.parametrize("is_wrapped", [True, False])
 def test_compiled_networks_run_uncompiled(tiny_images, is_wrapped):
-    from atlas_pipeline.models.plain_module import unwrapped
+    from atlas_pipeline.models.plain_module import uncompile, unwrapped
 
     module = made().module
     # Never run compiled, so that no compiler is needed.
     compiled = torch.compile(module) if is_wrapped else module
     if not is_wrapped:
         module.compile()
-    network = small_network(unwrapped(compiled, "it"))
+    network = small_network(uncompile(unwrapped(compiled, "it")))
     assert all(part._compiled_call_impl is None for part in network.module.modules())
     assert next(iter(network.runs)) == "conv1"
     expected = by_backward(made(), tiny_images, "act", POSITIONS, "smooth", range(5))
