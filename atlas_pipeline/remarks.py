@@ -13,7 +13,7 @@ from atlas_pipeline.stages.opened import model_config
 from atlas_pipeline.stages.patch_report import remarks_on
 from atlas_pipeline.stages.project import lowered_perplexity, many_equal
 from atlas_pipeline.stages.provenance import has_random_weights, weights_note
-from atlas_pipeline.stages.sample import edge_fallback, num_bad
+from atlas_pipeline.stages.sample import attribution_remark, edge_fallback, num_bad
 from atlas_pipeline.stages.select import nothing_selected
 from atlas_pipeline.stages.vocabulary import silent_layers
 
@@ -33,6 +33,8 @@ def remarks(config: Config, steps: Sequence[Step], store: Store) -> list[str]:
     for layer, artefact in samples:
         if lost := edge_fallback(artefact):
             lines.append(f"{layer}: {lost}")
+        if said := attribution_remark(artefact):
+            lines.append(f"{layer}: {said}")
     return lines + _view_remarks(made) + _figure_remarks(made)
 
 

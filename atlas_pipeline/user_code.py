@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+import sysconfig
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
+
+# Code that is not the user's: the standard library, installed packages, this package.
+_OTHERS = tuple(
+    f"{Path(str(folder)).resolve()}{os.sep}"
+    for folder in (*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), Path(__file__).parent)
+)
 
 
 def import_file(name: str, file: Path) -> ModuleType:
@@ -33,9 +42,44 @@ def searching(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        # The user's code may have changed the path itself.
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
 
 
-def reason_of(error: Exception) -> str:
-    """Why the user's code failed, in a line."""
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+@contextmanager
+def as_a_script(file: Path) -> Iterator[None]:
+    """Within it code finds an empty command line, and prints to stderr: stdout is for what we answer.
+
+    The working folder, which it may change, is put back.
+    """
+    arguments, folder = sys.argv, Path.cwd()
+    sys.argv = [str(file)]
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.argv = arguments
+        os.chdir(folder)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why the user's code failed, in a line, and where."""
+    said = str(error).strip().splitlines()
+    reason = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+    if isinstance(error, SystemExit):
+        reason = f"it ends the program (sys.exit: {error.code})"
+    place = place_of(error)
+    # Syntax errors say it themselves.
+    return f"{reason} ({place})" if place and place not in reason else reason
+
+
+def place_of(error: BaseException) -> str:
+    """The last line of the user's own code before ``error``: ``net.py, line 12``; "" where there is none."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return f"{Path(error.filename).name}, line {error.lineno}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        is_file = not frame.filename.startswith("<")
+        if is_file and not str(Path(frame.filename).resolve()).startswith(_OTHERS):
+            return f"{Path(frame.filename).name}, line {frame.lineno}"
+    return ""

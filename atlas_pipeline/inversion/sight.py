@@ -18,6 +18,7 @@ from torch import Tensor
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.inversion import draws
 from atlas_pipeline.inversion.objective import centre_position
+from atlas_pipeline.nan_guard import NanGuard
 
 FeatureMap = Callable[[Tensor], Tensor]
 
@@ -121,10 +122,14 @@ def _needed(part: FeatureMap, before: Tensor, after: Tensor, low: int, high: int
         spoilt = torch.full_like(before, torch.nan)
         spoilt[..., window, window] = before[..., window, window]
         try:
-            if not torch.isfinite(part(spoilt)[..., low:high, low:high]).all():
-                return False
+            with NanGuard():
+                if not torch.isfinite(part(spoilt)[..., low:high, low:high]).all():
+                    return False
             trimmed = part(before[..., window, window])
-        except (RuntimeError, ModelError):
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:
+            # A user's code may raise anything when it meets NaN, or a map of another size.
             return False
         if trimmed.shape[-1] != num - head - tail:
             return False

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from atlas_pipeline.errors import ModelError
+from atlas_pipeline.models.ablation import ablation
+from atlas_pipeline.models.attribution_mode import AttributionMode, attribution_mode
 from atlas_pipeline.models.layers import check_layers
 from atlas_pipeline.models.map_form import MapForm
 from atlas_pipeline.models.network import Network
-from atlas_pipeline.models.relaxed_pool import MaxPoolGradient, max_pool_gradient
-from atlas_pipeline.models.replaced import Replace, logits_with, place, scaled
+from atlas_pipeline.models.products import BackwardPass, Logits, forward_product
+from atlas_pipeline.models.relaxed_pool import MaxPoolGradient
+from atlas_pipeline.models.replaced import logits_with, place, scaled
+
+# A backward pass keeps all that the network computes after the layer.
+IMAGES_AT_ONCE = 16
 
 AttributionMethod = Literal["gradient", "integrated"]
 
@@ -47,7 +49,8 @@ def attribution(
 
     All classes come from one forward-mode product: the logits' derivative along "h grows by a at the
     position, and nowhere else". On a CPU it takes about as long as three or four forwards from the layer on.
-    (Carter et al., 2019.)
+    (Carter et al., 2019.) Networks without forward-mode derivatives take a backward pass a class; which mode
+    holds is tried once a layer, see ``attribution_mode``.
 
     Args:
         images: (B, 3, height, width) in [0, 1] or uint8, on the network's device.
@@ -59,68 +62,76 @@ def attribution(
         path: the shares of the activation that stand at the position when the derivative is taken, a product
             each; their mean is returned. See ``path_points``.
     Returns: (B, class) float32, in logits.
-    Raises:  ModelError: no such layer, no spatial map, or an operation without forward-mode derivative.
+    Raises:  ModelError: no such layer, no spatial map, or derivatives that cannot be had.
              IndexError: a position outside the map.
     """
     check_layers(network, [layer])
     form = network.runs[layer].form
     assert form is not None, layer
-    logits = logits_with(network, images, layer, feature_map)
-    try:
-        tangents = [_tangent(logits, form, positions, maxpool_gradient, share) for share in path]
-    except NotImplementedError as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(
-            f"{network.name} has no attribution from layer '{layer}' ({reason}); set sample.attribution: none"
-        ) from error
-    mean = torch.stack(tangents).mean(dim=0)
-    return mean if classes is None else mean[:, list(classes)]
+    mode = attribution_mode(network, None, layer, maxpool_gradient, feature_map is not None)
+    if mode.mode == "none":
+        lost = ablation(network, images, layer, positions, feature_map, classes)
+        if not bool((lost != 0).any()):
+            return lost
+        # The images that the mode was tried with led to nothing, and these do.
+        mode = attribution_mode(network, images, layer, maxpool_gradient, feature_map is not None, again=True)
+    wanted = range(network.num_classes) if classes is None else classes
+
+    def of(part: slice) -> Tensor:
+        at_hand = feature_map[part] if feature_map is not None and mode.through_suffix else None
+        logits = logits_with(network, images[part], layer, at_hand)
+        starts = [_Start(form, positions[part], share) for share in path]
+        derivatives = [_products(logits, start, maxpool_gradient, wanted, mode) for start in starts]
+        return torch.stack(derivatives).mean(dim=0)
+
+    at_once = IMAGES_AT_ONCE if mode.mode == "backward" else max(1, len(images))
+    return torch.cat([of(slice(start, start + at_once)) for start in range(0, len(images), at_once)])
 
 
-def _tangent(
-    logits: Callable[[Replace], Tensor],
-    form: MapForm,
-    positions: Any,
+class _Start:
+    """Where derivatives are taken, in terms of a layer's output: a share of one activation an image."""
+
+    def __init__(self, form: MapForm, positions: Any, share: float) -> None:
+        self.form, self.positions, self.share = form, positions, share
+
+    def point(self, output: Tensor) -> Tensor:
+        """The output with the share of the activations."""
+        return scaled(output, self.form, self.positions, self.share)
+
+    def direction(self, output: Tensor) -> Tensor:
+        """The activations at the positions, and zero elsewhere, other tokens too."""
+        direction = torch.zeros_like(output)
+        feature_map = self.form.to_map(output)
+        at = place(feature_map, self.positions)
+        # Written through the map, which is a view.
+        self.form.to_map(direction)[at] = feature_map[at]
+        return direction
+
+
+def _products(
+    logits: Logits,
+    start: _Start,
     maxpool_gradient: MaxPoolGradient,
-    share: float,
+    classes: Sequence[int],
+    mode: AttributionMode,
 ) -> Tensor:
-    """The logits' tangent where ``share`` of the activation stands at the position."""
-    with ExitStack() as stack:
-        # Inference mode drops tangents without a word: it is left first.
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(_plain_attention())
-        stack.enter_context(forward_ad.dual_level())
+    """(B, class) float32: the derivatives of these logits along the activations."""
+    if mode.mode == "forward":
+        along = forward_product(logits, start.point, start.direction, maxpool_gradient)
+        if along is not None:
+            return along[:, list(classes)]
+    # Some images may lose derivatives though those that the mode was tried with do not.
+    directions: list[Tensor] = []
 
-        def start(output: Tensor) -> Tensor:
-            # Pools before the layer carry no tangent: their relaxation would be work for nothing.
-            stack.enter_context(max_pool_gradient(maxpool_gradient))
-            tangent = _own_activation(output, form, positions)
-            return forward_ad.make_dual(scaled(output, form, positions, share), tangent)
+    def point(output: Tensor) -> Tensor:
+        directions.append(start.direction(output))
+        return start.point(output)
 
-        found = logits(start)
-        tangent = forward_ad.unpack_dual(found).tangent
-    # None: the logits do not depend on the layer.
-    return torch.zeros_like(found) if tangent is None else tangent
-
-
-@contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Attention made of operations that have forward-mode derivatives; the fused ones have none."""
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
-
-
-def _own_activation(output: Tensor, form: MapForm, positions: Any) -> Tensor:
-    """Of a layer's output the activation at the position, and zero elsewhere, other tokens too."""
-    tangent = torch.zeros_like(output)
-    feature_map = form.to_map(output)
-    at = place(feature_map, positions)
-    # Written through the map, which is a view.
-    form.to_map(tangent)[at] = feature_map[at]
-    return tangent
+    passes = BackwardPass(logits, point, maxpool_gradient)
+    if not passes.reaches_logits():
+        return torch.zeros(len(passes.logits), len(classes), device=passes.logits.device)
+    columns = [
+        (gradient * directions[0]).float().flatten(1).sum(dim=1)
+        for gradient in passes.gradients(classes, batched=mode.batched)
+    ]
+    return torch.stack(columns, dim=1)

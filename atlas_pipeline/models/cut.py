@@ -5,7 +5,6 @@ B = batch, C = channels.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -13,29 +12,30 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.capture import capture, feature_maps
 from atlas_pipeline.models.execution import IMAGE_FAILURES
 from atlas_pipeline.models.graph import prefix, same
-from atlas_pipeline.models.image_size import size_error
+from atlas_pipeline.models.image_size import is_out_of_memory, size_error
 from atlas_pipeline.models.layers import check_layers
 from atlas_pipeline.models.network import Network, Normalise
 from atlas_pipeline.models.parts import taken_apart
+from atlas_pipeline.models.plain_module import first_line
 from atlas_pipeline.models.strided import ease_first_strides
 
 
 def cut(network: Network, layer: str) -> nn.Module:
     """Images (B, 3, height, width) in [0, 1] -> feature map (B, C, rows, columns), differentiable.
 
-    A frozen copy on the network's device, in its memory format. Where the network can be traced it holds
-    nothing beyond the layer, and its batch norms are folded into the convolutions before them; elsewhere a
-    forward stops at the layer. Equals ``feature_maps`` but for float32 rounding.
+    On the network's device, in its memory format, sharing its parameters. Where the network can be traced it
+    holds nothing beyond the layer, and its batch norms are folded into the convolutions before them;
+    elsewhere a forward stops at the layer. Equals ``feature_maps`` but for float32 rounding.
 
     Raises: ModelError: no such layer, or no spatial map; and from the cut network, images of a size that the
             network does not take.
     """
     check_layers(network, [layer])
-    module = copy.deepcopy(network.module)
-    body = prefix(module, layer)
+    body = prefix(network.module, layer)
     if body is not None:
         fold_batch_norms(body)
         if network.device.type == "cpu":
@@ -43,9 +43,43 @@ def cut(network: Network, layer: str) -> nn.Module:
         whole: nn.Module = CutNetwork(network, layer, body)
         if _agrees(whole, network, layer):
             return whole
-        # Folding changed the modules that the copy shares with its graph.
-        module = copy.deepcopy(network.module)
-    return CutNetwork(network, layer, _StoppedAtLayer(module, layer, network.runs[layer].times))
+    return CutNetwork(network, layer, _StoppedAtLayer(network.module, layer, network.runs[layer].times))
+
+
+def check_gradient(network: Network, layer: str, images: Tensor) -> None:
+    """Cut the network at a layer and take one gradient back to the pixels, as feature inversion does.
+
+    Args:   images: (B, 3, height, width) in [0, 1], on the network's device; one will do.
+    Raises: ModelError: no such layer, images of a size that the network does not take, or no gradient that is
+            a number arrives.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        pixels = images.detach().clone().requires_grad_()
+        feature_map = cut(network, layer)(pixels)
+        try:
+            (gradient,) = torch.autograd.grad(feature_map.square().sum(), pixels, allow_unused=True)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            reason = "" if not feature_map.requires_grad else f": {first_line(error)}"
+            gradient = None
+        else:
+            reason = ""
+    if gradient is None:
+        raise ModelError(
+            f"no gradient gets from layer '{layer}' of {network.name} to the image{reason}; feature "
+            "inversion needs one: take no_grad, inference_mode and detach out of forward, or change layers"
+        )
+    if not bool(gradient.isfinite().all()):
+        raise ModelError(
+            f"the gradient from layer '{layer}' of {network.name} to the image is NaN or infinite; check the "
+            "weights and model.preprocess, or take another layer"
+        )
+    if not bool((gradient != 0).any()):
+        raise ModelError(
+            f"layer '{layer}' of {network.name} does not change with the image: its gradient is zero; "
+            "feature inversion needs one: take another layer"
+        )
 
 
 class CutNetwork(nn.Module):
@@ -76,7 +110,7 @@ class CutNetwork(nn.Module):
             if refusal is None:
                 raise
             raise refusal from error
-        return self.form.to_map(output)
+        return self.form.to_map(output).float()
 
     def parts(self, size_px: int) -> list[Callable[[Tensor], Tensor]]:
         """What, one after the other, does what this one does, with one square map between any two.
@@ -112,7 +146,7 @@ class _StoppedAtLayer(nn.Module):
 
 
 def fold_batch_norms(body: fx.GraphModule) -> None:
-    """Fold every batch norm that alone follows a convolution into it, in place.
+    """Fold every batch norm that alone follows a convolution into a copy of it, which takes its place.
 
     Modules that run more than once stay: the folded convolution would change their other runs too.
     """
@@ -131,6 +165,9 @@ def fold_batch_norms(body: fx.GraphModule) -> None:
 
     for node in list(body.graph.nodes):
         if not runs_once(node, nn.BatchNorm2d) or not isinstance(node.args[0], fx.Node):
+            continue
+        if modules[str(node.target)].running_mean is None:
+            # It normalises by its batch: there is nothing to fold.
             continue
         before = node.args[0]
         if not runs_once(before, nn.Conv2d) or len(before.users) != 1:

@@ -13,10 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from atlas_pipeline.models.eager import eager
 from atlas_pipeline.models.map_form import MapForm, map_forms
 
 # What networks raise for an image that they cannot take; torch's running out of memory is among them.
-IMAGE_FAILURES = (RuntimeError, AssertionError, TypeError, ValueError, IndexError)
+IMAGE_FAILURES = (
+    RuntimeError,
+    AssertionError,
+    TypeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+)
 
 Hook = Callable[[nn.Module, Any, Any], Any]
 
@@ -42,8 +51,9 @@ class Run:
 
 @contextmanager
 def hooked(module: nn.Module, hooks: Mapping[str, Hook]) -> Iterator[None]:
-    """Forward hooks on submodules by name, released however the block ends."""
+    """Forward hooks on submodules by name, released however the block ends; forwards in it are ``eager``."""
     with ExitStack() as stack:
+        stack.enter_context(eager())
         for name, hook in hooks.items():
             # always_call would run the hook on a failed forward too: it must see outputs only.
             handle = module.get_submodule(name).register_forward_hook(hook)
@@ -88,7 +98,10 @@ def _seen(
 
         return hook
 
-    names = [name for name, _ in module.named_modules() if name]
+    # TorchScript takes no hooks.
+    names = [
+        name for name, part in module.named_modules() if name and not isinstance(part, torch.jit.ScriptModule)
+    ]
     with torch.no_grad(), hooked(module, {name: hook_for(name) for name in names}):
         output = module(images)
     return seen, output

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from atlas_pipeline.models.eager import eager
 from atlas_pipeline.models.network import Network
 
 # Relative to the largest value: two orders of the same float32 operations differ by less.
@@ -46,7 +47,8 @@ def trace(module: nn.Module) -> TracedNetwork | None:
     """``module`` as a graph; None where its code cannot be traced."""
     tracer = _LayerTracer()
     try:
-        graph = tracer.trace(module)
+        with eager():
+            graph = tracer.trace(module)
     except Exception:
         # Whatever a user's code raises when it meets stand-ins: it cannot be traced.
         return None
@@ -119,8 +121,16 @@ def _checked_suffix(network: Network, layer: str) -> nn.Module | None:
     images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(network.device)
     with torch.no_grad(), capture(network.module, [layer]) as outputs:
         logits = network.logits(images)
-    with torch.no_grad():
-        repeated = module(outputs[layer])
+    form = network.runs[layer].form
+    try:
+        with torch.no_grad():
+            # As attribution gives it: read as a map, and laid out again.
+            feature_map = network.feature_map(layer, outputs[layer])
+            output = form.to_output(feature_map) if form is not None else None
+            repeated = network.checked_logits(module.forward(outputs[layer] if output is None else output))
+    except Exception:
+        # Traced code lacks what surrounds it, autocast for one, and may then not run at all.
+        return None
     return module if same(repeated, logits) else None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from atlas_pipeline.errors import ModelError, unknown_name
 from atlas_pipeline.models.network import Network
+from atlas_pipeline.models.plain_module import without_wrappers
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,16 @@ def list_layers(network: Network, size_px: int | None = None) -> list[LayerInfo]
 
     Receptive fields are measured, not derived: see ``receptive_field``. size_px: of the square image; None:
     the network's own.
+
+    Raises: ModelError: the network does not run on images of that size.
     """
     from atlas_pipeline.models.receptive_field import map_sizes, receptive_fields, strides
 
     size = size_px or network.preprocess.crop
     names = [name for name, run in network.runs.items() if run.is_map]
     shapes = map_sizes(network, size)
+    if missing := [name for name in names if name not in shapes]:
+        raise ModelError(f"layer '{missing[0]}' of {network.name} has no map of images of {size} px")
     fields = receptive_fields(network, names, size)
     steps = strides(network, names, size)
     return [
@@ -73,6 +78,8 @@ def check_layers(network: Network, names: Iterable[str]) -> None:
         everything = {known for known, _ in network.module.named_modules() if known}
         if name not in everything:
             remedy = "All of them: atlas layers CONFIG"
+            if (inner := without_wrappers(name)) in maps:
+                raise ModelError(f"layer '{name}' of {network.name} is '{inner}' here. {remedy}")
             raise ModelError(unknown_name("layer", name, maps, network.name, remedy))
         reason = "is never run by itself" if run is None else f"gives {_described(run.shape)}"
         raise ModelError(

@@ -5,14 +5,20 @@ B = batch, images are (B, 3, height, width), RGB.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from atlas_pipeline.errors import ModelError
-from atlas_pipeline.models.execution import IMAGE_FAILURES, Run, observe
+from atlas_pipeline.models.eager import eager
+from atlas_pipeline.models.execution import Run, observe
+from atlas_pipeline.models.plain_module import first_line, fold_parametrisations
 from atlas_pipeline.models.preprocess import Preprocess
+from atlas_pipeline.models.refusal import why_not
+
+if TYPE_CHECKING:
+    from atlas_pipeline.models.attribution_mode import AttributionMode
 
 
 class Normalise(nn.Module):
@@ -54,7 +60,7 @@ class Network:
     ) -> None:
         """Raises: ModelError: the network cannot run on an image of its size, or returns no logits."""
         self.name = name
-        self.module = module.float().eval().requires_grad_(False)
+        self.module = _frozen(module, name)
         self.preprocess = preprocess
         self.weights_note = weights_note
         self.labels = labels
@@ -63,6 +69,8 @@ class Network:
         self.runs, self.memory_format, self.num_classes = self._tried()
         # Parts of the network made once, by the layer they start at (see graph.suffix).
         self.suffixes: dict[str, nn.Module | None] = {}
+        # How attributions are had, by layer and kind of max-pool (see attribution_mode).
+        self.attribution_modes: dict[tuple[str, str, bool], AttributionMode] = {}
 
     def __repr__(self) -> str:
         return f"Network({self.name}, {self.weights_note})"
@@ -82,6 +90,7 @@ class Network:
         self.module.to(device)
         self._normalise.to(device)
         self.suffixes.clear()
+        self.attribution_modes.clear()
         return self
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -89,32 +98,35 @@ class Network:
         return self._normalise(images).contiguous(memory_format=self.memory_format)
 
     def feature_map(self, layer: str, output: Tensor) -> Tensor:
-        """A layer's output as (B, channel, row, column), a view of it.
+        """A layer's output as (B, channel, row, column), float32; a view of it where it is float32 itself.
 
         Raises: ModelError: the layer has no spatial map, or tokens that make no square.
         """
         form = self.runs[layer].form
         if form is None:
             raise ModelError(f"layer '{layer}' of {self.name} has no spatial map; see: atlas layers CONFIG")
-        return form.to_map(output)
+        return form.to_map(output).float()
 
     def logits(self, images: Tensor) -> Tensor:
         """Images in [0, 1] or uint8 -> logits (B, class) float32.
 
         Raises: ModelError: the network returns something else.
         """
-        return self.checked_logits(self.module(self.normalise(images)))
+        with eager():
+            output = self.module(self.normalise(images))
+        return self.checked_logits(output)
 
     def checked_logits(self, output: Any) -> Tensor:
-        """``output`` if it is logits, (B, class).
+        """``output`` as float32 if it is logits, (B, class).
 
         Raises: ModelError: it is not.
         """
-        if isinstance(output, Tensor) and output.dim() == 2:
-            return output
+        if isinstance(output, Tensor) and output.dim() == 2 and output.is_floating_point():
+            return output.float()
         shape = type(output).__name__
         if isinstance(output, Tensor):
             shape = f"({', '.join(['batch', *map(str, output.shape[1:])])})"
+            shape += "" if output.is_floating_point() else f" of {output.dtype}"
         raise ModelError(
             f"{self.name} must return logits of shape (batch, class), but returns {shape}; wrap it"
         )
@@ -129,11 +141,25 @@ class Network:
             self.module.to(memory_format=memory_format)  # type: ignore[call-overload]
             try:
                 runs, output = observe(self.module, self.normalise(grey))
-            except IMAGE_FAILURES as error:
+            except Exception as error:
+                # A user's code may raise anything.
                 failure = error
             else:
                 return runs, memory_format, self.checked_logits(output).shape[1]
-        reason = (str(failure).strip().splitlines() or [type(failure).__name__])[0].rstrip(".")
+        raise ModelError(why_not(self.module, self.normalise(grey), self.name, failure)) from failure
+
+
+def _frozen(module: nn.Module, name: str) -> nn.Module:
+    """The module on the CPU, in float32, in eval mode, without gradients for its parameters.
+
+    Raises: ModelError: it cannot be brought there.
+    """
+    try:
+        module.eval()
+        fold_parametrisations(module)
+        return module.float().to("cpu").requires_grad_(False)
+    except (RuntimeError, NotImplementedError, ValueError) as error:
         raise ModelError(
-            f"{self.name} cannot run on a {size} px image: {reason}; see model.preprocess.crop"
-        ) from failure
+            f"{name} cannot be opened as a frozen float32 network on the CPU: {first_line(error)}; give a "
+            "plain nn.Module, its parameters on a real device"
+        ) from error

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import copy
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.label_file import names_of
+from atlas_pipeline.models.plain_module import is_lazy, materialise, uncompile, unwrapped
 from atlas_pipeline.models.preprocess import Preprocess, declared_preprocess
 from atlas_pipeline.models.python_target import PythonTarget, locate
 from atlas_pipeline.models.spec import ModelSpec
-from atlas_pipeline.user_code import import_file, reason_of, searching
+from atlas_pipeline.user_code import as_a_script, import_file, reason_of, searching
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,15 @@ class UserModel:
 def load_target(name: str | None) -> UserModel:
     """Import ``my_package.my_file:build`` or ``path/to/file.py:build``. This runs the user's code.
 
+    The code sees no command line: a training script that reads its arguments takes their defaults.
+
     Raises: ModelError: not there, fails while it is imported, or lacks the attribute.
     """
     target = locate(name)
     try:
-        module = _import(target)
-    except Exception as error:
+        with as_a_script(target.file), torch_state_kept():
+            module = _import(target)
+    except (Exception, SystemExit) as error:
         raise ModelError(f"model.name: importing '{target.file.name}' failed: {reason_of(error)}") from error
     if not hasattr(module, target.attribute):
         public = ", ".join(k for k in vars(module) if not k.startswith("_") and callable(getattr(module, k)))
@@ -64,33 +70,86 @@ def _labels(labels: Any, where: str) -> tuple[str, ...] | None:
 
 
 def build_module(spec: ModelSpec, model: UserModel) -> nn.Module:
-    """The network: what the user's callable returns, or a copy of the user's own instance.
+    """The network: what the user's callable returns, or a copy of the user's own instance; out of wrappers.
 
-    Raises: ModelError: the callable fails, or returns no nn.Module.
+    Raises: ModelError: the callable fails, or returns no nn.Module, or one that cannot be looked into.
     """
     if isinstance(model.build, nn.Module):
-        # The instance belongs to the user's module: it is not to be frozen, moved or filled there.
-        module = copy.deepcopy(model.build)
-        if spec.weights_kind == "random":
-            # It was drawn when its module was first imported, by whatever state the generator was in.
-            for part in module.modules():
-                reset = getattr(part, "reset_parameters", None)
-                if callable(reset):
-                    reset()
-        return module
-    if not callable(model.build):
+        module = _copied(unwrapped(model.build, f"model.name: '{spec.name}'"), spec)
+    elif callable(model.build):
+        module = _built(spec, model)
+    else:
         raise ModelError(
             f"model.name: '{spec.name}' is {type(model.build).__name__}; it must be callable or nn.Module"
         )
+    uncompile(module)
+    if is_lazy(module):
+        preprocess = model.preprocess.override(spec.preprocess, "model.preprocess")
+        materialise(module, module, preprocess.crop, f"model.name: '{spec.name}'")
+    return module
+
+
+def _built(spec: ModelSpec, model: UserModel) -> nn.Module:
+    file = locate(spec.name).file
     try:
-        module = model.build()
-    except Exception as error:
+        with as_a_script(file), torch_state_kept():
+            module = model.build()
+    except (Exception, SystemExit) as error:
         raise ModelError(f"model.name: calling '{spec.name}' failed: {reason_of(error)}") from error
     if not isinstance(module, nn.Module):
         raise ModelError(
             f"model.name: '{spec.name}' returned {type(module).__name__}; it must return an nn.Module"
         )
+    return unwrapped(module, f"model.name: what '{spec.name}' returned")
+
+
+def _copied(instance: nn.Module, spec: ModelSpec) -> nn.Module:
+    """A copy: the instance belongs to the user's module, and is not to be frozen, moved or filled there."""
+    # Weights that are computed from others, as weight_norm's, have a history, and deepcopy refuses them.
+    memo = {
+        id(value): value.detach().clone()
+        for part in instance.modules()
+        for value in vars(part).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    try:
+        module = copy.deepcopy(instance, memo)
+    except Exception as error:
+        # Locks, open files, generators... whatever a user's module holds.
+        raise ModelError(
+            f"model.name: '{spec.name}' cannot be copied ({reason_of(error)}); give a function that builds it"
+        ) from error
+    if spec.weights_kind == "random":
+        # It was drawn when its module was first imported, by whatever state the generator was in.
+        for part in module.modules():
+            reset = getattr(part, "reset_parameters", None)
+            if callable(reset):
+                reset()
     return module
+
+
+@contextmanager
+def torch_state_kept() -> Iterator[None]:
+    """Put back what a user's code may change in torch for the whole process."""
+    device, dtype, threads = torch.get_default_device(), torch.get_default_dtype(), torch.get_num_threads()
+    gradients, precision = torch.is_grad_enabled(), torch.get_float32_matmul_precision()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warns_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    cudnn = torch.backends.cudnn
+    flags = cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32
+    try:
+        yield
+    finally:
+        torch.set_grad_enabled(gradients)
+        torch.set_default_dtype(dtype)
+        if torch.get_default_device() != device:
+            # None: "cpu" would stay a default that every call looks up.
+            torch.set_default_device(None if device.type == "cpu" else device)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warns_only)
+        cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = flags
 
 
 def _import(target: PythonTarget) -> ModuleType:

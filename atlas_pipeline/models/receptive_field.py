@@ -6,7 +6,8 @@ the line, and a bisection over such images finds the border to the pixel. This h
 whatever its code does between modules, and whatever its weights and ReLUs happen to switch off; global
 operations (squeeze-and-excitation, attention, pooling to 1 x 1) show as the whole image. Convolutions,
 linear maps and attention are replaced by what they do to NaN (see ``spread``): that is far cheaper, and fast
-algorithms (Winograd, FFT) would smear NaN beyond the kernel.
+algorithms (Winograd, FFT) would smear NaN beyond the kernel. Nothing can be told of layers behind an
+operation that NaN would end, or that hides it (see ``nan_guard``).
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from atlas_pipeline.errors import ModelError
-from atlas_pipeline.models.execution import IMAGE_FAILURES, Hook, hooked
+from atlas_pipeline.models.execution import Hook, hooked
 from atlas_pipeline.models.image_size import is_out_of_memory
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.spread import spread_only
+from atlas_pipeline.nan_guard import NanGuard
 
 BATCH = 8
 # A multiple of all usual strides: growing the image by it grows a map by a whole number of positions.
@@ -32,8 +34,9 @@ GROWTH_PX = 192
 def receptive_fields(network: Network, layers: Sequence[str], size_px: int) -> dict[str, int | None]:
     """Side, in pixels, of the smallest square that holds all the centre position sees, clipped to the image.
 
-    The centre is (height // 2, width // 2). None: the network makes NaN of its own. Both axes are measured
-    in one: a corner (rows or columns beyond the line) is spoilt, so the farther border of the two counts.
+    The centre is (height // 2, width // 2). None: it cannot be told, for the network makes NaN of its own, or
+    uses an operation that NaN would end. Both axes are measured in one: a corner (rows or columns beyond the
+    line) is spoilt, so the farther border of the two counts.
     """
     last = size_px - 1
     # Of both corners: how many lines from the far side can be spoilt before the centre position is.
@@ -96,8 +99,13 @@ def map_sizes(network: Network, size_px: int) -> dict[str, tuple[int, int, int]]
         sizes[layer] = (channels, height, width)
 
     layers = [name for name, run in network.runs.items() if run.is_map]
+    black = torch.zeros(1, 3, size_px, size_px)
     with _recording(network, layers, record):
-        _run(network, torch.zeros(1, 3, size_px, size_px))
+        _run(network, black)
+        if len(sizes) < len(layers):
+            # Some operation could not be reduced to where it carries NaN.
+            with torch.no_grad():
+                _run_plainly(network, black)
     return sizes
 
 
@@ -135,9 +143,14 @@ def _recording(
 
 def _run(network: Network, images: Tensor) -> None:
     """A forward of which only hooks see anything; heads that want another image size may fail at its end."""
-    with torch.no_grad(), spread_only():
-        try:
-            network.module(network.normalise(images.to(network.device)))
-        except IMAGE_FAILURES as error:
-            if is_out_of_memory(error):
-                raise
+    with torch.no_grad(), NanGuard(), spread_only():
+        _run_plainly(network, images)
+
+
+def _run_plainly(network: Network, images: Tensor) -> None:
+    try:
+        network.module(network.normalise(images.to(network.device)))
+    except Exception as error:
+        # A user's code may raise anything when it meets NaN, or an image of another size.
+        if is_out_of_memory(error):
+            raise

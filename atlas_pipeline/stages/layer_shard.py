@@ -90,6 +90,7 @@ class LayerShard:
     ) -> np.ndarray:
         from atlas_pipeline.models.ablation import ablation
         from atlas_pipeline.models.attribution import attribution, path_points
+        from atlas_pipeline.models.attribution_mode import attribution_mode
 
         # What a method does not use its config does not have: see sample.steps.
         config = self.config
@@ -108,6 +109,9 @@ class LayerShard:
                 classes=classes,
                 path=path_points(method, config.get("integrated_steps", 1)),
             )
+            mode = attribution_mode(network, None, self.layer, config["maxpool_gradient"])
+            if mode.remark is not None:
+                self.notes["attribution_remark"] = mode.remark
         return values.float().cpu().numpy()
 
     def _check_finite(self, values: np.ndarray, image_ids: np.ndarray) -> None:

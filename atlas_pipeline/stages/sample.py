@@ -152,6 +152,12 @@ def edge_fallback(artefact: Artefact) -> str | None:
     )
 
 
+def attribution_remark(artefact: Artefact) -> str | None:
+    """What to say of how a sample's attributions were had; None where there is nothing to say."""
+    remark = artefact.notes.get("attribution_remark")
+    return None if remark is None else str(remark)
+
+
 SAMPLE = Stage(
     name="sample",
     version=2,

@@ -83,3 +83,26 @@ def test_an_image_smaller_than_the_network_s_minimum_is_said():
 def test_what_gives_no_map_is_said():
     with pytest.raises(ModelError, match="cut it at a layer with a map"):
         sight_of(lambda images: images.mean((2, 3)), 16, CPU)
+
+
+def test_operations_that_nan_would_end_are_not_trimmed():
+    from torchvision.ops import deform_conv2d
+
+    convolution = convolutions((3, 1))
+
+    def deformed(images):
+        x = convolution(images)
+        offsets = x[:, :1].repeat(1, 18, 1, 1)
+        return deform_conv2d(x, offsets, torch.ones(8, 8, 3, 3), padding=1)
+
+    assert sight_of(deformed, 16, CPU) == Sight(0, 16, 8, 8, 16)
+
+
+def test_a_network_that_fails_at_nan_is_not_trimmed():
+    convolution = convolutions((3, 1))
+
+    def looked_up(images):
+        x = convolution(images)
+        return x * {True: 1.0}[bool(x.sum() == x.sum())]
+
+    assert sight_of(looked_up, 16, CPU) == Sight(0, 16, 8, 8, 16)

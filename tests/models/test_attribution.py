@@ -7,7 +7,6 @@ from backward_passes import assert_close, by_backward
 from small_networks import num_hooks, small_network
 from torch import nn
 
-from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.attribution import attribution
 from atlas_pipeline.models.calibrate import seeded
 from atlas_pipeline.models.capture import feature_maps
@@ -109,30 +108,6 @@ def test_positions_outside_the_map(in_place, tiny_images, position):
     with pytest.raises(IndexError, match="32 x 32 map"):
         attribution(in_place, tiny_images, "norm1", torch.tensor([[0, 0], [1, 1], position]))
     assert num_hooks(in_place.module) == 0
-
-
-def test_an_operation_without_forward_derivative_says_what_to_do(tiny_images):
-    class NoForward(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x * 2
-
-        @staticmethod
-        def backward(ctx, gradient):
-            return gradient * 2
-
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = nn.Conv2d(3, 4, 3)
-
-        def forward(self, x):
-            return NoForward.apply(F.relu(self.conv(x))).mean(dim=(2, 3))
-
-    network = small_network(Net())
-    with pytest.raises(ModelError, match=r"no attribution from layer 'conv'.*sample.attribution: none"):
-        attribution(network, tiny_images, "conv", torch.tensor([[1, 1]] * 3))
-    assert num_hooks(network.module) == 0
 
 
 def test_logsigmoid_has_an_attribution_too(tiny_images):

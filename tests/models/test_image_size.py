@@ -135,6 +135,7 @@ def test_an_error_that_comes_once_passes_untouched():
 def test_opening_a_transformer_at_another_size_says_so():
     spec = ModelSpec(source="timm", name="vit_tiny_patch16_224", weights="random", preprocess={"crop": 64})
     with pytest.raises(
-        ModelError, match=r"vit_tiny_patch16_224 cannot run on a 64 px image: .*see model.preprocess.crop"
+        ModelError,
+        match=r"vit_tiny_patch16_224 cannot run on a 64 px image: .*set model.preprocess.crop: 224",
     ):
         open_network(spec)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from small_networks import num_hooks, small_network
 from torch import nn
 
@@ -133,3 +134,88 @@ def test_a_receptive_field_is_what_the_activation_answers_to(small_inception):
     seen = torch.autograd.grad(centre.abs().sum(), images)[0].abs().sum(dim=(0, 1))
     rows = seen.sum(dim=1).nonzero().flatten()
     assert int(rows.max() - rows.min()) + 1 == field
+
+
+def deformed(x):
+    """Where its offsets are NaN it ends the process."""
+    from torchvision.ops import deform_conv2d
+
+    return deform_conv2d(
+        x, x.mean(dim=1, keepdim=True).repeat(1, 18, 1, 1), torch.ones(4, 4, 3, 3), padding=1
+    )
+
+
+def pooled_regions(x):
+    from torchvision.ops import roi_align
+
+    boxes = torch.tensor([[float(index), 0, 0, 9, 9] for index in range(len(x))])
+    return F.interpolate(roi_align(x, boxes, 3), x.shape[2:])
+
+
+def warped(x):
+    """Borders swallow NaN: a position would seem to see nothing."""
+    grid = x[:, :2].permute(0, 2, 3, 1).tanh()
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+HIDING = {
+    "deformable convolution": deformed,
+    "regions": pooled_regions,
+    "sampling": warped,
+    "fake quantisation": lambda x: torch.fake_quantize_per_tensor_affine(x, 0.1, 0, 0, 255),
+    "nan_to_num": torch.nan_to_num,
+}
+# To integers and back: at a NaN some index is read, or none.
+WHOLE = {
+    "a look-up": lambda x: F.embedding(x.mean(dim=1).clamp(0, 3).long(), torch.eye(4)).permute(0, 3, 1, 2),
+    "gather": lambda x: x.gather(1, x.clamp(0, 3).long()),
+    "the nearest code": lambda x: torch.eye(4)[x.argmax(dim=1)].permute(0, 3, 1, 2),
+}
+LOCAL = {"sorting": lambda x: x.sort(dim=1).values, "topk": lambda x: x.topk(4, dim=1).values}
+GLOBAL = {
+    "fft": lambda x: torch.fft.ifft2(torch.fft.fft2(x)).real,
+    "singular values": lambda x: x * torch.linalg.svdvals(x).sum(dim=-1)[..., None, None],
+}
+
+
+class Within(nn.Module):
+    """`out` follows an operation that `before`, of 3 px, does not."""
+
+    def __init__(self, operation):
+        super().__init__()
+        self.before, self.out, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Identity(), nn.Linear(4, 5)
+        self.operation = operation
+
+    def forward(self, x):
+        return self.head(self.out(self.operation(self.before(x))).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("operation", "field"),
+    [
+        *((operation, None) for operation in HIDING.values()),
+        *((operation, 32) for operation in (WHOLE | GLOBAL).values()),
+        *((operation, 3) for operation in LOCAL.values()),
+    ],
+    ids=[*HIDING, *WHOLE, *GLOBAL, *LOCAL],
+)
+def test_operations_that_nan_would_end_or_that_hide_it(operation, field):
+    layers = by_name(small_network(Within(operation)))
+    assert layers["before"].receptive_field_px == 3
+    # Never less than there is; None where nothing can be told.
+    assert layers["out"].receptive_field_px == field
+    assert (layers["out"].height, layers["out"].stride_px) == (32, 1)
+
+
+def test_a_size_that_the_network_does_not_take_is_refused():
+    class Fixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 3)
+
+        def forward(self, x):
+            assert x.shape[2] == 32
+            return self.conv(x).mean(dim=(2, 3))
+
+    with pytest.raises(ModelError, match="layer 'conv' of Fixed has no map of images of 64 px"):
+        list_layers(small_network(Fixed()), 64)

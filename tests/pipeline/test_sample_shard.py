@@ -65,3 +65,30 @@ def test_a_shard_of_bad_images_has_every_column_and_no_row(network):
     assert empty.table.num_rows == 0
     assert empty.table.schema.names == full.output([], network, "cpu").table.schema.names
     assert empty.notes["bad"][0]["key"] == "a"
+
+
+ASIDE = """
+from network import PREPROCESS, nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.aside, self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+
+    def forward(self, x):
+        self.aside(x)
+        return self.head(self.conv(x).mean(dim=(2, 3)))
+"""
+
+
+def test_a_run_says_that_attributions_are_zero_for_good(small, atlas, tmp_path):
+    (tmp_path / "aside.py").write_text(ASIDE)
+    config = {
+        **small,
+        "model": {"source": "python", "name": f"{tmp_path}/aside.py:Net"},
+        "layers": ["conv", "aside"],
+    }
+    result = atlas("sample", config)
+    assert result.exit_code == 0, result.output
+    assert "aside: every attribution is zero, for the logits do not depend on this layer\n" in result.output
+    assert "conv: every attribution" not in result.output

@@ -1,0 +1,120 @@
+"""A user's module as plain PyTorch: unwrapped, uncompiled, its lazy layers and computed weights made real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.utils import parametrize, prune
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from atlas_pipeline.errors import ModelError
+
+# What wraps a whole network, by the name under which it holds the network: also a prefix of layer names.
+WRAPPERS = ("_orig_mod", "module")
+
+
+def unwrapped(module: nn.Module, where: str) -> nn.Module:
+    """The network within ``torch.compile``, ``DataParallel`` and ``DistributedDataParallel``.
+
+    Args:   where: of which network, for the message.
+    Raises: ModelError: a TorchScript module, whose layers cannot be looked into.
+    """
+    while (inner := _wrapped(module)) is not None:
+        module = inner
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ModelError(
+            f"{where} is a TorchScript module (scripted or traced): its layers cannot be looked into; give "
+            "the nn.Module that it was made from"
+        )
+    return module
+
+
+def uncompile(module: nn.Module) -> nn.Module:
+    """Undo, in place, compilation and wrappers of the parts of ``module``; returns it."""
+    for part in list(module.modules()):
+        # What Module.compile() leaves behind.
+        part._compiled_call_impl = None
+        for name, child in list(part.named_children()):
+            if _is_compiled(child):
+                part._modules[name] = child._orig_mod  # type: ignore[assignment]
+            elif isinstance(child, nn.DataParallel):
+                # It then calls the network within; the user's code may name that as .module.
+                child.device_ids = []
+    return module
+
+
+def _wrapped(module: nn.Module) -> nn.Module | None:
+    if _is_compiled(module):
+        return module._orig_mod  # type: ignore[return-value]
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return module.module
+    return None
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    # By name: to import the class takes seconds.
+    return type(module).__name__ == "OptimizedModule" and hasattr(module, "_orig_mod")
+
+
+def without_wrappers(layer: str) -> str:
+    """A layer's name without the wrappers of the whole network in front."""
+    while (parts := layer.split(".", 1))[0] in WRAPPERS and len(parts) == 2:
+        layer = parts[1]
+    return layer
+
+
+def is_lazy(module: nn.Module) -> bool:
+    """Whether some layer waits for its first input to know its shape."""
+    return any(
+        isinstance(part, LazyModuleMixin) and part.has_uninitialized_params() for part in module.modules()
+    )
+
+
+def materialise(module: nn.Module, forward: Callable[[Tensor], object], size_px: int, where: str) -> None:
+    """Give lazy layers their shapes by one forward of a square image; parameters as the generator draws them.
+
+    Raises: ModelError: the forward fails, or leaves some layer as it was.
+    """
+    was_training = module.training
+    try:
+        with torch.no_grad():
+            module.eval()
+            forward(torch.zeros(2, 3, size_px, size_px))
+    except Exception as error:
+        raise ModelError(
+            f"{where} has lazy layers, and they cannot be made by an image of {size_px} px: "
+            f"{first_line(error)}"
+        ) from error
+    finally:
+        module.train(was_training)
+    if is_lazy(module):
+        raise ModelError(f"{where} has lazy layers that its forward does not run; remove them")
+
+
+def fold_parametrisations(module: nn.Module) -> None:
+    """Make weights that are computed (weight and spectral norm, parametrizations, pruning) plain parameters.
+
+    They hold what eval mode computes. Tensors that are computed anew in every forward can neither be copied
+    nor folded into what follows.
+    """
+    for part in list(module.modules()):
+        for hook in list(part._forward_pre_hooks.values()):
+            if isinstance(hook, WeightNorm):
+                nn.utils.remove_weight_norm(part, hook.name)
+            elif isinstance(hook, SpectralNorm):
+                nn.utils.remove_spectral_norm(part, hook.name)
+            elif isinstance(hook, prune.BasePruningMethod):
+                prune.remove(part, hook._tensor_name)
+        if parametrize.is_parametrized(part):
+            for name in list(part.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(part, name, leave_parametrized=True)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in a line without its full stop."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

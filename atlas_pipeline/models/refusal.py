@@ -1,0 +1,82 @@
+"""Why a network does not run on its images: what it said itself, the likely cause, the remedy."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from atlas_pipeline.models.eager import eager
+from atlas_pipeline.models.image_size import is_out_of_memory
+from atlas_pipeline.models.plain_module import first_line
+from atlas_pipeline.user_code import place_of
+
+# Sides that networks are made for.
+SIZES_PX = (8, 16, 28, 32, 48, 64, 84, 96, 112, 128, 160, 192, 224, 240, 256, 288, 299, 320, 384, 448, 512)
+PRECISIONS = ("dtype", "Half", "half", "BFloat16", "Double", "double", "same type")
+DEVICES = ("same device", "expected device", "cuda", "CUDA")
+
+
+def why_not(module: nn.Module, images: Tensor, name: str, failure: Exception) -> str:
+    """What to say, in one line, of a forward of ``images`` that ended with ``failure``.
+
+    Args: images: (B, 3, S, S), normalised. name: of the network.
+    """
+    size_px = images.shape[2]
+    reason = first_line(failure)
+    if not isinstance(failure, RuntimeError | AssertionError):
+        reason = f"{type(failure).__name__}: {reason}"
+    if place := place_of(failure):
+        reason += f" ({place})"
+    cannot = f"{name} cannot run on a {size_px} px image: {reason}"
+    if isinstance(failure, TypeError) and "argument" in str(failure) and "forward()" in str(failure):
+        return (
+            f"{name} does not take images alone: {reason}; wrap it in a module whose forward(images) returns "
+            "the logits"
+        )
+    if is_out_of_memory(failure):
+        return f"{cannot}; free memory, or take a smaller model.preprocess.crop"
+    if (num_channels := _num_channels(module, images)) is not None:
+        return (
+            f"{name} takes images of {num_channels} channel{'s' if num_channels > 1 else ''}, and gets RGB "
+            f"here: {reason}; wrap it in a module that converts RGB to what it takes"
+        )
+    if (other_px := _size_that_runs(module, images)) is not None:
+        return f"{cannot}; it runs on images of {other_px} px: set model.preprocess.crop: {other_px}"
+    if any(word in str(failure) for word in PRECISIONS):
+        return (
+            f"{cannot}; networks are run in float32 here: take conversions to another precision out of its "
+            "forward and hooks"
+        )
+    if any(word in str(failure) for word in DEVICES):
+        return f"{cannot}; networks are opened on the CPU: let forward make its tensors on its input's device"
+    return cannot
+
+
+def _num_channels(module: nn.Module, images: Tensor) -> int | None:
+    """How many channels the network does run with, where it is not three."""
+    wanted = [part.in_channels for part in module.modules() if isinstance(part, nn.Conv2d)]
+    for num_channels in dict.fromkeys((*wanted[:1], 1, 4)):
+        if num_channels != 3 and _runs(module, images.new_zeros(2, num_channels, *images.shape[2:])):
+            return num_channels
+    return None
+
+
+def _size_that_runs(module: nn.Module, images: Tensor) -> int | None:
+    """The side nearest to that of the images with which the network runs; None: no usual one."""
+    own_px = images.shape[2]
+    for size_px in sorted(SIZES_PX, key=lambda other: abs(math.log(other / own_px))):
+        if size_px != own_px and _runs(module, images.new_zeros(2, 3, size_px, size_px)):
+            return size_px
+    return None
+
+
+def _runs(module: nn.Module, images: Tensor) -> bool:
+    try:
+        with torch.no_grad(), eager():
+            module(images)
+    except Exception:
+        # A user's code may raise anything.
+        return False
+    return True

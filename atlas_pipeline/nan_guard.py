@@ -1,0 +1,49 @@
+"""Forwards of NaN, which show what depends on what, kept from operations that NaN ends or that hide it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+# PyTorch's own. Operators of extensions may read at places that they are told (deformable convolutions,
+# regions of interest), and where those are NaN end the process.
+OWN_NAMESPACES = ("aten", "prim", "prims")
+# Words in the names of PyTorch's operators that take NaN for a place or a number, or that it ends on a GPU.
+HIDE_NAN = ("grid_sampler", "quantize", "nan_to_num", "bernoulli", "multinomial")
+
+
+class CannotTellError(RuntimeError):
+    """NaN would not show what depends on what."""
+
+
+class NanGuard(TorchDispatchMode):
+    """Within it a forward ends with CannotTellError where NaN would be lost, or worse.
+
+    It would be at operators of extensions, at those that read where another tensor says, and where NaN
+    becomes a whole number: what such an index reads is no NaN, and on a GPU it ends the process.
+    """
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = func.name()
+        namespace, _, operator = name.partition("::")
+        if namespace not in OWN_NAMESPACES or any(word in operator for word in HIDE_NAN):
+            raise CannotTellError(f"'{name}' hides NaN, or may be ended by it")
+        output = func(*args, **(kwargs or {}))
+        made = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        if made and all(map(_is_whole, made)) and any(map(_is_spoilt, tree_leaves((args, kwargs)))):
+            raise CannotTellError(f"'{name}' makes a whole number of NaN")
+        return output
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+
+
+def _is_spoilt(leaf: object) -> bool:
+    return isinstance(leaf, Tensor) and leaf.is_floating_point() and bool(leaf.isnan().any())
