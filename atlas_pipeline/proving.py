@@ -14,12 +14,9 @@ _CHECKED = ("check", "sample", "invert")
 
 def checks_for(left: Iterable[Step], steps: Sequence[Step]) -> list[Step]:
     """The checks of the networks and layers that the steps ``left`` to make are of."""
-    found = (step if step.stage.name == "check" else check_of(step, steps) for step in _opening(left))
+    # Of ``steps``, for what is left are copies: of two of a kind each would be a check of its own.
+    found = (check_of(step, steps) for step in left if step.stage.name in _CHECKED)
     return list(dict.fromkeys(check for check in found if check is not None))
-
-
-def _opening(left: Iterable[Step]) -> Iterable[Step]:
-    return (step for step in left if step.stage.name in _CHECKED)
 
 
 def made_elsewhere(checks: Sequence[Step], store: Store, device: str) -> bool:

@@ -13,8 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from atlas_pipeline.models.execution import IMAGE_FAILURES
-from atlas_pipeline.models.image_size import is_out_of_memory
 from atlas_pipeline.models.network import Network
 
 # Relative to the largest value: two orders of the same float32 operations differ by less.
@@ -121,14 +119,8 @@ def _checked_suffix(network: Network, layer: str) -> nn.Module | None:
     images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(network.device)
     with torch.no_grad(), capture(network.module, [layer]) as outputs:
         logits = network.logits(images)
-    try:
-        with torch.no_grad():
-            repeated = module(outputs[layer])
-    except IMAGE_FAILURES as error:
-        if is_out_of_memory(error):
-            raise
-        # Tracing drops contexts such as autocast, and without them the tail may not run at all.
-        return None
+    with torch.no_grad():
+        repeated = module(outputs[layer])
     return module if same(repeated, logits) else None
 
 

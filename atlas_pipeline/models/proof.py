@@ -6,8 +6,8 @@ S = side in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from atlas_pipeline.models.image_size import is_out_of_memory
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.proof_of_layer import LayerUse, prove_layer
-from atlas_pipeline.models.proof_row import Row, Verdict, guarded, percent
+from atlas_pipeline.models.proof_row import Row, Verdict, agreement, guarded, percent
 from atlas_pipeline.models.repeatability import (
     ROUNDING,
     Reading,
@@ -74,13 +74,22 @@ def prove(
     rows += of_answers.get("", [])
     rows += guarded("", "logits", lambda: _logits_row(network, images, first.logits, names, has_attribution))
     attributions: dict[str, Tensor] = {}
+    has_answers = not _fail(of_answers.get("", ()))
     for layer in layers:
         rows += of_answers.get(layer, [])
-        found = prove_layer(network, images, layer, first.maps[layer], uses[layer], cut_at, names)
+        if _fail(of_answers.get(layer, ())):
+            # All else would be measured on another answer each time.
+            continue
+        use = uses[layer] if has_answers else replace(uses[layer], attribution="none")
+        found = prove_layer(network, images, layer, first, use, cut_at, names)
         rows += found.rows
         if found.attribution is not None:
             attributions[layer] = found.attribution
     return Proof(rows=tuple(rows), reading=first, attributions=attributions)
+
+
+def _fail(rows: Iterable[Row]) -> bool:
+    return any(row.verdict == "fails" for row in rows)
 
 
 def _input_row(network: Network, images: Tensor) -> Row:
@@ -143,10 +152,13 @@ def _answer_rows(
         blame = ""
         if max(apart[check].values()) > ANOTHER_ANSWER:
             blame = (blame_for_chance if check == "same twice" else blame_for_mixing)(network, images)
+        # The logits come first.
         for layer, apart_by in apart[check].items():
             is_used = bool(layer) or has_attribution
             row = _answer_row(layer, check, apart_by, blame, is_used)
             rows.setdefault(layer, []).append(row)
+            # Said once, not layer by layer.
+            blame = ""
         if max(apart[check].values()) > ANOTHER_ANSWER:
             # What is random is also another thing alone: said once.
             break
@@ -160,7 +172,7 @@ def _answer_row(layer: str, check: str, apart_by: float, blame: str, is_used: bo
     }[check]
     if apart_by <= ROUNDING:
         verdict: Verdict = "ok"
-        said = f"{what} agree to {apart_by:.0e}" if apart_by else f"{what} give the same"
+        said = f"{what} {agreement(apart_by)}"
     elif apart_by <= ANOTHER_ANSWER:
         verdict = "note"
         said = f"{what} differ by {percent(apart_by)}: more than float32 rounding"

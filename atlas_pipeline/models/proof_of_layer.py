@@ -13,14 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.ablation import ablation
 from atlas_pipeline.models.attribution import attribution
 from atlas_pipeline.models.capture import feature_maps
 from atlas_pipeline.models.image_size import is_out_of_memory
 from atlas_pipeline.models.network import Network
-from atlas_pipeline.models.proof_row import Row, Verdict, guarded, percent
+from atlas_pipeline.models.proof_row import Row, Verdict, agreement, guarded, percent, reason
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient, max_pool_gradient
-from atlas_pipeline.models.repeatability import ROUNDING, difference
+from atlas_pipeline.models.repeatability import ROUNDING, Reading, difference
 from atlas_pipeline.models.replaced import logits_with, place, scaled
 
 # Relative. Two orders of the same float32 sums stay below the first, bfloat16 below the second.
@@ -55,13 +56,14 @@ def prove_layer(
     network: Network,
     images: Tensor,
     layer: str,
-    feature_map: Tensor,
+    reading: Reading,
     use: LayerUse,
     cut_at: Callable[[str], nn.Module],
     names: Sequence[str],
 ) -> LayerProof:
-    """Args: feature_map: (B, C, rows, columns), this layer's for ``images``. The others: see ``prove``."""
-    rows = [_map_row(layer, feature_map, names)]
+    """Args: reading: of ``images``. The others: see ``prove``."""
+    feature_map = reading.maps[layer]
+    rows = [_map_row(layer, feature_map, reading.dtypes[layer], names)]
     if rows[0].verdict == "fails":
         return LayerProof(rows=tuple(rows))
     if use.size_px is not None:
@@ -77,7 +79,7 @@ def prove_layer(
     return LayerProof(rows=tuple(rows), attribution=attributions[0] if attributions else None)
 
 
-def _map_row(layer: str, feature_map: Tensor, names: Sequence[str]) -> Row:
+def _map_row(layer: str, feature_map: Tensor, dtype: torch.dtype, names: Sequence[str]) -> Row:
     """Finite, in float32, not all 0, and not one and the same for every image."""
     channels, height, width = feature_map.shape[1:]
     size = f"{channels} channels, {height} x {width}"
@@ -90,9 +92,9 @@ def _map_row(layer: str, feature_map: Tensor, names: Sequence[str]) -> Row:
         return Row(layer=layer, check="map", verdict="note", said=f"{size}; all activations are 0")
     if difference(values, values[:1].expand_as(values)) <= ROUNDING:
         return Row(layer=layer, check="map", verdict="note", said=f"{size}; the same for every image")
-    if feature_map.dtype != torch.float32:
-        bits = {torch.bfloat16: "two to three", torch.float16: "three"}.get(feature_map.dtype, "fewer")
-        kind = str(feature_map.dtype).removeprefix("torch.")
+    if dtype != torch.float32:
+        bits = {torch.bfloat16: "two to three", torch.float16: "three"}.get(dtype, "other")
+        kind = str(dtype).removeprefix("torch.")
         said = f"{size}, in {kind} (autocast?): {bits} significant digits"
         return Row(layer=layer, check="map", verdict="note", said=said)
     return Row(layer=layer, check="map", verdict="ok", said=f"{size}, finite, float32")
@@ -103,13 +105,7 @@ def _icon_rows(
 ) -> list[Row]:
     """The network up to the layer, on its own and at the icons' size, with a gradient to the image."""
     made: list[nn.Module] = []
-    failed = guarded(
-        layer,
-        "cut",
-        lambda: made.append(cut_at(layer)),
-        "icons need a copy of the network: keep locks, open files and the like out of its modules",
-    )
-    if failed:
+    if failed := guarded(layer, "cut", lambda: made.append(_cut(layer, cut_at))):
         return failed
     few = images[:_FEW]
     return [
@@ -118,11 +114,23 @@ def _icon_rows(
     ]
 
 
+def _cut(layer: str, cut_at: Callable[[str], nn.Module]) -> nn.Module:
+    try:
+        return cut_at(layer)
+    except (TypeError, RuntimeError) as error:
+        if not any(word in str(error) for word in ("pickle", "deepcopy")):
+            raise
+        raise ModelError(
+            f"the network cannot be copied, as icons need it to be ({reason(error)}); keep locks, open files "
+            "and computed tensors out of its modules' attributes"
+        ) from error
+
+
 def _cut_row(network: Network, images: Tensor, layer: str, part: nn.Module) -> Row:
     with torch.no_grad():
         apart_by = difference(part(images), feature_maps(network, images, [layer])[layer])
     verdict: Verdict = "ok" if apart_by <= _AGREES else "note" if apart_by <= _NEARLY else "fails"
-    said = f"the network up to here agrees with the whole to {apart_by:.0e}"
+    said = f"the network up to here and the whole {agreement(apart_by)}"
     if verdict != "ok":
         said = f"the network up to here and the whole differ by {percent(apart_by)}"
     return Row(layer=layer, check="cut", verdict=verdict, value=apart_by, said=said)
@@ -209,7 +217,7 @@ def _attribution_row(
     apart_by = float((ours - theirs).norm() / largest)
     tolerance = _AGREES if how == "a backward pass" else _NEARLY
     if apart_by <= tolerance:
-        return _row(layer, "ok", f"the forward product and {how} agree to {apart_by:.0e}", apart_by)
+        return _row(layer, "ok", f"the forward product and {how} {agreement(apart_by)}", apart_by)
     said = f"the forward product and {how} differ by {percent(apart_by)}"
     if apart_by <= _NEARLY:
         return _row(layer, "note", said, apart_by)

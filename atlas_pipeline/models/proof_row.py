@@ -55,3 +55,8 @@ def reason(error: BaseException) -> str:
 def percent(share: float) -> str:
     """``0.031`` -> ``3.1 %``."""
     return f"{100 * share:.2g} %" if share < 1 else f"{100 * share:.0f} %"
+
+
+def agreement(apart: float) -> str:
+    """How well two things agree that are a relative ``apart`` from each other."""
+    return f"agree to {apart:.0e}" if apart else "agree exactly"

@@ -26,15 +26,16 @@ from atlas_pipeline.models.network import Network
 # differs by more than the second is to blame.
 ROUNDING, _BLAMED = 1e-4, 1e-3
 # A network that draws random numbers may give the same twice by chance (stochastic depth of a few per cent).
-_MOST_FORWARDS = 8
+_MOST_FORWARDS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One forward: logits (B, class), and each layer's feature map (B, channel, row, column)."""
+    """One forward: logits (B, class), each layer's map (B, channel, row, column) and the dtype it had."""
 
     logits: Tensor
     maps: Mapping[str, Tensor]
+    dtypes: Mapping[str, torch.dtype]
 
 
 def read(network: Network, images: Tensor, layers: Sequence[str]) -> Reading:
@@ -48,7 +49,11 @@ def read(network: Network, images: Tensor, layers: Sequence[str]) -> Reading:
         raise ModelError(
             f"layer '{missing[0]}' of {network.name} did not run for these images; take another layer"
         )
-    return Reading(logits, {layer: network.feature_map(layer, outputs[layer]) for layer in layers})
+    return Reading(
+        logits,
+        {layer: network.feature_map(layer, outputs[layer]) for layer in layers},
+        {layer: outputs[layer].dtype for layer in layers},
+    )
 
 
 def difference(values: Tensor, reference: Tensor) -> float:
@@ -98,6 +103,7 @@ def read_apart(network: Network, images: Tensor, layers: Sequence[str]) -> Readi
     return Reading(
         torch.cat([alone.logits, others.logits]).flip(0),
         {layer: torch.cat([alone.maps[layer], others.maps[layer]]).flip(0) for layer in layers},
+        others.dtypes,
     )
 
 
