@@ -30,7 +30,8 @@ def refuse_failed(checks: Sequence[Step], store: Store, *, cached: bool) -> None
     failed = [row for row in rows_of(artefacts_of(checks, store).values()) if row["verdict"] == "fails"]
     if not failed:
         return
-    first, *others = failed
+    # Logits last: that they are not numbers follows from a layer.
+    first, *others = sorted(failed, key=lambda row: row["check"] == "logits")
     where = f"layer '{first['layer']}'" if first["layer"] else "the network"
     more = f" (and {len(others)} more)" if others else ""
     again = ", --force after a change that the config does not show" if cached else ""

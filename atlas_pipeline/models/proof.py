@@ -101,15 +101,15 @@ def _input_row(network: Network, images: Tensor) -> Row:
     mean, spread = float(seen.mean()), float(seen.std())
     is_absurd = bool((extent < _LEAST_RANGE).any() or (extent > _MOST_RANGE).any())
     is_absurd |= bool((middle > _MOST_OFFSET * extent).any())
-    said = f"the network sees the images with mean {mean:.2g} and standard deviation {spread:.2g}"
+    said = f"mean {mean:.2g}, standard deviation {spread:.2g}"
     if is_absurd:
         said += (
-            f", black and white {float(extent.min()):.2g} apart; mean and std of model.preprocess are of "
-            "values in [0, 1]"
+            f" where the network sees it, black and white {float(extent.min()):.2g} apart; mean and std of "
+            "model.preprocess are of values in [0, 1]"
         )
     elif not _LEAST_SPREAD <= spread <= _MOST_SPREAD:
         is_absurd = True
-        said += "; look at the images and at model.preprocess"
+        said += " where the network sees it; look at the images and at model.preprocess"
     return Row(layer="", check="input", verdict="note" if is_absurd else "ok", value=spread, said=said)
 
 
@@ -128,7 +128,7 @@ def _state_row(network: Network, images: Tensor) -> Row:
         said.append(f"a forward changes the buffer '{changed[0]}'")
     if is_random:
         said.append("a forward draws random numbers")
-    words = "; ".join(said) or "evaluation mode; a forward changes nothing and draws no random numbers"
+    words = "; ".join(said) or "evaluation mode, nothing random, nothing changed"
     return Row(layer="", check="state", verdict="note" if said else "ok", said=words)
 
 
@@ -172,7 +172,7 @@ def _answer_row(layer: str, check: str, apart_by: float, blame: str, is_used: bo
     }[check]
     if apart_by <= ROUNDING:
         verdict: Verdict = "ok"
-        said = f"{what} {agreement(apart_by)}"
+        said = agreement(apart_by)
     elif apart_by <= ANOTHER_ANSWER:
         verdict = "note"
         said = f"{what} differ by {percent(apart_by)}: more than float32 rounding"

@@ -132,8 +132,8 @@ def _storage(name: str, values: np.ndarray, axes: tuple[int, ...]) -> str:
         return ""
     losses = float16_losses(values)
     lost = max(float(losses[1 - axis].max(initial=0.0)) for axis in axes)
-    loses = "overflows" if np.isinf(lost) else f"loses up to {100 * lost:.1g} %" if lost else "loses nothing"
-    return f"{name} as {narrow(values, axes).dtype} (float16 {loses})"
+    loses = "would overflow" if np.isinf(lost) else f"loses {100 * lost:.1g} % at most"
+    return f"{name} {narrow(values, axes).dtype} (float16 {loses})"
 
 
 def _icon_rows(job: Job, rows: Sequence[Row], proof: Proof, device: str) -> list[Row]:
@@ -167,7 +167,7 @@ def _icon_rows(job: Job, rows: Sequence[Row], proof: Proof, device: str) -> list
             check="icons",
             verdict="ok",
             value=float(found.fidelity.max()),
-            said=f"two steps of inversion at {icons['size_px']} px run",
+            said=f"two steps of inversion run at {icons['size_px']} px",
         )
 
     return guarded(layer, "icons", rehearse)

@@ -168,7 +168,7 @@ def test_faint_activations_are_stored_as_they_are(spoilt, atlas, tmp_path):
     """float16 would make them 0; the table says what they are stored as."""
     config = spoilt("faint")
     config["sample"]["attribution"] = "none"
-    assert "activations as float32" in atlas("check", config).stdout
+    assert "activations float32" in atlas("check", config).stdout
     assert atlas("sample", config).exit_code == 0
     stored = [pq.read_table(part)["activation"].combine_chunks() for part in _parts(tmp_path, "sample")]
     values = np.concatenate([column.flatten().to_numpy() for column in stored])
