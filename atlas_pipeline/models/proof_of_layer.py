@@ -24,8 +24,8 @@ from atlas_pipeline.models.relaxed_pool import MaxPoolGradient, max_pool_gradien
 from atlas_pipeline.models.repeatability import ROUNDING, Reading, difference
 from atlas_pipeline.models.replaced import logits_with, place, scaled
 
-# Relative. Two orders of the same float32 sums stay below the first, attributions, whose sums cancel, below the
-# second, and bfloat16 below the third.
+# Relative. Two orders of the same float32 sums stay below the first; attributions, whose sums cancel, below
+# the second; bfloat16 below the third.
 _AGREES, _PRODUCTS_AGREE, _NEARLY = 1e-3, 1e-2, 5e-2
 # Images that costly checks are made on.
 _FEW = 2
