@@ -282,6 +282,23 @@ def status(config: str, overrides: tuple[str, ...], pipeline: str | None, debug:
 
 @main.command()
 @_config_options
+@_run_options
+def check(config: str, overrides: tuple[str, ...], pipeline: str | None, debug: bool, **how: Any) -> None:
+    """Prove the network and the layers of CONFIG on a few images: can its atlas be made, and trusted?
+
+    A run does so before it samples. Exit code 2 where something fails.
+    """
+    from atlas_pipeline import runs
+    from atlas_pipeline.tables import print_check
+
+    loaded = load(config, overrides, how.pop("device"), how.pop("workers"))
+    result = runs.check(loaded, pipeline, **how)
+    print_check(result)
+    result.refuse()
+
+
+@main.command()
+@_config_options
 def layers(config: str, overrides: tuple[str, ...], pipeline: str | None, debug: bool) -> None:
     """List the layers of CONFIG's network: channels, map size, receptive field."""
     from atlas_pipeline import runs

@@ -14,9 +14,12 @@ from atlas_pipeline.engine import Executor, Reporter, Step, Store
 from atlas_pipeline.engine.hardware import resolved_device
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.needs import is_needy, needs_of, refuse_unmet
+from atlas_pipeline.proving import checks_for, made_elsewhere, refuse_failed, summary
 from atlas_pipeline.stages.classes import other_names
 from atlas_pipeline.stages.layer_shard import attributed_classes
 from atlas_pipeline.stages.opened import model_spec, opened_network, taken_weights
+
+CHECKS = frozenset({"check"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,21 +52,26 @@ def make(
             artefacts will be needed.
     Raises: AtlasError, see `errors`.
     """
-    if not how.force and all(state.state == "done" for state in engine.plan(steps, store)):
+    forced = (how.only or {step.stage.name for step in steps}) if how.force else set[str]()
+    left = engine.left(steps, store, only=how.only, no_deps=how.no_deps, force=forced)
+    if not left:
         return 0
     # Only now: a run with nothing to do never imports torch.
     asked = config.run.device
     # Of what the machines of a cluster have, this one may be without.
     device = "cpu" if how.cluster else resolved_device(asked)
     check_engine(config.project.engine, asked if how.cluster else device)
+    checks = _checks(left, steps, store, how)
+    if not how.cluster and made_elsewhere(checks, store, device):
+        forced = forced | CHECKS
+    if how.only != CHECKS and "check" not in forced:
+        refuse_failed(checks, store, cached=True)
     if not how.only or how.only - {"index"}:
         _check_names(config, steps, store, device)
-    forced = (how.only or {step.stage.name for step in steps}) if how.force else set[str]()
     with _executor(device, how) as executor, engine.open_reporter(quiet=how.quiet) as reporter:
         run = partial(
             engine.run,
-            steps,
-            store,
+            store=store,
             no_deps=how.no_deps,
             executor=executor,
             runtime=_runtime(config, asked if how.cluster else device, how),
@@ -72,15 +80,31 @@ def make(
         if said := taken_weights(config):
             reporter.say(said)
         note()
-        left = engine.left(steps, store, only=how.only, no_deps=how.no_deps, force=forced)
         tasks_run = 0
-        if any(map(is_needy, left)):
+        if checks or any(map(is_needy, left)):
             # How many images there are decides what is needed.
-            tasks_run += 0 if how.no_deps else run(only={"index"}).tasks_run
+            tasks_run += 0 if how.no_deps else run(steps, only={"index"}).tasks_run
             if tasks_run:
                 note()
+        if checks:
+            num_checks = run(checks, only=CHECKS, force=forced & CHECKS).tasks_run
+            tasks_run += num_checks
+            if how.only != CHECKS:
+                refuse_failed(checks, store, cached=False)
+            if num_checks and how.only != CHECKS:
+                reporter.say(summary(checks, store))
+        if any(map(is_needy, left)):
             _check_needs(config, left, store, device, how, reporter)
-        return tasks_run + run(only=how.only, force=forced).tasks_run
+        return tasks_run + run(steps, only=how.only, force=forced - CHECKS).tasks_run
+
+
+def _checks(left: Sequence[Step], steps: Sequence[Step], store: Store, how: How) -> list[Step]:
+    """The checks that this run begins with, done or not."""
+    checks = checks_for(left, steps)
+    if how.no_deps and not engine.artefacts_of([check.inputs["index"] for check in checks], store):
+        # What misses its index is refused for that.
+        return []
+    return checks
 
 
 def _check_names(config: Config, steps: Sequence[Step], store: Store, device: str) -> None:

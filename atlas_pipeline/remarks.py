@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from atlas_pipeline.config import Config
 from atlas_pipeline.engine import Artefact, Step, Store, artefacts_of
 from atlas_pipeline.stages.bin import why_empty
+from atlas_pipeline.stages.check import rows_of
 from atlas_pipeline.stages.highlight import nothing_lit
 from atlas_pipeline.stages.index import remarks_on_images
 from atlas_pipeline.stages.opened import model_config
@@ -26,6 +27,10 @@ def remarks(config: Config, steps: Sequence[Step], store: Store) -> list[str]:
         lines.append(f"{weights_note(model)}: nobody trained this network; every picture says so")
     made = artefacts_of(steps, store)
     lines += _image_remarks(made)
+    checks = [artefact for step, artefact in made.items() if step.stage.name == "check"]
+    for row in rows_of(checks):
+        if row["verdict"] == "note":
+            lines.append(f"{row['layer'] or 'the network'}: {row['said']}")
     samples = [(step.layer, artefact) for step, artefact in made.items() if step.stage.name == "sample"]
     for _, artefact in samples[:1]:
         if bad := num_bad(artefact):

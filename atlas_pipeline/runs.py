@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,12 +21,14 @@ from atlas_pipeline.errors import (
     ResourceError,
     TasksFailedError,
 )
-from atlas_pipeline.making import How, make
+from atlas_pipeline.making import CHECKS, How, make
 from atlas_pipeline.pipeline_file import steps_of
+from atlas_pipeline.proving import refuse_failed
 from atlas_pipeline.publish import Publication, files_in_folder, publish
 from atlas_pipeline.remarks import image_remarks, remarks
 from atlas_pipeline.run_folder import note_reach, run_folder
 from atlas_pipeline.run_record import reached
+from atlas_pipeline.stages.check import rows_of, with_checks
 from atlas_pipeline.stages.opened import model_config, model_spec, opened_network
 from atlas_pipeline.stages.patch_report import PatchSummary, summary_of
 from atlas_pipeline.stages.patch_test import STAGES as PATCH_STAGES
@@ -46,6 +48,17 @@ class RunResult:
     published: Publication
     remarks: tuple[str, ...]
     files: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """What checks found: rows with layer ("" for the network), check, verdict, value and said."""
+
+    title: str
+    num_images: int
+    rows: tuple[Mapping[str, Any], ...]
+    refuse: Callable[[], None]
+    """Raises ModelError where a row fails."""
 
 
 def run(
@@ -77,8 +90,8 @@ def run(
         cluster=cluster,
         quiet=quiet,
     )
-    store, own = _store(config), steps_of(config, pipeline)
-    steps = own if asked is None else engine.ordered(_targets(steps_of(asked, pipeline), only))
+    store, own = _store(config), _steps(config, pipeline)
+    steps = own if asked is None else with_checks(_targets(steps_of(asked, pipeline), only))
     by_command = _targets(steps, only) if asked is not None else []
     if verify:
         _take_back_damaged(store, quiet)
@@ -180,7 +193,31 @@ def _targets(steps: Sequence[Step], only: frozenset[str] | None) -> list[Step]:
 
 def status(config: Config, pipeline: str | None = None) -> list[StepState]:
     """The state of every step."""
-    return engine.plan(steps_of(config, pipeline), _store(config))
+    return engine.plan(_steps(config, pipeline), _store(config))
+
+
+def _steps(config: Config, pipeline: str | None) -> list[Step]:
+    """The pipeline's steps, and the checks that go before them, whoever wrote it."""
+    return with_checks(steps_of(config, pipeline))
+
+
+def check(config: Config, pipeline: str | None = None, **how: Any) -> CheckResult:
+    """Prove the network on a few images, or read what was found before; nothing is sampled.
+
+    Raises: ConfigError: the pipeline samples nothing. AtlasError, as ``run``, but not for what a check found.
+    """
+    store, steps = _store(config), _steps(config, pipeline)
+    checks = _targets(steps, CHECKS)
+    if not checks:
+        raise ConfigError("there is nothing to check: the pipeline samples no layer")
+    make(config, steps, store, How(only=CHECKS, **how), partial(_note, config, steps, store, False))
+    made = engine.artefacts_of(checks, store)
+    return CheckResult(
+        title=f"{model_title(model_config(config))} ({weights_note(model_config(config))})",
+        num_images=max(artefact.notes["num_images"] for artefact in made.values()),
+        rows=tuple(rows_of(made.values())),
+        refuse=partial(refuse_failed, checks, store, cached=False),
+    )
 
 
 def remarks_on_images(config: Config, pipeline: str | None = None) -> list[str]:

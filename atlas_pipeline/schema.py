@@ -1,14 +1,18 @@
 """Arrow schemas of the artefacts, and the two ways between fixed-size lists and matrices.
 
-Activations and attributions are float16 where every value fits and float32 where one does not (above 65,504).
+Activations and attributions are float16 where that keeps them, and float32 where it does not: see `narrow`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
-FLOAT16_MAX = float(np.finfo(np.float16).max)
+# Of a vector's norm: the cosine between what is stored and what was is then above 0.99995.
+MOST_LOST = 0.01
+_BLOCK_ROWS = 1024
 
 
 def index_schema() -> pa.Schema:
@@ -46,6 +50,38 @@ def column_matrix(table: pa.Table, column: str) -> np.ndarray:
     return matrices[0] if len(matrices) == 1 else np.concatenate(matrices)
 
 
-def narrow(values: np.ndarray) -> np.ndarray:
-    """float32 -> float16 where every value fits; unchanged where one would overflow."""
-    return values if np.abs(values).max(initial=0.0) > FLOAT16_MAX else values.astype(np.float16)
+def float16_losses(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of its norm that each row, and each column, loses when it is stored as float16.
+
+    Rounding takes up to 5e-4. Values below 6e-5 lose more, those below 3e-8 all; above 65,504 the loss is
+    infinite. A row or column of zeros loses nothing.
+
+    Args:    values: (row, channel), finite.
+    Returns: (row,) and (channel,) float64.
+    """
+    lost_rows, lost, norms = [np.empty(0)], np.zeros(values.shape[1]), np.zeros(values.shape[1])
+    # In blocks, for float64 copies of a shard are large.
+    for start in range(0, len(values), _BLOCK_ROWS):
+        exact = values[start : start + _BLOCK_ROWS]
+        with np.errstate(over="ignore"):
+            stored = exact.astype(np.float16)
+        exact = exact.astype(np.float64)
+        squared_error, squared = (exact - stored) ** 2, exact**2
+        lost_rows.append(_share(squared_error.sum(1), squared.sum(1)))
+        lost, norms = lost + squared_error.sum(0), norms + squared.sum(0)
+    return np.concatenate(lost_rows), _share(lost, norms)
+
+
+def _share(squared_error: np.ndarray, squared_norm: np.ndarray) -> np.ndarray:
+    zeros = np.zeros_like(squared_norm)
+    return np.sqrt(np.divide(squared_error, squared_norm, out=zeros, where=squared_norm > 0))
+
+
+def narrow(values: np.ndarray, axes: Sequence[int] = (0, 1)) -> np.ndarray:
+    """float32 -> float16 where that keeps every vector; unchanged where one would lose too much.
+
+    Args: axes: which vectors are kept: 1: rows, 0: columns.
+    """
+    losses = float16_losses(values)
+    lossy = any(losses[1 - axis].max(initial=0.0) > MOST_LOST for axis in axes)
+    return values if lossy else values.astype(np.float16)

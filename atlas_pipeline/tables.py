@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from atlas_pipeline.engine import StepState
     from atlas_pipeline.engine.place import Place
     from atlas_pipeline.models import LayerInfo
-    from atlas_pipeline.runs import RunResult
+    from atlas_pipeline.runs import CheckResult, RunResult
     from atlas_pipeline.stages.patch_report import PatchSummary
 
+VERDICT_STYLE = {"ok": "green", "note": "yellow", "fails": "red"}
 STATE_STYLE = {"done": "green", "partial": "yellow", "missing": "red"}
 
 
@@ -104,6 +105,25 @@ def print_layers(title: str, infos: Sequence[LayerInfo]) -> None:
         )
     console = _console()
     console.print(Text(title))
+    console.print(table)
+
+
+def print_check(result: CheckResult) -> None:
+    """One row a thing checked: of the network first, then layer by layer; each layer's name once."""
+    table = _table("layer", "check", "verdict", "what was found")
+    before = None
+    for row in result.rows:
+        layer = row["layer"] or "(network)"
+        _add_row(
+            table,
+            "" if layer == before else layer,
+            row["check"],
+            Text(row["verdict"], style=VERDICT_STYLE[row["verdict"]]),
+            row["said"],
+        )
+        before = layer
+    console = _console()
+    _print_line(console, f"{result.title}, on {result.num_images} images")
     console.print(table)
 
 

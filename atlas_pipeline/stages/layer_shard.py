@@ -126,12 +126,14 @@ class LayerShard:
             )
 
     def output(self, bad: Sequence[Mapping[str, Any]], network: Network, device: str) -> Output:
-        """The part: activation and attribution as float16, or as float32 where that would overflow."""
+        """The part: activation and attribution as float16, or as float32 where that would lose them."""
         rows = self.rows or [self._no_rows(network, device)]
         columns: dict[str, Any] = {}
         for name in (n for n in COLUMNS if n in rows[0]):
             values = np.concatenate([row[name] for row in rows])
-            columns[name] = matrix_column(narrow(values)) if values.ndim == 2 else pa.array(values)
+            # Attributions are read by class too. A channel that hardly ever fires is of no such interest.
+            axes = (0, 1) if name == "attribution" else (1,)
+            columns[name] = matrix_column(narrow(values, axes)) if values.ndim == 2 else pa.array(values)
         return Output(table=pa.table(columns), notes={"bad": list(bad), **self.notes})
 
     def _no_rows(self, network: Network, device: str) -> dict[str, np.ndarray]:

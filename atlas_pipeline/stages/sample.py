@@ -160,7 +160,7 @@ def attribution_remark(artefact: Artefact) -> str | None:
 
 SAMPLE = Stage(
     name="sample",
-    version=2,
+    version=3,
     unit="images",
     split=_split,
     size=lambda task: task["stop"] - task["start"],

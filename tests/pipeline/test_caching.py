@@ -62,7 +62,7 @@ def test_another_grid_runs_bin_invert_and_stitch_and_keeps_the_size_that_stays(d
         (
             "sample.maxpool_gradient",
             "exact",
-            {"sample", "neighbors", "project", "whiten", *AFTER_PROJECT},
+            {"check", "sample", "neighbors", "project", "whiten", *AFTER_PROJECT},
         ),
         ("run.batch_size", 7, set()),
         ("run.workers", 1, set()),
@@ -155,7 +155,7 @@ def test_changed_weights_run_everything_that_used_them(small, atlas, states, tmp
     assert _to_run(states(_changed(config, "model.weights", str(moved)))) == set()
     save_file({name: tensor * 1.1 for name, tensor in state.items()}, weights)
     # keys: where images have no class names of their own, they are the network's.
-    used = {"sample", "neighbors", "project", "whiten", "crops", "keys", *AFTER_PROJECT}
+    used = {"check", "sample", "neighbors", "project", "whiten", "crops", "keys", *AFTER_PROJECT}
     assert {step.split()[0] for step in _to_run(states(config))} == used
 
 

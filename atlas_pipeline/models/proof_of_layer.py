@@ -1,0 +1,281 @@
+"""What a layer is used for, tried once: its map, its cut, the gradient of icons, its attributions.
+
+B = batch, C = channels, S = side in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from atlas_pipeline.errors import ModelError
+from atlas_pipeline.models.ablation import ablation
+from atlas_pipeline.models.attribution import attribution
+from atlas_pipeline.models.capture import feature_maps
+from atlas_pipeline.models.image_size import is_out_of_memory
+from atlas_pipeline.models.network import Network
+from atlas_pipeline.models.proof_row import Row, Verdict, agreement, guarded, percent, reason
+from atlas_pipeline.models.relaxed_pool import MaxPoolGradient, max_pool_gradient
+from atlas_pipeline.models.repeatability import ROUNDING, Reading, difference
+from atlas_pipeline.models.replaced import logits_with, place, scaled
+
+# Relative. Two orders of the same float32 sums stay below the first; attributions, whose sums cancel, below
+# the second; bfloat16 below the third.
+_AGREES, _PRODUCTS_AGREE, _NEARLY = 1e-3, 1e-2, 5e-2
+# Images that costly checks are made on.
+_FEW = 2
+# Share by which the activation is changed where the derivative is measured by differences.
+_NUDGE = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerUse:
+    """What will be made of layers.
+
+    attribution: "product" (a derivative), "ablation", or "none". size_px: side of the icons; None: no icons.
+    """
+
+    attribution: Literal["product", "ablation", "none"] = "product"
+    maxpool_gradient: MaxPoolGradient = "exact"
+    size_px: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerProof:
+    """rows: what was found. attribution: (image, class) of a few images, where there is any."""
+
+    rows: tuple[Row, ...]
+    attribution: Tensor | None = None
+
+
+def prove_layer(
+    network: Network,
+    images: Tensor,
+    layer: str,
+    reading: Reading,
+    use: LayerUse,
+    cut_at: Callable[[str], nn.Module],
+    names: Sequence[str],
+) -> LayerProof:
+    """Args: reading: of ``images``. The others: see ``prove``."""
+    feature_map = reading.maps[layer]
+    rows = [_map_row(layer, feature_map, reading.dtypes[layer], names)]
+    if rows[0].verdict == "fails":
+        return LayerProof(rows=tuple(rows))
+    if use.size_px is not None:
+        rows += _icon_rows(network, images, layer, use.size_px, cut_at)
+    attributions: list[Tensor] = []
+    if use.attribution != "none":
+        rows += guarded(
+            layer,
+            "attribution",
+            lambda: _attribution_row(network, images[:_FEW], layer, feature_map[:_FEW], use, attributions),
+            "set sample.attribution: none",
+        )
+    return LayerProof(rows=tuple(rows), attribution=attributions[0] if attributions else None)
+
+
+def _map_row(layer: str, feature_map: Tensor, dtype: torch.dtype, names: Sequence[str]) -> Row:
+    """Finite, in float32, not all 0, and not one and the same for every image."""
+    channels, height, width = feature_map.shape[1:]
+    size = f"{channels} channels, {height} x {width}"
+    values = feature_map.float()
+    finite = torch.isfinite(values).flatten(1).all(dim=1)
+    if not bool(finite.all()):
+        said = f"NaN or infinite values for {names[int(finite.int().argmin())]}; check the weights and "
+        return Row(layer=layer, check="map", verdict="fails", said=f"{said}model.preprocess")
+    if not bool(values.any()):
+        return Row(layer=layer, check="map", verdict="note", said=f"{size}; all activations are 0")
+    if difference(values, values[:1].expand_as(values)) <= ROUNDING:
+        return Row(layer=layer, check="map", verdict="note", said=f"{size}; the same for every image")
+    if dtype != torch.float32:
+        bits = {torch.bfloat16: "two to three", torch.float16: "three"}.get(dtype, "other")
+        kind = str(dtype).removeprefix("torch.")
+        said = f"{size}, in {kind} (autocast?): {bits} significant digits"
+        return Row(layer=layer, check="map", verdict="note", said=said)
+    return Row(layer=layer, check="map", verdict="ok", said=f"{size}, finite, float32")
+
+
+def _icon_rows(
+    network: Network, images: Tensor, layer: str, size_px: int, cut_at: Callable[[str], nn.Module]
+) -> list[Row]:
+    """The network up to the layer, on its own and at the icons' size, with a gradient to the image."""
+    made: list[nn.Module] = []
+    if failed := guarded(layer, "cut", lambda: made.append(_cut(layer, cut_at))):
+        return failed
+    few = images[:_FEW]
+    return [
+        *guarded(layer, "cut", lambda: _cut_row(network, few, layer, made[0])),
+        *guarded(layer, "gradient", lambda: _gradient_row(few, layer, size_px, made[0])),
+    ]
+
+
+def _cut(layer: str, cut_at: Callable[[str], nn.Module]) -> nn.Module:
+    try:
+        return cut_at(layer)
+    except (TypeError, RuntimeError) as error:
+        if not any(word in str(error) for word in ("pickle", "deepcopy")):
+            raise
+        raise ModelError(
+            f"the network cannot be copied, as icons need it to be ({reason(error)}); keep locks, open files "
+            "and computed tensors out of its modules' attributes"
+        ) from error
+
+
+def _cut_row(network: Network, images: Tensor, layer: str, part: nn.Module) -> Row:
+    with torch.no_grad():
+        apart_by = difference(part(images), feature_maps(network, images, [layer])[layer])
+    verdict: Verdict = "ok" if apart_by <= _AGREES else "note" if apart_by <= _NEARLY else "fails"
+    said = f"up to here and the whole network {agreement(apart_by)}"
+    if verdict != "ok":
+        said = f"the network up to here and the whole differ by {percent(apart_by)}"
+    return Row(layer=layer, check="cut", verdict=verdict, value=apart_by, said=said)
+
+
+def _gradient_row(images: Tensor, layer: str, size_px: int, part: nn.Module) -> Row:
+    """Of a random weighting of the map, by images of the icons' size."""
+
+    def row(verdict: Verdict, said: str, value: float | None = None) -> Row:
+        return Row(layer=layer, check="gradient", verdict=verdict, value=value, said=said)
+
+    shown = F.interpolate(images, size=(size_px, size_px), mode="bilinear", antialias=True).requires_grad_()
+    with torch.enable_grad():
+        feature_map = part(shown)
+        if feature_map.dim() != 4 or not feature_map.numel():
+            shape = tuple(feature_map.shape)
+            return row(
+                "fails", f"shape {shape} for images of {size_px} px, no map; set a larger invert.size_px"
+            )
+        if not feature_map.requires_grad:
+            return row(
+                "fails",
+                "no gradient reaches the image, and icons are made by it; remove torch.no_grad(), "
+                "inference_mode() and detach() from the network's code",
+            )
+        weights = _random_like(feature_map)
+        (feature_map.float() * weights).sum().backward()
+    gradient = shown.grad
+    assert gradient is not None
+    if not bool(torch.isfinite(gradient).all()):
+        return row("fails", f"the gradient to images of {size_px} px has NaN or infinite values")
+    size = f"{feature_map.shape[2]} x {feature_map.shape[3]} map of {size_px} px"
+    strength = float(gradient.norm())
+    if strength == 0 and bool(feature_map.any()):
+        return row("fails", f"the gradient to images of {size_px} px is 0: no icon can be made", 0.0)
+    if strength == 0:
+        return row("note", f"{size}; all activations are 0 for the images at this size", 0.0)
+    return row("ok", f"{size}, finite, reaches the image", strength)
+
+
+def _random_like(values: Tensor) -> Tensor:
+    drawn = torch.randn(values.shape, generator=torch.Generator().manual_seed(0))
+    return drawn.to(values.device)
+
+
+def _attribution_row(
+    network: Network, images: Tensor, layer: str, feature_map: Tensor, use: LayerUse, kept: list[Tensor]
+) -> Row:
+    """The attribution as the sample takes it, against other ways to the same number."""
+    norms = feature_map.float().norm(dim=1).flatten(1)
+    # Where the activation is largest: of a position that is all 0 the attribution is 0, rightly.
+    positions = torch.stack(
+        [norms.argmax(dim=1) // feature_map.shape[3], norms.argmax(dim=1) % feature_map.shape[3]], dim=1
+    )
+    removed = ablation(network, images, layer, positions, feature_map=feature_map)
+    if use.attribution == "ablation":
+        kept.append(removed)
+        return _row(layer, "ok", "ablation runs")
+    found = attribution(network, images, layer, positions, use.maxpool_gradient, feature_map)
+    kept.append(found)
+    if not bool(torch.isfinite(found).all()):
+        return _row(layer, "fails", "NaN or infinite attributions; set sample.attribution: none")
+    weights = _random_like(found[:1])
+    theirs = _by_backward(network, images, layer, positions, weights, use.maxpool_gradient)
+    how = "a backward pass"
+    if theirs is None:
+        theirs, how = _by_differences(network, images, layer, positions, weights), "differences of logits"
+        # Values know nothing of relaxed gradients.
+        found = attribution(network, images, layer, positions, "exact", feature_map)
+    ours = (found.float() * weights).sum(dim=1)
+    if not bool(ours.any()) and not bool(theirs.any()):
+        with torch.no_grad():
+            scale = network.logits(images).abs().max()
+        if bool(removed.abs().max() <= ROUNDING * scale):
+            return _row(layer, "note", "attributions are 0: the logits do not depend on this layer")
+        return _row(
+            layer,
+            "fails",
+            "attributions are 0, yet the logits change where an activation is taken away: the network's code "
+            "cuts derivatives; set sample.attribution_method: ablation",
+        )
+    # Both as they are: a tangent of 0 must not be the measure.
+    largest = torch.maximum(ours.norm(), theirs.norm())
+    apart_by = float((ours - theirs).norm() / largest)
+    tolerance = _PRODUCTS_AGREE if how == "a backward pass" else _NEARLY
+    if apart_by <= tolerance:
+        return _row(layer, "ok", f"product and {how} {agreement(apart_by)}", apart_by)
+    said = f"the forward product and {how} differ by {percent(apart_by)}"
+    if apart_by <= _NEARLY:
+        return _row(layer, "note", said, apart_by)
+    if how != "a backward pass" and bool(ours.any()):
+        return _row(layer, "note", f"{said}; no derivative could be had another way", apart_by)
+    return _row(layer, "fails", f"{said}; set sample.attribution_method: ablation", apart_by)
+
+
+def _row(layer: str, verdict: Verdict, said: str, value: float | None = None) -> Row:
+    return Row(layer=layer, check="attribution", verdict=verdict, value=value, said=said)
+
+
+def _by_backward(
+    network: Network,
+    images: Tensor,
+    layer: str,
+    positions: Tensor,
+    weights: Tensor,
+    maxpool_gradient: MaxPoolGradient,
+) -> Tensor | None:
+    """(B,) activation times derivative of the weighted logits, by one backward pass; None where none is had.
+
+    weights: (1, class).
+    """
+    form = network.runs[layer].form
+    assert form is not None, layer
+    starts: list[Tensor] = []
+
+    def start(output: Tensor) -> Tensor:
+        starts.append(output.detach().clone().requires_grad_())
+        # What follows may work in place, which a leaf does not allow.
+        return starts[-1].clone()
+
+    try:
+        with torch.enable_grad(), max_pool_gradient(maxpool_gradient):
+            logits = logits_with(network, images, layer)(start)
+            # backward() and not grad(): reentrant checkpoints allow nothing else.
+            (logits.float() * weights).sum().backward()
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        return None
+    gradient = starts[-1].grad
+    if gradient is None:
+        return None
+    at = place(form.to_map(gradient), positions)
+    return (form.to_map(gradient)[at] * form.to_map(starts[-1].detach())[at]).float().sum(dim=1)
+
+
+def _by_differences(
+    network: Network, images: Tensor, layer: str, positions: Tensor, weights: Tensor
+) -> Tensor:
+    """(B,) the same by the weighted logits for a little more and a little less of the activation."""
+    form = network.runs[layer].form
+    assert form is not None, layer
+    logits = logits_with(network, images, layer)
+    with torch.no_grad():
+        more = logits(lambda output: scaled(output, form, positions, 1 + _NUDGE)).double()
+        less = logits(lambda output: scaled(output, form, positions, 1 - _NUDGE)).double()
+    return (((more - less) / (2 * _NUDGE)) * weights.double()).sum(dim=1).float()

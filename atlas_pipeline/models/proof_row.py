@@ -1,0 +1,62 @@
+"""One line of a proof, and how a failure of the network's own code becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from atlas_pipeline.errors import AtlasError
+from atlas_pipeline.models.image_size import is_out_of_memory
+
+Verdict = Literal["ok", "note", "fails"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """layer: "" for the network as a whole. value: what was measured; None where nothing was. said: a line.
+
+    verdict: "note" is for the reader to know; "fails" makes an atlas impossible, or wrong.
+    """
+
+    layer: str
+    check: str
+    verdict: Verdict
+    value: float | None = None
+    said: str
+
+
+def guarded(layer: str, check: str, measure: Callable[[], Any], remedy: str = "") -> list[Row]:
+    """The row or rows that ``measure`` returns, or one that fails with what it raised.
+
+    Raises: torch.OutOfMemoryError, MemoryError: that is no fault of the network's.
+    """
+    try:
+        found = measure()
+    except MemoryError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        words = reason(error)
+        said = words if isinstance(error, AtlasError) or not remedy else f"{words}; {remedy}"
+        return [Row(layer=layer, check=check, verdict="fails", said=said)]
+    return [found] if isinstance(found, Row) else list(found or ())
+
+
+def reason(error: BaseException) -> str:
+    """An error in one line; our own as they are."""
+    first = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+    if isinstance(error, AtlasError):
+        return first
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def percent(share: float) -> str:
+    """``0.031`` -> ``3.1 %``."""
+    return f"{100 * share:.2g} %" if share < 1 else f"{100 * share:.0f} %"
+
+
+def agreement(apart: float) -> str:
+    """How well two things agree that are a relative ``apart`` from each other."""
+    return f"agree to {apart:.0e}" if apart else "agree exactly"
