@@ -16,7 +16,7 @@ from atlas_pipeline.models.layers import check_layers
 from atlas_pipeline.models.map_form import MapForm
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient, max_pool_gradient
-from atlas_pipeline.models.replaced import Replace, logits_with, place, scaled
+from atlas_pipeline.models.replaced import Replace, logits_with, scaled
 
 AttributionMethod = Literal["gradient", "integrated"]
 
@@ -119,8 +119,6 @@ def _plain_attention() -> Iterator[None]:
 def _own_activation(output: Tensor, form: MapForm, positions: Any) -> Tensor:
     """Of a layer's output the activation at the position, and zero elsewhere, other tokens too."""
     tangent = torch.zeros_like(output)
-    feature_map = form.to_map(output)
-    at = place(feature_map, positions)
-    # Written through the map, which is a view.
-    form.to_map(tangent)[at] = feature_map[at]
+    at = form.place(output, positions)
+    tangent[at] = output[at]
     return tangent

@@ -16,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from atlas_pipeline.models.capture import capture, feature_maps
 from atlas_pipeline.models.execution import IMAGE_FAILURES
 from atlas_pipeline.models.graph import prefix, same
+from atlas_pipeline.models.held_tensor import held_tensor
 from atlas_pipeline.models.image_size import size_error
 from atlas_pipeline.models.layers import check_layers
 from atlas_pipeline.models.network import Network, Normalise
@@ -76,7 +77,9 @@ class CutNetwork(nn.Module):
             if refusal is None:
                 raise
             raise refusal from error
-        return self.form.to_map(output)
+        tensor = held_tensor(output)
+        assert tensor is not None, self.name
+        return self.form.to_map(tensor)
 
     def parts(self, size_px: int) -> list[Callable[[Tensor], Tensor]]:
         """What, one after the other, does what this one does, with one square map between any two.
@@ -85,7 +88,7 @@ class CutNetwork(nn.Module):
 
         Raises: ModelError: images of this size are not taken.
         """
-        if not isinstance(self.body, fx.GraphModule) or self.form.axes != "channels first":
+        if not isinstance(self.body, fx.GraphModule) or str(self.form) != "channels first":
             return [self]
         images = torch.zeros(1, 3, size_px, size_px, device=self.normalise.mean.device)
         with torch.no_grad():

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.execution import IMAGE_FAILURES, Run, observe
+from atlas_pipeline.models.map_reading import read_maps
 from atlas_pipeline.models.preprocess import Preprocess
 
 
@@ -128,11 +129,13 @@ class Network:
             self.memory_format = memory_format
             self.module.to(memory_format=memory_format)  # type: ignore[call-overload]
             try:
-                runs, output = observe(self.module, self.normalise(grey))
+                outputs, output = observe(self.module, self.normalise(grey))
             except IMAGE_FAILURES as error:
                 failure = error
             else:
-                return runs, memory_format, self.checked_logits(output).shape[1]
+                num_classes = self.checked_logits(output).shape[1]
+                runs = read_maps(self.module, outputs, len(grey), size, self.normalise)
+                return runs, memory_format, num_classes
         reason = (str(failure).strip().splitlines() or [type(failure).__name__])[0].rstrip(".")
         raise ModelError(
             f"{self.name} cannot run on a {size} px image: {reason}; see model.preprocess.crop"

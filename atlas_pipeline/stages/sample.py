@@ -153,7 +153,7 @@ def edge_fallback(artefact: Artefact) -> str | None:
 
 SAMPLE = Stage(
     name="sample",
-    version=2,
+    version=3,
     unit="images",
     split=_split,
     size=lambda task: task["stop"] - task["start"],
