@@ -15,7 +15,7 @@ from atlas_pipeline.models.map_form import MapForm
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.products import BackwardPass, Logits, forward_product
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient
-from atlas_pipeline.models.replaced import logits_with, place, scaled
+from atlas_pipeline.models.replaced import logits_with, scaled
 
 # A backward pass keeps all that the network computes after the layer.
 IMAGES_AT_ONCE = 16
@@ -101,10 +101,8 @@ class _Start:
     def direction(self, output: Tensor) -> Tensor:
         """The activations at the positions, and zero elsewhere, other tokens too."""
         direction = torch.zeros_like(output)
-        feature_map = self.form.to_map(output)
-        at = place(feature_map, self.positions)
-        # Written through the map, which is a view.
-        self.form.to_map(direction)[at] = feature_map[at]
+        at = self.form.place(output, self.positions)
+        direction[at] = output[at]
         return direction
 
 
@@ -130,8 +128,9 @@ def _products(
     passes = BackwardPass(logits, point, maxpool_gradient)
     if not passes.reaches_logits():
         return torch.zeros(len(passes.logits), len(classes), device=passes.logits.device)
+    at = start.form.place(directions[0], start.positions)
     columns = [
-        (gradient * directions[0]).float().flatten(1).sum(dim=1)
+        (gradient[at] * directions[0][at]).float().sum(dim=1)
         for gradient in passes.gradients(classes, batched=mode.batched)
     ]
     return torch.stack(columns, dim=1)

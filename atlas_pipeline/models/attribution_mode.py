@@ -92,7 +92,9 @@ class _Trial:
     def __init__(
         self, network: Network, images: Tensor, layer: str, maxpool_gradient: MaxPoolGradient, has_map: bool
     ) -> None:
-        self.network, self.layer, self.kind = network, layer, maxpool_gradient
+        form = network.runs[layer].form
+        assert form is not None, layer
+        self.network, self.layer, self.form, self.kind = network, layer, form, maxpool_gradient
         images = images.repeat(NUM_DIRECTIONS, 1, 1, 1)
         self.whole = logits_with(network, images, layer)
         # Ways from the layer to the logits, the cheapest first.
@@ -164,8 +166,9 @@ class _Trial:
     def _backward(self, kind: MaxPoolGradient) -> Derivative:
         def derivative() -> Tensor:
             passes = BackwardPass(self.whole, _shrunk, kind)
-            gradient = passes.gradient(_weights(passes.logits))
-            return (gradient * self._direction(passes.point / SHARE)).float().flatten(1).sum(dim=1)
+            products = passes.gradient(_weights(passes.logits)) * self._direction(passes.point / SHARE)
+            # As a map: in some outputs the batch is the second axis.
+            return self.form.to_map(products).float().flatten(1).sum(dim=1)
 
         return _tried(derivative)
 
@@ -186,13 +189,9 @@ class _Trial:
     def _direction(self, output: Tensor) -> Tensor:
         """Random on the feature map, zero on tokens that belong to no position; as large as the output."""
         direction = torch.zeros_like(output)
-        form = self.network.runs[self.layer].form
-        assert form is not None, self.layer
-        feature_map = form.to_map(direction)
-        noise = torch.randn(feature_map.shape, generator=torch.Generator().manual_seed(0))
+        noise = torch.randn(self.form.to_map(output).shape, generator=torch.Generator().manual_seed(0))
         size = float(output.float().square().mean().sqrt())
-        # Written through the map, which is a view.
-        feature_map[:] = noise.to(output) * (size or 1.0)
+        self.form.write(noise.to(output) * (size or 1.0), direction)
         return direction
 
     def _allows_batches(self) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.execution import Hook, hooked
+from atlas_pipeline.models.held_tensor import held_tensor
 from atlas_pipeline.models.network import Network
 
 
@@ -26,20 +27,23 @@ def capture(
     Args: stop_after: how often each layer runs in a forward; once all have, the forward is stopped, and the
           block is left.
     Outputs are copies: what follows a layer may work in place and would alter them. Gradients flow through.
+    Of a tuple, list or mapping it is the first tensor.
     """
     outputs: dict[str, Tensor] = {}
     left = dict(stop_after) if stop_after is not None else None
 
     def hook_for(layer: str) -> Hook:
         def hook(_: nn.Module, __: Any, output: Any) -> None:
+            tensor = held_tensor(output)
+            is_last = False
             if left is not None:
                 left[layer] -= 1
-                if not any(count > 0 for count in left.values()):
-                    # Nothing follows that could alter it: no copy.
-                    outputs[layer] = output
-                    raise _ForwardDoneError
-            if isinstance(output, Tensor):
-                outputs[layer] = output.clone()
+                is_last = not any(count > 0 for count in left.values())
+            if tensor is not None:
+                # After the last one nothing follows that could alter it: no copy.
+                outputs[layer] = tensor if is_last else tensor.clone()
+            if is_last:
+                raise _ForwardDoneError
 
         return hook
 

@@ -16,6 +16,7 @@ from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.capture import capture, feature_maps
 from atlas_pipeline.models.execution import IMAGE_FAILURES
 from atlas_pipeline.models.graph import prefix, same
+from atlas_pipeline.models.held_tensor import held_tensor
 from atlas_pipeline.models.image_size import is_out_of_memory, size_error
 from atlas_pipeline.models.layers import check_layers
 from atlas_pipeline.models.network import Network, Normalise
@@ -110,7 +111,9 @@ class CutNetwork(nn.Module):
             if refusal is None:
                 raise
             raise refusal from error
-        return self.form.to_map(output).float()
+        tensor = held_tensor(output)
+        assert tensor is not None, self.name
+        return self.form.to_map(tensor).float()
 
     def parts(self, size_px: int) -> list[Callable[[Tensor], Tensor]]:
         """What, one after the other, does what this one does, with one square map between any two.
@@ -119,7 +122,7 @@ class CutNetwork(nn.Module):
 
         Raises: ModelError: images of this size are not taken.
         """
-        if not isinstance(self.body, fx.GraphModule) or self.form.axes != "channels first":
+        if not isinstance(self.body, fx.GraphModule) or str(self.form) != "channels first":
             return [self]
         images = torch.zeros(1, 3, size_px, size_px, device=self.normalise.mean.device)
         with torch.no_grad():

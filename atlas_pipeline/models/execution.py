@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from atlas_pipeline.models.eager import eager
-from atlas_pipeline.models.map_form import MapForm, map_forms
+from atlas_pipeline.models.held_tensor import held_tensor, holder
+from atlas_pipeline.models.map_form import MapForm
 
 # What networks raise for an image that they cannot take; torch's running out of memory is among them.
 IMAGE_FAILURES = (
@@ -31,17 +32,33 @@ Hook = Callable[[nn.Module, Any, Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """What one module gave in a forward. A module that runs several times is known by its last run.
+
+    shape: of its tensor, None where it holds none. times: runs in the forward. held_in: the kind of container
+    whose first tensor it is: "" where the output is the tensor itself.
+    """
+
+    kind: str
+    shape: tuple[int, ...] | None
+    times: int
+    held_in: str
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One module's part in a forward. A module that runs several times is known by its last run.
 
-    shape: of its output, without the batch; None where the output is no single tensor. times: runs in one
-    forward. form: how the output is read as a feature map; None where it is none.
+    shape: of its output, or the first tensor held in it, without the batch; None where it holds none. times:
+    runs in one forward. form: how the output is read as a feature map; None where it is none. refusal: why it
+    is none, where the shape alone does not say.
     """
 
     kind: str
     shape: tuple[int, ...] | None
     times: int
     form: MapForm | None
+    refusal: str = ""
 
     @property
     def is_map(self) -> bool:
@@ -61,40 +78,20 @@ def hooked(module: nn.Module, hooks: Mapping[str, Hook]) -> Iterator[None]:
         yield
 
 
-def observe(module: nn.Module, images: Tensor) -> tuple[dict[str, Run], Any]:
-    """Run ``module`` once: its submodules in the order of their (last) end, and its output.
+def observe(module: nn.Module, images: Tensor) -> tuple[dict[str, Output], Any]:
+    """Run ``module`` once: what its submodules give, in the order of their (last) end, and its own output.
 
     Args: images: (B, 3, S, S) float32, normalised; B should be no number of anything else: 2 and not 1.
     """
-    seen, output = _seen(module, images)
-    shapes = {name: shape for name, (_, shape, _) in seen.items()}
-
-    def shapes_at_another_size() -> dict[str, tuple[int, ...] | None]:
-        larger = torch.zeros(len(images), 3, 2 * images.shape[2], 2 * images.shape[3], device=images.device)
-        try:
-            return {name: shape for name, (_, shape, _) in _seen(module, larger)[0].items()}
-        except IMAGE_FAILURES:
-            return {}
-
-    forms = map_forms(module, shapes, len(images), images.shape[3], shapes_at_another_size)
-    runs = {
-        name: Run(kind, shape[1:] if shape else shape, times, forms.get(name))
-        for name, (kind, shape, times) in seen.items()
-    }
-    return runs, output
-
-
-def _seen(
-    module: nn.Module, images: Tensor
-) -> tuple[dict[str, tuple[str, tuple[int, ...] | None, int]], Any]:
-    """Layer -> kind, shape of its output (None: no tensor) and runs; and the network's output."""
-    seen: dict[str, tuple[str, tuple[int, ...] | None, int]] = {}
+    seen: dict[str, Output] = {}
 
     def hook_for(name: str) -> Hook:
         def hook(submodule: nn.Module, _: Any, output: Any) -> None:
-            _, _, times = seen.pop(name, ("", None, 0))
-            shape = tuple(output.shape) if isinstance(output, Tensor) else None
-            seen[name] = (type(submodule).__name__, shape, times + 1)
+            before = seen.pop(name, None)
+            tensor = held_tensor(output)
+            shape = None if tensor is None else tuple(tensor.shape)
+            times = 1 if before is None else before.times + 1
+            seen[name] = Output(type(submodule).__name__, shape, times, holder(output))
 
         return hook
 

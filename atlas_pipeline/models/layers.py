@@ -17,8 +17,7 @@ class LayerInfo:
     receptive_field_px: side of the smallest square that holds every pixel which can change the activation at
     the centre position, never more than the image; None where it cannot be told. sees_whole_image: that
     square is the whole image, be it by depth or by a global operation. stride_px: pixels from one position
-    to the next. form: how the map is read from the layer's output: ``channels first``, ``channels last``, or
-    ``tokens`` and how many of these are left out.
+    to the next. form: how the map is read from the layer's output: see ``MapForm``.
     """
 
     name: str
@@ -81,9 +80,11 @@ def check_layers(network: Network, names: Iterable[str]) -> None:
             if (inner := without_wrappers(name)) in maps:
                 raise ModelError(f"layer '{name}' of {network.name} is '{inner}' here. {remedy}")
             raise ModelError(unknown_name("layer", name, maps, network.name, remedy))
-        reason = "is never run by itself" if run is None else f"gives {_described(run.shape)}"
+        reason = (
+            "it is never run by itself" if run is None else run.refusal or f"it gives {_described(run.shape)}"
+        )
         raise ModelError(
-            f"layer '{name}' of {network.name} has no spatial map: it {reason}; "
+            f"layer '{name}' of {network.name} has no spatial map: {reason}; "
             f"nearest that has one: '{_nearest_map(network, name, maps)}'"
         )
 
@@ -110,9 +111,7 @@ def _nearest_map(network: Network, name: str, maps: list[str]) -> str:
 
 def _positions(network: Network, name: str) -> int:
     run = network.runs[name]
-    shape, form = run.shape or (0, 0, 0), run.form
-    if form is None:
+    if run.form is None or run.shape is None:
         return 0
-    if form.axes == "tokens":
-        return shape[0] - form.num_prefix
-    return shape[1] * (shape[2] if form.axes == "channels first" else shape[0])
+    rows, columns = run.form.grid(run.shape)
+    return rows * columns

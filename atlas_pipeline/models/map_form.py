@@ -1,136 +1,144 @@
-"""How a module's output is read as a feature map. B = batch, C = channels, T = tokens.
+"""How a layer's output is read as a feature map. B = batch, C = channels, T = tokens.
 
-Convolutional networks give (B, C, row, column), Swin-like ones (B, row, column, C), and vision transformers
-(B, T, C): a few prefix tokens (class, distillation, registers), which belong to no place in the image and are
-left out, then one token a spatial position, row by row.
+Convolutional networks give (B, C, row, column), Swin-like ones (B, row, column, C), vision transformers
+(B, T, C), or (T, B, C) where the sequence comes first. Some tokens belong to no place in the image (class,
+distillation, registers) and are left out; the others make a square of rows and columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isqrt
-from typing import Literal
+from typing import Any, Literal
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from atlas_pipeline.errors import ModelError
 
-Shape = tuple[int, ...]
-# None: the layer's output is no single tensor.
-Shapes = Mapping[str, Shape | None]
-
-# Prefix tokens that a network may have without saying so, and the smallest grid worth reading as one.
-MOST_PREFIX = 8
-LEAST_SIDE = 2
+Axes = Literal["channels first", "channels last", "tokens", "sequence first"]
+Index = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class MapForm:
-    """Where a feature map lies in an output. num_prefix: tokens in front that are left out."""
+    """Where a feature map lies in an output.
 
-    axes: Literal["channels first", "channels last", "tokens"]
-    num_prefix: int = 0
+    num_left_out: tokens that are no positions; they stand in front, unless ``order`` is given. order: the
+    positions' tokens, row by row, where they do not simply follow each other; for images of one size only.
+    held_in: kind of the container whose first tensor the output is (``tuple``, ``dict``...); "" for none.
+    """
+
+    axes: Axes
+    num_left_out: int = 0
+    order: tuple[int, ...] = ()
+    held_in: str = ""
 
     def __str__(self) -> str:
-        if self.axes != "tokens":
-            return self.axes
-        return f"tokens, {self.num_prefix} left out" if self.num_prefix else "tokens"
+        words: list[str] = [self.axes]
+        if self.num_left_out:
+            words.append(f"{self.num_left_out} left out")
+        if self.order:
+            words.append("rearranged")
+        if self.held_in:
+            words.append(f"first of a {self.held_in}")
+        return ", ".join(words)
+
+    @property
+    def is_tokens(self) -> bool:
+        """Whether positions are tokens: one axis, and not two."""
+        return self.axes in ("tokens", "sequence first")
+
+    def grid(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Rows and columns of the map in an output of ``shape``, given without the batch.
+
+        Raises: ModelError: tokens that do not make a square, or not those of ``order``.
+        """
+        if self.axes == "channels first":
+            return shape[1], shape[2]
+        if self.axes == "channels last":
+            return shape[0], shape[1]
+        num_positions = shape[0] - self.num_left_out
+        if self.order and len(self.order) != num_positions:
+            raise ModelError(
+                f"{num_positions} tokens are not the {len(self.order)} whose order is known; "
+                "give images of the network's own size"
+            )
+        side = isqrt(max(num_positions, 0))
+        if side * side != num_positions:
+            raise ModelError(f"{num_positions} tokens make no square of rows and columns; give square images")
+        return side, side
 
     def to_map(self, output: Tensor) -> Tensor:
-        """The output as (B, C, row, column): a view, so that writing to it writes to the output.
+        """The output as (B, C, row, column); a view of it unless there is an ``order``.
 
-        Raises: ModelError: tokens that do not make a square.
+        Raises: ModelError: as ``grid``.
         """
         if self.axes == "channels first":
             return output
         if self.axes == "channels last":
             return output.permute(0, 3, 1, 2)
-        num_positions = output.shape[1] - self.num_prefix
-        side = isqrt(max(num_positions, 0))
-        if side * side != num_positions:
-            raise ModelError(f"{num_positions} tokens make no square of rows and columns; give square images")
-        return output[:, self.num_prefix :].unflatten(1, (side, side)).permute(0, 3, 1, 2)
+        tokens = output.transpose(0, 1) if self.axes == "sequence first" else output
+        grid = self.grid(tuple(tokens.shape[1:]))
+        if self.order:
+            positions = tokens[:, torch.tensor(self.order, device=output.device)]
+        else:
+            positions = tokens[:, self.num_left_out :]
+        return positions.unflatten(1, grid).permute(0, 3, 1, 2)
 
     def to_output(self, feature_map: Tensor) -> Tensor | None:
-        """What ``to_map`` was made of; None where it was left out."""
+        """What ``to_map`` was made of; None where a part of it is not in the map."""
+        if self.num_left_out or self.held_in:
+            return None
         if self.axes == "channels first":
             return feature_map
         if self.axes == "channels last":
             return feature_map.permute(0, 2, 3, 1).contiguous()
-        return None if self.num_prefix else feature_map.flatten(2).transpose(1, 2).contiguous()
+        tokens = feature_map.flatten(2).transpose(1, 2)
+        if self.order:
+            tokens = tokens[:, torch.tensor(self.order, device=tokens.device).argsort()]
+        return (tokens.transpose(0, 1) if self.axes == "sequence first" else tokens).contiguous()
 
+    def write(self, feature_map: Tensor, output: Tensor) -> None:
+        """Write a map into an output, in place; tokens that are no positions stay as they are.
 
-def map_forms(
-    module: nn.Module, shapes: Shapes, batch: int, size_px: int, shapes_at_another_size: Callable[[], Shapes]
-) -> dict[str, MapForm]:
-    """The outputs that are feature maps, and how; by the outputs' shapes for ``batch`` square images.
+        Raises: ModelError: as ``grid``.
+        """
+        if self.axes == "channels first":
+            output.copy_(feature_map)
+        elif self.axes == "channels last":
+            output.copy_(feature_map.permute(0, 2, 3, 1))
+        else:
+            tokens = output.transpose(0, 1) if self.axes == "sequence first" else output
+            self.grid(tuple(tokens.shape[1:]))
+            positions = feature_map.flatten(2).transpose(1, 2)
+            if self.order:
+                tokens[:, torch.tensor(self.order, device=output.device)] = positions.to(output.dtype)
+            else:
+                tokens[:, self.num_left_out :] = positions
 
-    Args: shapes: layer -> shape of its output, None where that is no tensor. size_px: of the images.
-          shapes_at_another_size: the same, for images of another size; asked for only where it decides.
-    """
-    batched = {name: shape for name, shape in shapes.items() if shape and shape[0] == batch}
-    maps = {
-        n: shape for n, shape in batched.items() if len(shape) == 4 and not _is_of_heads(n, shape, batched)
-    }
-    forms = dict.fromkeys(maps, MapForm("channels first"))
-    for name in _with_channels_last(maps, shapes_at_another_size):
-        forms[name] = MapForm("channels last")
-    # One of the maps was flattened to become the tokens.
-    sides = {maps[name][1 if form.axes == "channels last" else 2] for name, form in forms.items()}
-    grid = _stated_grid(module)
-    for name, shape in batched.items():
-        num_prefix = _num_prefix(shape[1], size_px, grid, sides) if len(shape) == 3 else None
-        if num_prefix is not None:
-            forms[name] = MapForm("tokens", num_prefix)
-    return forms
+    def place(self, output: Tensor, positions: Any) -> Index:
+        """The index of one activation an image: ``output[index]`` is (B, C), to be read or written.
 
-
-def _is_of_heads(name: str, shape: Shape, shapes: Mapping[str, Shape]) -> bool:
-    """Whether four axes are (B, head, T, ...), the inside of an attention: it has no rows and columns."""
-    parts = name.split(".")
-    around = [shapes.get(".".join(parts[:depth])) for depth in range(1, len(parts))]
-    return any(outer and len(outer) == 3 and outer[1] == shape[2] for outer in around)
-
-
-def _with_channels_last(maps: Mapping[str, Shape], shapes_at_another_size: Callable[[], Shapes]) -> list[str]:
-    """Those of ``maps``, layers with four axes, whose last axis is the channels'.
-
-    In maps of square images the two axes in the middle agree then, and another image size leaves the last
-    axis alone. Where no other size can be had, they agree with each other only.
-    """
-    alike = {name: shape for name, shape in maps.items() if shape[1] == shape[2] >= LEAST_SIDE}
-    # As many channels as rows and columns is common; without one clear case they are channels first.
-    if all(shape[2] == shape[3] for shape in alike.values()):
-        return []
-    others = shapes_at_another_size()
-
-    def is_last(name: str, shape: Shape) -> bool:
-        other = others.get(name)
-        if other is None or len(other) != 4:
-            return shape[2] != shape[3]
-        return other[1] != shape[1] and other[3] == shape[3]
-
-    return [name for name, shape in alike.items() if is_last(name, shape)]
-
-
-def _stated_grid(module: nn.Module) -> tuple[int, int] | None:
-    """Prefix tokens and side of the grid, as timm's vision transformers state them."""
-    for part in module.modules():
-        num_prefix = getattr(part, "num_prefix_tokens", None)
-        rows, columns = getattr(getattr(part, "patch_embed", None), "grid_size", None) or (0, 0)
-        if isinstance(num_prefix, int) and rows == columns > 0:
-            return num_prefix, rows
-    return None
-
-
-def _num_prefix(num_tokens: int, size_px: int, grid: tuple[int, int] | None, sides: set[int]) -> int | None:
-    """How many tokens in front are no positions; None where the rest makes no grid of patches."""
-    if grid is not None and num_tokens - grid[1] ** 2 in (0, grid[0]):
-        return num_tokens - grid[1] ** 2
-    for num_prefix in range(min(MOST_PREFIX, num_tokens) + 1):
-        side = isqrt(num_tokens - num_prefix)
-        is_grid = side >= LEAST_SIDE and side * side == num_tokens - num_prefix and size_px % side == 0
-        if is_grid and (side in sides or not sides):
-            return num_prefix
-    return None
+        Args:   positions: (B, 2) integers, row and column in the map.
+        Raises: IndexError: a position outside the map. ModelError: as ``grid``.
+        """
+        batch_axis = 1 if self.axes == "sequence first" else 0
+        shape = tuple(size for axis, size in enumerate(output.shape) if axis != batch_axis)
+        height, width = self.grid(shape)
+        places = torch.as_tensor(positions, dtype=torch.long).cpu()
+        if bool((places < 0).any()) or bool((places >= torch.tensor([height, width])).any()):
+            raise IndexError(f"positions must lie in the {height} x {width} map, got {places.tolist()}")
+        rows, columns = places.unbind(dim=1)
+        images = torch.arange(len(places), device=output.device)
+        if not self.is_tokens:
+            rows, columns = rows.to(output.device), columns.to(output.device)
+            return (
+                (images, slice(None), rows, columns)
+                if self.axes == "channels first"
+                else (images, rows, columns)
+            )
+        tokens = rows * width + columns
+        tokens = torch.tensor(self.order)[tokens] if self.order else tokens + self.num_left_out
+        tokens = tokens.to(output.device)
+        return (tokens, images) if self.axes == "sequence first" else (images, tokens)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.eager import eager
 from atlas_pipeline.models.execution import Run, observe
+from atlas_pipeline.models.map_reading import read_maps
 from atlas_pipeline.models.plain_module import first_line, fold_parametrisations
 from atlas_pipeline.models.preprocess import Preprocess
 from atlas_pipeline.models.refusal import why_not
@@ -140,12 +141,14 @@ class Network:
             self.memory_format = memory_format
             self.module.to(memory_format=memory_format)  # type: ignore[call-overload]
             try:
-                runs, output = observe(self.module, self.normalise(grey))
+                outputs, output = observe(self.module, self.normalise(grey))
             except Exception as error:
                 # A user's code may raise anything.
                 failure = error
             else:
-                return runs, memory_format, self.checked_logits(output).shape[1]
+                num_classes = self.checked_logits(output).shape[1]
+                runs = read_maps(self.module, outputs, len(grey), size, self.normalise)
+                return runs, memory_format, num_classes
         raise ModelError(why_not(self.module, self.normalise(grey), self.name, failure)) from failure
 
 

@@ -16,21 +16,20 @@ from torch import Tensor, nn
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.ablation import ablation
 from atlas_pipeline.models.attribution import attribution
+from atlas_pipeline.models.attribution_mode import attribution_mode
 from atlas_pipeline.models.capture import feature_maps
-from atlas_pipeline.models.image_size import is_out_of_memory
 from atlas_pipeline.models.network import Network
+from atlas_pipeline.models.products import BackwardPass
 from atlas_pipeline.models.proof_row import Row, Verdict, agreement, guarded, percent, reason
-from atlas_pipeline.models.relaxed_pool import MaxPoolGradient, max_pool_gradient
+from atlas_pipeline.models.relaxed_pool import MaxPoolGradient
 from atlas_pipeline.models.repeatability import ROUNDING, Reading, difference
-from atlas_pipeline.models.replaced import logits_with, place, scaled
+from atlas_pipeline.models.replaced import logits_with
 
 # Relative. Two orders of the same float32 sums stay below the first; attributions, whose sums cancel, below
 # the second; bfloat16 below the third.
 _AGREES, _PRODUCTS_AGREE, _NEARLY = 1e-3, 1e-2, 5e-2
 # Images that costly checks are made on.
 _FEW = 2
-# Share by which the activation is changed where the derivative is measured by differences.
-_NUDGE = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,36 +193,20 @@ def _attribution_row(
     kept.append(found)
     if not bool(torch.isfinite(found).all()):
         return _row(layer, "fails", "NaN or infinite attributions; set sample.attribution: none")
+    mode = attribution_mode(network, images, layer, use.maxpool_gradient)
+    if mode.remark is not None:
+        return _row(layer, "note", mode.remark)
     weights = _random_like(found[:1])
-    theirs = _by_backward(network, images, layer, positions, weights, use.maxpool_gradient)
-    how = "a backward pass"
-    if theirs is None:
-        theirs, how = _by_differences(network, images, layer, positions, weights), "differences of logits"
-        # Values know nothing of relaxed gradients.
-        found = attribution(network, images, layer, positions, "exact", feature_map)
     ours = (found.float() * weights).sum(dim=1)
-    if not bool(ours.any()) and not bool(theirs.any()):
-        with torch.no_grad():
-            scale = network.logits(images).abs().max()
-        if bool(removed.abs().max() <= ROUNDING * scale):
-            return _row(layer, "note", "attributions are 0: the logits do not depend on this layer")
-        return _row(
-            layer,
-            "fails",
-            "attributions are 0, yet the logits change where an activation is taken away: the network's code "
-            "cuts derivatives; set sample.attribution_method: ablation",
-        )
-    # Both as they are: a tangent of 0 must not be the measure.
+    theirs = _by_backward(network, images, layer, positions, weights, use.maxpool_gradient)
+    # Both as they are: a product of 0 must not be the measure.
     largest = torch.maximum(ours.norm(), theirs.norm())
-    apart_by = float((ours - theirs).norm() / largest)
-    tolerance = _PRODUCTS_AGREE if how == "a backward pass" else _NEARLY
-    if apart_by <= tolerance:
-        return _row(layer, "ok", f"product and {how} {agreement(apart_by)}", apart_by)
-    said = f"the forward product and {how} differ by {percent(apart_by)}"
+    apart_by = float((ours - theirs).norm() / largest) if largest > 0 else 0.0
+    if apart_by <= _PRODUCTS_AGREE:
+        return _row(layer, "ok", f"product and a backward pass {agreement(apart_by)}", apart_by)
+    said = f"the forward product and a backward pass differ by {percent(apart_by)}"
     if apart_by <= _NEARLY:
         return _row(layer, "note", said, apart_by)
-    if how != "a backward pass" and bool(ours.any()):
-        return _row(layer, "note", f"{said}; no derivative could be had another way", apart_by)
     return _row(layer, "fails", f"{said}; set sample.attribution_method: ablation", apart_by)
 
 
@@ -238,44 +221,14 @@ def _by_backward(
     positions: Tensor,
     weights: Tensor,
     maxpool_gradient: MaxPoolGradient,
-) -> Tensor | None:
-    """(B,) activation times derivative of the weighted logits, by one backward pass; None where none is had.
+) -> Tensor:
+    """(B,) activation times derivative of the weighted logits, by one backward pass through the network.
 
     weights: (1, class).
     """
     form = network.runs[layer].form
     assert form is not None, layer
-    starts: list[Tensor] = []
-
-    def start(output: Tensor) -> Tensor:
-        starts.append(output.detach().clone().requires_grad_())
-        # What follows may work in place, which a leaf does not allow.
-        return starts[-1].clone()
-
-    try:
-        with torch.enable_grad(), max_pool_gradient(maxpool_gradient):
-            logits = logits_with(network, images, layer)(start)
-            # backward() and not grad(): reentrant checkpoints allow nothing else.
-            (logits.float() * weights).sum().backward()
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise
-        return None
-    gradient = starts[-1].grad
-    if gradient is None:
-        return None
-    at = place(form.to_map(gradient), positions)
-    return (form.to_map(gradient)[at] * form.to_map(starts[-1].detach())[at]).float().sum(dim=1)
-
-
-def _by_differences(
-    network: Network, images: Tensor, layer: str, positions: Tensor, weights: Tensor
-) -> Tensor:
-    """(B,) the same by the weighted logits for a little more and a little less of the activation."""
-    form = network.runs[layer].form
-    assert form is not None, layer
-    logits = logits_with(network, images, layer)
-    with torch.no_grad():
-        more = logits(lambda output: scaled(output, form, positions, 1 + _NUDGE)).double()
-        less = logits(lambda output: scaled(output, form, positions, 1 - _NUDGE)).double()
-    return (((more - less) / (2 * _NUDGE)) * weights.double()).sum(dim=1).float()
+    # In new memory: what follows may work in place.
+    passes = BackwardPass(logits_with(network, images, layer), torch.clone, maxpool_gradient)
+    gradient, at = passes.gradient(weights.expand_as(passes.logits)), form.place(passes.point, positions)
+    return (gradient[at] * passes.point[at]).float().sum(dim=1)

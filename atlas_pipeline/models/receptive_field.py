@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.execution import Hook, hooked
+from atlas_pipeline.models.held_tensor import held_tensor
 from atlas_pipeline.models.image_size import is_out_of_memory
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.spread import spread_only
@@ -133,7 +134,9 @@ def _recording(
         def hook(_: nn.Module, __: Any, output: Any) -> None:
             # Another image size may give tokens that make no square.
             with suppress(ModelError):
-                record(layer, network.feature_map(layer, output))
+                tensor = held_tensor(output)
+                if tensor is not None:
+                    record(layer, network.feature_map(layer, tensor))
 
         return hook
 

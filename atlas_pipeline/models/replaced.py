@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from atlas_pipeline.models.execution import hooked
 from atlas_pipeline.models.graph import suffix
+from atlas_pipeline.models.held_tensor import held_tensor, with_tensor
 from atlas_pipeline.models.map_form import MapForm
 from atlas_pipeline.models.network import Network
 
 Replace = Callable[[Tensor], Tensor]
-"""A layer's output to what takes its place: new memory, for what follows may work in place."""
+"""A layer's output to what takes its place: new memory, for what follows may work in place.
+
+The tensor alone, where a tuple or another container holds it."""
 
 
 def logits_with(
@@ -47,34 +49,20 @@ def scaled(output: Tensor, form: MapForm, positions: Any, share: float) -> Tenso
     Raises: IndexError: a position outside the map.
     """
     copy = output.clone()
-    # Written through the map, which is a view.
-    feature_map = form.to_map(copy)
-    at = place(feature_map, positions)
-    feature_map[at] = feature_map[at] * share
+    at = form.place(output, positions)
+    copy[at] = copy[at] * share
     return copy
-
-
-def place(feature_map: Tensor, positions: Any) -> tuple[Tensor, slice, Tensor, Tensor]:
-    """The index of each image's activation: ``feature_map[place(...)]`` is (B, C).
-
-    Raises: IndexError: a position outside the map.
-    """
-    places = torch.as_tensor(positions, dtype=torch.long).cpu()
-    height, width = feature_map.shape[2:]
-    if bool((places < 0).any()) or bool((places >= torch.tensor([height, width])).any()):
-        raise IndexError(f"positions must lie in the {height} x {width} map, got {places.tolist()}")
-    rows, columns = places.to(feature_map.device).unbind(dim=1)
-    return torch.arange(len(feature_map), device=feature_map.device), slice(None), rows, columns
 
 
 def _logits_through(network: Network, images: Tensor, layer: str, replace: Replace) -> Tensor:
     """The logits of a whole forward in which the layer's output (of its last run) is replaced."""
     runs_left = network.runs[layer].times
 
-    def hook(_: nn.Module, __: Any, output: Tensor) -> Tensor | None:
+    def hook(_: nn.Module, __: Any, output: Any) -> Any:
         nonlocal runs_left
         runs_left -= 1
-        return replace(output) if runs_left == 0 else None
+        tensor = held_tensor(output)
+        return with_tensor(output, replace(tensor)) if runs_left == 0 and tensor is not None else None
 
     with hooked(network.module, {layer: hook}):
         return network.logits(images)
