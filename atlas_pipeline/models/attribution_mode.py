@@ -32,7 +32,7 @@ from atlas_pipeline.models.replaced import logits_with
 NUM_DIRECTIONS = 3
 # The relative difference of two right derivatives is less: that is rounding. And in networks of 16 bits.
 TOLERANCE, TOLERANCE_16 = 1e-3, 5e-2
-# Steps along v, as shares of it. Kinks disturb long ones and rounding short ones, by a fifth in deep networks.
+# Steps along v, as shares of it. Kinks disturb long ones, rounding short ones: by a fifth in deep networks.
 STEPS, STEPS_16 = (1e-2, 1e-3, 1e-4), (0.3, 0.1, 0.03)
 # Forward mode is believed against a backward pass where it lies so much nearer to what a step shows.
 NEARER = 0.5
