@@ -22,7 +22,7 @@ from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.proof_row import Row, Verdict, agreement, guarded, percent, reason
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient, max_pool_gradient
 from atlas_pipeline.models.repeatability import ROUNDING, Reading, difference
-from atlas_pipeline.models.replaced import logits_with, place, scaled
+from atlas_pipeline.models.replaced import logits_with, scaled
 
 # Relative. Two orders of the same float32 sums stay below the first; attributions, whose sums cancel, below
 # the second; bfloat16 below the third.
@@ -267,8 +267,8 @@ def _by_backward(
     gradient = starts[-1].grad
     if gradient is None:
         return None
-    at = place(form.to_map(gradient), positions)
-    return (form.to_map(gradient)[at] * form.to_map(starts[-1].detach())[at]).float().sum(dim=1)
+    products = (form.to_map(gradient) * form.to_map(starts[-1].detach())).float().sum(dim=1)
+    return products[torch.arange(len(products)), positions[:, 0], positions[:, 1]]
 
 
 def _by_differences(
