@@ -130,9 +130,14 @@ class Probabilities(Plain):
         return super().tail(x).softmax(dim=1)
 
 
+class ManyProbabilities(Plain):
+    def tail(self, x):
+        return super().tail(x).sigmoid()
+
+
 class Constant(Plain):
     def tail(self, x):
-        return super().tail(x) * 0 + 1
+        return super().tail(x) * 0 + 2
 
 
 class NotANumber(Plain):
@@ -217,6 +222,7 @@ def test_what_makes_an_atlas_wrong_fails(module_class, where, words):
         (RarelyDropped, ("", "state"), "draws random numbers"),
         (DroppedByModule, ("", "state"), "'drop' (AlwaysDropping) is in training mode"),
         (Probabilities, ("", "logits"), "return logits, without the softmax"),
+        (ManyProbabilities, ("", "logits"), "return logits, without the sigmoid"),
         (Constant, ("", "logits"), "are the weights loaded?"),
         (Bypassed, ("act", "attribution"), "the logits do not depend on this layer"),
         (Autocast, ("act", "map"), "bfloat16"),
