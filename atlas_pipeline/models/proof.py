@@ -199,13 +199,14 @@ def _logits_row(
     values = logits.double()
     in_unit = bool((values >= 0).all() and (values <= 1).all())
     sums_to_1 = bool((values.sum(dim=1) - 1).abs().max() < 1e-3)
-    if in_unit and sums_to_1 and logits.shape[1] > 1:
+    if in_unit and logits.shape[1] > 1:
+        last = "softmax" if sums_to_1 else "sigmoid"
         return Row(
             layer="",
             check="logits",
             verdict="note",
-            said=f"{num} are probabilities (from 0 to 1, each image's sum is 1): attributions fade where the "
-            "network is sure; return logits, without the softmax",
+            said=f"{num} from 0 to 1, as a {last} gives: attributions to probabilities fade where the "
+            f"network is sure; return logits, without the {last}",
         )
     if apart := _largest_apart(network, images, logits):
         low, high = float(logits.min()), float(logits.max())

@@ -1,5 +1,6 @@
 """What a proof finds: nothing in a sound network, and one thing in each of those that are not."""
 
+import copy
 import threading
 from functools import partial
 
@@ -104,12 +105,6 @@ class Signed(Plain):
         return super().body(torch.sign(x))
 
 
-class Locked(Plain):
-    def __init__(self):
-        super().__init__()
-        self.lock = threading.Lock()
-
-
 class OneSize(Plain):
     def __init__(self):
         super().__init__()
@@ -135,9 +130,14 @@ class Probabilities(Plain):
         return super().tail(x).softmax(dim=1)
 
 
+class ManyProbabilities(Plain):
+    def tail(self, x):
+        return super().tail(x).sigmoid()
+
+
 class Constant(Plain):
     def tail(self, x):
-        return super().tail(x) * 0 + 1
+        return super().tail(x) * 0 + 2
 
 
 class NotANumber(Plain):
@@ -201,7 +201,6 @@ def test_a_network_without_icons_or_attributions_is_not_asked_for_them():
         (NoStatistics, ("", "image alone"), "'norm' (BatchNorm2d) has no running statistics"),
         (Centred, ("", "image alone"), "Centred mixes the images of a batch before 'conv1'"),
         (Squeezed, ("", "image alone"), "must return logits of shape (batch, class)"),
-        (Locked, ("act", "cut"), "cannot pickle '_thread.lock' object"),
         (Frozen, ("act", "gradient"), "remove torch.no_grad()"),
         (Signed, ("act", "gradient"), "is 0: no icon can be made"),
         (OneSize, ("act", "gradient"), "set invert.size_px: 32"),
@@ -223,6 +222,7 @@ def test_what_makes_an_atlas_wrong_fails(module_class, where, words):
         (RarelyDropped, ("", "state"), "draws random numbers"),
         (DroppedByModule, ("", "state"), "'drop' (AlwaysDropping) is in training mode"),
         (Probabilities, ("", "logits"), "return logits, without the softmax"),
+        (ManyProbabilities, ("", "logits"), "return logits, without the sigmoid"),
         (Constant, ("", "logits"), "are the weights loaded?"),
         (Bypassed, ("act", "attribution"), "the logits do not depend on this layer"),
         (Autocast, ("act", "map"), "bfloat16"),
@@ -279,6 +279,16 @@ def test_both_gradients_of_max_pools_are_proven(maxpool_gradient):
 def test_black_and_white_must_differ_where_the_network_sees_them(mean, std, verdict):
     network = sound(preprocess=Preprocess(resize=32, crop=32, mean=mean, std=std))
     assert rows_of(network)["", "input"].verdict == verdict
+
+
+def test_a_network_that_cannot_be_cut_fails_in_one_line():
+    def cut_at(layer):
+        return copy.deepcopy(threading.Lock())
+
+    proof = prove(sound(), images_of(), {"act": LayerUse(size_px=16)}, cut_at)
+    (row,) = [row for row in proof.rows if row.check in ("cut", "gradient")]
+    assert row.verdict == "fails"
+    assert "cannot pickle '_thread.lock' object); keep locks" in row.said
 
 
 def test_the_proof_leaves_no_hooks_and_no_gradients():

@@ -1,0 +1,47 @@
+"""Vectors are stored as float16 where that keeps them, and as float32 where it does not."""
+
+import numpy as np
+import pytest
+
+from atlas_pipeline.schema import MOST_LOST, float16_losses, narrow
+
+ROWS = np.random.default_rng(0).normal(size=(1500, 6)).astype(np.float32)
+
+
+def test_what_float16_loses_is_counted_by_row_and_column():
+    values = np.array([[1.0, 3e-8], [0.0, 0.0], [1e-6, 1e-6]], np.float32)
+    error = values.astype(np.float64) - values.astype(np.float16)
+    rows, columns = float16_losses(values)
+    assert rows[1] == 0
+    for axis, found in ((1, rows), (0, columns)):
+        norms = np.linalg.norm(values.astype(np.float64), axis=axis)
+        wanted = np.linalg.norm(error, axis=axis)[norms > 0] / norms[norms > 0]
+        assert found[norms > 0] == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        (ROWS, np.float16),
+        (ROWS * 1e-3, np.float16),
+        (ROWS * 1e-7, np.float32),
+        (ROWS * 1e-30, np.float32),
+        (ROWS * 1e5, np.float32),
+        (ROWS * 0, np.float16),
+        (ROWS[:0], np.float16),
+        # One faint row among strong ones.
+        (ROWS * np.where(np.arange(1500) == 1400, 1e-7, 1.0)[:, None].astype(np.float32), np.float32),
+    ],
+)
+def test_vectors_that_float16_would_lose_stay_float32(values, dtype):
+    stored = narrow(values, (1,))
+    assert stored.dtype == dtype
+    lost, _ = float16_losses(values) if dtype == np.float16 else (np.zeros(1), None)
+    assert lost.max(initial=0.0) <= MOST_LOST
+
+
+def test_a_faint_column_counts_where_columns_are_vectors_too():
+    """A class that a softmax never believes in: small beside others, and all that there is of it."""
+    values = ROWS * np.array([1, 1, 1, 1, 1, 1e-9], np.float32)
+    assert narrow(values, (1,)).dtype == np.float16
+    assert narrow(values, (0, 1)).dtype == np.float32
