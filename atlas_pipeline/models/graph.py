@@ -6,7 +6,9 @@ and the callers then fall back on hooks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +31,10 @@ class TracedNetwork:
     outputs: dict[str, fx.Node]
 
 
+# What every module has: torch's own attributes.
+_OF_TORCH = frozenset(vars(nn.Module()))
+
+
 class _LayerTracer(fx.Tracer):
     """Remembers which node each module's output is, be it looked into or not."""
 
@@ -47,12 +53,44 @@ def trace(module: nn.Module) -> TracedNetwork | None:
     """``module`` as a graph; None where its code cannot be traced."""
     tracer = _LayerTracer()
     try:
-        with eager():
+        with eager(), _own_attributes_kept(module):
             graph = tracer.trace(module)
     except Exception:
         # Whatever a user's code raises when it meets stand-ins: it cannot be traced.
         return None
     return TracedNetwork(module, graph, tracer.outputs)
+
+
+@contextmanager
+def _own_attributes_kept(module: nn.Module) -> Iterator[None]:
+    """Put back what a network's code writes to its modules, which within a trace are stand-ins (caches)."""
+    kept = {part: _own_attributes(part) for part in module.modules()}
+    contents = {
+        id(value): (value, copy.copy(value))
+        for attributes in kept.values()
+        for value in attributes.values()
+        if isinstance(value, dict | list)
+    }
+    try:
+        yield
+    finally:
+        for part, attributes in kept.items():
+            for name, value in _own_attributes(part).items():
+                # The tracer keeps tensors that the code holds as attributes, for its graph to read.
+                if name not in attributes and not isinstance(value, Tensor):
+                    del part.__dict__[name]
+            part.__dict__.update(attributes)
+        for value, content in contents.values():
+            value.clear()
+            if isinstance(value, dict):
+                value.update(content)
+            else:
+                value.extend(content)
+
+
+def _own_attributes(part: nn.Module) -> dict[str, Any]:
+    """What a module holds beside torch's own: parameters, buffers, submodules and hooks stay as they are."""
+    return {name: value for name, value in vars(part).items() if name not in _OF_TORCH}
 
 
 def prefix(module: nn.Module, layer: str) -> fx.GraphModule | None:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from atlas_pipeline.models.image_size import is_out_of_memory
+from atlas_pipeline.models.map_evidence import map_evidence
+from atlas_pipeline.models.map_signal import Evidence
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.proof_of_layer import LayerUse, prove_layer
 from atlas_pipeline.models.proof_row import Row, Verdict, agreement, guarded, percent
@@ -75,11 +77,15 @@ def prove(
     rows += guarded("", "logits", lambda: _logits_row(network, images, first.logits, names, has_attribution))
     attributions: dict[str, Tensor] = {}
     has_answers = not _fail(of_answers.get("", ()))
+    of_positions: dict[str, Evidence] = {}
+    rows += guarded("", "position", lambda: of_positions.update(map_evidence(network, layers)))
     for layer in layers:
         rows += of_answers.get(layer, [])
         if _fail(of_answers.get(layer, ())):
             # All else would be measured on another answer each time.
             continue
+        if layer in of_positions:
+            rows.append(_position_row(layer, of_positions[layer]))
         use = uses[layer] if has_answers else replace(uses[layer], attribution="none")
         found = prove_layer(network, images, layer, first, use, cut_at, names)
         rows += found.rows
@@ -90,6 +96,15 @@ def prove(
 
 def _fail(rows: Iterable[Row]) -> bool:
     return any(row.verdict == "fails" for row in rows)
+
+
+def _position_row(layer: str, evidence: Evidence) -> Row:
+    """A change of one patch of the image must show at its position in the map."""
+    said = f"a changed patch {evidence}"
+    if evidence.verdict == "contradicted":
+        said = f"the map does not follow the image: {said}; take another layer"
+    verdicts: dict[str, Verdict] = {"shown": "ok", "untold": "note", "contradicted": "fails"}
+    return Row(layer=layer, check="position", verdict=verdicts[evidence.verdict], said=said)
 
 
 def _input_row(network: Network, images: Tensor) -> Row:

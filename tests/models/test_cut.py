@@ -91,6 +91,34 @@ def test_the_network_itself_is_left_alone(resnet18, images):
     assert num_hooks(resnet18.module) == 0
 
 
+def test_what_a_forward_remembers_is_as_it_was_after_tracing(tiny_images):
+    """LeViT's attention keeps a table of biases by device; the stand-ins of a trace must not stay in it."""
+
+    class Remembers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head, self.act = nn.Conv2d(3, 4, 3), nn.Linear(4, 5), nn.ReLU()
+            self.bias = nn.Parameter(torch.ones(1, 4, 1, 1))
+            self.table = {}
+
+        def forward(self, x):
+            if "bias" not in self.table:
+                self.table["bias"] = self.bias * 2
+            self.last = self.conv(x)
+            return self.head(self.act(self.last + self.table["bias"]).mean((2, 3)))
+
+    for remembered in ({}, {"bias": torch.full((1, 4, 1, 1), 2.0)}):
+        network = small_network(Remembers())
+        network.module.table.clear()
+        network.module.table |= remembered
+        part = cut(network, "act")
+        assert isinstance(part.body, fx.GraphModule)
+        assert network.module.table.keys() == remembered.keys() | {"bias"}
+        assert isinstance(network.module.table["bias"], torch.Tensor)
+        assert isinstance(network.module.last, torch.Tensor)
+        assert torch.equal(part(tiny_images), feature_maps(network, tiny_images, ["act"])["act"])
+
+
 def test_branches_that_lead_elsewhere_are_dropped(googlenet):
     whole, branch = cut(googlenet, "inception3a"), cut(googlenet, "inception3a.branch4")
     assert num_parameters(branch) < num_parameters(whole)

@@ -1,23 +1,24 @@
 """What a proof finds: nothing in a sound network, and one thing in each of those that are not."""
 
-import copy
-import threading
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from small_networks import TINY, small_network
+from token_networks import tokens_network
 from torch import nn
 
 from atlas_pipeline.models.calibrate import noise_images, seeded
 from atlas_pipeline.models.cut import cut
+from atlas_pipeline.models.map_form import MapForm
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.preprocess import Preprocess
 from atlas_pipeline.models.proof import prove
 from atlas_pipeline.models.proof_of_layer import LayerUse
 
-CHECKS = ["same twice", "image alone", "map", "cut", "gradient", "attribution"]
+CHECKS = ["same twice", "image alone", "position", "map", "cut", "gradient", "attribution"]
 
 
 class Plain(nn.Module):
@@ -105,6 +106,12 @@ class Signed(Plain):
         return super().body(torch.sign(x))
 
 
+class Locked(Plain):
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+
 class OneSize(Plain):
     def __init__(self):
         super().__init__()
@@ -188,7 +195,7 @@ def test_a_sound_network_is_proven():
 
 def test_a_network_without_icons_or_attributions_is_not_asked_for_them():
     rows = rows_of(sound(Frozen), size_px=None, attribution="none")
-    assert [check for layer, check in rows if layer == "act"] == CHECKS[:3]
+    assert [check for layer, check in rows if layer == "act"] == CHECKS[:4]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +260,7 @@ def test_a_backward_pass_is_not_needed_for_the_proof_of_a_product():
             return values if float(values.sum()) < 1e9 else values * 2
 
     row = rows_of(sound(FrozenTail))["act", "attribution"]
-    assert (row.verdict, "differences of logits" in row.said) == ("ok", True)
+    assert (row.verdict, "small steps of the layer agree" in row.said) == ("ok", True)
 
 
 @pytest.mark.parametrize("maxpool_gradient", ["exact", "smooth"])
@@ -283,12 +290,24 @@ def test_black_and_white_must_differ_where_the_network_sees_them(mean, std, verd
 
 def test_a_network_that_cannot_be_cut_fails_in_one_line():
     def cut_at(layer):
-        return copy.deepcopy(threading.Lock())
+        raise RuntimeError("no such part\nand more")
 
     proof = prove(sound(), images_of(), {"act": LayerUse(size_px=16)}, cut_at)
     (row,) = [row for row in proof.rows if row.check in ("cut", "gradient")]
+    assert (row.verdict, row.said) == ("fails", "RuntimeError: no such part")
+
+
+def test_locks_in_a_network_are_left_alone():
+    assert {row.verdict for row in rows_of(sound(Locked)).values()} == {"ok"}
+
+
+def test_a_map_read_in_another_order_than_the_images_fails():
+    network = tokens_network("columns")
+    assert rows_of(network, "blocks.1", size_px=32)["blocks.1", "position"].verdict == "ok"
+    network.runs["blocks.1"] = replace(network.runs["blocks.1"], form=MapForm("tokens", 1))
+    row = rows_of(network, "blocks.1", size_px=32)["blocks.1", "position"]
     assert row.verdict == "fails"
-    assert "cannot pickle '_thread.lock' object); keep locks" in row.said
+    assert "does not follow the image" in row.said
 
 
 def test_the_proof_leaves_no_hooks_and_no_gradients():
