@@ -12,16 +12,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.capture import capture, feature_maps
 from atlas_pipeline.models.execution import IMAGE_FAILURES
 from atlas_pipeline.models.graph import prefix, same
 from atlas_pipeline.models.held_tensor import held_tensor
-from atlas_pipeline.models.image_size import is_out_of_memory, size_error
+from atlas_pipeline.models.image_size import size_error
 from atlas_pipeline.models.layers import check_layers
 from atlas_pipeline.models.network import Network, Normalise
 from atlas_pipeline.models.parts import taken_apart
-from atlas_pipeline.models.plain_module import first_line
 from atlas_pipeline.models.strided import ease_first_strides
 
 
@@ -45,42 +43,6 @@ def cut(network: Network, layer: str) -> nn.Module:
         if _agrees(whole, network, layer):
             return whole
     return CutNetwork(network, layer, _StoppedAtLayer(network.module, layer, network.runs[layer].times))
-
-
-def check_gradient(network: Network, layer: str, images: Tensor) -> None:
-    """Cut the network at a layer and take one gradient back to the pixels, as feature inversion does.
-
-    Args:   images: (B, 3, height, width) in [0, 1], on the network's device; one will do.
-    Raises: ModelError: no such layer, images of a size that the network does not take, or no gradient that is
-            a number arrives.
-    """
-    with torch.inference_mode(False), torch.enable_grad():
-        pixels = images.detach().clone().requires_grad_()
-        feature_map = cut(network, layer)(pixels)
-        try:
-            (gradient,) = torch.autograd.grad(feature_map.square().sum(), pixels, allow_unused=True)
-        except RuntimeError as error:
-            if is_out_of_memory(error):
-                raise
-            reason = "" if not feature_map.requires_grad else f": {first_line(error)}"
-            gradient = None
-        else:
-            reason = ""
-    if gradient is None:
-        raise ModelError(
-            f"no gradient gets from layer '{layer}' of {network.name} to the image{reason}; feature "
-            "inversion needs one: take no_grad, inference_mode and detach out of forward, or change layers"
-        )
-    if not bool(gradient.isfinite().all()):
-        raise ModelError(
-            f"the gradient from layer '{layer}' of {network.name} to the image is NaN or infinite; check the "
-            "weights and model.preprocess, or take another layer"
-        )
-    if not bool((gradient != 0).any()):
-        raise ModelError(
-            f"layer '{layer}' of {network.name} does not change with the image: its gradient is zero; "
-            "feature inversion needs one: take another layer"
-        )
 
 
 class CutNetwork(nn.Module):

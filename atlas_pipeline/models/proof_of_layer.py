@@ -109,7 +109,7 @@ def _icon_rows(
     few = images[:_FEW]
     return [
         *guarded(layer, "cut", lambda: _cut_row(network, few, layer, made[0])),
-        *guarded(layer, "gradient", lambda: _gradient_row(few, layer, size_px, made[0])),
+        *guarded(layer, "gradient", lambda: gradient_row(few, layer, size_px, made[0])),
     ]
 
 
@@ -123,8 +123,12 @@ def _cut_row(network: Network, images: Tensor, layer: str, part: nn.Module) -> R
     return Row(layer=layer, check="cut", verdict=verdict, value=apart_by, said=said)
 
 
-def _gradient_row(images: Tensor, layer: str, size_px: int, part: nn.Module) -> Row:
-    """Of a random weighting of the map, by images of the icons' size."""
+def gradient_row(images: Tensor, layer: str, size_px: int, part: nn.Module) -> Row:
+    """Whether a gradient of the map reaches the image, as feature inversion needs it.
+
+    images: (B, 3, S, S) in [0, 1]; size_px: of the icons, which they are resized to. part: the network cut at
+    the layer. The gradient is that of a random weighting of the map.
+    """
 
     def row(verdict: Verdict, said: str, value: float | None = None) -> Row:
         return Row(layer=layer, check="gradient", verdict=verdict, value=value, said=said)

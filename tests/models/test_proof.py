@@ -1,5 +1,6 @@
 """What a proof finds: nothing in a sound network, and one thing in each of those that are not."""
 
+import threading
 from dataclasses import replace
 from functools import partial
 
