@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,36 @@ def atlas(tmp_path: Path) -> Callable[..., Result]:
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def kept_workspaces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Path]]:
+    """Where finished workspaces are kept for `finished`, and which there are."""
+    return tmp_path_factory.mktemp("finished"), {}
+
+
+@pytest.fixture
+def finished(
+    atlas: Callable[..., Result], tmp_path: Path, kept_workspaces: tuple[Path, dict[str, Path]]
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """`finished(config)`: its workspace as `atlas run` leaves it; made once a session, and copied after."""
+    folder, kept = kept_workspaces
+
+    def call(config: dict[str, Any]) -> dict[str, Any]:
+        # Other images lie in files, of which the key knows nothing.
+        assert config["images"]["source"] == "generated"
+        network, workspace = (tmp_path / "network.py").read_text(), Path(config["run"]["workspace"])
+        key = yaml.safe_dump(config).replace(str(tmp_path), "") + network
+        if key not in kept:
+            result = atlas("run", config)
+            assert result.exit_code == 0, result.stderr
+            kept[key] = folder / str(len(kept))
+            shutil.copytree(workspace, kept[key])
+        else:
+            shutil.copytree(kept[key], workspace)
+        return config
 
     return call
 

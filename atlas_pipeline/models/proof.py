@@ -101,6 +101,8 @@ def _fail(rows: Iterable[Row]) -> bool:
 def _position_row(layer: str, evidence: Evidence) -> Row:
     """A change of one patch of the image must show at its position in the map."""
     said = f"a changed patch {evidence}"
+    if evidence.verdict == "untold":
+        said = f"whether the map follows the image {evidence}"
     if evidence.verdict == "contradicted":
         said = f"the map does not follow the image: {said}; take another layer"
     verdicts: dict[str, Verdict] = {"shown": "ok", "untold": "note", "contradicted": "fails"}

@@ -27,6 +27,8 @@ from atlas_pipeline.models.replaced import logits_with
 # Relative. Two orders of the same float32 sums stay below the first; attributions, whose sums cancel, below
 # the second; bfloat16 below the third.
 _AGREES, _PRODUCTS_AGREE, _NEARLY = 1e-3, 1e-2, 5e-2
+# A product of derivative and activation that is such a share of what it could be is what rounding leaves.
+_NOTHING = 1e-5
 # Images that costly checks are made on, and classes.
 _FEW, _CLASSES = 2, 16
 
@@ -192,9 +194,16 @@ def _attribution_row(
     weights = torch.zeros(1, network.num_classes, device=images.device)
     weights[:, classes] = _random_like(found[:1].float())
     ours = (found.float() * weights[:, classes]).sum(dim=1)
-    theirs = _by_backward(network, images, layer, positions, weights, use.maxpool_gradient)
+    theirs, bound = _by_backward(network, images, layer, positions, weights, use.maxpool_gradient)
     if bool(ours.any()) and not bool(theirs.any()):
         return _row(layer, "ok", "product and small steps of the layer agree; no backward pass gets there")
+    if bool((torch.maximum(ours.abs(), theirs.abs()) <= _NOTHING * bound).all()):
+        return _row(
+            layer,
+            "note",
+            "attributions are 0 but for rounding: an activation's size does not change the logits, for what "
+            "follows normalises each position; take another layer, or sample.attribution_method: ablation",
+        )
     # Both as they are: a product of 0 must not be the measure.
     largest = torch.maximum(ours.norm(), theirs.norm())
     apart_by = float((ours - theirs).norm() / largest) if largest > 0 else 0.0
@@ -217,14 +226,15 @@ def _by_backward(
     positions: Tensor,
     weights: Tensor,
     maxpool_gradient: MaxPoolGradient,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """(B,) activation times derivative of the weighted logits, by one backward pass through the network.
 
-    weights: (1, class).
+    And how large that could be: the norm of the one times the norm of the other, (B,). weights: (1, class).
     """
     form = network.runs[layer].form
     assert form is not None, layer
     # In new memory: what follows may work in place.
     passes = BackwardPass(logits_with(network, images, layer), torch.clone, maxpool_gradient)
     gradient, at = passes.gradient(weights.expand_as(passes.logits)), form.place(passes.point, positions)
-    return (gradient[at] * passes.point[at]).float().sum(dim=1)
+    derivative, activation = gradient[at].float(), passes.point[at].float()
+    return (derivative * activation).sum(dim=1), derivative.norm(dim=1) * activation.norm(dim=1)

@@ -19,11 +19,11 @@ def small(small):
 
 
 @pytest.fixture
-def flipped(small, atlas):
+def flipped(small, finished):
     """A finished run with a byte flipped that only a reader's checksum finds."""
 
     def flip(stage):
-        assert atlas("run", small).exit_code == 0
+        finished(small)
         (path,) = Path(small["run"]["workspace"]).glob(f"cache/{stage}/*/part-00000.parquet")
         stat, content = path.stat(), bytearray(path.read_bytes())
         content[content.rindex(b"\x28\xb5\x2f\xfd") + 32] ^= 0xFF
@@ -46,8 +46,8 @@ def test_damage_met_on_publishing_is_mended(small, atlas, flipped):
     assert page.read_bytes() == before
 
 
-def test_an_index_altered_before_it_is_published_is_mended(small, atlas, monkeypatch):
-    assert atlas("run", small).exit_code == 0
+def test_an_index_altered_before_it_is_published_is_mended(small, finished, atlas, monkeypatch):
+    finished(small)
     (index,) = Path(small["run"]["workspace"]).glob("cache/index/*/part-00000.parquet")
     whole, make = index.read_bytes(), runs.make
 
@@ -64,8 +64,8 @@ def test_an_index_altered_before_it_is_published_is_mended(small, atlas, monkeyp
     assert index.read_bytes() == whole
 
 
-def test_a_layout_whose_manifest_is_cut_before_it_is_published_is_mended(small, atlas, monkeypatch):
-    assert atlas("run", small).exit_code == 0
+def test_a_layout_whose_manifest_is_cut_before_it_is_published_is_mended(small, finished, atlas, monkeypatch):
+    finished(small)
     (manifest,) = Path(small["run"]["workspace"]).glob("cache/project/*/manifest.json")
     whole, make = json.loads(manifest.read_bytes()), runs.make
 
@@ -93,8 +93,8 @@ def test_verify_mends_what_nobody_reads(small, atlas, flipped):
     assert atlas("run", small, "--verify").stderr == ""
 
 
-def test_a_killed_publication_leaves_nothing_for_ever(small, atlas):
-    assert atlas("run", small).exit_code == 0
+def test_a_killed_publication_leaves_nothing_for_ever(small, finished, atlas):
+    finished(small)
     stray = Path(small["run"]["workspace"]) / "runs" / "small" / "4" / "all" / ".atlas-3.png.0f.tmp"
     stray.write_bytes(b"half")
     # A figure may be drawn meanwhile: where it goes is none of a publication's business.

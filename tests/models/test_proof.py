@@ -155,6 +155,13 @@ class NotANumber(Plain):
         return super().body(x + torch.where(x[:, :1, :1, :1] > 1.9, torch.nan, 0.0))
 
 
+class NormalisedTail(Plain):
+    """A derivative along an activation itself is zero where only its direction counts."""
+
+    def tail(self, x):
+        return super().tail(x / (x.norm(dim=1, keepdim=True) + 1e-12))
+
+
 class Autocast(Plain):
     def forward(self, x):
         with torch.autocast("cpu", torch.bfloat16):
@@ -234,6 +241,7 @@ def test_what_makes_an_atlas_wrong_fails(module_class, where, words):
         (Constant, ("", "logits"), "are the weights loaded?"),
         (Bypassed, ("act", "attribution"), "the logits do not depend on this layer"),
         (Autocast, ("act", "map"), "bfloat16"),
+        (NormalisedTail, ("act", "attribution"), "normalises each position"),
     ],
 )
 def test_what_a_reader_must_know_is_noted(module_class, where, words):

@@ -34,10 +34,8 @@ def _to_run(states: dict[str, str]) -> set[str]:
 
 
 @pytest.fixture
-def done(small, atlas) -> dict:
-    result = atlas("run", small)
-    assert result.exit_code == 0, result.stderr
-    return small
+def done(small, finished) -> dict:
+    return finished(small)
 
 
 def test_a_finished_run_is_done_and_runs_no_task_again(done, atlas, states):

@@ -39,10 +39,8 @@ def document(config):
 
 
 @pytest.fixture
-def done(small, atlas):
-    result = atlas("run", small)
-    assert result.exit_code == 0, result.stderr
-    return small
+def done(small, finished):
+    return finished(small)
 
 
 def cosine(a, b):

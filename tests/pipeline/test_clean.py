@@ -81,8 +81,10 @@ def test_a_run_without_a_record_stops_it_and_other_files_do_not(cut_off, atlas, 
     refused(atlas("clean", finished, "--yes"), "run 'notes'", "does not say what it was made from")
 
 
-def test_what_a_command_made_beside_the_config_is_kept_while_it_is_published(small, atlas, monkeypatch):
-    assert atlas("run", small).exit_code == 0
+def test_what_a_command_made_beside_the_config_is_kept_while_it_is_published(
+    small, finished, atlas, monkeypatch
+):
+    finished(small)
     with monkeypatch.context() as patched:
         patched.setattr(run_folder.RunFolder, "finish", end)
         assert atlas("highlight", small, "--class", "cat").exit_code == 130

@@ -102,8 +102,10 @@ def test_a_large_picture_is_counted_twice_and_so_are_its_tiles(small):
     assert needs._large_picture_bytes(tiles) == 2 * pixels
 
 
-def test_disk_for_a_large_picture_is_asked_for_before_it_is_made(small, atlas, have, monkeypatch, refused):
-    assert atlas("run", small).exit_code == 0
+def test_disk_for_a_large_picture_is_asked_for_before_it_is_made(
+    small, finished, atlas, have, monkeypatch, refused
+):
+    finished(small)
     monkeypatch.setattr(needs, "_LARGE_PICTURE_BYTES", 0)
     have(disk=1000)
     refused(atlas("run", small, "--set", "stitch.scale=full"), "up to 18.4 kB", "grid.sizes")

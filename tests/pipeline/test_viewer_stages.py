@@ -26,12 +26,11 @@ def image(text):
 
 
 @pytest.fixture
-def run(small, atlas, tmp_path):
+def run(small, finished, tmp_path):
     """A run with a class atlas; its folder and its config."""
     small["classes"] = [{"class": "cat", "grid": {"sizes": [2], "min_count": 1}}]
     small["grid"]["sizes"] = [3, 4]
-    result = atlas("run", small)
-    assert result.exit_code == 0, result.stderr
+    finished(small)
     return tmp_path / "workspace" / "runs" / "small", small
 
 
@@ -233,9 +232,9 @@ def test_a_layer_without_icons_yet_is_shown_by_its_layout(small, atlas, tmp_path
     assert atlas("view", small, "--no-open").stdout.strip() == str(folder / "index.html")
 
 
-def test_another_layout_of_a_finished_run_is_shown_before_its_icons(small, atlas, tmp_path):
+def test_another_layout_of_a_finished_run_is_shown_before_its_icons(small, finished, atlas, tmp_path):
     folder = tmp_path / "workspace" / "runs" / "small"
-    assert atlas("run", small).exit_code == 0
+    finished(small)
     before = (folder / LATE / "all" / "places.js").read_bytes()
     small["project"]["min_dist"] = 0.3
     assert atlas("project", small).exit_code == 0
