@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,10 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Processes side by side, each with a thread a core, would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 NETWORK = """
 import torch
