@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -84,6 +89,23 @@ def test_threads_do_not_change_a_bit():
     numba.set_num_threads(before)
     assert np.array_equal(layouts[0], layouts[-1])
     assert not np.array_equal(layouts[0], parallel_layout(edges, start(500), FORCE, 30, 1))
+
+
+def test_code_from_the_cache_gives_the_bits_of_code_compiled_here(tmp_path):
+    """A run and its repetition, or two workers, must not differ by who compiled first."""
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from test_parallel_umap import *; import hashlib; "
+        "layout = parallel_layout(edges_of(graph(300), 60), start(300), FORCE, 60, 0); "
+        "print(hashlib.sha256(layout.tobytes()).hexdigest())"
+    )
+    command = [sys.executable, "-c", script, str(Path(__file__).parent)]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    compiled, cached = (
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    assert list(tmp_path.rglob("*.nbc"))
+    assert compiled == cached
 
 
 def test_edges_are_due_as_often_as_they_are_heavy():

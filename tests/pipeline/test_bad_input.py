@@ -34,7 +34,11 @@ def test_an_unknown_key_names_the_nearest(small, atlas, refused):
 
 def test_colours_in_other_units_are_refused_before_anything_runs(small, atlas, refused):
     config = {**small, "model": {**small["model"], "preprocess": {"mean": 0.5}}}
-    refused(atlas("status", config), "model.preprocess.mean is 0.5: must be three numbers", "write [0.5, 0.5, 0.5]")
+    refused(
+        atlas("status", config),
+        "model.preprocess.mean is 0.5: must be three numbers",
+        "write [0.5, 0.5, 0.5]",
+    )
     config["model"]["preprocess"] = {"mean": [127.5] * 3, "std": [127.5] * 3}
     refused(atlas("status", config), "std: [0.5, 0.5, 0.5]")
 
