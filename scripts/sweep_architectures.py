@@ -151,18 +151,8 @@ def one(source: str, name: str, num_layers: int = 10) -> dict[str, Any]:
 
 def _refusals(network: Any) -> dict[str, int]:
     """Why modules that run are not offered, and how many there are of each reason."""
-    from atlas_pipeline.errors import ModelError
-    from atlas_pipeline.models import check_layers
-
-    reasons: Counter[str] = Counter()
-    for layer, run in network.runs.items():
-        if run.is_map:
-            continue
-        try:
-            check_layers(network, [layer])
-        except ModelError as error:
-            reasons[str(error).partition("no spatial map: it ")[2].partition(";")[0] or str(error)] += 1
-    return dict(reasons.most_common())
+    runs = [run for run in network.runs.values() if not run.is_map]
+    return dict(Counter(run.refusal or f"gives shape {run.shape}" for run in runs).most_common())
 
 
 def _evenly(layers: Sequence[str], most: int) -> list[str]:
