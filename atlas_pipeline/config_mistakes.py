@@ -17,7 +17,7 @@ from atlas_pipeline.inversion.settings import SettingError
 Mistake = Mapping[str, Any]
 """One entry of pydantic's ``ValidationError.errors()``."""
 
-# What each kind of pydantic's errors asks for; braces are filled from the error's context.
+# Allowed values by kind of pydantic's errors; braces are filled from the error's context.
 _ALLOWED = {
     "greater_than": "above {gt}",
     "greater_than_equal": "at least {ge}",

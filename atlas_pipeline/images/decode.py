@@ -106,7 +106,7 @@ def _by_pillow(raw: bytes) -> np.ndarray:
     try:
         return _pixels(raw)
     except ValueError:
-        # Of a text or profile too large for Pillow: every viewer shows the image.
+        # Pillow refuses large texts and profiles, with which every viewer shows the image.
         smaller = without_large_texts(raw) if raw.startswith(PNG_START) else raw
         if len(smaller) == len(raw):
             raise

@@ -1,6 +1,6 @@
 """Images as files in a folder: which files, in which order, of which class.
 
-What an image's name tells is believed; all other files are opened for their first bytes. What is no image is
+An image extension is believed; all other files are opened for their first bytes. Files that are no images are
 counted.
 """
 
@@ -93,7 +93,7 @@ def companion_kind(key: str) -> str | None:
 
 
 def _why_left_out(folder: Path, keys: Sequence[str]) -> list[str | None]:
-    """Of every file, by its first bytes: why it is no image; None: it is one."""
+    """Why each file is no image, by its first bytes; None: it is one."""
 
     def of(key: str) -> str | None:
         try:
@@ -122,8 +122,8 @@ def labels(path: str, keys: Sequence[str]) -> list[int]:
 
 
 def stamp_lines(path: str) -> list[str]:
-    """What changes when the listing may: a line a file that is or may be an image, with its key, size and
-    mtime in ns; a line a class; and the number of companions of each kind, for they are counted.
+    """Lines that change when the listing may: one for each file that is or may be an image, with its key,
+    size and mtime in ns; one for each class; and the number of companions of each kind, for they are counted.
 
     Raises: ImagesError: nothing in the folder can be an image.
     """
@@ -205,7 +205,7 @@ def _beside_shards(extension: str) -> str:
 
 
 def remedy(path: str, source: str, left_out: LeftOut | None = None) -> str:
-    """What to do where ``source`` finds nothing below a folder: name the source that would find something.
+    """The remedy where ``source`` finds nothing below a folder: the source that would find something.
 
     Args: left_out: what was found instead.
     """

@@ -25,7 +25,7 @@ FIELD_EXTENSIONS = COMPANION_EXTENSIONS | frozenset(
 )
 COMPANION_NAMES = frozenset({"thumbs.db", "ehthumbs.db", "readme", "license", "licence"})
 
-# What a program leaves of a file that it is writing, or of the one before.
+# Names of files that a program is still writing, or keeps of the version before.
 UNFINISHED_EXTENSIONS = frozenset({"part", "partial", "crdownload", "download", "tmp", "temp", "bak", "swp"})
 
 READ = frozenset({"JPEG", "PNG", "WebP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG 2000"})
@@ -83,7 +83,7 @@ _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", 
 def format_of(head: bytes) -> str | None:
     """Name of the format of a file that starts with ``head`` (up to HEAD_BYTES); None: not a known one.
 
-    Those in READ are decoded, the others are named for the message.
+    Formats in READ are decoded; the others are named in messages.
     """
     for start, name in _STARTS:
         if head.startswith(start):
