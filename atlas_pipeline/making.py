@@ -102,7 +102,7 @@ def _checks(left: Sequence[Step], steps: Sequence[Step], store: Store, how: How)
     """The checks that this run begins with, done or not."""
     checks = checks_for(left, steps)
     if how.no_deps and not engine.artefacts_of([check.inputs["index"] for check in checks], store):
-        # What misses its index is refused for that.
+        # A missing index is refused on its own account.
         return []
     return checks
 

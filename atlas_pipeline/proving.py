@@ -8,7 +8,7 @@ from atlas_pipeline.engine import Step, Store, artefacts_of
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.stages.check import check_of, rows_of
 
-# What opens the network to make something that a check speaks of.
+# Stages that open the network and make something that a check covers.
 _CHECKED = ("check", "sample", "invert")
 
 

@@ -44,7 +44,7 @@ def remarks(config: Config, steps: Sequence[Step], store: Store) -> list[str]:
 
 
 def image_remarks(steps: Sequence[Step], store: Store) -> list[str]:
-    """What a reader must know of the images that are listed; nothing before they are."""
+    """Remarks on the images that are listed; none before they are."""
     return _image_remarks(artefacts_of([step for step in steps if step.stage.name == "index"], store))
 
 

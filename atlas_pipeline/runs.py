@@ -52,7 +52,7 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What checks found: rows with layer ("" for the network), check, verdict, value and said."""
+    """Findings of the checks: rows with layer ("" for the network), check, verdict, value and said."""
 
     title: str
     num_images: int
@@ -221,7 +221,7 @@ def check(config: Config, pipeline: str | None = None, **how: Any) -> CheckResul
 
 
 def remarks_on_images(config: Config, pipeline: str | None = None) -> list[str]:
-    """What was left out when the images were listed, and what is missing of their labels; a line each."""
+    """Lines on files that the listing left out, and on missing labels."""
     return image_remarks(steps_of(config, pipeline), _store(config))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-# Of a vector's norm: the cosine between what is stored and what was is then above 0.99995.
+# Share of a vector's norm: its cosine to the stored vector is then above 0.99995.
 MOST_LOST = 0.01
 _BLOCK_ROWS = 1024
 

@@ -108,7 +108,7 @@ def format_of(head: bytes) -> str | None:
 
 
 def _of_brands(head: bytes) -> str:
-    """Of a file of ISO boxes: the brand that it is made to, and those that it goes with."""
+    """The major and compatible brands of a file of ISO boxes."""
     size = min(int.from_bytes(head[:4], "big"), len(head))
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, size - 3, 4))]
     if b"avif" in brands or b"avis" in brands:
@@ -119,7 +119,7 @@ def _of_brands(head: bytes) -> str:
 
 
 def extension_of(name: str) -> str:
-    """What follows the last dot of a file's name, in lower case; '' where there is none."""
+    """A file's extension, in lower case and without its dot; '' where there is none."""
     return os.path.splitext(name)[1][1:].lower()
 
 

@@ -1,4 +1,4 @@
-"""What a listing holds that is no image: counted, and named with a reason."""
+"""Files that a listing leaves out because they are no images: counted, and named with a reason."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _commonest_first(counts: Counter[str]) -> list[tuple[str, int]]:
 
 
 def left_out_line(notes: Mapping[str, Any]) -> str | None:
-    """What to say at the end of a run; None: nothing but companions was left out.
+    """A line for the end of a run; None: nothing but companions was left out.
 
     Args: notes: as ``LeftOut.notes`` makes them.
     """

@@ -103,7 +103,7 @@ def class_names(path: str, label_column: str | None = None) -> list[str] | None:
 
 
 def remark_on_labels(path: str) -> str | None:
-    """What a reader must know of the labels where nobody names their column; None: nothing."""
+    """A remark on the labels where the config names no column of them; None: nothing to say."""
     root, files = find_shards(path, "parquet")
     with open_shard(root, files[0]) as shard:
         return shards.remark_on_labels(shard.schema_arrow)

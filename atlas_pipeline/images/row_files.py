@@ -126,7 +126,7 @@ def check_found(path: str, num_rows: int, rows: Sequence[RowFile], root: str | N
 
 
 def stamp_lines(rows: Sequence[RowFile]) -> list[str]:
-    """What changes when a file does: a line each with its path, size and mtime in ns."""
+    """A line for each file, which changes when the file does: its path, size and mtime in ns."""
     lines = []
     for row in rows:
         status = row.found.stat() if row.found else None

@@ -30,7 +30,7 @@ DRAWN = frozenset(
     {"seg", "segmentation", "mask", "masks", "depth", "normal", "normals", "alpha", "label", "labels", "gt"}
     | {"annotation", "semantic", "instance", "panoptic", "heatmap", "saliency"}
 )
-# Of several images of a key the photo comes before what is drawn from it, such as a mask.
+# A key may have several images: the photo comes before pictures made from it, such as masks.
 FIRST_EXTENSIONS = {name: i for i, name in enumerate(("jpg", "jpeg", "jpe", "jfif", "webp", "avif"))}
 
 

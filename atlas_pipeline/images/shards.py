@@ -78,7 +78,7 @@ def find_shards(path: str, source: str) -> tuple[Path, list[str]]:
 
 
 def beside_shards(path: str, source: str) -> LeftOut:
-    """What a folder of shards holds beside them; nothing where ``path`` is a shard or a glob."""
+    """Other files in a folder of shards; none where ``path`` is a shard or a glob."""
     folder = Path(path).expanduser()
     return shard_files(folder, SHARDS[source])[1] if folder.is_dir() else LeftOut()
 
@@ -148,7 +148,7 @@ def usual_label(schema: pa.Schema) -> str | None:
 
 
 def remark_on_labels(schema: pa.Schema) -> str | None:
-    """What to say where nobody names a column of labels and none is taken; None: one is."""
+    """A remark where the config names no column of labels and none is taken; None: one is."""
     if usual_label(schema):
         return None
     likely = list(_declared(schema)) or [

@@ -74,7 +74,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _scan(folder: Path) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
-    """What tells a folder from all others (device and inode), and its entries."""
+    """A folder's identity (device and inode), and its entries."""
     try:
         status = os.stat(folder)
         with os.scandir(folder) as entries:
@@ -86,7 +86,7 @@ def _scan(folder: Path) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
 
 
 def by_components(key: str) -> str:
-    """What a key is sorted by: its parts' code points, one part after the other."""
+    """The sort key of an image's key: its parts' code points, one part after the other."""
     # No name holds a zero byte, and it comes before all others; lists of parts take five times as long.
     return key.replace("/", "\0")
 

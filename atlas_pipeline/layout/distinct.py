@@ -18,7 +18,7 @@ from atlas_pipeline.numerics.blocks import Blocks, in_order
 from atlas_pipeline.numerics.near_rows import Metric
 
 _ROWS_AT_ONCE = 4096
-# Of the layout's longer side: a tenth of a pixel in a picture of 10,000.
+# As a share of the layout's longer side: a tenth of a pixel in a picture of 10,000.
 SPREAD = 1e-5
 # Keeps this draw apart from other draws with the run's seed.
 _SPREAD_STREAM = 0x5B6EAD

@@ -33,7 +33,7 @@ Hook = Callable[[nn.Module, Any, Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What one module gave in a forward. A module that runs several times is known by its last run.
+    """The output of one module in a forward. A module that runs several times is known by its last run.
 
     shape: of its tensor, None where it holds none. times: runs in the forward. held_in: the kind of container
     whose first tensor it is: "" where the output is the tensor itself.

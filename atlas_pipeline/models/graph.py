@@ -31,7 +31,7 @@ class TracedNetwork:
     outputs: dict[str, fx.Node]
 
 
-# What every module has: torch's own attributes.
+# Attributes that torch gives every module.
 _OF_TORCH = frozenset(vars(nn.Module()))
 
 
@@ -89,7 +89,7 @@ def _own_attributes_kept(module: nn.Module) -> Iterator[None]:
 
 
 def _own_attributes(part: nn.Module) -> dict[str, Any]:
-    """What a module holds beside torch's own: parameters, buffers, submodules and hooks stay as they are."""
+    """A module's attributes without torch's own, so without parameters, buffers, submodules and hooks."""
     return {name: value for name, value in vars(part).items() if name not in _OF_TORCH}
 
 

@@ -101,7 +101,7 @@ def _read_labels(file: str, num_classes: int | None) -> tuple[str, ...]:
 
 
 def _miscount(labels: Sequence[str], num_classes: int) -> str:
-    """What to say of names that are not as many as logits."""
+    """The message for names that are not as many as the logits."""
     counts = f"names {len(labels)} classes, but the network has {num_classes}; "
     has_background = labels[0].lower() in BACKGROUND
     if len(labels) == num_classes + 1 and labels[0] == "class 0":

@@ -1,4 +1,4 @@
-"""What the probe says of the maps of a network as it is now: for a proof, not for a choice."""
+"""The probe's verdict on the maps of a network as it is now: for a proof, not for a choice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an output's shape alone says of how it is read as a feature map: the start, before the probe.
+"""How an output's shape alone suggests that it is read as a feature map: the start, before the probe.
 
 B = batch, C = channels, T = tokens.
 """

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from atlas_pipeline.models.map_probe import LATTICE, PLACES
 
-# Of the image's side: how far positions differ in what they answer to, for it to be more than rounding.
+# How far positions must differ in what they answer to, as a share of the image's side: less is rounding.
 MEASURABLE = 1e-3
 # Right readings of layers that every position of the image reaches have correlations from 0.5, mixed-up
 # ones below 0.3 in one of the axes (several dozen architectures, random weights).
@@ -39,7 +39,7 @@ CONTRADICTING_PLACES = 3
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the probe says of one reading of one layer.
+    """The probe's finding on one reading of one layer.
 
     num_places: of ``PLACES``, those whose change moves the map's answer towards them. strength: how far
     positions differ in what they answer to, as a share of the image's side: below 0.4 or so. correlation: of

@@ -13,7 +13,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from atlas_pipeline.errors import ModelError
 
-# What wraps a whole network, by the name under which it holds the network: also a prefix of layer names.
+# Wrappers of a whole network, by the attribute that holds the network: also a prefix of layer names.
 WRAPPERS = ("_orig_mod", "module")
 
 
@@ -115,6 +115,6 @@ def fold_parametrisations(module: nn.Module) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in a line without its full stop."""
+    """The first line of an error's message, without its full stop."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__

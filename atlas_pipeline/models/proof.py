@@ -41,7 +41,7 @@ _LEAST_SPREAD, _MOST_SPREAD = 0.05, 200.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """What was found. readings: of the images, None where not even a forward succeeded."""
+    """The findings. readings: of the images, None where not even a forward succeeded."""
 
     rows: tuple[Row, ...]
     reading: Reading | None = None
@@ -177,7 +177,7 @@ def _answer_rows(
             # Said once, not layer by layer.
             blame = ""
         if max(apart[check].values()) > ANOTHER_ANSWER:
-            # What is random is also another thing alone: said once.
+            # Random answers also differ for an image alone: said once.
             break
     return rows
 

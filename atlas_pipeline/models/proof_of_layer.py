@@ -1,4 +1,4 @@
-"""What a layer is used for, tried once: its map, its cut, the gradient of icons, its attributions.
+"""Every use of a layer, tried once: its map, its cut, the gradient of icons, its attributions.
 
 B = batch, C = channels, S = side in pixels.
 """
@@ -35,7 +35,7 @@ _FEW, _CLASSES = 2, 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerUse:
-    """What will be made of layers.
+    """The uses that a run makes of a layer.
 
     attribution: "product" (a derivative), "ablation", or "none". size_px: side of the icons; None: no icons.
     """

@@ -19,7 +19,7 @@ DEVICES = ("same device", "expected device", "cuda", "CUDA")
 
 
 def why_not(module: nn.Module, images: Tensor, name: str, failure: Exception) -> str:
-    """What to say, in one line, of a forward of ``images`` that ended with ``failure``.
+    """One line on a forward of ``images`` that ended with ``failure``.
 
     Args: images: (B, 3, S, S), normalised. name: of the network.
     """

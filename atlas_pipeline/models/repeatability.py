@@ -97,7 +97,7 @@ def read_again(network: Network, images: Tensor, layers: Sequence[str], first: R
 
 
 def read_apart(network: Network, images: Tensor, layers: Sequence[str]) -> Reading:
-    """The same images in reverse order, the last of them alone and then the others, put together again."""
+    """Reading of the images in reverse order: the last one alone, then the others, put together again."""
     backwards = images.flip(0)
     alone, others = (read(network, some, layers) for some in (backwards[:1], backwards[1:]))
     return Reading(

@@ -20,7 +20,7 @@ MOST_LEFT_OUT = 16
 LEAST_SIDE = 2
 # A few tokens of trained transformers hold what concerns the whole image: they must not outvote the others.
 LOUD = 0.95
-# Of the median token's answer to an image that is changed everywhere: less has no place in the image.
+# Share of the median token's answer to an image changed everywhere: a token with less has no position.
 SILENT = 1e-3
 
 

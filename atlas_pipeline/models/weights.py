@@ -16,7 +16,7 @@ from atlas_pipeline.models.spec import ModelSpec, weights_file, weights_set
 
 NUM_NAMED = 3
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
-# What weights are stored in. Integers stand for them where a network was quantised.
+# Types that weights are stored in. Integers stand for them where a network was quantised.
 NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 

@@ -104,7 +104,7 @@ def _proof(
 
     # Networks that draw random numbers get the same ones whenever they are checked.
     with seeded(0), warnings.catch_warnings():
-        # Of derivatives that are tried and not had: what follows from them is in the rows.
+        # Warnings of derivatives that are tried and cannot be had: the rows say what follows.
         warnings.simplefilter("ignore")
         try:
             return prove(network, images, uses, cut_at, names)
@@ -116,7 +116,7 @@ def _proof(
 
 
 def _storage_rows(layer: str, proof: Proof) -> list[Row]:
-    """What float16 would lose of what is sampled: such parts are stored as float32."""
+    """A row on how much sampled values lose in float16; parts that lose too much are stored as float32."""
     from atlas_pipeline.models.proof_row import Row
 
     assert proof.reading is not None
@@ -204,7 +204,7 @@ def check_of(step: Step, steps: Iterable[Step]) -> Step | None:
 
 
 def _icons_of(sample: Step, steps: Sequence[Step]) -> Mapping[str, Any] | None:
-    """What of the icons' settings the network notices; None where no icons are made of this layer."""
+    """The icons' settings that the network notices; None where no icons are made of this layer."""
     of = (sample.config["model"], sample.layer)
     for step in steps:
         if step.stage.name == "invert" and (step.config["model"], step.layer) == of:

@@ -26,7 +26,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
 
 
 def remarks_on_images(artefact: Artefact) -> list[str]:
-    """What a reader must know of the images: what was left out, labels that are not used."""
+    """Remarks on the images: files that were left out, labels that are not used."""
     lines = left_out_line(artefact.notes), artefact.notes["remark"]
     return [line for line in lines if line]
 

@@ -39,7 +39,7 @@ def model_config(config: Config) -> Mapping[str, Any]:
 
 
 def taken_weights(config: Config) -> str | None:
-    """What to say where a weights file holds several sets and the config does not choose; None elsewhere."""
+    """A line where a weights file holds several sets and the config does not choose; None elsewhere."""
     key = model_config(config)["weights"].get("key")
     if key is None or config.model.weights_key is not None:
         return None

@@ -153,7 +153,7 @@ def edge_fallback(artefact: Artefact) -> str | None:
 
 
 def attribution_remark(artefact: Artefact) -> str | None:
-    """What to say of how a sample's attributions were had; None where there is nothing to say."""
+    """A remark on how a sample's attributions were computed; None where there is nothing to say."""
     remark = artefact.notes.get("attribution_remark")
     return None if remark is None else str(remark)
 

@@ -1,4 +1,4 @@
-"""What a weights file is, told by its first bytes. No torch."""
+"""The kind of a weights file, told by its first bytes. No torch."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ STATE_DICT = "save a plain state dict: torch.save(model.state_dict(), path)"
 DCP_TO_TORCH = "torch.distributed.checkpoint.format_utils.dcp_to_torch_save"
 HEAD_BYTES = 512
 SHARDS_SUFFIX = ".index.json"
-# What torch.save wrote before it wrote zip archives: a pickle of this number comes first.
+# torch.save's format before zip archives: a pickle of this number comes first.
 LEGACY_MAGIC = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
-# Of a record's name and extra field, in the header before it.
+# Where the header of a record keeps the lengths of its name and extra field.
 LENGTHS_AT = 26
 COPY_AGAIN = "copy or download it again"
 # By the first bytes.

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, its tensors by name, shape and place in the file. No torch, and no code is run.
+"""The contents of a checkpoint: tensors by name, shape and place in the file. No torch, and no code is run.
 
 A pickle names classes and functions to call. Here every such name stands for an `Inert` class that keeps what
 it is given and does nothing; names of torch's functions that rebuild tensors stand for methods that note
@@ -49,7 +49,7 @@ SAFETENSORS = {
     "BOOL": "bool",
     "C64": "complex64",
 }
-# Of a storage, whatever its tensors are; those left out have 1.
+# Bytes per item of a storage, whatever its tensors are; types left out have 1.
 ITEM_BYTES = {
     "float64": 8,
     "float32": 4,
@@ -67,7 +67,7 @@ OF_STATE_DICTS = ("torch.", "torch._utils.", "collections.", "torch.storage.")
 
 
 class _Fixed:
-    """What a pickle may hold and may not alter, which it could by an attribute of any name."""
+    """A value that a pickle may hold but not alter, which it could by an attribute of any name."""
 
     def __setstate__(self, state: Any) -> None:
         raise pickle.UnpicklingError("a tensor with a state")

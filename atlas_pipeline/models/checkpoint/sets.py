@@ -19,9 +19,9 @@ from atlas_pipeline.models.checkpoint.formats import STATE_DICT, not_read
 from atlas_pipeline.models.checkpoint.outline import Inert, Outline, StoredTensor
 
 Shape = tuple[int, ...]
-# What wrappers of modules put between the parts of a name.
+# Parts that wrappers of modules insert into names.
 INFIXES = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"})
-# What training or a profiler counts, beside the weights.
+# Counters of training and profilers that stand beside the weights.
 COUNTERS = ("num_batches_tracked", "total_ops", "total_params", "n_averaged")
 EMA = re.compile(r"(^|[_-])ema([_-]|$)", re.IGNORECASE)
 MOST_NAMED = 6

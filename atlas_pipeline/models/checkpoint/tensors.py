@@ -15,7 +15,7 @@ from atlas_pipeline.models.checkpoint.formats import COPY_AGAIN, STATE_DICT, kin
 from atlas_pipeline.models.checkpoint.outline import StoredTensor, read_outline
 
 NUMEL_BYTES = 8
-# What a damaged file makes of reading it.
+# Errors that reading a damaged file raises.
 DAMAGE = (
     ArithmeticError,
     EOFError,
