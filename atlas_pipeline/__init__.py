@@ -11,4 +11,6 @@ __version__ = "0.1.0"
 
 __all__ = ["load_config", "open_run", "run"]
 
-__getattr__ = lazy_names(__name__, {"load_config": "config_file", "open_run": "reader", "run": "runs"})
+__getattr__ = lazy_names(
+    __name__, {"load_config": "config.loading", "open_run": "reader", "run": "runs.commands"}
+)

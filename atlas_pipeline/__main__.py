@@ -1,5 +1,5 @@
 """`python -m atlas_pipeline` is `atlas`."""
 
-from atlas_pipeline.cli import main
+from atlas_pipeline.cli.main import main
 
 main(prog_name="atlas")

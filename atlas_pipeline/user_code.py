@@ -69,12 +69,12 @@ def reason_of(error: BaseException) -> str:
     reason = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
     if isinstance(error, SystemExit):
         reason = f"it ends the program (sys.exit: {error.code})"
-    place = place_of(error)
+    place = location_of(error)
     # Syntax errors say it themselves.
     return f"{reason} ({place})" if place and place not in reason else reason
 
 
-def place_of(error: BaseException) -> str:
+def location_of(error: BaseException) -> str:
     """The last line of the user's own code before ``error``: ``net.py, line 12``; "" where there is none."""
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         return f"{Path(error.filename).name}, line {error.lineno}"

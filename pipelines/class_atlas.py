@@ -7,11 +7,12 @@ own view alone.
 
 from collections.abc import Iterator
 
-from atlas_pipeline.config import Config
+from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.stage import Step
-from atlas_pipeline.selection_atlas import selection_atlas
-from atlas_pipeline.stages import crops, index, sample, select
-from atlas_pipeline.stages.views import class_views
+from atlas_pipeline.stages.atlas import select
+from atlas_pipeline.stages.sampling import crops, index, sample
+from atlas_pipeline.view_atlas import selection_atlas
+from atlas_pipeline.views.views import class_views
 
 
 def pipeline(config: Config) -> Iterator[Step]:

@@ -6,23 +6,13 @@ the difference of its attributions, is its place along x; alike activations lie 
 
 from collections.abc import Iterator
 
-from atlas_pipeline.config import Config
+from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.stage import Step
-from atlas_pipeline.selection_atlas import selection_atlas
-from atlas_pipeline.stages import (
-    bin,
-    cell_sums,
-    crops,
-    index,
-    invert,
-    neighbors,
-    patch_test,
-    project,
-    sample,
-    select,
-    whiten,
-)
-from atlas_pipeline.stages.views import comparison_views
+from atlas_pipeline.patch_test import steps as patch_test
+from atlas_pipeline.stages.atlas import bin, cell_sums, invert, neighbors, project, select, whiten
+from atlas_pipeline.stages.sampling import crops, index, sample
+from atlas_pipeline.view_atlas import selection_atlas
+from atlas_pipeline.views.views import comparison_views
 
 
 def pipeline(config: Config) -> Iterator[Step]:

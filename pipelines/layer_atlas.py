@@ -7,29 +7,12 @@ of a cell are averaged; and of each mean we make an icon by feature inversion.
 
 from collections.abc import Iterator
 
-from atlas_pipeline.config import Config
+from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.stage import Step
-from atlas_pipeline.stages import (
-    bin,
-    cell_sums,
-    crops,
-    deep_zoom,
-    examples,
-    highlight,
-    index,
-    invert,
-    keys,
-    neighbors,
-    places,
-    plot,
-    project,
-    sample,
-    shares,
-    stitch,
-    tiles,
-    vocabulary,
-    whiten,
-)
+from atlas_pipeline.stages.atlas import bin, cell_sums, invert, neighbors, project, stitch, whiten
+from atlas_pipeline.stages.figures import highlight, plot, vocabulary
+from atlas_pipeline.stages.pages import deep_zoom, examples, keys, places, shares, tiles
+from atlas_pipeline.stages.sampling import crops, index, sample
 
 
 def pipeline(config: Config) -> Iterator[Step]:

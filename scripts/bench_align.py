@@ -23,9 +23,8 @@ import numpy as np
 from PIL import Image
 from scipy.linalg import orthogonal_procrustes
 
-from atlas_pipeline import runs
-from atlas_pipeline.config import Config
-from atlas_pipeline.config_file import load_config
+from atlas_pipeline.config.loading import load_config
+from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Store, artefact_of
 from atlas_pipeline.layout.aligned_umap import AlignedLayer, aligned_layouts
 from atlas_pipeline.layout.neighbors import NearVertices, neighbors
@@ -36,10 +35,11 @@ from atlas_pipeline.numerics.blocks import gathered
 from atlas_pipeline.numerics.normalise import normalise_layout, normalise_together
 from atlas_pipeline.numerics.quality import layout_quality
 from atlas_pipeline.numerics.subset import random_subset
-from atlas_pipeline.pipeline_file import steps_of
-from atlas_pipeline.stages.tables import ActivationBlocks
-from atlas_pipeline.viewer.layout_pictures import scatter_plot
-from atlas_pipeline.viewer.lettering import canvas, place, write
+from atlas_pipeline.pictures.layout_pictures import scatter_plot
+from atlas_pipeline.pictures.lettering import canvas, place, write
+from atlas_pipeline.runs import commands
+from atlas_pipeline.runs.pipeline_file import steps_of
+from atlas_pipeline.tables.population import ActivationBlocks
 
 QUALITY = ("neighbor_recall", "trustworthiness", "rank_correlation")
 PANEL_PX, MARGIN_PX, TITLE_PX = 420, 20, 44
@@ -59,7 +59,7 @@ class Layer:
 
 def layers_of(config: Config, num_rows: int | None) -> list[Layer]:
     """The sampled layers, or the same random part of each."""
-    runs.run(config, only=frozenset({"sample"}), quiet=True)
+    commands.run(config, only=frozenset({"sample"}), quiet=True)
     store, project = Store(config.run.workspace), config.project
     layers = []
     for step in steps_of(config):

@@ -24,10 +24,10 @@ import pyarrow as pa
 from own_process import in_own_process, peak_gb
 
 from atlas_pipeline import engine
-from atlas_pipeline.config_file import parse_config
+from atlas_pipeline.config.loading import parse_config
 from atlas_pipeline.engine import Artefact, Job, Output, Runtime, Stage, Step, Store, Task, artefact_of
-from atlas_pipeline.schema import column_matrix, matrix_column
-from atlas_pipeline.stages import bin, cell_sums
+from atlas_pipeline.stages.atlas import bin, cell_sums
+from atlas_pipeline.tables.columns import column_matrix, matrix_column
 
 LAYER = "synthetic"
 SHARD_ROWS = 16_384

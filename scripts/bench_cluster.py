@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from atlas_pipeline import engine
-from atlas_pipeline.config import Config
-from atlas_pipeline.config_file import load_config
+from atlas_pipeline.config.loading import load_config
+from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Executor, InlineExecutor, Runtime, Step, Store
-from atlas_pipeline.pipeline_file import steps_of
+from atlas_pipeline.runs.pipeline_file import steps_of
 
 # Before the others come the stages they need.
 TIMED = ("sample", "invert")
@@ -103,8 +103,9 @@ def open_network(config: Config) -> None:
     """What a process does once, with its first task: the network, and what torch imports for a derivative."""
     import torch
 
+    from atlas_pipeline.config.network import model_spec
     from atlas_pipeline.models.attribution import attribution
-    from atlas_pipeline.stages.opened import model_spec, opened_cut, opened_network
+    from atlas_pipeline.models.network_cache import opened_cut, opened_network
 
     spec, layer = model_spec(config), config.layers[-1]
     opened_cut(spec, layer, "cpu")
@@ -155,7 +156,7 @@ def largest_difference(config: Config, left: Path, right: Path) -> str:
     """What the sampled and inverted artefacts have not in common: columns, and how far apart they are."""
     import numpy as np
 
-    from atlas_pipeline.schema import column_matrix
+    from atlas_pipeline.tables.columns import column_matrix
 
     steps = [step for step in steps_of(config) if step.stage.name in TIMED]
     made = [engine.artefacts_of(steps, Store(workspace)) for workspace in (left, right)]

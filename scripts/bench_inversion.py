@@ -135,7 +135,7 @@ def _race_case(options: argparse.Namespace) -> Case:
         raise SystemExit("race wants either a CONFIG or --case FILE")
     if options.case:
         return read_case(options.case, options.device)
-    from atlas_pipeline.config_file import load_config
+    from atlas_pipeline.config.loading import load_config
 
     config = load_config(options.config, options.overrides)
     layer = options.layer or config.layers[-1]

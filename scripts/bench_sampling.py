@@ -28,10 +28,10 @@ import psutil
 from own_process import in_own_process
 from sampling_cases import make_images, write_config
 
-from atlas_pipeline.config_file import load_config
+from atlas_pipeline.config.loading import load_config
 from atlas_pipeline.engine import Store, artefact_of
 from atlas_pipeline.engine.values import values_digest
-from atlas_pipeline.pipeline_file import steps_of
+from atlas_pipeline.runs.pipeline_file import steps_of
 
 NUM_KILLS, WATCH_S = 5, 0.25
 
@@ -85,8 +85,9 @@ def measure(num_images: int, folder: Path) -> dict[str, Any]:
 
 def _opened(path: Path, num_images: int) -> tuple[Any, Any, Any]:
     """The config, the network and the first rows of the listing (made here: `index` is timed by itself)."""
+    from atlas_pipeline.config.network import model_spec
     from atlas_pipeline.images.listing import list_images
-    from atlas_pipeline.stages.opened import model_spec, opened_network
+    from atlas_pipeline.models.network_cache import opened_network
 
     config = load_config(path)
     rows = list_images("parquet", config.images.path, num_images=num_images, seed=config.seed)
@@ -95,7 +96,7 @@ def _opened(path: Path, num_images: int) -> tuple[Any, Any, Any]:
 
 def _batches(config: Any, network: Any, rows: Any, num_workers: int) -> Iterator[Any]:
     from atlas_pipeline.images.batches import image_batches
-    from atlas_pipeline.stages.sample import CPU_BATCH
+    from atlas_pipeline.stages.sampling.sample import CPU_BATCH
 
     source, path = config.images.source, config.images.path
     return image_batches(rows, source, path, network.preprocess, config.seed, CPU_BATCH, num_workers)
@@ -103,7 +104,7 @@ def _batches(config: Any, network: Any, rows: Any, num_workers: int) -> Iterator
 
 def _decoding_rate(path: Path, num_images: int) -> float:
     """Images/s to batches in memory, by as many processes as a run takes; their start not counted."""
-    from atlas_pipeline.devices import resolved_workers
+    from atlas_pipeline.runs.devices import resolved_workers
 
     config, network, rows = _opened(path, num_images)
     batches = _batches(config, network, rows, resolved_workers("auto"))
@@ -117,8 +118,8 @@ def _network_rate(path: Path, num_images: int) -> float:
     """Images/s of the forward and of three layers' attributions, on batches in memory."""
     from types import SimpleNamespace
 
-    from atlas_pipeline.stages.layer_shard import LayerShard
-    from atlas_pipeline.stages.sample import CPU_BATCH, add_batch
+    from atlas_pipeline.stages.sampling.sample import CPU_BATCH, add_batch
+    from atlas_pipeline.tables.layer_shard import LayerShard
 
     config, network, rows = _opened(path, num_images)
     steps = (step for step in steps_of(config) if step.stage.name == "sample")

@@ -25,11 +25,11 @@ import pyarrow.parquet as pq
 from own_process import in_own_process, peak_gb
 
 from atlas_pipeline import engine
-from atlas_pipeline.config import ClassConfig
+from atlas_pipeline.config.sections import ClassConfig
 from atlas_pipeline.engine import Job, Output, Runtime, Stage, Step, Store, Task, artefact_of
-from atlas_pipeline.schema import matrix_column
-from atlas_pipeline.stages.select import class_step
-from atlas_pipeline.stages.views import ClassView
+from atlas_pipeline.stages.atlas.select import class_step
+from atlas_pipeline.tables.columns import matrix_column
+from atlas_pipeline.views.views import ClassView
 
 LAYER = "synthetic"
 

@@ -23,9 +23,9 @@ from own_process import in_own_process, peak_gb
 from stitch_cases import Case, config_of, steps_of
 
 from atlas_pipeline import engine
-from atlas_pipeline.config_file import parse_config
+from atlas_pipeline.config.loading import parse_config
 from atlas_pipeline.engine import Runtime, Store, artefact_of
-from atlas_pipeline.publish import publish
+from atlas_pipeline.publish.publication import publish
 
 
 def main() -> None:

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from atlas_pipeline import runs
-from atlas_pipeline.config import Config
-from atlas_pipeline.config_file import load_config
+from atlas_pipeline.config.loading import load_config
+from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Store, artefact_of
-from atlas_pipeline.pipeline_file import steps_of
-from atlas_pipeline.stages.tables import layout_xy
-from atlas_pipeline.viewer.layout_pictures import scatter_plot
-from atlas_pipeline.viewer.lettering import canvas, place, write
+from atlas_pipeline.pictures.layout_pictures import scatter_plot
+from atlas_pipeline.pictures.lettering import canvas, place, write
+from atlas_pipeline.runs import commands
+from atlas_pipeline.runs.pipeline_file import steps_of
+from atlas_pipeline.tables.population import layout_xy
 
 PANEL_PX, MARGIN_PX, TITLE_PX, FIT_ON = 480, 24, 44, 10_000
 VARIANTS = {
@@ -33,7 +33,7 @@ VARIANTS = {
 
 def panel(config: Config, layer: str) -> np.ndarray:
     """(PANEL_PX, PANEL_PX, 3) uint8: the layer's layout, made now where it is not done."""
-    runs.run(config, only=frozenset({"project"}))
+    commands.run(config, only=frozenset({"project"}))
     (step,) = [s for s in steps_of(config) if (s.stage.name, s.layer, s.view) == ("project", layer, "all")]
     store = Store(config.run.workspace)
     layout, sample = artefact_of(step, store), artefact_of(step.inputs["sample"], store)

@@ -24,15 +24,16 @@ from rich.progress import track
 from rich.table import Table
 from scipy.stats import rankdata
 
-from atlas_pipeline.config import Config
-from atlas_pipeline.config_file import load_config
+from atlas_pipeline.config.loading import load_config
+from atlas_pipeline.config.network import model_spec
+from atlas_pipeline.config.sections import Config
 from atlas_pipeline.images.batches import image_batches
 from atlas_pipeline.images.listing import list_images
 from atlas_pipeline.models import Network, check_layers, feature_maps
 from atlas_pipeline.models.ablation import ablation
 from atlas_pipeline.models.attribution import attribution, path_points
+from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.numerics.positions import relative_positions, spatial_positions
-from atlas_pipeline.stages.opened import model_spec, opened_network
 
 BATCH = 64
 STEPS = (1, 2, 4, 8)

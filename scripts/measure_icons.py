@@ -18,14 +18,14 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from atlas_pipeline.config_file import load_config
+from atlas_pipeline.config.loading import load_config
 from atlas_pipeline.engine import Artefact, Store, artefact_of
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.inversion.settings import MID_GREY
 from atlas_pipeline.numerics import legibility
-from atlas_pipeline.pipeline_file import steps_of
-from atlas_pipeline.schema import column_matrix
-from atlas_pipeline.stages.tables import over_ground, pixels, real_crops
+from atlas_pipeline.pictures.png_codec import over_ground, pixels
+from atlas_pipeline.runs.pipeline_file import steps_of
+from atlas_pipeline.tables.columns import column_matrix
 
 WORST_SHARE = 0.05
 
@@ -50,7 +50,7 @@ def measured(layer: str, grid: int, made: dict[tuple, Artefact]) -> dict[str, An
     icons = made["invert", layer, grid]
     cells, table = made["bin", layer, grid].read(["activation", "nearest"]), icons.read()
     means = column_matrix(cells, "activation")
-    crops = legibility.real_statistics(real_crops(made["crops", None, None]))
+    crops = legibility.real_statistics(pixels(made["crops", None, None].read(["crop"])["crop"]))
     images = over_ground(pixels(table["icon"]), MID_GREY)
     fidelity, ranks = table["fidelity"].to_numpy(), table["round_trip"].to_numpy()
     real = icons.notes["real_crops"]

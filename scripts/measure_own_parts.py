@@ -14,16 +14,16 @@ from measure_purity import true_parts
 from rich.console import Console
 from rich.table import Table
 
-from atlas_pipeline.config import Config
-from atlas_pipeline.config_file import load_config
+from atlas_pipeline.config.loading import load_config
+from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Artefact, Store, artefact_of
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.images.generated import PART_NAMES
 from atlas_pipeline.images.generated.classes import CLASSES
 from atlas_pipeline.numerics.grid import cell_of, flat_cell
-from atlas_pipeline.pipeline_file import steps_of
-from atlas_pipeline.stages.tables import layout_xy
-from atlas_pipeline.stages.views import class_views, comparison_views
+from atlas_pipeline.runs.pipeline_file import steps_of
+from atlas_pipeline.tables.population import layout_xy
+from atlas_pipeline.views.views import class_views, comparison_views
 
 # Of the axis, at either side.
 END = 0.25

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from atlas_pipeline.config_file import load_config
+from atlas_pipeline.config.loading import load_config
 from atlas_pipeline.engine import Artefact, Store, artefact_of
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.images.generated import PART_NAMES, part_at
 from atlas_pipeline.numerics.grid import cell_of, flat_cell
-from atlas_pipeline.pipeline_file import steps_of
-from atlas_pipeline.stages.tables import layout_xy
+from atlas_pipeline.runs.pipeline_file import steps_of
+from atlas_pipeline.tables.population import layout_xy
 
 NUM_SHUFFLES = 10
 

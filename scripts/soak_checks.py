@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock, Timeout
 
-from atlas_pipeline.engine.files import file_digest
+from atlas_pipeline.engine.atomic_files import file_digest
 from atlas_pipeline.engine.manifest import MANIFEST_NAME, read_manifest
 from atlas_pipeline.engine.part import adopt_part
 from atlas_pipeline.errors import CorruptArtefactError

@@ -14,10 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from atlas_pipeline.config_file import parse_config
+from atlas_pipeline.config.loading import parse_config
 from atlas_pipeline.engine import Job, Output, Runtime, Stage, Step, Task
-from atlas_pipeline.schema import EXAMPLE_TYPE, index_schema, matrix_column
-from atlas_pipeline.stages import deep_zoom, stitch, tiles
+from atlas_pipeline.images.listing import index_schema
+from atlas_pipeline.stages.atlas import stitch
+from atlas_pipeline.stages.pages import deep_zoom, tiles
+from atlas_pipeline.tables.columns import EXAMPLE_TYPE, matrix_column
 
 NUM_IMAGES, NUM_PICTURES, NUM_EXAMPLES, CHANNELS = 1_000_000, 4096, 9, 512
 CELLS_PER_PART = 128

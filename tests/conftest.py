@@ -66,7 +66,7 @@ def small_in() -> Callable[[Path], dict[str, Any]]:
 @pytest.fixture
 def atlas(tmp_path: Path) -> Callable[..., Result]:
     """`atlas COMMAND config --set ...` in this process; the result has stdout, stderr and exit_code."""
-    from atlas_pipeline.cli import main
+    from atlas_pipeline.cli.main import main
 
     def call(command: str, config: dict[str, Any], *arguments: str) -> Result:
         path = tmp_path / f"{config['name']}.yaml"
@@ -156,9 +156,9 @@ def states(atlas: Callable[..., Result]) -> Callable[..., dict[str, str]]:
 @pytest.fixture
 def store_of() -> Callable[..., Any]:
     """The finished artefacts of a config: `store_of(config)("select", "class-bee")`, by stage and view."""
-    from atlas_pipeline.config_file import parse_config
+    from atlas_pipeline.config.loading import parse_config
     from atlas_pipeline.engine import Store, artefact_of
-    from atlas_pipeline.pipeline_file import steps_of
+    from atlas_pipeline.runs.pipeline_file import steps_of
 
     def call(values: dict[str, Any]) -> Callable[[str, str | None], Any]:
         config = parse_config(values)

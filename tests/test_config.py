@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from atlas_pipeline.config import Config
-from atlas_pipeline.config_file import load_config, parse_config
+from atlas_pipeline.config.loading import load_config, parse_config
+from atlas_pipeline.config.sections import Config
 from atlas_pipeline.errors import ConfigError
 
 REPOSITORY = Path(__file__).parent.parent

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from atlas_pipeline.schema import MOST_LOST, float16_losses, narrow
+from atlas_pipeline.tables.columns import MOST_LOST, float16_losses, narrow
 
 ROWS = np.random.default_rng(0).normal(size=(1500, 6)).astype(np.float32)
 

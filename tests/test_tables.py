@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from atlas_pipeline import tables
+from atlas_pipeline.cli import printing as tables
 from atlas_pipeline.engine import StepState
-from atlas_pipeline.viewer.entries import AtlasEntry
+from atlas_pipeline.publish.entries import AtlasEntry
 
 ODD = "[red]cat[/b] :cat: [link=x]"
 

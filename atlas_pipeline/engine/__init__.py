@@ -16,7 +16,7 @@ from atlas_pipeline.engine.fingerprint import canonical_json, ordered
 from atlas_pipeline.engine.plan import StepState, artefact_of, artefacts_of, left, plan
 from atlas_pipeline.engine.progress import PlainReporter, Reporter, SilentReporter, open_reporter
 from atlas_pipeline.engine.repair import verify
-from atlas_pipeline.engine.report import RunReport, StepReport
+from atlas_pipeline.engine.reporter import RunReport, StepReport
 from atlas_pipeline.engine.stage import Artefact, Job, Notes, Output, Runtime, Stage, Step, Task, describe
 from atlas_pipeline.engine.store import Store
 

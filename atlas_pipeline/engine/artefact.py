@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from atlas_pipeline.engine.location import Location, source_of
 from atlas_pipeline.engine.manifest import Manifest
 from atlas_pipeline.engine.part import PartRecord
-from atlas_pipeline.engine.place import Place, source_of
 from atlas_pipeline.errors import CorruptArtefactError
 
 
@@ -26,7 +26,7 @@ from atlas_pipeline.errors import CorruptArtefactError
 class StoredArtefact:
     """An `Artefact` in a store's folder. Picklable: workers open the files themselves."""
 
-    folder: Place
+    folder: Location
     manifest: Manifest
 
     @property

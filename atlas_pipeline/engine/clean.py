@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from atlas_pipeline.engine.location import Location, disk_errors, remove_folder, states_in
 from atlas_pipeline.engine.lock import try_locks
-from atlas_pipeline.engine.place import Place, disk_errors, remove_folder, states_in
 from atlas_pipeline.engine.plan import StepState
 from atlas_pipeline.engine.store import Store
 
@@ -37,7 +37,7 @@ def reachable(reach: Reach, store: Store) -> set[str]:
     return {*reach.fingerprints, *unknown}
 
 
-def unreachable(store: Store, reachable_fingerprints: Collection[str]) -> list[tuple[Place, int]]:
+def unreachable(store: Store, reachable_fingerprints: Collection[str]) -> list[tuple[Location, int]]:
     """Folder and size in bytes of every artefact that is not among them, and of what a killed removal left.
 
     Removes nothing.
@@ -49,12 +49,12 @@ def unreachable(store: Store, reachable_fingerprints: Collection[str]) -> list[t
     ]
 
 
-def remove(store: Store, folders: Iterable[Place]) -> list[Place]:
+def remove(store: Store, folders: Iterable[Location]) -> list[Location]:
     """Remove what `unreachable` gave, but for what a run is making just now. Returns the removed ones.
 
     Raises: ResourceError: read-only or not permitted.
     """
-    removed, half_removed = [], set[Place](store.half_removed())
+    removed, half_removed = [], set[Location](store.half_removed())
     for folder in folders:
         if folder in half_removed:
             with disk_errors(folder):

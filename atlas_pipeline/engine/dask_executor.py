@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from atlas_pipeline.engine.place import Place, state_of
+from atlas_pipeline.engine.location import Location, state_of
 from atlas_pipeline.engine.stage import Runtime
 from atlas_pipeline.engine.task import Outcome, TaskCall
 from atlas_pipeline.engine.worker import Terms, fault_of_this_process, refusal, run_if_fit, terms_of
@@ -41,7 +41,7 @@ class DaskExecutor:
         # A future that nobody holds is dropped by the scheduler.
         self._held: dict[str, tuple[TaskCall, Any]] = {}
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._terms: dict[Place, Terms] = {}
+        self._terms: dict[Location, Terms] = {}
 
     @cached_property
     def client(self) -> Any:
@@ -82,7 +82,7 @@ class DaskExecutor:
                 self.client.cancel([future for _, future in self._held.values()], force=True)
         self._held.clear()
 
-    def _agreed(self, root: Place) -> Terms:
+    def _agreed(self, root: Location) -> Terms:
         """The terms for work under `root`; the first time all workers are asked whether they keep them."""
         if root not in self._terms:
             client = self.client
@@ -154,7 +154,7 @@ def _seen(call: TaskCall, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _is_there(path: Place, num_bytes: int) -> bool:
+def _is_there(path: Location, num_bytes: int) -> bool:
     try:
         return state_of(path).num_bytes == num_bytes
     except FileNotFoundError:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from atlas_pipeline.engine.making import Making
 from atlas_pipeline.engine.progress import Bar, Reporter
-from atlas_pipeline.engine.report import StepReport
+from atlas_pipeline.engine.reporter import StepReport
 from atlas_pipeline.engine.stage import Job, Runtime, Step, Task, describe
 from atlas_pipeline.engine.store import Store
 from atlas_pipeline.engine.survey import Survey

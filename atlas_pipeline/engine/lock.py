@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from atlas_pipeline.engine.place import disk_errors
+from atlas_pipeline.engine.location import disk_errors
 
 
 def allow_many_locks() -> None:

@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from atlas_pipeline.engine.files import sweep
+from atlas_pipeline.engine.atomic_files import sweep
 from atlas_pipeline.engine.force import identity_of
+from atlas_pipeline.engine.location import disk_errors, states_in
 from atlas_pipeline.engine.manifest import MANIFEST_NAME, Manifest, package_versions, write_manifest
 from atlas_pipeline.engine.part import (
     PartRecord,
@@ -19,7 +20,6 @@ from atlas_pipeline.engine.part import (
     part_name,
     provenance,
 )
-from atlas_pipeline.engine.place import disk_errors, states_in
 from atlas_pipeline.engine.stage import Job, Notes, Step, Task
 from atlas_pipeline.engine.store import Store
 from atlas_pipeline.engine.survey import Survey

@@ -12,9 +12,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
-from atlas_pipeline.engine.files import atomic_file, sync_folder
+from atlas_pipeline.engine.atomic_files import atomic_file, sync_folder
+from atlas_pipeline.engine.location import Location, content_of
 from atlas_pipeline.engine.part import PACKAGE, PartRecord
-from atlas_pipeline.engine.place import Place, content_of
 from atlas_pipeline.errors import CorruptArtefactError
 
 MANIFEST_NAME = "manifest.json"
@@ -52,7 +52,7 @@ class Manifest:
         return self.layer, self.view, self.grid
 
 
-def write_manifest(folder: Place, manifest: Manifest) -> None:
+def write_manifest(folder: Location, manifest: Manifest) -> None:
     """Write `manifest.json`, whole or not at all.
 
     Raises: ResourceError: disk full, read-only or not permitted.
@@ -69,7 +69,7 @@ def write_manifest(folder: Place, manifest: Manifest) -> None:
         file.write(json.dumps(body, indent=1, ensure_ascii=False, allow_nan=False).encode())
 
 
-def read_manifest(folder: Place) -> Manifest | None:
+def read_manifest(folder: Location) -> Manifest | None:
     """The manifest of an artefact's folder; None where there is none.
 
     Raises: CorruptArtefactError: it is cut short, altered, or of another artefact. ResourceError: the store

@@ -17,9 +17,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from atlas_pipeline.engine.files import atomic_file, file_digest
+from atlas_pipeline.engine.atomic_files import atomic_file, file_digest
 from atlas_pipeline.engine.fingerprint import canonical_json
-from atlas_pipeline.engine.place import Place, source_of, state_of, whole_source
+from atlas_pipeline.engine.location import Location, source_of, state_of, whole_source
 from atlas_pipeline.engine.stage import Job, Notes, Stage, Task
 from atlas_pipeline.errors import CorruptArtefactError
 
@@ -66,7 +66,7 @@ def provenance(stage: Stage, job: Job, task: Task) -> dict[str, str]:
 
 
 def write_part(
-    path: Place, table: pa.Table | pa.RecordBatchReader, made: Mapping[str, str], notes: Notes
+    path: Location, table: pa.Table | pa.RecordBatchReader, made: Mapping[str, str], notes: Notes
 ) -> PartRecord:
     """Write one part, whole or not at all.
 
@@ -102,7 +102,7 @@ def _blocks(table: pa.Table | pa.RecordBatchReader) -> Iterator[pa.Table]:
         yield pa.Table.from_batches([batch])
 
 
-def read_footer(path: Place) -> dict[str, str]:
+def read_footer(path: Location) -> dict[str, str]:
     """The footer's `atlas.` keys.
 
     Raises: CorruptArtefactError: not there, cut short, or not Parquet.
@@ -115,7 +115,7 @@ def read_footer(path: Place) -> dict[str, str]:
         raise CorruptArtefactError(f"{path} cannot be read ({error})") from error
 
 
-def is_trusted(path: Place, made: Mapping[str, str]) -> bool:
+def is_trusted(path: Location, made: Mapping[str, str]) -> bool:
     """Whether a part without a manifest is whole (footers come last) and was made by the same recipe."""
     try:
         footer = read_footer(path)
@@ -124,11 +124,11 @@ def is_trusted(path: Place, made: Mapping[str, str]) -> bool:
     return all(footer.get(key) == made[key] for key in _TRUSTED)
 
 
-def footer_notes(path: Place) -> dict[str, Any]:
+def footer_notes(path: Location) -> dict[str, Any]:
     return json.loads(read_footer(path)["atlas.notes"])
 
 
-def adopt_part(path: Place) -> PartRecord:
+def adopt_part(path: Location) -> PartRecord:
     """The record of a part that an earlier run left without a manifest; every page is read, for its checksum.
 
     Raises: CorruptArtefactError: a page is damaged.

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from atlas_pipeline.engine.agenda import Agenda
 from atlas_pipeline.engine.artefact import StoredArtefact
 from atlas_pipeline.engine.fingerprint import ordered
+from atlas_pipeline.engine.location import Location
 from atlas_pipeline.engine.part import provenance
-from atlas_pipeline.engine.place import Place
 from atlas_pipeline.engine.reason import why_damaged, why_missing
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.engine.store import Store
@@ -96,7 +96,7 @@ def _count(step: Step, found: Finding, survey: Survey, store: Store) -> tuple[in
 
 
 def _state(
-    step: Step, found: Finding, folder: Place | None, tasks: int | None, done: int, reason: str | None
+    step: Step, found: Finding, folder: Location | None, tasks: int | None, done: int, reason: str | None
 ) -> StepState:
     return StepState(
         stage=step.stage.name,

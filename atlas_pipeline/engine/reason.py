@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from atlas_pipeline.engine.location import Location
 from atlas_pipeline.engine.manifest import Manifest
-from atlas_pipeline.engine.place import Place
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.engine.survey import Finding, Survey
 
 _MOST = 3
 
 
-def why_damaged(names: Sequence[str], folder: Place, tasks: int | None) -> str:
+def why_damaged(names: Sequence[str], folder: Location, tasks: int | None) -> str:
     if len(names) == 1:
         return f"{names[0]} is {'damaged' if (folder / names[0]).exists() else 'missing'}"
     return f"{len(names)} of {tasks} parts are damaged or missing: {_few(names)}"

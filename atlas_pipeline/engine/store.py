@@ -19,18 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from atlas_pipeline.engine.artefact import StoredArtefact
-from atlas_pipeline.engine.files import atomic_file, file_digest
-from atlas_pipeline.engine.manifest import MANIFEST_NAME, Manifest, read_manifest
-from atlas_pipeline.engine.part import PartRecord, is_part, is_trusted, part_name, read_footer
-from atlas_pipeline.engine.place import (
+from atlas_pipeline.engine.atomic_files import atomic_file, file_digest
+from atlas_pipeline.engine.location import (
     FileState,
-    Place,
+    Location,
     content_of,
     disk_errors,
-    place_of,
+    location_of,
     remove_folder,
     states_in,
 )
+from atlas_pipeline.engine.manifest import MANIFEST_NAME, Manifest, read_manifest
+from atlas_pipeline.engine.part import PartRecord, is_part, is_trusted, part_name, read_footer
 from atlas_pipeline.errors import CorruptArtefactError
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
@@ -39,23 +39,23 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 class Store:
     """The artefacts of a workspace. Makes no folder before the first artefact."""
 
-    def __init__(self, workspace: Place | str) -> None:
+    def __init__(self, workspace: Location | str) -> None:
         # Absolute: workers may run elsewhere in the tree.
-        self.root = place_of(workspace).absolute() / "cache"
+        self.root = location_of(workspace).absolute() / "cache"
         # Beside the folders, for a folder may be moved away under its lock.
         self._locks = self.root / ".locks" if isinstance(self.root, Path) else _locks_here(self.root)
-        self._verified: set[tuple[Place, FileState]] = set()
+        self._verified: set[tuple[Location, FileState]] = set()
 
-    def folder(self, stage: str, fingerprint: str) -> Place:
+    def folder(self, stage: str, fingerprint: str) -> Location:
         return self.root / stage / fingerprint
 
     def lock_path(self, stage: str, fingerprint: str) -> Path:
         return self._locks / f"{stage}-{fingerprint}.lock"
 
-    def folders(self, stage: str = "*") -> Iterator[Place]:
+    def folders(self, stage: str = "*") -> Iterator[Location]:
         """Every artefact's folder; nothing else that may lie in the workspace."""
         with disk_errors(self.root):
-            found: list[Place] = sorted(self.root.glob(f"{stage}/*"), key=str)
+            found: list[Location] = sorted(self.root.glob(f"{stage}/*"), key=str)
             found = [f for f in found if _FINGERPRINT.fullmatch(f.name) and f.is_dir()]
         yield from found
 
@@ -80,7 +80,7 @@ class Store:
             if not self._is_whole(folder / part.name, states.get(part.name), part, thorough)
         ]
 
-    def _is_whole(self, path: Place, state: FileState | None, part: PartRecord, thorough: bool) -> bool:
+    def _is_whole(self, path: Location, state: FileState | None, part: PartRecord, thorough: bool) -> bool:
         if state is None or state.num_bytes != part.bytes:
             return False
         if not thorough and (state.mtime_ns == part.mtime_ns or (path, state) in self._verified):
@@ -123,7 +123,7 @@ class Store:
         with atomic_file(self._replaced_path(stage, fingerprint)) as file:
             file.write(json.dumps(what).encode())
 
-    def _replaced_path(self, stage: str, fingerprint: str) -> Place:
+    def _replaced_path(self, stage: str, fingerprint: str) -> Location:
         return self.root / stage / f"{fingerprint}.replaced.json"
 
     def remove(self, stage: str, fingerprint: str) -> None:
@@ -161,14 +161,14 @@ class Store:
             self.lock_path(stage, fingerprint).unlink(missing_ok=True)
 
 
-def _locks_here(root: Place) -> Path:
+def _locks_here(root: Location) -> Path:
     """Where this machine keeps its locks of a URL: object stores have none."""
     user = os.getuid() if hasattr(os, "getuid") else "user"
     name = hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()
     return Path(tempfile.gettempdir()) / f"atlas-locks-{user}" / name
 
 
-def _says(path: Place, stage: str, fingerprint: str) -> bool:
+def _says(path: Location, stage: str, fingerprint: str) -> bool:
     try:
         footer = read_footer(path)
     except CorruptArtefactError:

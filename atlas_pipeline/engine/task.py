@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from atlas_pipeline.engine.fingerprint import canonical_json
+from atlas_pipeline.engine.location import Location
 from atlas_pipeline.engine.part import (
     PartRecord,
     adopt_part,
@@ -24,7 +25,6 @@ from atlas_pipeline.engine.part import (
     provenance,
     write_part,
 )
-from atlas_pipeline.engine.place import Place
 from atlas_pipeline.engine.stage import Job, Notes, Output, Runtime, Stage, Task, ignore
 
 
@@ -37,7 +37,7 @@ class TaskCall:
     stage: Stage
     task: Task
     jobs: tuple[Job, ...]
-    folders: tuple[Place, ...]
+    folders: tuple[Location, ...]
     runtime: Runtime
 
 
@@ -125,7 +125,7 @@ def _compute(call: TaskCall, advance: Callable[[int], None]) -> Computed:
     return Computed(call=call, made=_made(call), outputs=tuple(outputs), seconds=seconds)
 
 
-def _paths(call: TaskCall) -> list[Place]:
+def _paths(call: TaskCall) -> list[Location]:
     return [folder / part_name(call.index) for folder in call.folders]
 
 

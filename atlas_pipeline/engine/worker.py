@@ -18,10 +18,10 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from atlas_pipeline.engine.files import atomic_file
+from atlas_pipeline.engine.atomic_files import atomic_file
 from atlas_pipeline.engine.hardware import resolved_device
+from atlas_pipeline.engine.location import Location, content_of
 from atlas_pipeline.engine.part import PACKAGE
-from atlas_pipeline.engine.place import Place, content_of
 from atlas_pipeline.engine.task import Outcome, TaskCall, run_task
 from atlas_pipeline.errors import AtlasError, ResourceError
 
@@ -54,12 +54,12 @@ class Terms:
     """What a worker must find. token_path: a file that holds `token` and lies in the workspace."""
 
     versions: tuple[tuple[str, str], ...]
-    token_path: Place
+    token_path: Location
     token: str
 
 
 @contextmanager
-def terms_of(root: Place) -> Iterator[Terms]:
+def terms_of(root: Location) -> Iterator[Terms]:
     """The terms for work under `root`; its token file is removed at the end.
 
     Raises: ResourceError: it cannot be written.

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from atlas_pipeline.models.network_name import network_name
 from atlas_pipeline.reader.atlas import Atlas
 from atlas_pipeline.reader.run import AtlasRun
-from atlas_pipeline.viewer.network_name import network_name
 
 _METHODS = {"umap": "UMAP", "tsne": "t-SNE"}
 _QUALITY = {"trustworthiness": "trustworthiness", "neighbor_recall": "neighbour recall"}

@@ -18,8 +18,8 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Polygon, Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from atlas_pipeline.engine.files import atomic_file
-from atlas_pipeline.engine.place import Place
+from atlas_pipeline.engine.atomic_files import atomic_file
+from atlas_pipeline.engine.location import Location
 from atlas_pipeline.figure.lettering import families
 from atlas_pipeline.figure.svg_typeface import with_typeface
 
@@ -155,7 +155,7 @@ class Page:
             Polygon(ring, facecolor=fill, edgecolor=edge, linewidth=0.5, zorder=self._above())
         )
 
-    def save(self, path: Place, metadata: Mapping[str, Any]) -> None:
+    def save(self, path: Location, metadata: Mapping[str, Any]) -> None:
         """Write the page, whole or not at all, in the format of the path's suffix.
 
         Args:   metadata: title, subject (the caption), creator, provenance (JSON).

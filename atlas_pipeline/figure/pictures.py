@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from atlas_pipeline.figure.request import Measure
 from atlas_pipeline.figure.window import Window, cells_of
 from atlas_pipeline.numerics.mosaic import resized
+from atlas_pipeline.pictures.colours import PAPER, density_colours
 from atlas_pipeline.reader.atlas import Atlas
-from atlas_pipeline.viewer.colours import PAPER, density_colours
 
 # The least of a colour scale is not white: a cell of it is still a cell.
 _PALEST = 0.08

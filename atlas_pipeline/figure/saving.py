@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 
-from atlas_pipeline.engine.files import atomic_file
-from atlas_pipeline.engine.place import Place, content_of
+from atlas_pipeline.engine.atomic_files import atomic_file
+from atlas_pipeline.engine.location import Location, content_of
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.figure.atlas_figure import draw_atlas
 from atlas_pipeline.figure.bibliography import bibliography_of
@@ -22,7 +22,7 @@ from atlas_pipeline.reader.run import AtlasRun
 _MARK = "made by atlas figure, which writes it anew"
 
 
-def save_figure(run: AtlasRun, request: FigureRequest | SheetRequest, path: Place) -> list[Place]:
+def save_figure(run: AtlasRun, request: FigureRequest | SheetRequest, path: Location) -> list[Location]:
     """Draw a figure, and write it with its BibTeX and its methods paragraph.
 
     Returns: the files written, the figure first.
@@ -47,7 +47,7 @@ def save_figure(run: AtlasRun, request: FigureRequest | SheetRequest, path: Plac
     return [path, *texts]
 
 
-def _save_page(run: AtlasRun, request: FigureRequest | SheetRequest, path: Place) -> list[Facts]:
+def _save_page(run: AtlasRun, request: FigureRequest | SheetRequest, path: Location) -> list[Facts]:
     """Draw and write the figure itself; the facts of its atlases."""
     page, facts, caption = (
         draw_atlas(run, request) if isinstance(request, FigureRequest) else draw_sheet(run, request)
@@ -66,7 +66,7 @@ def _save_page(run: AtlasRun, request: FigureRequest | SheetRequest, path: Place
     return facts
 
 
-def _refuse_to_replace(beside: Place) -> None:
+def _refuse_to_replace(beside: Location) -> None:
     """Raises: ConfigError: there is a file of that name, and it is not a figure's."""
     try:
         first_line = content_of(beside).partition(b"\n")[0]
@@ -80,7 +80,7 @@ def _refuse_to_replace(beside: Place) -> None:
         )
 
 
-def check_suffix(path: Place) -> None:
+def check_suffix(path: Location) -> None:
     """Refuse a format that cannot be drawn.
 
     Raises: ConfigError.

@@ -1,0 +1,1 @@
+"""Images: listing, decoding, metadata."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from atlas_pipeline.errors import ResourceError
 from atlas_pipeline.images.preprocess import Geometry
-from atlas_pipeline.images.reading import BadImage, ChunkReader, Decoded, Place, chunks, places
+from atlas_pipeline.images.reading import BadImage, ChunkReader, Decoded, ImageRef, chunks, image_refs
 from atlas_pipeline.interrupts import block_interrupts
 
 if TYPE_CHECKING:
@@ -66,14 +66,14 @@ def image_batches(
     Raises: ResourceError: a worker process died.
     """
     reader = ChunkReader(source, path, preprocess, seed, root)
-    work = chunks(places(index), source, path, preprocess.crop)
+    work = chunks(image_refs(index), source, path, preprocess.crop)
     if multiprocessing.current_process().daemon:
         num_workers = 0
     for batch in _filled(_decoded(reader, work, min(num_workers, len(work))), batch_size):
         yield replace(batch, images=batch.images.pin_memory()) if pin else batch
 
 
-def _decoded(reader: Any, work: Sequence[list[Place]], num_workers: int) -> Iterator[Decoded]:
+def _decoded(reader: Any, work: Sequence[list[ImageRef]], num_workers: int) -> Iterator[Decoded]:
     import torch
     from torch.utils.data import DataLoader
 

@@ -22,7 +22,6 @@ from atlas_pipeline.images.digest import text_digest
 from atlas_pipeline.images.left_out import LeftOut, left_out_line
 from atlas_pipeline.images.shards import beside_shards, find_shards
 from atlas_pipeline.numerics.subset import random_subset
-from atlas_pipeline.schema import index_schema
 
 MAX_CLASSES = 2**31  # a label is an int32
 SUBSET_STREAM = 0x5B5E7  # keeps the draw of the subset apart from other draws with the run's seed
@@ -238,3 +237,17 @@ def _path(path: str | None) -> str:
 
 def _no_source(source: str) -> ImagesError:
     return ImagesError(f"images.source '{source}' is not one of generated, folder, parquet, tar")
+
+
+def index_schema() -> pa.Schema:
+    """One row an image, in the fixed order."""
+    return pa.schema(
+        [
+            ("image_id", pa.int64()),
+            ("key", pa.string()),
+            ("label", pa.int32()),
+            ("file", pa.string()),
+            ("row", pa.int64()),
+            ("digest", pa.string()),
+        ]
+    )

@@ -33,7 +33,7 @@ class BadImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ImageRef:
     """Where one image is: a row of the listing."""
 
     image_id: int
@@ -51,19 +51,19 @@ class Decoded:
     bad: list[BadImage]
 
 
-def places(rows: pa.Table) -> list[Place]:
+def image_refs(rows: pa.Table) -> list[ImageRef]:
     """Rows of a listing as values."""
     columns = (rows[name].to_pylist() for name in ("image_id", "key", "file", "row"))
-    return [Place(*values) for values in zip(*columns, strict=True)]
+    return [ImageRef(*values) for values in zip(*columns, strict=True)]
 
 
-def chunks(where: Sequence[Place], source: str, path: str | None, crop: int) -> list[list[Place]]:
+def chunks(where: Sequence[ImageRef], source: str, path: str | None, crop: int) -> list[list[ImageRef]]:
     """Cut a listing into what one worker does at a time.
 
     A chunk ends with a row group or a tar shard, so that workers seldom read the same one.
     """
     size = max(1, min(MAX_CHUNK_ROWS[source], MAX_CHUNK_BYTES // (3 * crop * crop)))
-    runs: Iterable[Sequence[Place]] = [where]
+    runs: Iterable[Sequence[ImageRef]] = [where]
     if source == "parquet" and path:
         runs = _row_group_runs(where, path)
     elif source == "tar":
@@ -71,7 +71,7 @@ def chunks(where: Sequence[Place], source: str, path: str | None, crop: int) -> 
     return [list(run[i : i + size]) for run in runs for i in range(0, len(run), size)]
 
 
-def _row_group_runs(where: Sequence[Place], path: str) -> Iterator[Sequence[Place]]:
+def _row_group_runs(where: Sequence[ImageRef], path: str) -> Iterator[Sequence[ImageRef]]:
     root = shard_root(path)
     first, file, starts = 0, None, np.zeros(1, np.int64)
     groups: list[tuple[str, int]] = []
@@ -112,7 +112,7 @@ class ChunkReader:
         self._files = Path(files).expanduser().absolute() if files else None
         self._shards: RowReader | TarReader | None = None
 
-    def __getitem__(self, chunk: Sequence[Place]) -> Decoded:
+    def __getitem__(self, chunk: Sequence[ImageRef]) -> Decoded:
         side = self._preprocess.crop
         images = np.empty((len(chunk), 3, side, side), np.uint8)
         good: list[int] = []
@@ -125,7 +125,7 @@ class ChunkReader:
                 bad.append(BadImage(place.image_id, place.key, str(error)))
         return Decoded(np.array(good, np.int64), images[: len(good)], bad)
 
-    def _image(self, place: Place) -> np.ndarray:
+    def _image(self, place: ImageRef) -> np.ndarray:
         """(3, crop, crop) uint8. Raises: BadImageError."""
         if self._source == "generated":
             from atlas_pipeline.images.generated import image
@@ -136,7 +136,7 @@ class ChunkReader:
     def _open(self) -> RowReader | TarReader:
         return TarReader(self._root) if self._source == "tar" else RowReader(self._root, self._files)
 
-    def _raw(self, place: Place) -> bytes:
+    def _raw(self, place: ImageRef) -> bytes:
         try:
             if self._source in SHARDS:
                 self._shards = self._shards or self._open()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from atlas_pipeline.inversion.objective import centre_activation, centre_position
     from atlas_pipeline.inversion.objectives import Channel, DeepDream, Direction, Logit, Neuron, Objective
     from atlas_pipeline.inversion.settings import InversionSettings
-    from atlas_pipeline.inversion.sight import FeatureMap
+    from atlas_pipeline.inversion.visible_window import FeatureMap
 
 __all__ = [
     "Channel",
@@ -53,7 +53,7 @@ __getattr__ = lazy_names(
         "DeepDream": "objectives",
         "Direction": "objectives",
         "Drawn": "loop",
-        "FeatureMap": "sight",
+        "FeatureMap": "visible_window",
         "Icons": "icons",
         "InversionSettings": "settings",
         "Logit": "objectives",

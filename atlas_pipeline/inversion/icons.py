@@ -15,7 +15,7 @@ from atlas_pipeline.inversion.canvas import as_network_sees
 from atlas_pipeline.inversion.loop import optimise
 from atlas_pipeline.inversion.objectives import Direction
 from atlas_pipeline.inversion.settings import InversionSettings
-from atlas_pipeline.inversion.sight import FeatureMap
+from atlas_pipeline.inversion.visible_window import FeatureMap
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from atlas_pipeline.inversion import memory, schedule
 from atlas_pipeline.inversion.canvas import Canvas, as_network_sees
-from atlas_pipeline.inversion.flight import Crew, Flight
+from atlas_pipeline.inversion.icon_batch import IconBatch, Optimizer
 from atlas_pipeline.inversion.objectives import Objective
 from atlas_pipeline.inversion.settings import InversionSettings
 
@@ -91,7 +91,7 @@ class _Loop:
         self._images: list[Tensor | None] = [None] * len(seeds)
         self._steps = torch.zeros(len(seeds), dtype=torch.int32)
         try:
-            self._crew = Crew(objective, settings, canvas, device)
+            self._optimizer = Optimizer(objective, settings, canvas, device)
         except torch.OutOfMemoryError as error:
             raise memory.too_large(settings.size_px, device) from error
         self._batch_size = batch_size or self._chosen_batch_size()
@@ -99,55 +99,55 @@ class _Loop:
     def drawn(self) -> Drawn:
         """All icons, made."""
         between = self._settings.steps if self._settings.patience is None else _STEPS_BETWEEN_LOOKS
-        flight: Flight | None = None
-        while self._waiting or flight is not None:
-            flying = [] if flight is None else flight.which.tolist()
+        batch: IconBatch | None = None
+        while self._waiting or batch is not None:
+            in_batch = [] if batch is None else batch.which.tolist()
             try:
-                flight = self._filled(flight)
-                flying = flight.which.tolist()
+                batch = self._filled(batch)
+                in_batch = batch.which.tolist()
                 for _ in range(between):
-                    self._crew.step(flight)
-                flight = self._landed(flight)
+                    self._optimizer.step(batch)
+                batch = self._without_finished(batch)
                 continue
             except torch.OutOfMemoryError as error:
                 if self._batch_size == 1:
                     raise memory.too_large(self._settings.size_px, self._device) from error
             # Outside the handler: its traceback holds the tensors that did not fit.
-            self._waiting.extendleft(reversed(flying))
-            flight = None
+            self._waiting.extendleft(reversed(in_batch))
+            batch = None
             self._batch_size = max(1, min(self._batch_size, len(self._waiting)) // 2)
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
         return Drawn(torch.stack([image for image in self._images if image is not None]), self._steps)
 
-    def _filled(self, flight: Flight | None) -> Flight:
-        """The flight with its free places taken by those who wait."""
-        free = self._batch_size - (0 if flight is None else len(flight.which))
-        boarding = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
-        if not boarding:
-            assert flight is not None
-            return flight
-        start = None if self._start is None else self._start[boarding]
+    def _filled(self, batch: IconBatch | None) -> IconBatch:
+        """The batch with its free places taken by those who wait."""
+        free = self._batch_size - (0 if batch is None else len(batch.which))
+        joining = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+        if not joining:
+            assert batch is not None
+            return batch
+        start = None if self._start is None else self._start[joining]
         try:
-            new = self._crew.boarded(boarding, [self._seeds[i] for i in boarding], start)
-            return new if flight is None else flight.joined(new)
+            new = self._optimizer.new_batch(joining, [self._seeds[i] for i in joining], start)
+            return new if batch is None else batch.joined(new)
         except torch.OutOfMemoryError:
-            self._waiting.extendleft(reversed(boarding))
+            self._waiting.extendleft(reversed(joining))
             raise
 
-    def _landed(self, flight: Flight) -> Flight | None:
-        """The flight without the icons that are done, whose pictures are kept."""
-        done = self._crew.done(flight)
+    def _without_finished(self, batch: IconBatch) -> IconBatch | None:
+        """The batch without the icons that are done, whose pictures are kept."""
+        done = self._optimizer.done(batch)
         if not done.any():
-            return flight
-        finished = flight.chosen(done.to(self._device))
+            return batch
+        finished = batch.chosen(done.to(self._device))
         images, steps = self._canvas.icon(finished.coefficients), finished.age.to(torch.int32).cpu()
         for number, image, taken in zip(finished.which.tolist(), images, steps, strict=True):
             self._images[number] = image
             self._steps[number] = taken
         if self._advance is not None:
             self._advance(len(images))
-        return None if done.all() else flight.chosen(~done.to(self._device))
+        return None if done.all() else batch.chosen(~done.to(self._device))
 
     def _chosen_batch_size(self) -> int:
         num_icons = len(self._seeds)
@@ -158,7 +158,9 @@ class _Loop:
         def peak_bytes() -> int:
             with memory.PeakMemory(self._device) as used:
                 start = None if self._start is None else self._start[:probe]
-                self._crew.step(self._crew.boarded(list(range(probe)), self._seeds[:probe], start))
+                self._optimizer.step(
+                    self._optimizer.new_batch(list(range(probe)), self._seeds[:probe], start)
+                )
             return used.peak_bytes
 
         try:
@@ -175,11 +177,11 @@ def score(objective: Objective, images: Tensor, device: str | torch.device = "cp
     Returns: (icon,) float32 on the CPU.
     Raises:  ResourceError: not even one icon fits the memory.
     """
-    sight = objective.sight(images.shape[1])
+    window = objective.window(images.shape[1])
 
     def score_of(which: Tensor) -> Tensor:
         seen = as_network_sees(images[which], torch.device(device))
-        part = seen[:, :, sight.low : sight.high, sight.low : sight.high]
+        part = seen[:, :, window.low : window.high, window.low : window.high]
         return objective(part, which.to(device)).float()
 
     with torch.no_grad():

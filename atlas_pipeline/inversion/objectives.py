@@ -15,7 +15,7 @@ from torch import Tensor
 
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.inversion.objective import centre_activation, centre_position, likeness
-from atlas_pipeline.inversion.sight import FeatureMap, Sight, parts_of, sight_of
+from atlas_pipeline.inversion.visible_window import FeatureMap, VisibleWindow, parts_of, visible_window
 
 
 class Objective(ABC):
@@ -26,9 +26,9 @@ class Objective(ABC):
 
     num_icons: int
 
-    def sight(self, size_px: int) -> Sight:
+    def window(self, size_px: int) -> VisibleWindow:
         """The part of the (S, S) image that it needs to see; where nothing else is said, the whole."""
-        return Sight(0, size_px, 0, 0, 1)
+        return VisibleWindow(0, size_px, 0, 0, 1)
 
     @abstractmethod
     def __call__(self, images: Tensor, which: Tensor) -> Tensor:
@@ -58,19 +58,19 @@ class Direction(Objective):
         self._feature_map, self._kind, self._power = feature_map, kind, power
         self._root = None if root is None else root.to(device)
         self._goals = self._in_metric(directions.to(device))
-        self._sight: Sight | None = None
+        self._window: VisibleWindow | None = None
         self._parts: Sequence[FeatureMap] = [feature_map]
 
-    def sight(self, size_px: int) -> Sight:
-        self._sight = sight_of(self._feature_map, size_px, self._goals.device)
+    def window(self, size_px: int) -> VisibleWindow:
+        self._window = visible_window(self._feature_map, size_px, self._goals.device)
         self._parts = parts_of(self._feature_map, size_px)
-        return self._sight
+        return self._window
 
     def __call__(self, images: Tensor, which: Tensor) -> Tensor:
-        """Of the images' part that `sight` named; of whole images, before it was asked."""
-        if self._sight is None:
+        """Of the images' part that `window` named; of whole images, before it was asked."""
+        if self._window is None:
             return self.of_activations(self.activations(images), which)
-        activations = self._checked(self._sight.activation(self._parts, images))
+        activations = self._checked(self._window.activation(self._parts, images))
         return self.of_activations(activations, which)
 
     def activations(self, images: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from atlas_pipeline.inversion.settings import InversionSettings
 TRANSFORM_STREAM = 2
 GROUND_STREAM = 4
 
-# Of the icon's side. A map of one position would otherwise shift the icon out of sight.
+# Of the icon's side. A map of one position would otherwise shift the icon out of the window.
 _LARGEST_SHIFT = 0.12
 
 

@@ -1,0 +1,1 @@
+"""Layouts of activations: neighbours, UMAP, t-SNE."""

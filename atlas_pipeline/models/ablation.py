@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from atlas_pipeline.models.layer_override import logits_with, scaled
 from atlas_pipeline.models.layers import check_layers
 from atlas_pipeline.models.network import Network
-from atlas_pipeline.models.replaced import logits_with, scaled
 
 
 def ablation(

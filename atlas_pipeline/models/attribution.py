@@ -10,12 +10,12 @@ from torch import Tensor
 
 from atlas_pipeline.models.ablation import ablation
 from atlas_pipeline.models.attribution_mode import AttributionMode, attribution_mode
+from atlas_pipeline.models.layer_override import logits_with, scaled
 from atlas_pipeline.models.layers import check_layers
 from atlas_pipeline.models.map_form import MapForm
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.products import BackwardPass, Logits, forward_product
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient
-from atlas_pipeline.models.replaced import logits_with, scaled
 
 # A backward pass keeps all that the network computes after the layer.
 IMAGES_AT_ONCE = 16

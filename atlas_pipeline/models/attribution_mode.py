@@ -21,12 +21,12 @@ from atlas_pipeline.models.capture import feature_maps
 from atlas_pipeline.models.execution import hooked
 from atlas_pipeline.models.graph import same, suffix
 from atlas_pipeline.models.image_size import is_out_of_memory
+from atlas_pipeline.models.layer_override import logits_with
 from atlas_pipeline.models.layers import check_layers
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.plain_module import first_line
 from atlas_pipeline.models.products import BackwardPass, Logits, forward_product
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient
-from atlas_pipeline.models.replaced import logits_with
 
 # Each image is tried along so many directions.
 NUM_DIRECTIONS = 3

@@ -15,8 +15,8 @@ import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from atlas_pipeline.models.layer_override import Replace
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient, max_pool_gradient
-from atlas_pipeline.models.replaced import Replace
 
 # A batched backward pass holds the gradients of so many classes at once.
 CLASSES_AT_ONCE = 8

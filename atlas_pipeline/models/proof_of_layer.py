@@ -17,12 +17,12 @@ from atlas_pipeline.models.ablation import ablation
 from atlas_pipeline.models.attribution import attribution
 from atlas_pipeline.models.attribution_mode import attribution_mode
 from atlas_pipeline.models.capture import feature_maps
+from atlas_pipeline.models.layer_override import logits_with
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.products import BackwardPass
 from atlas_pipeline.models.proof_row import Row, Verdict, agreement, guarded, percent
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient
 from atlas_pipeline.models.repeatability import ROUNDING, Reading, difference
-from atlas_pipeline.models.replaced import logits_with
 
 # Relative. Two orders of the same float32 sums stay below the first; attributions, whose sums cancel, below
 # the second; bfloat16 below the third.

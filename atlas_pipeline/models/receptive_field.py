@@ -23,9 +23,9 @@ from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.execution import Hook, hooked
 from atlas_pipeline.models.held_tensor import held_tensor
 from atlas_pipeline.models.image_size import is_out_of_memory
+from atlas_pipeline.models.nan_guard import NanGuard
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.spread import spread_only
-from atlas_pipeline.nan_guard import NanGuard
 
 BATCH = 8
 # A multiple of all usual strides: growing the image by it grows a map by a whole number of positions.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from atlas_pipeline.models.eager import eager
 from atlas_pipeline.models.image_size import is_out_of_memory
 from atlas_pipeline.models.plain_module import first_line
-from atlas_pipeline.user_code import place_of
+from atlas_pipeline.user_code import location_of
 
 # Sides that networks are made for.
 SIZES_PX = (8, 16, 28, 32, 48, 64, 84, 96, 112, 128, 160, 192, 224, 240, 256, 288, 299, 320, 384, 448, 512)
@@ -27,7 +27,7 @@ def why_not(module: nn.Module, images: Tensor, name: str, failure: Exception) ->
     reason = first_line(failure)
     if not isinstance(failure, RuntimeError | AssertionError):
         reason = f"{type(failure).__name__}: {reason}"
-    if place := place_of(failure):
+    if place := location_of(failure):
         reason += f" ({place})"
     cannot = f"{name} cannot run on a {size_px} px image: {reason}"
     if isinstance(failure, TypeError) and "argument" in str(failure) and "forward()" in str(failure):

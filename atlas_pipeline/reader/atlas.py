@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngImageFile
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.numerics.grid import cell_centre
 from atlas_pipeline.numerics.mosaic import icon_sides
-from atlas_pipeline.reader.files import RunFiles
+from atlas_pipeline.reader.file_names import RunFiles
 
 if TYPE_CHECKING:
     import pandas as pd

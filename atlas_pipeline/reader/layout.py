@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from atlas_pipeline.engine.place import Place
+from atlas_pipeline.engine.location import Location
 from atlas_pipeline.errors import MissingInputError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from atlas_pipeline.engine.artefact import StoredArtefact
 
 
-def read_layout(workspace: Place, inputs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def read_layout(workspace: Location, inputs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """The activations of a layout, in its order: image_id, row, col, x, y, label.
 
     Args:   inputs: of the atlas, from its provenance: role -> stage and fingerprint.
@@ -25,7 +25,7 @@ def read_layout(workspace: Place, inputs: Mapping[str, Mapping[str, Any]]) -> pd
     return layout.assign(label=layout["image_id"].map(index.set_index("image_id")["label"]))
 
 
-def _artefact(workspace: Place, made: Mapping[str, Any]) -> StoredArtefact:
+def _artefact(workspace: Location, made: Mapping[str, Any]) -> StoredArtefact:
     from atlas_pipeline.engine.manifest import read_manifest
     from atlas_pipeline.engine.store import Store
 

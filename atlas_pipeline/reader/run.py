@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from atlas_pipeline.engine.place import Place
+from atlas_pipeline.engine.location import Location
 from atlas_pipeline.errors import ConfigError, MissingInputError, unknown_name
 from atlas_pipeline.reader.atlas import Atlas
-from atlas_pipeline.reader.files import CONFIG_FILE, RunFiles, files_at
+from atlas_pipeline.reader.file_names import CONFIG_FILE, RunFiles, files_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _DOCUMENT = re.compile(r"(?P<layer>.+)/(?P<view>[^/]+)/atlas-(?P<grid>\d+)\.json")
 
 
-def open_run(path: str | Place) -> AtlasRun:
+def open_run(path: str | Location) -> AtlasRun:
     """Open a run's folder, by path or URL, a zip made by ``atlas export``, or the folder it was unpacked to.
 
     Raises: ConfigError: there is no run, or it has no atlas yet. ResourceError: nobody answers at the URL.
@@ -41,7 +41,7 @@ class AtlasRun:
         return f"AtlasRun({self.name!r}: {', '.join(self.layers)})"
 
     @property
-    def folder(self) -> Place | None:
+    def folder(self) -> Location | None:
         """The run's folder; None of a zip."""
         return self._files.folder
 

@@ -1,0 +1,1 @@
+"""The stages: one kind of work a file."""

@@ -1,0 +1,1 @@
+"""The viewer: its page, its scripts, and the files that they load."""

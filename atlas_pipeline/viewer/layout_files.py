@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas_pipeline.numerics.grid import cell_of
-from atlas_pipeline.viewer.layout_pictures import densest, density
+from atlas_pipeline.pictures.layout_pictures import densest, density
 from atlas_pipeline.viewer.scripts import packed, script, webp
 
 # Places are whole numbers on a grid this fine: a uint16 each.

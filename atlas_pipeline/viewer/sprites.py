@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from atlas_pipeline.numerics.mosaic import icon_sides, resized
-from atlas_pipeline.viewer.colours import PAPER
+from atlas_pipeline.pictures.colours import PAPER
 from atlas_pipeline.viewer.scripts import ICON_QUALITY, PATCH_QUALITY, picture, script
 
 # Cells a side of a sheet.

@@ -179,7 +179,7 @@ def test_disk_trouble_is_one_line_and_leaves_nothing_half_written(bench, monkeyp
     def fail(path):
         raise OSError(trouble, os.strerror(trouble))
 
-    monkeypatch.setattr("atlas_pipeline.engine.files.open_aside", fail)
+    monkeypatch.setattr("atlas_pipeline.engine.atomic_files.open_aside", fail)
     with pytest.raises(ResourceError, match=says) as caught:
         bench.run()
     assert "\n" not in str(caught.value)
@@ -195,7 +195,7 @@ def test_a_really_full_disk(bench, monkeypatch):
         path.touch()
         return open("/dev/full", "wb")
 
-    monkeypatch.setattr("atlas_pipeline.engine.files.open_aside", on_full_disk)
+    monkeypatch.setattr("atlas_pipeline.engine.atomic_files.open_aside", on_full_disk)
     with pytest.raises(ResourceError, match="disk is full"):
         bench.run()
     assert not list(bench.store.root.rglob("*.tmp"))
@@ -208,7 +208,7 @@ def test_a_finished_run_needs_no_writing(bench, monkeypatch):
     def fail(*_):
         raise OSError(errno.EROFS, "read-only")
 
-    monkeypatch.setattr("atlas_pipeline.engine.files.open_aside", fail)
+    monkeypatch.setattr("atlas_pipeline.engine.atomic_files.open_aside", fail)
     monkeypatch.setattr("atlas_pipeline.engine.execute.try_locks", fail)
     assert bench.run() == []
     assert artefact_of(bench.steps()[1], bench.store).num_rows == 20

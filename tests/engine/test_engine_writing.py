@@ -6,7 +6,7 @@ import os
 import pytest
 import toy_stages
 
-from atlas_pipeline.engine import files
+from atlas_pipeline.engine import atomic_files as files
 from atlas_pipeline.errors import ResourceError, TasksFailedError
 
 SAMPLES = [f"sample {i} a,b" for i in range(4)]

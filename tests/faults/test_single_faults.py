@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from atlas_pipeline import runs
+from atlas_pipeline.runs import commands
 
 
 @pytest.fixture
@@ -49,15 +49,15 @@ def test_damage_met_on_publishing_is_mended(small, atlas, flipped):
 def test_an_index_altered_before_it_is_published_is_mended(small, finished, atlas, monkeypatch):
     finished(small)
     (index,) = Path(small["run"]["workspace"]).glob("cache/index/*/part-00000.parquet")
-    whole, make = index.read_bytes(), runs.make
+    whole, make = index.read_bytes(), commands.make
 
     def make_then_alter(*arguments):
-        monkeypatch.setattr(runs, "make", make)
+        monkeypatch.setattr(commands, "make", make)
         made = make(*arguments)
         index.write_bytes(whole[:-100] + bytes([whole[-100] ^ 0xFF]) + whole[-99:])
         return made
 
-    monkeypatch.setattr(runs, "make", make_then_alter)
+    monkeypatch.setattr(commands, "make", make_then_alter)
     result = atlas("run", small)
     assert result.exit_code == 0, result.stderr
     assert "part-00000.parquet damaged; making it again" in result.stderr
@@ -67,15 +67,15 @@ def test_an_index_altered_before_it_is_published_is_mended(small, finished, atla
 def test_a_layout_whose_manifest_is_cut_before_it_is_published_is_mended(small, finished, atlas, monkeypatch):
     finished(small)
     (manifest,) = Path(small["run"]["workspace"]).glob("cache/project/*/manifest.json")
-    whole, make = json.loads(manifest.read_bytes()), runs.make
+    whole, make = json.loads(manifest.read_bytes()), commands.make
 
     def make_then_cut(*arguments):
-        monkeypatch.setattr(runs, "make", make)
+        monkeypatch.setattr(commands, "make", make)
         made = make(*arguments)
         os.truncate(manifest, 20)
         return made
 
-    monkeypatch.setattr(runs, "make", make_then_cut)
+    monkeypatch.setattr(commands, "make", make_then_cut)
     result = atlas("run", small)
     assert result.exit_code == 0, result.stderr
     assert json.loads(manifest.read_bytes())["fingerprint"] == whole["fingerprint"]
@@ -110,7 +110,7 @@ def test_out_of_memory_is_one_line(small, atlas, monkeypatch):
     def starve(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(runs, "run", starve)
+    monkeypatch.setattr(commands, "run", starve)
     result = atlas("run", small)
     assert result.exit_code == 2
     assert result.stderr.startswith("error: out of memory; free some")
@@ -119,7 +119,7 @@ def test_out_of_memory_is_one_line(small, atlas, monkeypatch):
 
 INTERRUPTED_TWICE = """
 import atexit, signal
-from atlas_pipeline import cli
+from atlas_pipeline.cli import main as cli
 
 @cli.main.command()
 def interrupted():

@@ -162,18 +162,18 @@ def test_relative_paths(shards, monkeypatch):
 
 def test_chunks_end_with_tar_shards(tars, monkeypatch):
     monkeypatch.setitem(reading.MAX_CHUNK_ROWS, "tar", 6)
-    cut = reading.chunks(reading.places(tars[0]), "tar", tars[1], crop=16)
+    cut = reading.chunks(reading.image_refs(tars[0]), "tar", tars[1], crop=16)
     assert [len(chunk) for chunk in cut] == [6, 3, 6, 5]
 
 
 def test_chunks_end_with_row_groups(shards):
     index, path = shards
-    cut = reading.chunks(reading.places(index), "parquet", path, crop=16)
+    cut = reading.chunks(reading.image_refs(index), "parquet", path, crop=16)
     assert [len(chunk) for chunk in cut] == [4, 4, 1, 5, 5, 1]
 
 
 def test_chunks_of_large_images_are_small():
-    places = [reading.Place(i, str(i), str(i), -1) for i in range(9)]
+    places = [reading.ImageRef(i, str(i), str(i), -1) for i in range(9)]
     assert [len(c) for c in reading.chunks(places, "folder", "x", crop=1024)] == [5, 4]
 
 

@@ -9,8 +9,7 @@ import pytest
 from making import write_files
 
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.images.listing import class_names, list_images, listing_stamp, subset
-from atlas_pipeline.schema import index_schema
+from atlas_pipeline.images.listing import class_names, index_schema, list_images, listing_stamp, subset
 
 NAMES = ["b/2.png", "b/10.PNG", "a b/1.png", "a/z.jpeg", "a/deep/er/1.webp", "top.png"]
 

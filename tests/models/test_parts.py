@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from atlas_pipeline.inversion.sight import parts_of, sight_of
+from atlas_pipeline.inversion.visible_window import parts_of, visible_window
 from atlas_pipeline.models import ModelSpec, open_network
 from atlas_pipeline.models.cut import cut
 
@@ -30,13 +30,13 @@ def test_parts_one_after_the_other_are_the_network(whole):
 
 def test_what_is_trimmed_changes_neither_the_centre_nor_its_gradient(whole):
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    sight = sight_of(whole, 64, CPU)
-    assert sight.trims[-1][1] - sight.trims[-1][0] < 64 // 8
+    window = visible_window(whole, 64, CPU)
+    assert window.trims[-1][1] - window.trims[-1][0] < 64 // 8
     feature_map = whole(images)
     row, col = feature_map.shape[2] // 2, feature_map.shape[3] // 2
     centre = feature_map[:, :, row, col]
-    part = images[:, :, sight.low : sight.high, sight.low : sight.high]
-    trimmed = sight.activation(parts_of(whole, 64), part)
+    part = images[:, :, window.low : window.high, window.low : window.high]
+    trimmed = window.activation(parts_of(whole, 64), part)
     torch.testing.assert_close(trimmed, centre, rtol=1e-4, atol=1e-5)
     (of_whole,) = torch.autograd.grad(centre.sum(), images)
     (of_trimmed,) = torch.autograd.grad(trimmed.sum(), images)
@@ -75,4 +75,4 @@ def test_a_network_that_cannot_be_traced_is_one_part(tmp_path):
     whole = cut(network, "conv")
     assert whole.parts(16) == [whole]
     # At the image itself it is trimmed all the same.
-    assert sight_of(whole, 16, CPU).high - sight_of(whole, 16, CPU).low == 3
+    assert visible_window(whole, 16, CPU).high - visible_window(whole, 16, CPU).low == 3

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from atlas_pipeline.models import Network, Preprocess
-from atlas_pipeline.models.pasting import answers, at_corners
+from atlas_pipeline.patch_test.pasting import answers, at_corners
 
 
 def network():

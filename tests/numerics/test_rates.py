@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from atlas_pipeline.numerics.patch_summary import summarise
 from atlas_pipeline.numerics.rates import (
     at_places,
     best_places,
@@ -10,6 +9,7 @@ from atlas_pipeline.numerics.rates import (
     share_rate,
     wilson,
 )
+from atlas_pipeline.patch_test.summary import summarise
 
 
 def test_wilsons_interval_is_the_one_in_the_books():

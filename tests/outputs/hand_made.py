@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from atlas_pipeline.document.atlas_json import atlas_head, atlas_json, baselines
+from atlas_pipeline.document.cells import Cells, cell_objects
 from atlas_pipeline.numerics.mosaic import mosaic
-from atlas_pipeline.viewer.document import atlas_head, atlas_json, baselines
-from atlas_pipeline.viewer.document_cells import Cells, cell_objects
-from atlas_pipeline.viewer.figures import png_bytes, with_caption
+from atlas_pipeline.pictures.figures import png_bytes, with_caption
 
 ICON_PX = 8
 LABELS = ["ant", "bee & <wasp>", "cost $5 or $6", "dog"]

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from atlas_pipeline import open_run, run
-from atlas_pipeline.config_file import parse_config
-from atlas_pipeline.export import PROVENANCE_FILE
-from atlas_pipeline.viewer.document_check import atlas_schema, document_problems
+from atlas_pipeline.config.loading import parse_config
+from atlas_pipeline.document.check import atlas_schema, document_problems
+from atlas_pipeline.publish.export import PROVENANCE_FILE
 
 LATE = "4"
 OTHER_TOP = "[{class: bee, top: 7, grid: {sizes: [2], min_count: 1}}]"

@@ -3,10 +3,10 @@
 import pytest
 import yaml
 
-from atlas_pipeline.config_file import parse_config
+from atlas_pipeline.config.loading import parse_config
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.figure.request import FigureRequest, SheetRequest
-from atlas_pipeline.made_with import refuse_other_archive, refuse_other_figure
+from atlas_pipeline.publish.staleness import refuse_other_archive, refuse_other_figure
 from atlas_pipeline.reader import open_run
 
 CLASS, COMPARISON = "class-cost-5-or-6", "compare-ant-dog"

@@ -9,9 +9,9 @@ from PIL import Image
 
 import atlas_pipeline
 from atlas_pipeline.errors import ConfigError, MissingInputError
-from atlas_pipeline.export import export_run
+from atlas_pipeline.publish.export import export_run
 from atlas_pipeline.reader import AtlasRun, open_run
-from atlas_pipeline.reader.files import FolderFiles
+from atlas_pipeline.reader.file_names import FolderFiles
 
 
 @pytest.fixture(params=["folder", "zip", "unpacked"])
@@ -145,7 +145,7 @@ def test_what_is_no_run_is_refused_in_one_line(tmp_path, made_run):
 
 def test_the_public_face_is_loaded_on_first_use():
     assert atlas_pipeline.open_run is open_run
-    from atlas_pipeline.config_file import load_config
+    from atlas_pipeline.config.loading import load_config
 
     assert atlas_pipeline.load_config is load_config
     with pytest.raises(AttributeError):

@@ -19,9 +19,9 @@ def aligned(small):
 
 def layouts_of(config):
     """By layer: the artefact of the layout."""
-    from atlas_pipeline.config_file import parse_config
+    from atlas_pipeline.config.loading import parse_config
     from atlas_pipeline.engine import Store, artefact_of
-    from atlas_pipeline.pipeline_file import steps_of
+    from atlas_pipeline.runs.pipeline_file import steps_of
 
     parsed = parse_config(config)
     store = Store(parsed.run.workspace)
@@ -109,7 +109,7 @@ def test_layers_of_different_images_are_refused(aligned, atlas, tmp_path):
 
     from atlas_pipeline.engine.stage import Job
     from atlas_pipeline.errors import ImagesError
-    from atlas_pipeline.stages.layouts import by_aligned_umap
+    from atlas_pipeline.stages.atlas.layout_methods import by_aligned_umap
 
     class Sampled:
         def __init__(self, layer, ids):

@@ -177,7 +177,7 @@ def test_nan_activations_name_layer_and_image(small, atlas, tmp_path, refused, m
     config = _network_with(tmp_path, small, "nan")
     refused(atlas("sample", config), f"layer '{LATE}'", "NaN or infinite values for image")
     # As if none of the images that are looked at first had any.
-    monkeypatch.setattr("atlas_pipeline.making.refuse_failed", lambda *_, **__: None)
+    monkeypatch.setattr("atlas_pipeline.runs.make.refuse_failed", lambda *_, **__: None)
     refused(atlas("sample", config), f"layer '{LATE}'", "image 0", "NaN")
 
 

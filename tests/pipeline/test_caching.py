@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-from atlas_pipeline import making
+from atlas_pipeline.runs import make
 
 EARLY, LATE = "1", "4"
 AFTER_INVERT = {"stitch", "tiles"}
@@ -84,7 +84,7 @@ def test_crops_follow_the_preprocessing_of_the_networks_own_file(done, atlas, tm
 
 
 def test_listing_images_opens_no_network(small, atlas, monkeypatch):
-    monkeypatch.setattr(making, "opened_network", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr(make, "opened_network", lambda *_: pytest.fail("opened"))
     assert atlas("index", small).exit_code == 0
 
 

@@ -7,21 +7,22 @@ import numpy as np
 import pytest
 import torch
 
-from atlas_pipeline.config_file import parse_config
+from atlas_pipeline.config.loading import parse_config
+from atlas_pipeline.config.network import model_spec
+from atlas_pipeline.document.check import document_problems
 from atlas_pipeline.engine import Store, artefact_of
 from atlas_pipeline.images.batches import image_batches
 from atlas_pipeline.inversion import centre_activation
+from atlas_pipeline.inversion.icon_numbers import NUM_NOISE
 from atlas_pipeline.models.ablation import ablation
 from atlas_pipeline.models.attribution import attribution, path_points
 from atlas_pipeline.models.capture import feature_maps
+from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.numerics.grid import cell_of
-from atlas_pipeline.pipeline_file import steps_of
-from atlas_pipeline.schema import column_matrix
-from atlas_pipeline.stages import invert
-from atlas_pipeline.stages.icon_numbers import NUM_NOISE
-from atlas_pipeline.stages.opened import model_spec, opened_network
-from atlas_pipeline.stages.tables import layout_xy
-from atlas_pipeline.viewer.document_check import document_problems
+from atlas_pipeline.runs.pipeline_file import steps_of
+from atlas_pipeline.stages.atlas import invert
+from atlas_pipeline.tables.columns import column_matrix
+from atlas_pipeline.tables.population import layout_xy
 
 LAYER = "4"
 

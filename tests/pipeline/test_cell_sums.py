@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from atlas_pipeline.config_file import parse_config
+from atlas_pipeline.config.loading import parse_config
 from atlas_pipeline.engine import Runtime, Store, artefact_of, run
-from atlas_pipeline.pipeline_file import steps_of
-from atlas_pipeline.schema import column_matrix
-from atlas_pipeline.stages import cell_sums, tables
+from atlas_pipeline.runs.pipeline_file import steps_of
+from atlas_pipeline.stages.atlas import cell_sums
+from atlas_pipeline.tables import population
+from atlas_pipeline.tables.columns import column_matrix
 
 
 def _artefacts(config, stage):
@@ -20,7 +21,7 @@ def _artefacts(config, stage):
 def cut_short(monkeypatch):
     """60 rows make four tasks, and blocks straddle the parts of the sample."""
     monkeypatch.setattr(cell_sums, "ROWS_A_TASK", 17)
-    monkeypatch.setattr(tables, "_BLOCK_ROWS", 7)
+    monkeypatch.setattr(population, "_BLOCK_ROWS", 7)
 
 
 @pytest.mark.parametrize("attribution", ["all", "none"])

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from atlas_pipeline.config_file import parse_config
+from atlas_pipeline.config.loading import parse_config
 from atlas_pipeline.engine import Store
-from atlas_pipeline.pipeline_file import steps_of
-from atlas_pipeline.proving import made_elsewhere
-from atlas_pipeline.stages.check import with_checks
+from atlas_pipeline.runs.checks import made_elsewhere
+from atlas_pipeline.runs.pipeline_file import steps_of
+from atlas_pipeline.stages.sampling.check import with_checks
 
 EARLY, LATE = "1", "4"
 
@@ -114,7 +114,7 @@ def test_what_fails_is_refused_before_anything_is_sampled(
     def open_network(*_):
         raise AssertionError("what was found before is said without the network")
 
-    monkeypatch.setattr("atlas_pipeline.making.opened_network", open_network)
+    monkeypatch.setattr("atlas_pipeline.runs.make.opened_network", open_network)
     refused(atlas("sample", config), *words, "--force")
 
 
@@ -135,7 +135,7 @@ def test_a_check_of_another_device_counts_for_nothing(small, atlas, monkeypatch)
     store = Store(config.run.workspace)
     assert not made_elsewhere(checks, store, "cpu")
     assert made_elsewhere(checks, store, "cuda:0")
-    monkeypatch.setattr("atlas_pipeline.making.made_elsewhere", lambda *_: True)
+    monkeypatch.setattr("atlas_pipeline.runs.make.made_elsewhere", lambda *_: True)
     assert "checked on 6 images" in atlas("sample", small).stderr
 
 
@@ -148,7 +148,7 @@ def test_a_note_does_not_stop_a_run_and_is_remarked_upon(spoilt, atlas):
 
 def test_a_network_of_a_users_own_pipeline_is_checked(spoilt, atlas, tmp_path, refused):
     (tmp_path / "mine.py").write_text(
-        "from atlas_pipeline.stages import index, sample\n"
+        "from atlas_pipeline.stages.sampling import index, sample\n"
         "def pipeline(config):\n"
         "    yield from sample.steps(config, index.step(config)).values()\n"
     )
@@ -157,7 +157,7 @@ def test_a_network_of_a_users_own_pipeline_is_checked(spoilt, atlas, tmp_path, r
 
 def test_icons_that_no_pipeline_makes_are_not_tried(spoilt, atlas, tmp_path):
     (tmp_path / "mine.py").write_text(
-        "from atlas_pipeline.stages import index, sample\n"
+        "from atlas_pipeline.stages.sampling import index, sample\n"
         "def pipeline(config):\n"
         "    yield from sample.steps(config, index.step(config)).values()\n"
     )

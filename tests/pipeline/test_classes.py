@@ -6,13 +6,13 @@ import pytest
 import torch
 from PIL import Image
 
-from atlas_pipeline.config import Config
-from atlas_pipeline.config_file import parse_config
+from atlas_pipeline.config.loading import parse_config
+from atlas_pipeline.config.sections import Config
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.labels import class_labels
 from atlas_pipeline.models.spec import ModelSpec
-from atlas_pipeline.stages import classes
-from atlas_pipeline.stages.classes import all_classes, resolved_class
+from atlas_pipeline.views import classes
+from atlas_pipeline.views.classes import all_classes, resolved_class
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from atlas_pipeline import run_folder, runs
 from atlas_pipeline.engine import Reach
-from atlas_pipeline.run_record import PUBLISHED, Record, read_record, write_record
+from atlas_pipeline.publish import folder as run_folder
+from atlas_pipeline.publish.record import PUBLISHED, Record, read_record, write_record
+from atlas_pipeline.runs import commands
 
 OTHER = "other"
 
@@ -22,7 +23,7 @@ def cut_off(small, atlas, monkeypatch):
     other = {**copy.deepcopy(small), "name": OTHER, "seed": 1}
 
     with monkeypatch.context() as patched:
-        patched.setattr(runs, "publish", end)
+        patched.setattr(commands, "publish", end)
         assert atlas("sample", other).exit_code == 130
     assert atlas("index", small).exit_code == 0
     return other, small
@@ -59,7 +60,7 @@ def test_while_stages_are_made_anew_by_force_all_of_theirs_is_kept(small, atlas,
     assert atlas("index", small).exit_code == 0
     assert not read_record(runs_of(small) / "small").to_come.stages
     with monkeypatch.context() as patched:
-        patched.setattr(runs, "publish", end)
+        patched.setattr(commands, "publish", end)
         assert atlas("sample", small, "--force").exit_code == 130
     assert {"sample", "project", "stitch"} <= read_record(runs_of(small) / "small").to_come.stages
 

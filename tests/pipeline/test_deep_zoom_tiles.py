@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atlas_pipeline.viewer.deep_zoom import OVERLAP_PX, TILE_PX
+from atlas_pipeline.pictures.pyramid import OVERLAP_PX, TILE_PX
 
 LATE = "4"
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import yaml
 
-from atlas_pipeline.config_file import parse_config
+from atlas_pipeline.config.loading import parse_config
 from atlas_pipeline.engine import Step
 from atlas_pipeline.engine.fingerprint import fingerprint
-from atlas_pipeline.pipeline_file import steps_of
+from atlas_pipeline.runs.pipeline_file import steps_of
 
 ROOT = Path(__file__).parents[2]
 TABLE = Path(__file__).parent / "fingerprints.json"

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from atlas_pipeline.schema import column_matrix
+from atlas_pipeline.tables.columns import column_matrix
 
 LATE = "4"
 CLASSES = ["ant", "bee", "cat", "dog", "emu"]

@@ -7,13 +7,15 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from atlas_pipeline import devices, memory_needs, needs
-from atlas_pipeline.config_file import parse_config
+from atlas_pipeline.config.loading import parse_config
 from atlas_pipeline.engine import Store, left
 from atlas_pipeline.errors import ResourceError
 from atlas_pipeline.layout.memory import aligned_layout_bytes, layout_bytes
-from atlas_pipeline.memory_needs import MemoryNeed, refuse_unmet_memory
-from atlas_pipeline.pipeline_file import steps_of
+from atlas_pipeline.runs import devices
+from atlas_pipeline.runs import memory_preflight as memory_needs
+from atlas_pipeline.runs import preflight as needs
+from atlas_pipeline.runs.memory_preflight import MemoryNeed, refuse_unmet_memory
+from atlas_pipeline.runs.pipeline_file import steps_of
 
 LATE, CHANNELS, CLASSES, IMAGES, NEIGHBORS, CELLS = "4", 12, 5, 60, 5, 9
 # float16 vectors and 20 bytes of place a row; neighbours; a layout; sums and means of 9 cells.

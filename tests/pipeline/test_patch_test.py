@@ -10,14 +10,16 @@ import pytest
 from PIL import Image
 
 from atlas_pipeline import engine
-from atlas_pipeline.config import ComparisonConfig
-from atlas_pipeline.config_file import parse_config
+from atlas_pipeline.config.loading import parse_config
+from atlas_pipeline.config.sections import ComparisonConfig
 from atlas_pipeline.engine import Runtime, Store, artefact_of
 from atlas_pipeline.engine.stage import Output, Stage, Step
 from atlas_pipeline.errors import ConfigError, ImagesError
-from atlas_pipeline.schema import EXAMPLE_TYPE, matrix_column
-from atlas_pipeline.stages import index, patch_answers, patch_images, patch_test
-from atlas_pipeline.stages.tables import picture_of, png_of
+from atlas_pipeline.patch_test import patch_answers, patch_images
+from atlas_pipeline.patch_test import steps as patch_test
+from atlas_pipeline.pictures.png_codec import picture_of, png_of
+from atlas_pipeline.stages.sampling import index
+from atlas_pipeline.tables.columns import EXAMPLE_TYPE, matrix_column
 
 # Says "striped" where the 8 px at the top left are lighter in their left half than in their right one.
 NETWORK = """

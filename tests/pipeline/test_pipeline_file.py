@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from atlas_pipeline.config_file import parse_config
+from atlas_pipeline.config.loading import parse_config
 from atlas_pipeline.errors import ConfigError
-from atlas_pipeline.pipeline_file import steps_of
+from atlas_pipeline.runs.pipeline_file import steps_of
 
 GOOD = """
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from kept_beside import LAYER
 
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.stages import index, sample
+from atlas_pipeline.stages.sampling import index, sample
 
 @dataclass
 class Kept:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from atlas_pipeline.models import ModelSpec, capture, open_network
-from atlas_pipeline.stages import sample
-from atlas_pipeline.stages.layer_shard import LayerShard
+from atlas_pipeline.stages.sampling import sample
+from atlas_pipeline.tables.layer_shard import LayerShard
 
 CONFIG = {
     "layer": "4",

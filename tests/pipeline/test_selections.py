@@ -9,14 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from atlas_pipeline import engine
-from atlas_pipeline.config import ClassConfig, ComparisonConfig
-from atlas_pipeline.config_file import parse_config
+from atlas_pipeline.config.loading import parse_config
+from atlas_pipeline.config.sections import ClassConfig, ComparisonConfig
 from atlas_pipeline.engine.artefact import StoredArtefact
 from atlas_pipeline.errors import ConfigError
-from atlas_pipeline.stages import index, sample, select, selected
-from atlas_pipeline.stages.classes import all_classes, resolved_class
-from atlas_pipeline.stages.tables import ActivationBlocks, population
-from atlas_pipeline.stages.views import ClassView, ComparisonView
+from atlas_pipeline.stages.atlas import select
+from atlas_pipeline.stages.sampling import index, sample
+from atlas_pipeline.tables import population as population_module
+from atlas_pipeline.tables.population import ActivationBlocks, population
+from atlas_pipeline.views.classes import all_classes, resolved_class
+from atlas_pipeline.views.views import ClassView, ComparisonView
 
 LATE = "4"
 TOP = 7
@@ -203,8 +205,8 @@ class Chosen:
 
 
 def test_what_lies_between_chosen_rows_is_not_read(ran, monkeypatch):
-    monkeypatch.setattr(selected, "GAP_ROWS", 10)
-    monkeypatch.setattr(selected, "MOST_ROWS", 20)
+    monkeypatch.setattr(population_module, "GAP_ROWS", 10)
+    monkeypatch.setattr(population_module, "MOST_ROWS", 20)
     read = []
     real = StoredArtefact.rows
 

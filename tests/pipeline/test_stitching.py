@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from atlas_pipeline.document import atlas_document, atlas_picture
+from atlas_pipeline.document.check import document_problems
 from atlas_pipeline.numerics.mosaic import mosaic
-from atlas_pipeline.stages import atlas_document, atlas_picture, stitch
-from atlas_pipeline.viewer.document_check import document_problems
+from atlas_pipeline.stages.atlas import stitch
 
 LATE = "4"
 

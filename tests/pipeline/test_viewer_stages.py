@@ -55,7 +55,7 @@ def test_the_viewer_lists_layers_views_and_grids_and_every_file_is_there(run):
 
 
 def test_sheets_hold_no_more_than_an_icon_at_a_time_as_floats(small, atlas, monkeypatch):
-    from atlas_pipeline.stages import tiles
+    from atlas_pipeline.stages.pages import tiles
 
     at_once, over_ground = [], tiles.over_ground
 
@@ -100,26 +100,27 @@ def test_numbers_and_attributions_are_those_of_the_atlas_json(run):
 
 
 def test_a_cells_first_example_is_the_patch_around_its_position(run):
-    """The network takes 32 px, its map has 8 x 8 positions of 10 px sight; icons are 16 px."""
-    from atlas_pipeline.config_file import parse_config
+    """The network takes 32 px, its map has 8 x 8 positions of 10 px receptive fields; icons are 16 px."""
+    from atlas_pipeline.config.loading import parse_config
+    from atlas_pipeline.config.network import image_settings
     from atlas_pipeline.engine import Store, artefact_of
+    from atlas_pipeline.models.network_cache import receptive_field_of
     from atlas_pipeline.numerics.patches import crop_window
-    from atlas_pipeline.pipeline_file import steps_of
-    from atlas_pipeline.stages.chosen_images import image_settings, images_of
-    from atlas_pipeline.stages.opened import sight_of
+    from atlas_pipeline.runs.pipeline_file import steps_of
+    from atlas_pipeline.tables.chosen_images import images_of
 
     folder, small = run
     config = parse_config(small)
     store, steps = Store(config.run.workspace), steps_of(config)
     (index,) = (artefact_of(step, store) for step in steps if step.stage.name == "index")
     settings = image_settings(config)
-    sight = sight_of(settings["model"], LATE, "cpu")
+    field = receptive_field_of(settings["model"], LATE, "cpu")
     block = value(folder / LATE / "all" / "tiles-3" / "block-0-0.js")
     image_id, row, col, key = block["cells"][0][0]
     assert key == index.read(["key"])["key"][image_id].as_py()
-    side = min(16, sight.field_px)
+    side = min(16, field.field_px)
     (whole,) = images_of(index, [image_id], settings, "cpu").permute(0, 2, 3, 1).numpy()
-    top, left = crop_window((row, col), sight.map_size, side, 32)
+    top, left = crop_window((row, col), field.map_size, side, 32)
     wanted = whole[top : top + side, left : left + side].astype(int)
     (at_row, at_col), px = block["at"][0], block["px"]
     assert px == side
@@ -248,12 +249,12 @@ def test_another_layout_of_a_finished_run_is_shown_before_its_icons(small, finis
 def test_a_run_with_failed_tasks_shows_what_is_done_and_an_interrupted_one_just_ends(
     small, atlas, tmp_path, monkeypatch, error, exit_code, is_shown
 ):
-    from atlas_pipeline.stages import invert
+    from atlas_pipeline.stages.atlas import invert
 
     def fails(artefact):
         raise error("no luck")
 
-    monkeypatch.setattr(invert, "precision_of", fails)
+    monkeypatch.setattr(invert, "pixels", fails)
     assert atlas("run", small).exit_code == exit_code
     folder = tmp_path / "workspace" / "runs" / "small"
     assert (folder / "index.html").exists() == is_shown

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atlas_pipeline import publish_sheet
-from atlas_pipeline.viewer import overview
+from atlas_pipeline.pictures import overview
+from atlas_pipeline.publish import sheets as publish_sheet
 
 LATE = "4"
 GRID = {"sizes": [3], "min_count": 2}

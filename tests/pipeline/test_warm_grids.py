@@ -5,12 +5,12 @@ import copy
 import numpy as np
 import pytest
 
-from atlas_pipeline.config import Config
+from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Store, artefact_of
 from atlas_pipeline.numerics.fidelity import nearest
-from atlas_pipeline.pipeline_file import steps_of
-from atlas_pipeline.schema import column_matrix
-from atlas_pipeline.stages.tables import pixels
+from atlas_pipeline.pictures.png_codec import pixels
+from atlas_pipeline.runs.pipeline_file import steps_of
+from atlas_pipeline.tables.columns import column_matrix
 
 
 @pytest.fixture

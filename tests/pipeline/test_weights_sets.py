@@ -4,9 +4,9 @@ import runpy
 
 import torch
 
-from atlas_pipeline.config_file import parse_config
-from atlas_pipeline.stages.opened import model_config, taken_weights
-from atlas_pipeline.stages.provenance import weights_note
+from atlas_pipeline.config.loading import parse_config
+from atlas_pipeline.config.network import model_config, taken_weights
+from atlas_pipeline.models.network_name import weights_note
 
 
 def test_a_run_says_which_of_several_weights_it_takes(small, atlas, states, tmp_path):

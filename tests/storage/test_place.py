@@ -6,26 +6,26 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from atlas_pipeline.engine.place import content_of, place_of, put, refuse_unreachable, states_in
+from atlas_pipeline.engine.location import content_of, location_of, put, refuse_unreachable, states_in
 from atlas_pipeline.errors import ConfigError, ResourceError
 
 
 def test_a_path_stays_a_path(tmp_path):
-    assert place_of("data") == Path("data")
-    assert place_of("~/atlas") == Path.home() / "atlas"
-    assert place_of(tmp_path) is tmp_path
-    assert place_of(f"file://{tmp_path}") == tmp_path
-    assert isinstance(place_of(f"file://{tmp_path}"), Path)
+    assert location_of("data") == Path("data")
+    assert location_of("~/atlas") == Path.home() / "atlas"
+    assert location_of(tmp_path) is tmp_path
+    assert location_of(f"file://{tmp_path}") == tmp_path
+    assert isinstance(location_of(f"file://{tmp_path}"), Path)
 
 
 def test_a_url_is_none():
-    place = place_of("memory://bucket/work") / "cache"
+    place = location_of("memory://bucket/work") / "cache"
     assert not isinstance(place, Path)
     assert str(place) == "memory://bucket/work/cache"
 
 
 def test_objects_are_listed_with_their_sizes():
-    folder = place_of("memory://bucket/listed")
+    folder = location_of("memory://bucket/listed")
     assert states_in(folder) == {}
     put(folder / "a", b"four")
     put(folder / "below" / "b", b"")
@@ -35,7 +35,7 @@ def test_objects_are_listed_with_their_sizes():
 
 def test_a_protocol_that_nobody_speaks():
     with pytest.raises(ConfigError, match=r"no file system is called s4://; give a path, or e.g. s3://"):
-        place_of("s4://bucket/work")
+        location_of("s4://bucket/work")
 
 
 def test_s3_without_its_package(monkeypatch):
@@ -44,16 +44,16 @@ def test_s3_without_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     with pytest.raises(ResourceError, match=r"'s3://a/b' needs .* s3://; install atlas-pipeline\[s3\]"):
-        place_of("s3://a/b")
+        location_of("s3://a/b")
 
 
 def test_no_such_bucket(s3):
     with pytest.raises(ResourceError, match=r"s3://nowhere/work: there is no bucket 'nowhere'; create it"):
-        refuse_unreachable(place_of("s3://nowhere/work"))
+        refuse_unreachable(location_of("s3://nowhere/work"))
 
 
 def test_not_permitted(bucket, monkeypatch):
-    place = place_of(bucket)
+    place = location_of(bucket)
     denied = PermissionError("Access Denied")
     monkeypatch.setattr(place.fs, "info", lambda _: (_ for _ in ()).throw(denied))
     with pytest.raises(ResourceError, match=r"cannot use s3://.*Access Denied; check address, credentials"):
@@ -65,4 +65,4 @@ def test_nobody_at_the_endpoint(s3, monkeypatch):
     monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     with pytest.raises(ResourceError, match=r"cannot use s3://bucket/work: .*127.0.0.1:9.*; check address"):
-        refuse_unreachable(place_of("s3://bucket/work"))
+        refuse_unreachable(location_of("s3://bucket/work"))

@@ -4,10 +4,10 @@ import fsspec
 import pytest
 
 from atlas_pipeline import open_run
-from atlas_pipeline.config_file import parse_config
+from atlas_pipeline.config.loading import parse_config
 from atlas_pipeline.engine import Store, artefacts_of
 from atlas_pipeline.errors import AtlasError
-from atlas_pipeline.pipeline_file import steps_of
+from atlas_pipeline.runs.pipeline_file import steps_of
 
 
 def tables(config):

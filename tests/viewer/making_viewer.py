@@ -11,7 +11,7 @@ import numpy as np
 from atlas_pipeline.numerics.grid import cell_of, flat_cell, unflat_cell
 from atlas_pipeline.viewer.grid_files import GridNumbers, class_files, number_file, overview_files
 from atlas_pipeline.viewer.layout_files import key_file, place_file, thumbnail
-from atlas_pipeline.viewer.page import page_files
+from atlas_pipeline.viewer.page_files import page_files
 from atlas_pipeline.viewer.scripts import PATCH_QUALITY, script
 from atlas_pipeline.viewer.sprites import BLOCK, SHEET, block_files, sheet_files
 

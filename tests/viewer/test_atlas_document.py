@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from atlas_pipeline.viewer.document import atlas_head, atlas_json, baselines, document_json, document_numbers
-from atlas_pipeline.viewer.document_cells import Cells, cell_objects
-from atlas_pipeline.viewer.document_check import atlas_schema, document_problems
+from atlas_pipeline.document.atlas_json import (
+    atlas_head,
+    atlas_json,
+    baselines,
+    document_json,
+    document_numbers,
+)
+from atlas_pipeline.document.cells import Cells, cell_objects
+from atlas_pipeline.document.check import atlas_schema, document_problems
 
 NUM_CELLS = 4
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from atlas_pipeline.viewer.highlight_figure import EDGE, GROUND, cell_px, highlight_figure, ticks_text
-from atlas_pipeline.viewer.vocabulary_figure import Strip, share_text, vocabulary_figure
+from atlas_pipeline.pictures.highlight_figure import EDGE, GROUND, cell_px, highlight_figure, ticks_text
+from atlas_pipeline.pictures.vocabulary_figure import Strip, share_text, vocabulary_figure
 
 
 def _highlight(opacity, strongest=0.5, **change):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from atlas_pipeline.viewer.colours import QUALITATIVE, class_colours, density_colours, srgb_from_oklch
+from atlas_pipeline.pictures.colours import QUALITATIVE, class_colours, density_colours, srgb_from_oklch
 
 # Linear-light simulation of full protan-, deuter- and tritanopia (Machado, Oliveira, Fernandes 2009).
 SIGHTS = np.array(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atlas_pipeline.viewer.deep_zoom import OVERLAP_PX, TILE_PX, dzi, level_sizes, tile_files, tiles
+from atlas_pipeline.pictures.pyramid import OVERLAP_PX, TILE_PX, dzi, level_sizes, tile_files, tiles
 
 
 def noise(width, height):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atlas_pipeline.viewer import overview as sheets
-from atlas_pipeline.viewer.figures import density_figure, png_bytes, scatter_figure, with_caption
-from atlas_pipeline.viewer.layout_pictures import density, density_map, scatter_plot
-from atlas_pipeline.viewer.lettering import ALARM, one_line, plain, width_px, wrapped
-from atlas_pipeline.viewer.overview import Panel, most_panels, overview
+from atlas_pipeline.pictures import overview as sheets
+from atlas_pipeline.pictures.figures import density_figure, png_bytes, scatter_figure, with_caption
+from atlas_pipeline.pictures.layout_pictures import density, density_map, scatter_plot
+from atlas_pipeline.pictures.lettering import ALARM, one_line, plain, width_px, wrapped
+from atlas_pipeline.pictures.overview import Panel, most_panels, overview
 
 XY = np.random.default_rng(0).random((400, 2))
 

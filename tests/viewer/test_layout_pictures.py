@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from atlas_pipeline.numerics.grid import cell_of
-from atlas_pipeline.viewer.colours import QUALITATIVE
-from atlas_pipeline.viewer.layout_pictures import density, density_map, dot_radius_px, scatter_plot
+from atlas_pipeline.pictures.colours import QUALITATIVE
+from atlas_pipeline.pictures.layout_pictures import density, density_map, dot_radius_px, scatter_plot
 
 
 def blob(num_points, centre, width=0.03, seed=0):

@@ -1,6 +1,6 @@
 import pytest
 
-from atlas_pipeline.viewer.network_name import network_name
+from atlas_pipeline.models.network_name import network_name
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ import io
 import numpy as np
 import pytest
 
-from atlas_pipeline.numerics.patch_summary import KindSummary
 from atlas_pipeline.numerics.rates import Rate
-from atlas_pipeline.viewer.lettering import WHITE
-from atlas_pipeline.viewer.patch_sheet import Block, Column, Shown, patch_sheet
-from atlas_pipeline.viewer.patch_tables import csv_text, headings, markdown, percent, points, summary_row
+from atlas_pipeline.patch_test.result_tables import csv_text, headings, markdown, percent, points, summary_row
+from atlas_pipeline.patch_test.sheet_picture import Block, Column, Shown, patch_sheet
+from atlas_pipeline.patch_test.summary import KindSummary
+from atlas_pipeline.pictures.lettering import WHITE
 
 
 def noise(side, seed=0):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atlas_pipeline.viewer.png_stream import png_pieces
+from atlas_pipeline.pictures.png_stream import png_pieces
 
 
 def picture_of(width, height, seed=0):

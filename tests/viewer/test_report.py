@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from atlas_pipeline.viewer.entries import AtlasEntry, RunSummary, entry_of
-from atlas_pipeline.viewer.measures import MEASURES
-from atlas_pipeline.viewer.report import report_page
+from atlas_pipeline.publish.entries import AtlasEntry, RunSummary, entry_of
+from atlas_pipeline.publish.measures import MEASURES
+from atlas_pipeline.publish.report import report_page
 
 HOSTILE = '<script>alert("x")</script>&\'$name'
 

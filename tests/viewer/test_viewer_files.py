@@ -14,7 +14,7 @@ from PIL import Image
 from atlas_pipeline.numerics.mosaic import icon_sides
 from atlas_pipeline.viewer.grid_files import class_files, number_file, overview_files
 from atlas_pipeline.viewer.layout_files import place_file
-from atlas_pipeline.viewer.page import SCRIPTS, page_files
+from atlas_pipeline.viewer.page_files import SCRIPTS, page_files
 from atlas_pipeline.viewer.scripts import packed, script
 from atlas_pipeline.viewer.sprites import block_files, overview_px, sheet_files, sheet_px
 

@@ -1,0 +1,1 @@
+"""The `atlas` command: options in, one call, a table or a path out."""

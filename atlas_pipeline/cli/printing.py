@@ -1,0 +1,193 @@
+"""What the commands print: tables on stdout, readable in a terminal and in a log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from atlas_pipeline.engine.progress import size_text
+from atlas_pipeline.publish.measures import measures_of
+
+if TYPE_CHECKING:
+    from atlas_pipeline.engine import StepState
+    from atlas_pipeline.engine.location import Location
+    from atlas_pipeline.models import LayerInfo
+    from atlas_pipeline.patch_test.patch_report import PatchSummary
+    from atlas_pipeline.runs.commands import CheckResult, RunResult
+
+VERDICT_STYLE = {"ok": "green", "note": "yellow", "fails": "red"}
+STATE_STYLE = {"done": "green", "partial": "yellow", "missing": "red"}
+
+
+def _console() -> Console:
+    console = Console(soft_wrap=False)
+    # A pipe or a log has no width of its own: give tables the room they need.
+    return console if console.is_terminal else Console(width=300)
+
+
+def _table(*columns: str, right: Sequence[str] = ()) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def _add_row(table: Table, *cells: str | Text) -> None:
+    """Text as it is: names, labels and paths may look like rich's markup."""
+    table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
+
+
+def _print_line(console: Console, line: object, style: str = "") -> None:
+    """The same, for a line of its own; it is never broken."""
+    console.print(Text(str(line), style=style), soft_wrap=True)
+
+
+def print_status(states: Sequence[StepState], remarks: Sequence[str] = ()) -> None:
+    """One row a step: state, tasks, fingerprint, why it would run; then what a reader must know."""
+    table = _table(
+        "stage",
+        "layer",
+        "view",
+        "grid",
+        "state",
+        "tasks",
+        "fingerprint",
+        "why it would run",
+        right=["grid", "tasks"],
+    )
+    for state in states:
+        tasks = "" if state.tasks is None else f"{state.tasks_done}/{state.tasks}"
+        _add_row(
+            table,
+            state.stage,
+            state.layer or "",
+            state.view or "",
+            "" if state.grid is None else str(state.grid),
+            Text(state.state, style=STATE_STYLE[state.state]),
+            tasks,
+            state.fingerprint or "",
+            state.reason or "",
+        )
+    console = _console()
+    console.print(table)
+    for line in remarks:
+        _print_line(console, line, "yellow")
+
+
+def print_layers(title: str, infos: Sequence[LayerInfo]) -> None:
+    """One row a layer: channels, map size, receptive field."""
+    table = _table(
+        "layer",
+        "kind",
+        "channels",
+        "map",
+        "receptive field",
+        "stride",
+        "read from",
+        right=["channels", "map", "receptive field", "stride"],
+    )
+    for info in infos:
+        field = "?" if info.receptive_field_px is None else f"{info.receptive_field_px} px"
+        stride = "" if info.stride_px is None else f"{info.stride_px} px"
+        _add_row(
+            table,
+            info.name,
+            info.kind,
+            str(info.num_channels),
+            f"{info.height} x {info.width}",
+            "whole image" if info.sees_whole_image else field,
+            stride,
+            "" if info.form == "channels first" else info.form,
+        )
+    console = _console()
+    console.print(Text(title))
+    console.print(table)
+
+
+def print_check(result: CheckResult) -> None:
+    """One row a thing checked: of the network first, then layer by layer; each layer's name once."""
+    table = _table("layer", "check", "verdict", "what was found")
+    before = None
+    for row in result.rows:
+        layer = row["layer"] or "(network)"
+        _add_row(
+            table,
+            "" if layer == before else layer,
+            row["check"],
+            Text(row["verdict"], style=VERDICT_STYLE[row["verdict"]]),
+            row["said"],
+        )
+        before = layer
+    console = _console()
+    _print_line(console, f"{result.title}, on {result.num_images} images")
+    console.print(table)
+
+
+def print_result(result: RunResult) -> None:
+    """How good the atlases are, what a reader must know, and where everything is."""
+    console = _console()
+    atlases = result.published.atlases
+    if atlases:
+        # A terminal is narrow; the page shows the baselines too.
+        measures = [measure for measure in measures_of(atlases) if not measure.is_baseline]
+        headings = [measure.heading for measure in measures]
+        table = _table("layer", "view", "grid", *headings, right=["grid", *headings])
+        for atlas in atlases:
+            shown = (measure.shown(atlas) for measure in measures)
+            _add_row(table, atlas.layer, atlas.view, str(atlas.grid), *shown)
+        console.print(table)
+    for line in result.remarks:
+        _print_line(console, line, "yellow")
+    console.print(f"{result.tasks_run} tasks run, {result.seconds:.0f} s", highlight=False)
+    if result.published.page:
+        folder = result.published.page.parent
+        for atlas in atlases:
+            _print_line(console, folder / atlas.atlas)
+        _print_line(console, result.published.page)
+
+
+def print_pictures(result: RunResult) -> None:
+    """What a reader must know, and where the pictures are."""
+    console = _console()
+    for line in result.remarks:
+        _print_line(console, line, "yellow")
+    console.print(f"{result.tasks_run} tasks run, {result.seconds:.0f} s", highlight=False)
+    for path in result.files:
+        if path.suffix == ".png":
+            _print_line(console, path)
+
+
+def print_patch_tests(result: RunResult, summaries: Sequence[PatchSummary]) -> None:
+    """A table a patch test, what a reader must know, and where the files are."""
+    console = _console()
+    for summary in summaries:
+        console.print(Text(summary.title, style="bold"))
+        if summary.rows:
+            table = _table(*summary.header, right=summary.header[1:2])
+            for row in summary.rows:
+                _add_row(table, *row)
+            console.print(table)
+    for line in result.remarks:
+        _print_line(console, line, "yellow")
+    console.print(f"{result.tasks_run} tasks run, {result.seconds:.0f} s", highlight=False)
+    for path in result.files:
+        _print_line(console, path)
+
+
+def print_clean(unreached: Sequence[tuple[Location, int]], removed: bool) -> None:
+    """What no run reaches, and how much room it takes."""
+    console = _console()
+    for path, size in unreached:
+        _print_line(console, f"{size_text(size):>10}  {path}")
+    total = size_text(sum(size for _, size in unreached))
+    if not unreached:
+        console.print("nothing to remove: every artefact is reached by a run")
+    else:
+        console.print(
+            f"{'removed' if removed else 'would remove'} {len(unreached)} artefacts, {total}"
+            + ("" if removed else "; --yes removes them")
+        )

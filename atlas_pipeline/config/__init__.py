@@ -1,0 +1,1 @@
+"""The config: its sections, reading a YAML file, and one wording for every mistake."""

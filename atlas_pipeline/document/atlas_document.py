@@ -1,0 +1,102 @@
+"""The atlas as JSON, some cells at a time. Not a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from atlas_pipeline.document.atlas_json import atlas_head, baselines, document_json
+from atlas_pipeline.document.cells import Cells, cell_objects
+from atlas_pipeline.document.provenance import provenance
+from atlas_pipeline.engine.stage import Artefact, Job
+from atlas_pipeline.models.network_name import has_random_weights, model_title, weights_note
+from atlas_pipeline.tables.columns import column_matrix
+from atlas_pipeline.tables.image_keys import keys_of
+
+NUMBERS = (
+    "fidelity",
+    "fidelity_whitened",
+    "round_trip",
+    "noise",
+    "saturated",
+    "spectrum_distance",
+    "colour_distance",
+)
+# Their attributions to a thousand classes are 32 MB; as Python's objects the cells take another 60 MB.
+CELLS_AT_ONCE = 8192
+
+
+def document_pieces(job: Job, icon_px: int) -> Iterator[bytes]:
+    """The JSON of the job's atlas. icon_px: side of a cell in the picture."""
+    model, cells, icons = job.config["model"], job.inputs["bin"], job.inputs["invert"]
+    head = atlas_head(
+        model=model_title(model),
+        weights=weights_note(model),
+        random_weights=has_random_weights(model),
+        layer=str(job.layer),
+        view=str(job.view),
+        grid=int(job.config["grid"]),
+        icon_px=icon_px,
+        num_activations=job.inputs["project"].num_rows,
+        selection=_selection(job),
+        layout=job.inputs["project"].notes["quality"],
+        baselines=baselines(
+            cells.num_rows,
+            noise=icons.read(["noise"])["noise"].to_numpy(),
+            nearest=cells.read(["nearest"])["nearest"].to_numpy(),
+            real_crops=icons.notes["real_crops"],
+        ),
+        provenance=provenance(job),
+    )
+    return document_json(head, _cells(job))
+
+
+def _selection(job: Job) -> dict[str, Any] | None:
+    """How the view's activations were chosen: the config of the select stage and what came of it."""
+    if "select" not in job.inputs:
+        return None
+    select = job.inputs["select"]
+    return {**select.config, **select.notes}
+
+
+def _cells(job: Job) -> Iterator[list[dict[str, Any]]]:
+    from atlas_pipeline.models import class_labels
+
+    cells = job.inputs["bin"]
+    labels = class_labels(job.settings["model"], cells.notes["num_classes"])
+    keys = keys_of(job.inputs["index"], _example_ids(cells).tolist())
+    written = [name for name in cells.schema.names if name != "activation"]
+    for start in range(0, cells.num_rows, CELLS_AT_ONCE):
+        stop = min(start + CELLS_AT_ONCE, cells.num_rows)
+        numbers = job.inputs["invert"].rows(start, stop, NUMBERS)
+        yield cell_objects(
+            _columns(cells.rows(start, stop, written), numbers, keys), labels, cells.notes["classes"]
+        )
+
+
+def _columns(cells: pa.Table, numbers: pa.Table, keys: dict[int, str]) -> Cells:
+    there = cells.column_names
+    return Cells(
+        row=cells["row"].to_numpy(),
+        col=cells["col"].to_numpy(),
+        count=cells["count"].to_numpy(),
+        coherence=cells["coherence"].to_numpy(),
+        consistency=cells["consistency"].to_numpy() if "consistency" in there else None,
+        nearest=cells["nearest"].to_numpy(),
+        examples=[
+            [{**example, "key": keys[example["image_id"]]} for example in of_cell]
+            for of_cell in cells["examples"].to_pylist()
+        ],
+        attribution=column_matrix(cells, "attribution") if "attribution" in there else None,
+        **{name: numbers[name].to_numpy() for name in NUMBERS},
+    )
+
+
+def _example_ids(cells: Artefact) -> np.ndarray:
+    """The images that some cell names, each once."""
+    examples: Sequence[pa.ListArray] = cells.read(["examples"])["examples"].chunks
+    ids = [np.unique(chunk.flatten().field("image_id").to_numpy()) for chunk in examples]
+    return np.unique(np.concatenate([np.empty(0, np.int64), *ids]))

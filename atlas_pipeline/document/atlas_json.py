@@ -1,0 +1,117 @@
+"""The atlas as JSON, for programs: ``activation-atlas/1``, described by ``atlas.schema.json``."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from atlas_pipeline.document.cells import json_number, plain_values
+
+SCHEMA_NAME = "activation-atlas/1"
+# The line after which every line is a cell, but for the last.
+_CELLS = b'"cells":['
+
+
+def atlas_head(
+    *,
+    model: str,
+    weights: str,
+    random_weights: bool,
+    layer: str,
+    view: str,
+    grid: int,
+    icon_px: int,
+    num_activations: int,
+    layout: Mapping[str, Any],
+    baselines: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    selection: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The document as plain JSON values, all but its cells.
+
+    Args:    weights: the note of where they come from; with ``random_weights`` it joins the provenance.
+             icon_px: side of a cell in the picture. layout: its quality by name. baselines: see there.
+             selection: how the activations of a view were chosen.
+    """
+    return {
+        "schema": SCHEMA_NAME,
+        "model": model,
+        "layer": layer,
+        "view": view,
+        "grid": int(grid),
+        "icon_px": int(icon_px),
+        "num_activations": int(num_activations),
+        **({} if selection is None else {"selection": plain_values(selection)}),
+        "layout": plain_values(layout),
+        "baselines": dict(baselines),
+        "provenance": {
+            **plain_values(provenance),
+            "weights": weights,
+            "random_weights": bool(random_weights),
+        },
+    }
+
+
+def baselines(
+    num_cells: int,
+    *,
+    noise: ArrayLike | None = None,
+    nearest: ArrayLike | None = None,
+    real_crops: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """What the cells' numbers are to be held against: of noise, of real activations, by chance, of crops.
+
+    Args: noise, nearest: (cell,) cosines, NaN where not known. real_crops: saturated, spectrum_distance and
+          colour_distance of real images.
+    """
+    found: dict[str, Any] = dict(real_crops or {})
+    for name, column in (("noise", noise), ("nearest", nearest)):
+        if column is not None:
+            values = np.asarray(column, dtype=np.float64)
+            known = values[np.isfinite(values)]
+            found[f"fidelity_{name}"] = float(np.median(known)) if len(known) else math.nan
+    if num_cells:
+        found["round_trip"] = 1 / num_cells
+    return {name: json_number(value) for name, value in found.items()}
+
+
+def atlas_json(document: Mapping[str, Any]) -> bytes:
+    """The document as UTF-8 JSON, one cell a line: small enough to load, and a diff of two atlases reads."""
+    head = {key: value for key, value in document.items() if key != "cells"}
+    return b"".join(document_json(head, [document["cells"]]))
+
+
+def document_json(head: Mapping[str, Any], blocks: Iterable[Sequence[Mapping[str, Any]]]) -> Iterator[bytes]:
+    """The same for cells that are too many to be held. head: all but the cells; blocks: some cells each."""
+
+    def dumped(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    first = ",\n".join(f"{dumped(key)}:{dumped(value)}" for key, value in head.items())
+    yield b"{" + first.encode() + b",\n" + _CELLS + b"\n"
+    between = ""
+    for block in blocks:
+        if block:
+            yield (between + ",\n".join(dumped(cell) for cell in block)).encode()
+            between = ",\n"
+    yield b"\n]}\n"
+
+
+def document_numbers(lines: Iterable[bytes]) -> dict[str, Any]:
+    """The document of such lines; of its cells the numbers alone.
+
+    Their classes and examples are nine tenths of it: of 100,000 cells half a gigabyte as Python's objects.
+    """
+    rest, head = iter(lines), b""
+    for line in rest:
+        head += line
+        if line.rstrip(b"\n") == _CELLS:
+            break
+    cells = (json.loads(line.rstrip(b",\n")) for line in rest if line.startswith(b"{"))
+    numbers = [{name: v for name, v in cell.items() if not isinstance(v, list)} for cell in cells]
+    return {**json.loads(head + b"]}"), "cells": numbers}

@@ -1,0 +1,83 @@
+"""The atlas picture from the top, band by band, with what stands under it. Not a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from atlas_pipeline.document.provenance import random_weights_caption
+from atlas_pipeline.engine.stage import Job, Runtime
+from atlas_pipeline.numerics.mosaic import drawn_sides, mosaic_band
+from atlas_pipeline.pictures.axis_figure import axis_strip
+from atlas_pipeline.pictures.colours import PAPER
+from atlas_pipeline.pictures.figures import caption_strip
+from atlas_pipeline.pictures.in_order import in_order
+from atlas_pipeline.pictures.png_codec import over_ground, picture_of
+
+# Of a band as pixels, and cells in it: with a few bands in work they bound the memory.
+BAND_BYTES, BAND_CELLS = 1 << 23, 1 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class AtlasPicture:
+    """A picture that is never held as a whole.
+
+    Attributes: width, height: pixels. bands: (rows, width, 3) uint8 each, from the top; read once.
+    """
+
+    width: int
+    height: int
+    bands: Iterator[np.ndarray]
+
+
+def atlas_picture(job: Job, icon_px: int, runtime: Runtime) -> AtlasPicture:
+    """The icons of a grid in their cells, a comparison's axis, and the caption of an untrained network.
+
+    Args: job: with the inputs "bin" and "invert", of a comparison "select" too. icon_px: side of a cell.
+          runtime: its workers are threads here; its progress counts cells.
+    """
+    width = int(job.config["grid"]) * icon_px
+    strips = []
+    if "axis" in job.config:
+        left, right = job.config["axis"]
+        strips.append(axis_strip(width, left, right, job.inputs["select"].notes["scale"]))
+    if caption := random_weights_caption(job):
+        strips.append(caption_strip(width, caption))
+    bands = chain(_mosaic_bands(job, icon_px, runtime), *(_cut(strip) for strip in strips))
+    return AtlasPicture(width, width + sum(len(strip) for strip in strips), bands)
+
+
+def _cut(strip: np.ndarray) -> Iterator[np.ndarray]:
+    rows_at_once = max(1, BAND_BYTES // strip[0].nbytes)
+    return (strip[start : start + rows_at_once] for start in range(0, len(strip), rows_at_once))
+
+
+def num_threads(runtime: Runtime) -> int:
+    """How many threads make a picture."""
+    return max(1, runtime.workers or 1)
+
+
+def _mosaic_bands(job: Job, icon_px: int, runtime: Runtime) -> Iterator[np.ndarray]:
+    cells, grid = job.inputs["bin"].read(["row", "col", "count"]), int(job.config["grid"])
+    rows, cols = (cells[name].to_numpy() for name in ("row", "col"))
+    sides = drawn_sides(cells["count"].to_numpy(), icon_px, job.config["scale"])
+    cells_at_once = min(BAND_CELLS, BAND_BYTES // (icon_px**2 * 3))
+    rows_at_once = max(1, cells_at_once // grid)
+
+    def band(grid_rows: range) -> tuple[int, np.ndarray]:
+        # Cells are in reading order: those of some rows follow each other.
+        first, last = np.searchsorted(rows, [grid_rows.start, grid_rows.stop]).tolist()
+        pngs = job.inputs["invert"].rows(first, last, ["icon"])["icon"].to_pylist()
+        icons = (over_ground(picture_of(png)[None], PAPER)[0] for png in pngs)
+        here = slice(first, last)
+        return last - first, mosaic_band(
+            icons, rows[here], cols[here], sides[here], grid, icon_px, grid_rows, PAPER
+        )
+
+    ranges = (range(r, min(r + rows_at_once, grid)) for r in range(0, grid, rows_at_once))
+    for num_cells, picture in in_order(band, ranges, num_threads(runtime)):
+        runtime.advance(num_cells)
+        yield picture

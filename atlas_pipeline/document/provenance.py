@@ -1,0 +1,47 @@
+"""How a picture or a document says how it was made."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from atlas_pipeline import __version__
+from atlas_pipeline.engine.stage import Job
+from atlas_pipeline.models.network_name import has_random_weights, model_title, weights_note
+
+
+def provenance(job: Job) -> dict[str, Any]:
+    """What an output carries: version, config and fingerprint, its own and its inputs'."""
+    return {
+        "software": f"atlas-pipeline {__version__}",
+        "fingerprint": job.fingerprint,
+        "config": dict(job.config),
+        "inputs": {
+            role: {
+                "stage": a.stage,
+                "fingerprint": a.fingerprint,
+                "config": dict(a.config),
+                "inputs": dict(a.inputs),
+            }
+            for role, a in job.inputs.items()
+        },
+    }
+
+
+def picture_text(job: Job) -> dict[str, str]:
+    """The same as the text chunks of a PNG."""
+    made = provenance(job)
+    return {
+        "Software": made["software"],
+        "Title": " ".join(str(part) for part in (job.layer, job.view, job.grid) if part is not None),
+        "Weights": weights_note(job.config["model"]),
+        "Provenance": json.dumps(made, sort_keys=True, ensure_ascii=True),
+    }
+
+
+def random_weights_caption(job: Job) -> str | None:
+    """What a picture of a network that nobody trained must say; None for a trained one."""
+    model = job.config["model"]
+    if not has_random_weights(model):
+        return None
+    return " - ".join([weights_note(model), model_title(model), *([job.layer] if job.layer else [])])

@@ -1,0 +1,64 @@
+"""A process opens a network once, however many tasks use it."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from atlas_pipeline.models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from atlas_pipeline.models import Network
+
+
+@lru_cache(maxsize=1)
+def _open(key: str, device: str) -> Network:
+    from atlas_pipeline.models import open_network
+
+    return open_network(pickle.loads(bytes.fromhex(key))).to(device)
+
+
+def opened_network(spec: ModelSpec, device: str) -> Network:
+    """The network of ``spec`` on ``device``; the second call of a process returns the first one's."""
+    # A spec may hold a mapping, which cannot be hashed; its pickle can.
+    return _open(pickle.dumps(spec).hex(), device)
+
+
+@lru_cache(maxsize=2)
+def _cut(network: Network, layer: str) -> nn.Module:
+    from atlas_pipeline.models.cut import cut
+
+    return cut(network, layer)
+
+
+def opened_cut(spec: ModelSpec, layer: str, device: str) -> nn.Module:
+    """The network cut at ``layer``: images in [0, 1] -> feature map; opened once a process."""
+    return _cut(opened_network(spec, device), layer)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceptiveField:
+    """What a position of a layer sees of an image: square sides in pixels, the map's rows and columns."""
+
+    image_px: int
+    field_px: int
+    map_size: tuple[int, int]
+
+
+@lru_cache(maxsize=4)
+def _receptive_field(network: Network, layer: str) -> ReceptiveField:
+    from atlas_pipeline.models.receptive_field import map_sizes, receptive_fields
+
+    image_px = network.preprocess.crop
+    _, height, width = map_sizes(network, image_px)[layer]
+    field_px = receptive_fields(network, [layer], image_px)[layer] or image_px
+    return ReceptiveField(image_px, min(field_px, image_px), (height, width))
+
+
+def receptive_field_of(spec: ModelSpec, layer: str, device: str) -> ReceptiveField:
+    """The receptive_field of ``layer``, measured once a process; the whole image where it cannot be."""
+    return _receptive_field(opened_network(spec, device), layer)

@@ -1,0 +1,86 @@
+"""A finished patch test as its report reads it: outcomes, places, names. Not a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from atlas_pipeline.engine.stage import Artefact, Job
+from atlas_pipeline.numerics.patches import CORNERS
+from atlas_pipeline.tables.columns import column_matrix
+
+
+@dataclass(frozen=True)
+class PatchTest:
+    """The inputs and the config of a report."""
+
+    job: Job
+
+    @cached_property
+    def patches(self) -> list[dict[str, Any]]:
+        """One a patch: kind, rank, row, col, pull, image_id, patch (PNG)."""
+        return self.job.inputs["patches"].read().to_pylist()
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kind of each patch."""
+        return [patch["kind"] for patch in self.patches]
+
+    @property
+    def images(self) -> Artefact:
+        """The images that were pasted onto."""
+        return self.job.inputs["patch_images"]
+
+    @cached_property
+    def places(self) -> list[tuple[float, str]]:
+        """Size and corner of every place."""
+        return [(size, corner) for size in self.job.config["sizes"] for corner in CORNERS]
+
+    @property
+    def fixed_place(self) -> int:
+        """The place of the figure at one size and corner."""
+        return self.places.index((self.job.config["fixed_size"], CORNERS[0]))
+
+    def place_names(self) -> list[str]:
+        """``30 %, top left`` of every place."""
+        return [f"{100 * size:g} %, {corner}" for size, corner in self.places]
+
+    @property
+    def left(self) -> str:
+        """Label of the left class."""
+        return self.job.config["left"][1]
+
+    @property
+    def right(self) -> str:
+        """Label of the right class."""
+        return self.job.config["right"][1]
+
+    @cached_property
+    def becomes(self) -> np.ndarray:
+        """(patch, place, image) bool: the answer becomes the right class."""
+        return self._outcomes[0]
+
+    @cached_property
+    def leaves(self) -> np.ndarray:
+        """(patch, place, image) bool: the answer is no longer the left class."""
+        return self._outcomes[1]
+
+    @cached_property
+    def _outcomes(self) -> tuple[np.ndarray, np.ndarray]:
+        left, right = (self.job.config[side][0] for side in ("left", "right"))
+        becomes, leaves = [], []
+        for part in self.job.inputs["patch_answers"].parts(["answer"]):
+            answer = column_matrix(part, "answer")
+            becomes.append(answer == right)
+            leaves.append(answer != left)
+        shape = (len(self.patches), len(self.places), -1)
+        return np.concatenate(becomes).T.reshape(shape), np.concatenate(leaves).T.reshape(shape)
+
+
+def cell_name(patch: Mapping[str, Any]) -> str:
+    """``cell 3, 7``: row and column."""
+    return f"cell {patch['row']}, {patch['col']}"

@@ -1,0 +1,103 @@
+"""patch_answers: what the network answers to every patch on every image, at every size and corner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from atlas_pipeline.config.network import image_settings, model_config
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.models.network_cache import opened_network
+from atlas_pipeline.numerics.mosaic import resized
+from atlas_pipeline.numerics.patches import CORNERS, patch_px
+from atlas_pipeline.pictures.png_codec import picture_of
+from atlas_pipeline.tables.chosen_images import images_of
+from atlas_pipeline.tables.columns import matrix_column
+
+if TYPE_CHECKING:
+    import torch
+
+# A task is what a killed run loses at most, and what is in memory at once; four corners make it a batch.
+IMAGES_PER_TASK = 32
+CPU_BATCH, GPU_BATCH = 64, 512
+
+
+def _split(job: Job) -> list[Task]:
+    num_images = job.inputs["patch_images"].num_rows
+    times = job.inputs["patches"].num_rows * len(job.config["sizes"]) * len(CORNERS)
+    if not times:
+        return [{"start": 0, "stop": 0, "times": 0}]
+    return [
+        {"start": start, "stop": min(start + IMAGES_PER_TASK, num_images), "times": times}
+        for start in range(0, num_images, IMAGES_PER_TASK)
+    ]
+
+
+def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+    (job,) = jobs
+    if not task["times"]:
+        # No cell pulls to the right class: the report says so.
+        return [Output(table=_table(np.zeros(0, np.int64), np.zeros((0, 1)), np.zeros((0, 1))))]
+    ids = job.inputs["patch_images"].rows(task["start"], task["stop"], ["image_id"])["image_id"].to_numpy()
+    images = images_of(job.inputs["index"], ids, job.settings, runtime.device)
+    return [Output(table=_table(ids, *_answers(job, images, runtime)))]
+
+
+def _table(image_id: np.ndarray, answer: np.ndarray, probability: np.ndarray) -> pa.Table:
+    return pa.table(
+        {
+            "image_id": pa.array(image_id),
+            "answer": matrix_column(answer.astype(np.int32)),
+            "probability": matrix_column(probability.astype(np.float32)),
+        }
+    )
+
+
+def _answers(job: Job, images: torch.Tensor, runtime: Runtime) -> tuple[np.ndarray, np.ndarray]:
+    """The class answered and its probability: (image, patch x size x corner) each."""
+    from atlas_pipeline.patch_test.pasting import answers, at_corners
+
+    network = opened_network(job.settings["model"], runtime.device)
+    images = images.to(runtime.device)
+    image_px, batch_size = images.shape[-1], runtime.batch_size
+    batch_size = batch_size or (GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH)
+    found = []
+    for png in job.inputs["patches"].read(["patch"])["patch"].to_pylist():
+        for share in job.config["sizes"]:
+            pasted = at_corners(images, resized(picture_of(png), patch_px(image_px, share)))
+            found.append(answers(network, pasted.flatten(0, 1), batch_size))
+            runtime.advance(pasted.shape[0] * pasted.shape[1])
+
+    def by_image(values: Sequence[torch.Tensor]) -> np.ndarray:
+        together = np.stack([value.numpy() for value in values])
+        # (patch x size, corner x image) -> (image, patch x size x corner)
+        return together.reshape(-1, len(images)).T
+
+    return by_image([answer for answer, _ in found]), by_image([probability for _, probability in found])
+
+
+PATCH_ANSWERS = Stage(
+    name="patch_answers",
+    version=1,
+    unit="patched images",
+    split=_split,
+    size=lambda task: (task["stop"] - task["start"]) * task["times"],
+    compute=_compute,
+)
+
+
+def step(config: Config, index: Step, patches: Step, images: Step) -> Step:
+    """The answers to one comparison's patches."""
+    return Step(
+        stage=PATCH_ANSWERS,
+        config={"model": model_config(config), "sizes": list(config.patch_test.sizes)},
+        inputs={"index": index, "patches": patches, "patch_images": images},
+        settings=image_settings(config),
+        layer=patches.layer,
+        view=patches.view,
+        grid=patches.grid,
+    )

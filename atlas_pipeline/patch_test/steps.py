@@ -1,0 +1,72 @@
+"""The patch test of a comparison, stage by stage. Not a stage.
+
+What a comparison says pulls images from one class to another is pasted onto images of the one, and we count
+how often the network answers with the other: an experiment on the paper's claim (Carter et al., 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from atlas_pipeline.config.loading import parse_config
+from atlas_pipeline.config.sections import ComparisonConfig, Config
+from atlas_pipeline.engine.stage import Step
+from atlas_pipeline.errors import ConfigError
+from atlas_pipeline.patch_test import patch_answers, patch_images, patch_report, patches
+from atlas_pipeline.views.classes import resolved_class
+from atlas_pipeline.views.views import ComparisonView
+
+STAGES = frozenset({"patches", "patch_images", "patch_answers", "patch_report"})
+
+
+def steps(
+    config: Config, view: ComparisonView, index: Step, cells: Step, icons: Step, whole_icons: Step
+) -> Iterator[Step]:
+    """Images and patches, the answers, the report.
+
+    Args: cells, icons: of one grid of the comparison. whole_icons: of a grid of the same layer's whole
+          atlas, of which random ones are the control.
+    """
+    left, right = zip(view.indices, view.labels, strict=True)
+    # First: a class that the network never gets right is refused before anything is inverted.
+    images = patch_images.step(config, view.view, left, index)
+    pasted = patches.step(config, left[0], right[0], index, cells, icons, whole_icons)
+    answers = patch_answers.step(config, index, pasted, images)
+    yield from (images, pasted, answers)
+    yield patch_report.step(config, left, right, index, pasted, images, answers)
+
+
+def with_patch_test(
+    config: Config, compare: str | None, layers: Sequence[str] = (), num_images: int | None = None
+) -> Config:
+    """The config with one comparison alone, put to the test: its own of these classes if it has it.
+
+    Args:   compare: ``cat,dog``: left and right class; None: whatever the config compares stays. layers:
+            none: the comparison's own. num_images: None: the config's own.
+    Raises: ConfigError: not two classes, or a layer that the config does not have. ModelError: no such class.
+    """
+    values: dict[str, Any] = dict(config)
+    if num_images is not None:
+        values["patch_test"] = config.patch_test.model_copy(update={"num_images": num_images})
+    if compare is not None:
+        more: dict[str, Any] = {"layers": tuple(layers)} if layers else {}
+        entry = _comparison(config, compare)
+        values["comparisons"] = [entry.model_copy(update={**more, "patch_test": True})]
+    return parse_config(values, where="patch test")
+
+
+def _comparison(config: Config, compare: str) -> ComparisonConfig:
+    names = [name.strip() for name in compare.split(",")]
+    if len(names) != 2 or not all(names):
+        raise ConfigError(
+            f"'{compare}' is not two classes: write LEFT,RIGHT, e.g. cat,dog; "
+            "a class with a comma in its name by its index"
+        )
+    wanted = [resolved_class(config, name)[0] for name in names]
+    if wanted[0] == wanted[1]:
+        raise ConfigError(f"'{compare}' names the same class twice; a comparison needs two")
+    for entry in config.comparisons:
+        if [resolved_class(config, name)[0] for name in (entry.left, entry.right)] == wanted:
+            return entry
+    return ComparisonConfig(left=names[0], right=names[1])

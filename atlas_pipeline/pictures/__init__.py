@@ -1,0 +1,1 @@
+"""Drawing: arrays in, pixels or PNG files out."""

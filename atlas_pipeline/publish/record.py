@@ -1,0 +1,126 @@
+"""The record of a run's folder: what it was made from, which of its files are ours, what is to come.
+
+Written before a run makes anything, marked while the folder is brought up to date, and again at the end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from atlas_pipeline.engine import Reach
+from atlas_pipeline.engine.atomic_files import atomic_file
+from atlas_pipeline.engine.location import Location, content_of, disk_errors
+from atlas_pipeline.errors import ConfigError
+from atlas_pipeline.reader.file_names import CONFIG_FILE
+
+PUBLISHED = ".published.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is known of a run's folder.
+
+    artefacts: fingerprints of what it was made from. files: names of what the program made in it. by_command:
+    by name, what a command made beside the config: fingerprints made for it alone (``own``), and of the run's
+    those that it stays with (``beneath``). drawn: by name, what a file was drawn from (``sources``) and the
+    ``digest`` of its bytes. to_come: what the run needs beside that. unfinished: the folder was being brought
+    up to date, and files of two runs may lie in it.
+    """
+
+    artefacts: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    by_command: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    drawn: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    to_come: Reach = field(default_factory=Reach)
+    unfinished: bool = False
+
+    @property
+    def made_from(self) -> set[str]:
+        """Fingerprints of what the folder was made from, what commands made in it too."""
+        kept = (fingerprint for kept in self.by_command.values() for fingerprint in kept["own"])
+        return {*self.artefacts, *kept}
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is written: what does not apply is left out."""
+        to_come = {"fingerprints": sorted(self.to_come.fingerprints), "stages": sorted(self.to_come.stages)}
+        return {
+            "artefacts": list(self.artefacts),
+            "files": list(self.files),
+            "by_command": dict(self.by_command),
+            **({"drawn": dict(self.drawn)} if self.drawn else {}),
+            **({"to_come": to_come} if any(to_come.values()) else {}),
+            **({"unfinished": True} if self.unfinished else {}),
+        }
+
+
+def read_record(folder: Location) -> Record | None:
+    """The record of a run's folder; None where there is none.
+
+    Raises: ConfigError: it cannot be read. ResourceError: nobody answers there, or nothing may be read.
+    """
+    path = folder / PUBLISHED
+    try:
+        return _record(json.loads(content_of(path)))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        remedy = f"make it anew with atlas run, or remove {folder}"
+        raise ConfigError(f"run '{folder.name}': {path} cannot be read ({why}); {remedy}") from error
+
+
+def write_record(folder: Location, record: Record) -> None:
+    """Raises: ResourceError: disk full, read-only, not permitted, or the store cannot be reached."""
+    with atomic_file(folder / PUBLISHED) as file:
+        file.write(json.dumps(record.as_json(), indent=1).encode())
+
+
+def reached(folder: Location) -> Reach:
+    """The artefacts that a run's folder was made from, and those that its run needs beside them.
+
+    Raises: ConfigError: the folder does not say so, or what it says cannot be read. ResourceError: as above.
+    """
+    record = read_record(folder)
+    if record is not None:
+        return Reach(
+            fingerprints=record.to_come.fingerprints | record.made_from, stages=record.to_come.stages
+        )
+    with disk_errors(folder):
+        is_run = (folder / CONFIG_FILE).is_file()
+    if is_run:
+        raise ConfigError(
+            f"run '{folder.name}' does not say what it was made from ({folder / PUBLISHED} is missing); make "
+            f"it anew with atlas run, or move {folder} elsewhere"
+        )
+    return Reach()
+
+
+def _record(body: Mapping[str, Any]) -> Record:
+    """Raises: ValueError, TypeError, KeyError, AttributeError: it is no record."""
+    to_come = body.get("to_come", {})
+    return Record(
+        artefacts=_names(body["artefacts"]),
+        files=_names(body["files"]),
+        by_command={
+            name: {"own": list(_names(of["own"])), "beneath": list(_names(of["beneath"]))}
+            for name, of in body.get("by_command", {}).items()
+        },
+        drawn={
+            name: {"sources": str(of["sources"]), "digest": str(of["digest"])}
+            for name, of in body.get("drawn", {}).items()
+        },
+        to_come=Reach(
+            fingerprints=frozenset(_names(to_come.get("fingerprints", []))),
+            stages=frozenset(_names(to_come.get("stages", []))),
+        ),
+        unfinished=bool(body.get("unfinished")),
+    )
+
+
+def _names(listed: Any) -> tuple[str, ...]:
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise TypeError(f"{listed!r:.40} is no list of names")
+    return tuple(listed)

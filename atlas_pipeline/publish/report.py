@@ -1,0 +1,207 @@
+"""report.html: numbers, pictures and provenance of a run, in one file that needs no network and no server.
+
+Every name and label is text: it is escaped, and a content policy in the page refuses any script but its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from html import escape
+from importlib import resources
+from itertools import groupby
+from string import Template
+from urllib.parse import quote
+
+from atlas_pipeline.publish.entries import AtlasEntry, RunSummary
+from atlas_pipeline.publish.measures import BY_NAME, LARGE, Measure, measures_of
+
+# Width of the page's column: a smaller picture is shown at a whole multiple of its size.
+_COLUMN_PX = 1280
+
+
+def report_page(run: RunSummary, entries: Sequence[AtlasEntry]) -> str:
+    """The page as HTML.
+
+    Args:    entries: in the order of the page; those of one layer and view next to each other.
+    Raises:  ValueError: no entries.
+    """
+    if not entries:
+        raise ValueError("a page needs at least one atlas")
+    script, anchors = _asset("report.js"), _anchors(entries)
+    measures = measures_of(entries)
+    both = list(zip(entries, anchors, strict=True))
+    return Template(_asset("report.html")).substitute(
+        title=escape(
+            f"{run.weights} · {run.name}" if run.random_weights else f"{run.name} · activation atlas"
+        ),
+        script=script,
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=_asset("report.css"),
+        banner=_banner(run) if run.random_weights else "",
+        name=escape(run.name),
+        lede=_lede(run, entries),
+        picker=_picker(both),
+        atlases="".join(_atlas(run, entry, anchor) for entry, anchor in both),
+        heads="<th>atlas</th>" + "".join(f"<th>{escape(m.heading)}</th>" for m in measures),
+        rows="".join(_row(entry, anchor, measures) for entry, anchor in both),
+        meanings=_meanings(measures),
+        provenance=_provenance(run),
+        figures=_figures(run),
+        footer=" · ".join(
+            f'<a href="{_link(path)}">{escape(words)}</a>' for words, path in run.sheets.items()
+        ),
+    )
+
+
+def _asset(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _link(path: str) -> str:
+    # The dot keeps a path a path: "//host" or "javascript:" cannot come of it.
+    return escape("./" + quote(path))
+
+
+def _anchors(entries: Sequence[AtlasEntry]) -> list[str]:
+    """A name in the address for each entry; readable, and none twice."""
+    anchors: list[str] = []
+    for entry in entries:
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{entry.layer}.{entry.view}.{entry.grid}")
+        anchors.append(plain if plain not in anchors else f"{plain}.{len(anchors)}")
+    return anchors
+
+
+def _titled(entry: AtlasEntry) -> str:
+    return entry.layer if entry.view == "all" else f"{entry.layer}, {entry.view}"
+
+
+def _banner(run: RunSummary) -> str:
+    return (
+        f'<div class="alarm" role="alert"><p>{escape(run.weights)}. <span>This network was never trained: '
+        "the pictures show what its architecture and chance make of the images, nothing that it has learned."
+        "</span></p></div>\n"
+    )
+
+
+def _lede(run: RunSummary, entries: Sequence[AtlasEntry]) -> str:
+    num_layers = len({entry.layer for entry in entries})
+    layers = f"{num_layers} layers" if num_layers > 1 else f"layer <b>{escape(entries[0].layer)}</b>"
+    return (
+        f"What {layers} of <b>{escape(run.model)}</b> respond{'s' if num_layers == 1 else ''} to in "
+        f"{escape(run.images)}. {escape(run.weights[:1].upper() + run.weights[1:])}."
+    )
+
+
+def _picker(both: Sequence[tuple[AtlasEntry, str]]) -> str:
+    groups = []
+    for (layer, view), members in groupby(both, key=lambda pair: (pair[0].layer, pair[0].view)):
+        listed = list(members)
+        density = listed[0][0].density
+        thumbnail = f'<img src="{_link(density)}" alt="" loading="lazy">' if density else ""
+        below = "" if view == "all" else f"<small>{escape(view)}</small>"
+        links = " ".join(
+            f'<a href="#{anchor}" title="{entry.grid} × {entry.grid} grid">{entry.grid}</a>'
+            for entry, anchor in listed
+        )
+        groups.append(
+            f'<div class="layer">{thumbnail}<div><p>{escape(layer)}{below}</p>{links}</div></div>\n'
+        )
+    return "".join(groups)
+
+
+def _atlas(run: RunSummary, entry: AtlasEntry, anchor: str) -> str:
+    times = max(1, _COLUMN_PX // entry.width_px)
+    return Template(_asset("report_atlas.html")).substitute(
+        anchor=anchor,
+        title=escape(_titled(entry)),
+        grid=f"{entry.grid} × {entry.grid}",
+        atlas=_link(entry.atlas),
+        shown=_link(entry.preview or entry.atlas),
+        pixels=' class="pixels"' if times > 1 else "",
+        max_width=entry.width_px * times,
+        num_cells=f"{entry.num_cells:,}",
+        num_activations=f"{entry.num_activations:,}",
+        model=escape(run.model),
+        layer=escape(entry.layer),
+        never=f" <b>{escape(run.weights)}.</b>" if run.random_weights else "",
+        document=_link(entry.document),
+        figures=_large(entry),
+        pair=_pair(entry),
+    )
+
+
+def _large(entry: AtlasEntry) -> str:
+    parts = []
+    for name, words, lines in LARGE:
+        value = BY_NAME[name].shown(entry)
+        if value == "–":
+            continue
+        beneath = [(below, BY_NAME[lower].shown(entry)) for below, lower in lines]
+        small = "".join(f"<small>{escape(below)} {lower}</small>" for below, lower in beneath if lower != "–")
+        parts.append(f"<div><dt>{escape(words)}</dt><dd>{value}{small}</dd></div>")
+    return f'<dl class="figures">{"".join(parts)}</dl>\n' if parts else ""
+
+
+def _pair(entry: AtlasEntry) -> str:
+    words = {
+        "density": "<b>Density.</b> How many activations lie where; the colour goes with the square root.",
+        "scatter": "<b>Activations.</b> A dot each, in the colour of its image's class if it has one.",
+    }
+    figures = []
+    for kind, path in (("density", entry.density), ("scatter", entry.scatter)):
+        if path is not None:
+            image = f'<img src="{_link(path)}" alt="{kind} of the layout" loading="lazy">'
+            figures.append(
+                f'<figure><a href="{_link(path)}" title="Open at full size">{image}</a>'
+                f"<figcaption>{words[kind]}</figcaption></figure>\n"
+            )
+    return f'<div class="pair">\n{"".join(figures)}</div>\n' if figures else ""
+
+
+def _figures(run: RunSummary) -> str:
+    """What was asked of single classes: highlights, vocabularies, patch tests."""
+    if not run.figures:
+        return ""
+    shown = []
+    for path in run.figures:
+        words = escape(" · ".join(reversed(path.removesuffix(".png").split("/"))))
+        image = f'<img src="{_link(path)}" alt="{words}" loading="lazy">'
+        shown.append(
+            f'<figure><a href="{_link(path)}" title="Open at full size">{image}</a>'
+            f"<figcaption>{words}</figcaption></figure>\n"
+        )
+    pairs = f'<div class="pair">\n{"".join(shown)}</div>\n'
+    return f'<section class="prose" id="figures">\n<h2>Classes</h2>\n{pairs}</section>\n'
+
+
+def _row(entry: AtlasEntry, anchor: str, measures: Sequence[Measure]) -> str:
+    head = f'<td><a href="#{anchor}">{escape(_titled(entry))} · {entry.grid}</a></td>'
+    return f"<tr>{head}{''.join(f'<td>{m.shown(entry)}</td>' for m in measures)}</tr>\n"
+
+
+def _meanings(measures: Sequence[Measure]) -> str:
+    def one(measure: Measure) -> str:
+        return f"<div><dt>{escape(measure.heading)}</dt><dd>{escape(measure.meaning)}</dd></div>\n"
+
+    return f'<dl class="meanings">\n{"".join(one(m) for m in measures if m.meaning)}</dl>\n'
+
+
+def _provenance(run: RunSummary) -> str:
+    lines = []
+    for name, value in {
+        "model": run.model,
+        "weights": run.weights,
+        "images": run.images,
+        **run.provenance,
+    }.items():
+        if isinstance(value, dict | list | tuple):
+            shown = f"<pre>{escape(json.dumps(value, indent=2, ensure_ascii=False, default=str))}</pre>"
+        else:
+            text = str(value)
+            shown = f"<pre>{escape(text)}</pre>" if "\n" in text else escape(text)
+        lines.append(f"<dt>{escape(str(name))}</dt><dd>{shown}</dd>\n")
+    return "".join(lines)

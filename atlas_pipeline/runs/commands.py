@@ -1,0 +1,290 @@
+"""What the commands do: config and pipeline become steps, the engine runs them, the run's folder is made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from atlas_pipeline import engine
+from atlas_pipeline.config.network import model_config, model_spec
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine import Step, StepState, Store
+from atlas_pipeline.engine.location import Location, disk_errors, location_of, refuse_unreachable
+from atlas_pipeline.errors import (
+    AtlasError,
+    ConfigError,
+    CorruptArtefactError,
+    ResourceError,
+    TasksFailedError,
+)
+from atlas_pipeline.models.network_cache import opened_network
+from atlas_pipeline.models.network_name import model_title, weights_note
+from atlas_pipeline.patch_test.patch_report import PatchSummary, summary_of
+from atlas_pipeline.patch_test.steps import STAGES as PATCH_STAGES
+from atlas_pipeline.patch_test.steps import with_patch_test
+from atlas_pipeline.publish.folder import note_reach, run_folder
+from atlas_pipeline.publish.publication import Publication, files_in_folder, publish
+from atlas_pipeline.publish.record import reached
+from atlas_pipeline.runs.checks import refuse_failed
+from atlas_pipeline.runs.make import CHECKS, RunOptions, make
+from atlas_pipeline.runs.pipeline_file import steps_of
+from atlas_pipeline.runs.remarks import image_remarks, remarks
+from atlas_pipeline.stages.sampling.check import rows_of, with_checks
+
+if TYPE_CHECKING:
+    from atlas_pipeline.models import LayerInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What a run did, and what there is now. files: in the run's folder, of the steps that it was for."""
+
+    tasks_run: int
+    seconds: float
+    published: Publication
+    remarks: tuple[str, ...]
+    files: tuple[Location, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """Findings of the checks: rows with layer ("" for the network), check, verdict, value and said."""
+
+    title: str
+    num_images: int
+    rows: tuple[Mapping[str, Any], ...]
+    refuse: Callable[[], None]
+    """Raises ModelError where a row fails."""
+
+
+def run(
+    config: Config,
+    pipeline: str | None = None,
+    *,
+    only: frozenset[str] | None = None,
+    no_deps: bool = False,
+    force: bool = False,
+    local_cluster: int | None = None,
+    cluster: str | None = None,
+    quiet: bool = False,
+    verify: bool = False,
+    asked: Config | None = None,
+) -> RunResult:
+    """Run what is not done: every stage, or those of `only` with whatever they miss.
+
+    Args:   verify: read all that is done in the workspace through before, and make again what is damaged.
+            asked: the config with other entries than its own for the stages of `only`: then those are made
+            in place of its own, and their files stay in the run's folder beside them.
+            The others: see `make.RunOptions`.
+    Raises: AtlasError, see `errors`.
+    """
+    options = RunOptions(
+        only=only,
+        no_deps=no_deps,
+        force=force,
+        local_cluster=local_cluster,
+        cluster=cluster,
+        quiet=quiet,
+    )
+    store, own = _store(config), _steps(config, pipeline)
+    steps = own if asked is None else with_checks(_targets(steps_of(asked, pipeline), only))
+    by_command = _targets(steps, only) if asked is not None else []
+    if verify:
+        _take_back_damaged(store, quiet)
+    try:
+        return _run(config, own, steps, by_command, store, options)
+    except CorruptArtefactError:
+        # The engine mends what its tasks read; this was read before them or after, e.g. to publish it.
+        is_damaged = _take_back_damaged(store, quiet)
+        if not is_damaged and all(state.state == "done" for state in engine.plan(steps, store)):
+            raise
+        return _run(config, own, steps, by_command, store, options)
+
+
+def _run(
+    config: Config,
+    own: list[Step],
+    steps: list[Step],
+    by_command: list[Step],
+    store: Store,
+    options: RunOptions,
+) -> RunResult:
+    start = time.monotonic()
+    note = partial(_note, config, [*own, *steps], store, options.force)
+    try:
+        tasks_run = make(config, steps, store, options, note)
+    except TasksFailedError:
+        # What is done is shown. Why that cannot be is not what is to be said now.
+        with suppress(AtlasError):
+            publish(config, own, store, by_command=by_command)
+        raise
+    published = publish(config, own, store, by_command=by_command)
+    files = (path for step in _targets(steps, options.only) for path in files_in_folder(config, step, store))
+    return RunResult(
+        tasks_run=tasks_run,
+        seconds=time.monotonic() - start,
+        published=published,
+        remarks=tuple(remarks(config, steps, store)),
+        files=tuple(files),
+    )
+
+
+def _note(config: Config, steps: Sequence[Step], store: Store, force: bool) -> None:
+    reach = engine.reach_of(engine.plan(steps, store))
+    if force:
+        # What comes out otherwise gives all after it another fingerprint.
+        reach = replace(reach, stages=frozenset(step.stage.name for step in steps))
+    note_reach(config, reach, store)
+
+
+def _take_back_damaged(store: Store, quiet: bool) -> bool:
+    damaged = engine.verify(store)
+    with engine.open_reporter(quiet=quiet) as reporter:
+        for stage, fingerprint, names in damaged:
+            reporter.say(f"{stage} {fingerprint}: {', '.join(names)} damaged; making it again")
+    return bool(damaged)
+
+
+def figures(
+    config: Config, pipeline: str | None = None, *, stage: str, asked: Config | None = None, **how: Any
+) -> RunResult:
+    """Bring the figures of one stage up to date: the config's own, or those that ``asked`` lists.
+
+    Raises: ConfigError: none are listed. AtlasError, as ``run``.
+    """
+    only = frozenset({stage})
+    if not _targets(steps_of(asked or config, pipeline), only):
+        raise ConfigError(
+            f"there is no {stage} to make: the config lists none, or its pipeline makes none; "
+            f"name a class, e.g. atlas {stage} CONFIG --class zebra"
+        )
+    return run(config, pipeline, only=only, asked=asked, **how)
+
+
+def patch_tests(
+    config: Config,
+    pipeline: str | None = None,
+    *,
+    compare: str | None = None,
+    layers: Sequence[str] = (),
+    num_images: int | None = None,
+    **how: Any,
+) -> tuple[RunResult, list[PatchSummary]]:
+    """Bring patch tests up to date: that of one comparison (``cat,dog``), or those that the config marks.
+
+    Raises: ConfigError: none is marked, or not two classes. AtlasError, as ``run``.
+    """
+    asked = with_patch_test(config, compare, layers, num_images)
+    reports = [s for s in steps_of(asked, pipeline) if s.stage.name == "patch_report"]
+    if not reports:
+        raise ConfigError(
+            "there is no patch test to make: the config marks no comparison with patch_test: true, or its "
+            "pipeline makes none; name two classes, e.g. atlas patch-test CONFIG --compare cat,dog"
+        )
+    result = run(config, pipeline, only=PATCH_STAGES, asked=asked if asked != config else None, **how)
+    store = _store(config)
+    made = engine.artefacts_of(reports, store)
+    return result, [summary_of(artefact) for artefact in made.values()]
+
+
+def _targets(steps: Sequence[Step], only: frozenset[str] | None) -> list[Step]:
+    """The steps of the stages that a command is for; none where it is for all."""
+    return [step for step in steps if step.stage.name in (only or ())]
+
+
+def status(config: Config, pipeline: str | None = None) -> list[StepState]:
+    """The state of every step."""
+    return engine.plan(_steps(config, pipeline), _store(config))
+
+
+def _steps(config: Config, pipeline: str | None) -> list[Step]:
+    """The pipeline's steps, and the checks that go before them, whoever wrote it."""
+    return with_checks(steps_of(config, pipeline))
+
+
+def check(config: Config, pipeline: str | None = None, **how: Any) -> CheckResult:
+    """Prove the network on a few images, or read what was found before; nothing is sampled.
+
+    Raises: ConfigError: the pipeline samples nothing. AtlasError, as ``run``, but not for what a check found.
+    """
+    store, steps = _store(config), _steps(config, pipeline)
+    checks = _targets(steps, CHECKS)
+    if not checks:
+        raise ConfigError("there is nothing to check: the pipeline samples no layer")
+    make(config, steps, store, RunOptions(only=CHECKS, **how), partial(_note, config, steps, store, False))
+    made = engine.artefacts_of(checks, store)
+    return CheckResult(
+        title=f"{model_title(model_config(config))} ({weights_note(model_config(config))})",
+        num_images=max(artefact.notes["num_images"] for artefact in made.values()),
+        rows=tuple(rows_of(made.values())),
+        refuse=partial(refuse_failed, checks, store, cached=False),
+    )
+
+
+def remarks_on_images(config: Config, pipeline: str | None = None) -> list[str]:
+    """Lines on files that the listing left out, and on missing labels."""
+    return image_remarks(steps_of(config, pipeline), _store(config))
+
+
+def layers(config: Config) -> tuple[str, list[LayerInfo]]:
+    """A title, and the network's layers that have a spatial map, in the order they run."""
+    from atlas_pipeline.models import list_layers
+
+    model = model_config(config)
+    return f"{model_title(model)} ({weights_note(model)})", list_layers(
+        opened_network(model_spec(config), "cpu")
+    )
+
+
+def page(config: Config) -> Location:
+    """The page of a finished run.
+
+    Raises: ConfigError: nothing is finished yet. ResourceError: nobody answers there, or nothing may be read.
+    """
+    path = run_folder(config) / "index.html"
+    refuse_unreachable(path)
+    with disk_errors(path):
+        is_there = path.is_file()
+    if not is_there:
+        raise ConfigError(
+            f"run '{config.name}' has no atlas yet ({path} does not exist); make it with: atlas run"
+        )
+    return path.absolute()
+
+
+def clean(config: Config, pipeline: str | None = None, *, remove: bool) -> list[tuple[Location, int]]:
+    """Artefacts that neither this config nor any run of the workspace reaches, and their bytes; removed ones.
+
+    Raises: ConfigError: a run does not say what it reaches. ResourceError: what may not be read or removed.
+    """
+    store, runs = _store(config), run_folder(config).parent
+    keep = engine.reachable(engine.reach_of(status(config, pipeline)), store)
+    with disk_errors(runs):
+        folders: list[Location] = list(runs.glob("*"))
+    for folder in folders:
+        keep |= engine.reachable(reached(folder), store)
+    unreached = engine.unreachable(store, keep)
+    if not remove:
+        return unreached
+    # What another run is making just now is left.
+    removed = set(engine.remove(store, [folder for folder, _ in unreached]))
+    return [(folder, num_bytes) for folder, num_bytes in unreached if folder in removed]
+
+
+def _store(config: Config) -> Store:
+    workspace = location_of(config.run.workspace)
+    if not isinstance(workspace, Path):
+        refuse_unreachable(workspace)
+        return Store(workspace)
+    with disk_errors(workspace):
+        for folder in (workspace, *workspace.parents):
+            if folder.exists() and not folder.is_dir():
+                raise ResourceError(
+                    f"run.workspace '{workspace}': '{folder}' is a file; choose another workspace"
+                )
+    return Store(workspace)

@@ -1,0 +1,1 @@
+"""From activations to an atlas: selection, layout, cells, icons, picture."""

@@ -1,0 +1,167 @@
+"""invert: feature inversion of each cell's mean activation: the icon, and numbers that say if it is true."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from atlas_pipeline.config.network import model_config, model_spec
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.inversion.icon_numbers import legible, noise_activation, of_real
+from atlas_pipeline.inversion.settings import MID_GREY
+from atlas_pipeline.models.network_cache import opened_cut
+from atlas_pipeline.numerics import fidelity
+from atlas_pipeline.pictures.png_codec import over_ground, pixels, png_of
+from atlas_pipeline.tables.columns import column_matrix
+
+if TYPE_CHECKING:
+    import torch
+
+    from atlas_pipeline.inversion import InversionSettings
+
+# A task is what a killed run loses at most, and what a GPU is given at once.
+CELLS_PER_TASK = 128
+
+
+def _split(job: Job) -> list[Task]:
+    num_cells = job.inputs["bin"].num_rows
+    # A selection may have left no cell: one task then, of none.
+    num_tasks = max(1, -(-num_cells // CELLS_PER_TASK))
+    # Evenly: with a small last task all workers but one would wait for the end.
+    ends = [index * num_cells // num_tasks for index in range(num_tasks + 1)]
+    return [{"start": start, "stop": stop} for start, stop in pairwise(ends)]
+
+
+def icon_seed(seed: int, row: int, col: int) -> int:
+    """The seed of a cell's icon: a function of the cell alone, 63 bits."""
+    digest = hashlib.blake2b(f"{seed}/{row}/{col}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+    import torch
+
+    from atlas_pipeline.inversion import InversionSettings, invert
+
+    (job,) = jobs
+    settings = InversionSettings(**job.config["invert"])
+    cells = job.inputs["bin"].read(["row", "col", "activation"])
+    means = column_matrix(cells, "activation")
+    mine = slice(task["start"], task["stop"])
+    rows, cols = cells["row"].to_numpy()[mine], cells["col"].to_numpy()[mine]
+    precision = column_matrix(job.inputs["whiten"].read(), "precision")
+    crops = pixels(job.inputs["crops"].read(["crop"])["crop"])
+    feature_map = opened_cut(job.settings["model"], job.config["layer"], runtime.device)
+    icons = invert(
+        feature_map,
+        torch.tensor(means[mine]),
+        seeds=[icon_seed(job.config["seed"], int(r), int(c)) for r, c in zip(rows, cols, strict=True)],
+        settings=settings,
+        precision=torch.tensor(precision) if settings.metric == "whitened" else None,
+        start=_start(job.inputs, means[mine]),
+        magnitude=_magnitude(crops, settings),
+        device=runtime.device,
+        batch_size=runtime.batch_size,
+        advance=runtime.advance,
+    )
+    images, activation = icons.images.numpy(), icons.activation.numpy()
+    noise = noise_activation(feature_map, settings.size_px, job.config["seed"], runtime.device)
+    return [
+        Output(
+            table=pa.table(
+                {
+                    "row": rows,
+                    "col": cols,
+                    "icon": pa.array([png_of(image) for image in images], pa.binary()),
+                    "fidelity": fidelity.fidelity(activation, means[mine]),
+                    "fidelity_whitened": fidelity.fidelity_whitened(activation, means[mine], precision),
+                    "round_trip": fidelity.round_trip(
+                        activation, means, np.arange(task["start"], task["stop"])
+                    ),
+                    "noise": fidelity.of_others(noise, means[mine]),
+                    "objective": icons.objective.numpy(),
+                    "steps": icons.steps.numpy(),
+                    **legible(over_ground(images, MID_GREY), crops),
+                }
+            ),
+            notes={"real_crops": of_real(crops)},
+        )
+    ]
+
+
+def _start(inputs: Mapping[str, Artefact], means: np.ndarray) -> torch.Tensor | None:
+    """For each cell the finished icon of the coarser grid's cell whose mean points nearest its own."""
+    import torch
+
+    if "coarser_icons" not in inputs:
+        return None
+    coarser = column_matrix(inputs["coarser_bin"].read(["activation"]), "activation")
+    icons = inputs["coarser_icons"].read(["icon"])["icon"]
+    return torch.tensor(pixels(icons.take(pa.array(fidelity.nearest(means, coarser)))))
+
+
+def _summarise(job: Job, notes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    # Every task says the same of the crops.
+    return notes[0] if notes else {}
+
+
+def _magnitude(crops: np.ndarray, settings: InversionSettings) -> torch.Tensor | None:
+    import torch
+
+    from atlas_pipeline.inversion import magnitude_spectrum
+
+    return magnitude_spectrum(torch.tensor(crops), settings) if settings.image == "maco" else None
+
+
+INVERT = Stage(
+    name="invert",
+    version=3,
+    unit="icons",
+    split=_split,
+    size=lambda task: task["stop"] - task["start"],
+    compute=_compute,
+    summarise=_summarise,
+)
+
+
+def steps(config: Config, grids: Mapping[int, Step], precision: Step, crops: Step) -> dict[int, Step]:
+    """The icons of every grid of a view; each starts from those of the next coarser grid listed before it.
+
+    Listed before: a grid that is added at the end leaves the icons of the others as they are.
+    """
+    made: dict[int, Step] = {}
+    for size, cells in grids.items():
+        inputs = {"bin": cells, "whiten": precision, "crops": crops}
+        invert = asdict(config.invert)
+        coarser = max((other for other in made if other < size), default=None)
+        if coarser is not None and config.invert.warm_steps is not None:
+            inputs |= {"coarser_bin": grids[coarser], "coarser_icons": made[coarser]}
+        else:
+            # What warm icons take is nothing to cold ones: it must not make them anew.
+            invert["warm_steps"] = None
+        made[size] = _step(config, cells, inputs, invert)
+    return made
+
+
+def _step(config: Config, cells: Step, inputs: Mapping[str, Step], invert: Mapping[str, Any]) -> Step:
+    return Step(
+        stage=INVERT,
+        config={
+            "model": model_config(config),
+            "layer": cells.layer,
+            "seed": config.seed,
+            "invert": invert,
+        },
+        inputs=inputs,
+        settings={"model": model_spec(config)},
+        layer=cells.layer,
+        view=cells.view,
+        grid=cells.grid,
+    )

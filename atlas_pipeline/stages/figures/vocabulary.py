@@ -1,0 +1,149 @@
+"""vocabulary: for one class, the cells of each layer that its attribution comes from: a strip a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from atlas_pipeline.config.network import model_config
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.document.atlas_json import atlas_json
+from atlas_pipeline.document.class_document import document, written
+from atlas_pipeline.document.provenance import picture_text, random_weights_caption
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.numerics.vocabulary import Regions, regions
+from atlas_pipeline.pictures.colours import PAPER
+from atlas_pipeline.pictures.figures import png_bytes, with_caption
+from atlas_pipeline.pictures.png_codec import over_ground, pixels
+from atlas_pipeline.pictures.vocabulary_figure import Strip, share_text, vocabulary_figure
+from atlas_pipeline.tables.cell_attribution import attribution_to
+from atlas_pipeline.tables.files import file_table
+from atlas_pipeline.views.class_figures import vocabularies
+from atlas_pipeline.views.views import class_view_name, slug
+
+# Of the largest region's share: less than this is no word of the class's.
+SMALLEST_SHARE = 0.02
+
+
+def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+    (job,) = jobs
+    found = {layer: _regions(job, layer) for layer in job.config["layers"]}
+    shown = {layer: _num_shown(of_layer, job.config["num_cells"]) for layer, of_layer in found.items()}
+    name = f"vocabulary-{slug(job.config['label'])}"
+    files = {
+        f"{name}.png": _picture(job, found, shown),
+        f"{name}.json": atlas_json(_document(job, found, shown)),
+    }
+    runtime.advance(len(found))
+    silent = [layer for layer in found if not shown[layer]]
+    return [Output(table=file_table(files), notes={"silent_layers": silent})]
+
+
+def _regions(job: Job, layer: str) -> Regions:
+    artefact = job.inputs[f"bin {layer}"]
+    cells = artefact.read(["row", "col", "count"])
+    row, col, count = (cells[name].to_numpy() for name in ("row", "col", "count"))
+    return regions(row, col, count, attribution_to(artefact, job.config["class"]))
+
+
+def _num_shown(found: Regions, most: int) -> int:
+    return int((found.share[:most] >= SMALLEST_SHARE * found.share[:1].sum()).sum())
+
+
+def _picture(job: Job, found: Mapping[str, Regions], shown: Mapping[str, int]) -> bytes:
+    label = job.config["label"]
+    picture = vocabulary_figure(
+        f"The vocabulary of {label}",
+        "For each layer: the regions of its map that the class's attribution comes from, "
+        "each as its strongest cell, with the region's share",
+        [_strip(job, layer, of_layer, shown[layer]) for layer, of_layer in found.items()],
+    )
+    caption = random_weights_caption(job)
+    text = {**picture_text(job), "Title": f"The vocabulary of {label}"}
+    return png_bytes(with_caption(picture, caption) if caption else picture, text)
+
+
+def _strip(job: Job, layer: str, found: Regions, num_shown: int) -> Strip:
+    label = job.config["label"]
+    if not num_shown:
+        why = f"no cell's mean attribution to {label} is above 0"
+        return Strip(title=layer, subtitle=why, icons=np.zeros((0, 1, 1, 3), np.uint8), shares=())
+    pngs = job.inputs[f"invert {layer}"].read(["icon"])["icon"]
+    share = share_text(found.share[:num_shown].sum())
+    return Strip(
+        title=layer,
+        subtitle=f"{num_shown} of {len(found.centre)} regions, {share} of what speaks for {label}",
+        icons=over_ground(pixels(pngs.take(pa.array(found.centre[:num_shown]))), PAPER),
+        shares=found.share[:num_shown].tolist(),
+    )
+
+
+def _document(job: Job, found: Mapping[str, Regions], shown: Mapping[str, int]) -> dict[str, Any]:
+    layers = [
+        {
+            "layer": layer,
+            "grid": job.inputs[f"bin {layer}"].config["size"],
+            "num_regions": len(of_layer.share),
+            "share_shown": float(of_layer.share[: shown[layer]].sum()),
+        }
+        for layer, of_layer in found.items()
+    ]
+    cells = [cell for layer in found for cell in _cells(job, layer, found[layer], shown[layer])]
+    return document(job, layers=layers, cells=cells)
+
+
+def _cells(job: Job, layer: str, found: Regions, num_shown: int) -> list[dict[str, Any]]:
+    """The cells shown of a layer, the largest region's first."""
+    artefact, centres = job.inputs[f"bin {layer}"], found.centre[:num_shown]
+    places = artefact.read(["row", "col", "count"]).take(pa.array(centres)).to_pylist()
+    attribution = written(attribution_to(artefact, job.config["class"])[centres])
+    return [
+        {
+            "layer": layer,
+            **place,
+            "attribution": attribution[region],
+            "cell_share": float(found.cell_share[centres[region]]),
+            "share": float(found.share[region]),
+            "num_cells": int((found.of_cell == region).sum()),
+        }
+        for region, place in enumerate(places)
+    ]
+
+
+VOCABULARY = Stage(
+    name="vocabulary",
+    version=1,
+    unit="layers",
+    split=lambda job: [{"layers": len(job.config["layers"])}],
+    size=lambda task: task["layers"],
+    compute=_compute,
+)
+
+
+def steps(config: Config, grids: Mapping[str, Step], icons: Mapping[str, Step]) -> Iterator[Step]:
+    """The vocabularies that the config asks for. grids, icons: by layer, of one grid each.
+
+    Raises: ModelError, ConfigError: see ``vocabularies``.
+    """
+    for asked in vocabularies(config):
+        inputs = {f"bin {layer}": grids[layer] for layer in asked.layers}
+        yield Step(
+            stage=VOCABULARY,
+            config={
+                "model": model_config(config),
+                "class": asked.index,
+                "label": asked.label,
+                "layers": list(asked.layers),
+                "num_cells": asked.num_cells,
+            },
+            inputs=inputs | {f"invert {layer}": icons[layer] for layer in asked.layers},
+            view=class_view_name(asked.label, "positive"),
+        )
+
+
+def silent_layers(artefact: Artefact) -> list[str]:
+    """The layers in which nothing speaks for the class."""
+    return list(artefact.notes["silent_layers"])

@@ -1,0 +1,136 @@
+"""examples: of every cell the patches of real images that are nearest its mean, in sheets for the viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from atlas_pipeline.config.network import image_settings, model_config
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine.stage import Job, Notes, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.models.network_cache import ReceptiveField, receptive_field_of
+from atlas_pipeline.numerics.patches import crop_window
+from atlas_pipeline.pictures.colours import PAPER
+from atlas_pipeline.tables.chosen_images import batches_of
+from atlas_pipeline.tables.files import file_table
+from atlas_pipeline.tables.image_keys import keys_of, shown_key
+from atlas_pipeline.viewer.bands import band_of, num_bands
+from atlas_pipeline.viewer.scripts import PATCH_QUALITY
+from atlas_pipeline.viewer.sprites import BLOCK, NUM_CROPS, block_files, sheet_files, sheet_px
+
+LARGEST_CROP_PX = 56
+IMAGES_AT_ONCE = 256
+
+
+def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+    (job,) = jobs
+    start, stop = band_of(job.inputs["bin"], task["band"])
+    if start == stop:
+        return [Output(table=file_table({}))]
+    cells = job.inputs["bin"].rows(start, stop, ["row", "col", "examples"])
+    rows, cols = (cells[name].to_numpy() for name in ("row", "col"))
+    examples = [of_cell[: job.config["num"]] for of_cell in cells["examples"].to_pylist()]
+    field = receptive_field_of(job.settings["model"], job.config["layer"], runtime.device)
+    side = min(job.config["size_px"], field.field_px)
+    px = sheet_px(min(side, LARGEST_CROP_PX))
+    files: dict[str, bytes] = {}
+    nearest = []
+    # A strip of blocks at a time: nine crops a cell of a whole band of a fine grid are too many.
+    for strip in np.unique(rows // BLOCK):
+        here = np.flatnonzero(rows // BLOCK == strip)
+        crops = _crops([examples[cell] for cell in here], job, runtime, field, side, px)
+        nearest.append(crops[:, 0])
+        named = _named([examples[cell] for cell in here], job)
+        files |= block_files(crops, rows[here], cols[here], named)
+    files |= sheet_files("crops", np.concatenate(nearest), rows, cols, px, PATCH_QUALITY)
+    runtime.advance(1)
+    table = file_table({f"tiles-{job.config['grid']}/{name}": f for name, f in files.items()})
+    return [Output(table=table, notes={"px": px})]
+
+
+Example = Mapping[str, Any]
+
+
+def _crops(
+    examples: Sequence[Sequence[Example]],
+    job: Job,
+    runtime: Runtime,
+    field: ReceptiveField,
+    side: int,
+    px: int,
+) -> np.ndarray:
+    """(cell, 9, px, px, 3) uint8: squares around the positions; paper where there is no further example."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    crops = np.full((len(examples), NUM_CROPS, px, px, 3), PAPER, dtype=np.uint8)
+    wanted: dict[int, list[tuple[int, int, Example]]] = {}
+    for cell, of_cell in enumerate(examples):
+        for rank, example in enumerate(of_cell):
+            wanted.setdefault(example["image_id"], []).append((cell, rank, example))
+    for batch in batches_of(
+        job.inputs["index"],
+        list(wanted),
+        job.settings,
+        runtime.device,
+        batch_size=IMAGES_AT_ONCE,
+        num_workers=runtime.workers or 0,
+    ):
+        for image_id, image in zip(batch.image_id.tolist(), batch.images, strict=True):
+            for cell, rank, example in wanted[image_id]:
+                top, left = crop_window(
+                    (example["row"], example["col"]), field.map_size, side, field.image_px
+                )
+                cut = image[:, top : top + side, left : left + side].float()
+                if side != px:
+                    cut = interpolate(cut[None], size=px, mode="bilinear", antialias=True)[0]
+                crops[cell, rank] = cut.round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return crops
+
+
+def _named(examples: Sequence[Sequence[Example]], job: Job) -> list[list[list[Any]]]:
+    """Of every example the image's id, the position's row and column, and the image's key."""
+    keys = keys_of(job.inputs["index"], {e["image_id"] for of_cell in examples for e in of_cell})
+    return [
+        [[e["image_id"], e["row"], e["col"], shown_key(keys[e["image_id"]])] for e in of_cell]
+        for of_cell in examples
+    ]
+
+
+def _summarise(job: Job, notes: Sequence[Notes]) -> Notes:
+    # Every band says the same, but those without cells, which say nothing.
+    return next(filter(None, notes), {})
+
+
+EXAMPLES = Stage(
+    name="examples",
+    version=1,
+    unit="bands",
+    split=lambda job: [{"band": band} for band in range(num_bands(job.config["grid"]))],
+    size=lambda task: 1,
+    compute=_compute,
+    summarise=_summarise,
+)
+
+
+def steps(config: Config, index: Step, cells: Step) -> Iterator[Step]:
+    """The real patches of one grid; none where ``stitch.examples`` is 0: data that may not be published."""
+    if config.stitch.examples:
+        yield Step(
+            stage=EXAMPLES,
+            config={
+                # What the crops show hangs on what the network sees; its architecture is in its identity.
+                "model": model_config(config),
+                "layer": cells.layer,
+                "size_px": config.invert.size_px,
+                "num": config.stitch.examples,
+                "grid": cells.grid,
+            },
+            inputs={"index": index, "bin": cells},
+            settings=image_settings(config),
+            layer=cells.layer,
+            view=cells.view,
+            grid=cells.grid,
+        )

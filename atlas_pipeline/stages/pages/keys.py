@@ -1,0 +1,62 @@
+"""keys: the names of the images that the viewer knows, for its search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from atlas_pipeline.config.network import labels_digest, model_config, model_spec
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.tables.files import file_table
+from atlas_pipeline.tables.image_keys import shown_key
+from atlas_pipeline.viewer.known_images import known_images
+from atlas_pipeline.viewer.layout_files import key_file
+from atlas_pipeline.views.classes import names_of_labels
+
+
+def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+    (job,) = jobs
+    index = job.inputs["index"]
+    known = known_images(index.num_rows, job.config["seed"])
+    keys, labels, start = [], [], 0
+    for part in index.parts(["key", "label"]):
+        here = known[(known >= start) & (known < start + part.num_rows)] - start
+        chosen = part.take(pa.array(here))
+        keys += [shown_key(key) for key in chosen["key"].to_pylist()]
+        labels += chosen["label"].to_pylist()
+        start += part.num_rows
+    names = names_of_labels(job.settings, max(labels, default=-1)) or ()
+    runtime.advance(1)
+    return [
+        Output(table=file_table({"keys.js": key_file(known, keys, labels, [str(name) for name in names])}))
+    ]
+
+
+KEYS = Stage(
+    name="keys",
+    version=1,
+    unit="lists",
+    split=lambda job: [{}],
+    size=lambda task: 1,
+    compute=_compute,
+)
+
+
+def step(config: Config, index: Step) -> Step:
+    """What the search looks through."""
+    return Step(
+        stage=KEYS,
+        config={
+            "seed": config.seed,
+            "model": model_config(config),
+            "labels": labels_digest(config),
+            **config.images.named_labels,
+        },
+        inputs={"index": index},
+        settings={
+            "model": model_spec(config),
+            **config.images.place,
+        },
+    )

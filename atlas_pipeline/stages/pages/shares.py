@@ -1,0 +1,124 @@
+"""shares: of every cell the share of each label and metadata value, and the mean of each metadata number."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from atlas_pipeline.config.network import labels_digest, model_config, model_spec
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine.stage import Artefact, Job, Notes, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.images import metadata
+from atlas_pipeline.numerics.cell_means import cell_means
+from atlas_pipeline.numerics.grid import cell_of, flat_cell
+from atlas_pipeline.tables.files import file_table
+from atlas_pipeline.tables.population import layout_xy
+from atlas_pipeline.viewer.grid_files import share_file
+from atlas_pipeline.views.classes import names_of_labels
+
+# Of a column of text so many values are shown, the commonest; labels only where there are no more.
+MOST_VALUES = 32
+
+
+class Series(NamedTuple):
+    """A number of each image. value: whose share it is; None: it is a number itself, and means are shown."""
+
+    column: str
+    value: str | None
+    numbers: np.ndarray  # (image,), NaN: not known
+
+
+def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+    (job,) = jobs
+    cells, grid = job.inputs["bin"].read(["row", "col"]), job.config["grid"]
+    if not cells.num_rows:
+        return [Output(table=file_table({}))]
+    layout = job.inputs["project"].read(["image_id", "x", "y"])
+    at = np.full(grid**2, -1)
+    at[flat_cell(np.column_stack([cells["row"], cells["col"]]), grid)] = np.arange(cells.num_rows)
+    cell = at[flat_cell(cell_of(layout_xy(layout), grid), grid)]
+    image = layout["image_id"].to_numpy()
+    files, shown = {}, []
+    for number, one in enumerate(_series(job)):
+        means = cell_means(cell, one.numbers[image], cells.num_rows)
+        files[f"tiles-{grid}/share-{number}.js"] = share_file(means)
+        shown.append({"column": one.column, "value": one.value})
+    runtime.advance(1)
+    return [Output(table=file_table(files), notes={"shares": shown})]
+
+
+def _series(job: Job) -> Iterator[Series]:
+    index = job.inputs["index"]
+    yield from _labels(index, job.settings)
+    if job.settings["metadata"]:
+        keys = index.read(["key"])["key"]
+        known = metadata.of_images(metadata.read_metadata(job.settings["metadata"]), keys)
+        for name in known.schema.names:
+            if metadata.is_text(known[name].type):
+                yield from _values(name, known[name].cast(pa.string()).to_pylist())
+            else:
+                share = "true" if pa.types.is_boolean(known[name].type) else None
+                yield Series(name, share, metadata.numbers_of(known[name]))
+
+
+def _labels(index: Artefact, settings: Mapping[str, Any]) -> Iterator[Series]:
+    labels = index.read(["label"])["label"].to_numpy()
+    there = np.unique(labels[labels >= 0]).tolist()
+    if 1 < len(there) <= MOST_VALUES:
+        names = names_of_labels(settings, there[-1])
+        for label in there:
+            numbers = np.where(labels >= 0, labels == label, np.nan)
+            yield Series("label", str(names[label]) if names else f"label {label}", numbers)
+
+
+def _values(name: str, values: Sequence[str | None]) -> Iterator[Series]:
+    counts = Counter(value for value in values if value is not None)
+    # Of equally common values the first in the alphabet: a table's order says nothing.
+    commonest = sorted(counts, key=lambda value: (-counts[value], value))[:MOST_VALUES]
+    array = np.array(values, dtype=object)
+    unknown = np.array([value is None for value in values], dtype=bool)
+    for value in commonest:
+        yield Series(name, value, np.where(unknown, np.nan, array == value).astype(np.float64))
+
+
+def _summarise(job: Job, notes: Sequence[Notes]) -> Notes:
+    return notes[0]
+
+
+SHARES = Stage(
+    name="shares",
+    version=1,
+    unit="lists",
+    split=lambda job: [{}],
+    size=lambda task: 1,
+    compute=_compute,
+    summarise=_summarise,
+)
+
+
+def step(config: Config, index: Step, layout: Step, cells: Step) -> Step:
+    """What the viewer colours one grid's cells by, of what is known of the images."""
+    table = config.images.metadata
+    return Step(
+        stage=SHARES,
+        config={
+            "model": model_config(config),
+            "labels": labels_digest(config),
+            **config.images.named_labels,
+            "metadata": metadata.metadata_digest(table) if table else None,
+            "grid": cells.grid,
+        },
+        inputs={"index": index, "project": layout, "bin": cells},
+        settings={
+            "model": model_spec(config),
+            **config.images.place,
+            "metadata": table,
+        },
+        layer=cells.layer,
+        view=cells.view,
+        grid=cells.grid,
+    )

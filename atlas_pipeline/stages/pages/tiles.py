@@ -1,0 +1,123 @@
+"""tiles: a grid for the viewer: its icons in sheets, its numbers, its attribution class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from atlas_pipeline.config.network import labels_digest, model_config, model_spec
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.pictures.colours import PAPER
+from atlas_pipeline.pictures.png_codec import over_ground, picture_of
+from atlas_pipeline.tables.columns import column_matrix
+from atlas_pipeline.tables.files import file_stream, file_table
+from atlas_pipeline.viewer.bands import band_of, num_bands
+from atlas_pipeline.viewer.grid_files import GridNumbers, class_files, number_file, overview_files
+from atlas_pipeline.viewer.sprites import sheet_files, sheet_px
+
+# What the viewer calls the columns of cosines, by where they are.
+COSINES = {
+    "bin": {"coherence": "coherence", "consistency": "consistency", "nearest": "nearest"},
+    "invert": {"fidelity": "fidelity", "noise": "noise"},
+}
+
+
+def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+    (job,) = jobs
+    if not job.inputs["bin"].num_rows:
+        # A selection without icons: the viewer shows its layout, and the run says why.
+        return [Output(table=file_table({}))]
+    files = _grid_files(job) if task["band"] is None else _sheets(job, task["band"]).items()
+    folder = f"tiles-{job.config['grid']}"
+    runtime.advance(1)
+    return [Output(table=file_stream((f"{folder}/{name}", content) for name, content in files))]
+
+
+def _grid_files(job: Job) -> Iterator[tuple[str, bytes]]:
+    numbers = _numbers(job)
+    yield "grid.js", number_file(numbers)
+    yield from class_files(numbers)
+    yield from overview_files(numbers, lambda: _icons(job)).items()
+
+
+def _numbers(job: Job) -> GridNumbers:
+    from atlas_pipeline.models import class_labels
+
+    cells, icons, notes = job.inputs["bin"], job.inputs["invert"], job.inputs["bin"].notes
+    columns = cells.read(["row", "col", "count"])
+    labels = class_labels(job.settings["model"], notes["num_classes"])
+    attributed = "attribution" in cells.schema.names
+    return GridNumbers(
+        grid=job.config["grid"],
+        px=job.config["icon_px"],
+        activations=notes["num_activations"],
+        row=columns["row"].to_numpy(),
+        col=columns["col"].to_numpy(),
+        count=columns["count"].to_numpy(),
+        round_trip=icons.read(["round_trip"])["round_trip"].to_numpy(),
+        cosines={
+            name: job.inputs[role].read([column])[column].to_numpy()
+            for role, columns_of in COSINES.items()
+            for column, name in columns_of.items()
+            if column in job.inputs[role].schema.names
+        },
+        attribution=column_matrix(cells.read(["attribution"]), "attribution") if attributed else None,
+        labels=[str(labels[c]) if labels else f"class {c}" for c in notes["classes"]] if attributed else [],
+        class_indices=notes["classes"] if attributed else [],
+    )
+
+
+def _icons(job: Job) -> Iterator[np.ndarray]:
+    for part in job.inputs["invert"].parts(["icon"]):
+        yield from _on_paper(part["icon"])
+
+
+def _on_paper(pngs: pa.ChunkedArray) -> Iterator[np.ndarray]:
+    # One by one: a band of a fine grid, transparent, would be gigabytes of floats.
+    for png in pngs.to_pylist():
+        yield over_ground(picture_of(png)[None], PAPER)[0]
+
+
+def _sheets(job: Job, band: int) -> dict[str, bytes]:
+    start, stop = band_of(job.inputs["bin"], band)
+    if start == stop:
+        return {}
+    cells = job.inputs["bin"].rows(start, stop, ["row", "col"])
+    icons = _on_paper(job.inputs["invert"].rows(start, stop, ["icon"])["icon"])
+    rows, cols = (cells[name].to_numpy() for name in ("row", "col"))
+    return sheet_files("icons", icons, rows, cols, job.config["icon_px"])
+
+
+def _split(job: Job) -> list[Task]:
+    return [{"band": None}, *({"band": band} for band in range(num_bands(job.config["grid"])))]
+
+
+TILES = Stage(
+    name="tiles",
+    version=2,
+    unit="bands",
+    split=_split,
+    size=lambda task: 1,
+    compute=_compute,
+)
+
+
+def step(config: Config, cells: Step, icons: Step) -> Step:
+    """What the viewer shows of one grid."""
+    return Step(
+        stage=TILES,
+        config={
+            "model": model_config(config),
+            "labels": labels_digest(config),
+            "icon_px": sheet_px(config.invert.size_px),
+            "grid": cells.grid,
+        },
+        inputs={"bin": cells, "invert": icons},
+        settings={"model": model_spec(config)},
+        layer=cells.layer,
+        view=cells.view,
+        grid=cells.grid,
+    )

@@ -1,0 +1,243 @@
+"""check: the network proven on a few images of the run, before anything is made with it.
+
+All layers share one pass; an artefact holds the rows of its layer, and those of the network as a whole.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from atlas_pipeline.engine.fingerprint import canonical_json, ordered
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.models.network_cache import opened_cut, opened_network
+from atlas_pipeline.tables.chosen_images import batches_of
+from atlas_pipeline.tables.columns import float16_losses, narrow
+
+if TYPE_CHECKING:
+    import torch
+
+    from atlas_pipeline.models import Network
+    from atlas_pipeline.models.proof import Proof
+    from atlas_pipeline.models.proof_row import Row
+
+NUM_IMAGES = 6
+# Where images cannot be read others are taken; a set of which so many are bad is refused elsewhere.
+_MOST_TRIED = 24
+_ROWS = pa.schema(
+    [
+        ("layer", pa.string()),
+        ("check", pa.string()),
+        ("verdict", pa.string()),
+        ("value", pa.float64()),
+        ("said", pa.string()),
+    ]
+)
+
+
+def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+    from atlas_pipeline.models import check_layers
+
+    spec = jobs[0].settings["model"]
+    network = opened_network(spec, runtime.device)
+    by_layer = {job.config["layer"]: job for job in jobs}
+    check_layers(network, by_layer)
+    images, names = _images(jobs[0], network, runtime.device)
+    proof = _proof(network, images, names, by_layer, runtime.device)
+    runtime.advance(NUM_IMAGES)
+    outputs = []
+    for layer, job in by_layer.items():
+        rows = [row for row in proof.rows if row.layer in ("", layer)]
+        if proof.reading is not None:
+            rows += _storage_rows(layer, proof)
+            rows += _icon_rows(job, rows, proof, runtime.device)
+        table = pa.Table.from_pylist([asdict(row) for row in rows], schema=_ROWS)
+        notes = {"device": network.device.type, "num_images": len(images), "weights": network.weights_note}
+        outputs.append(Output(table=table, notes=notes))
+    return outputs
+
+
+def _images(job: Job, network: Network, device: str) -> tuple[torch.Tensor, list[str]]:
+    """(image, 3, side, side) float32 in [0, 1], and what to call them; noise where too few can be read."""
+    import torch
+
+    from atlas_pipeline.models.calibrate import noise_images
+
+    index = job.inputs["index"]
+    drawn = np.random.default_rng(job.config["seed"]).permutation(index.num_rows)[:_MOST_TRIED]
+    images: list[torch.Tensor] = []
+    names: list[str] = []
+    keys = index.read(["key"])["key"]
+    for start in range(0, len(drawn), NUM_IMAGES):
+        some = drawn[start : start + NUM_IMAGES]
+        for batch in batches_of(index, some, job.settings, device, batch_size=NUM_IMAGES):
+            images += [image.float() / 255 for image in batch.images]
+            names += [f"image {image_id} ('{keys[int(image_id)]}')" for image_id in batch.image_id]
+        if len(images) >= NUM_IMAGES:
+            break
+    missing = NUM_IMAGES - len(images[:NUM_IMAGES])
+    if missing:
+        images += list(noise_images(network.preprocess.crop, 0, missing))
+        names += ["an image of noise"] * missing
+    return torch.stack(images[:NUM_IMAGES]).to(device), names[:NUM_IMAGES]
+
+
+def _proof(
+    network: Network, images: torch.Tensor, names: Sequence[str], jobs: Mapping[str, Job], device: str
+) -> Proof:
+    import torch
+
+    from atlas_pipeline.models.calibrate import seeded
+    from atlas_pipeline.models.proof import prove
+    from atlas_pipeline.models.proof_of_layer import LayerUse
+
+    uses = {layer: LayerUse(**job.config["use"]) for layer, job in jobs.items()}
+    spec = next(iter(jobs.values())).settings["model"]
+
+    def cut_at(layer: str) -> torch.nn.Module:
+        return opened_cut(spec, layer, device)
+
+    # Networks that draw random numbers get the same ones whenever they are checked.
+    with seeded(0), warnings.catch_warnings():
+        # Warnings of derivatives that are tried and cannot be had: the rows say what follows.
+        warnings.simplefilter("ignore")
+        try:
+            return prove(network, images, uses, cut_at, names)
+        except torch.OutOfMemoryError:
+            pass
+        # Sampling takes fewer images at once where memory is short; so does this.
+        torch.cuda.empty_cache()
+        return prove(network, images[:2], uses, cut_at, names)
+
+
+def _storage_rows(layer: str, proof: Proof) -> list[Row]:
+    """A row on how much sampled values lose in float16; parts that lose too much are stored as float32."""
+    from atlas_pipeline.models.proof_row import Row
+
+    assert proof.reading is not None
+    feature_map = proof.reading.maps[layer].float().cpu()
+    said = [_storage("activations", feature_map.permute(0, 2, 3, 1).flatten(0, 2).numpy(), (1,))]
+    if layer in proof.attributions:
+        said.append(_storage("attributions", proof.attributions[layer].float().cpu().numpy(), (0, 1)))
+    return [Row(layer=layer, check="storage", verdict="ok", said="; ".join(filter(None, said)))]
+
+
+def _storage(name: str, values: np.ndarray, axes: tuple[int, ...]) -> str:
+    if not np.isfinite(values).all():
+        return ""
+    losses = float16_losses(values)
+    lost = max(float(losses[1 - axis].max(initial=0.0)) for axis in axes)
+    loses = "would overflow" if np.isinf(lost) else f"loses {100 * lost:.1g} % at most"
+    return f"{name} {narrow(values, axes).dtype} (float16 {loses})"
+
+
+def _icon_rows(job: Job, rows: Sequence[Row], proof: Proof, device: str) -> list[Row]:
+    """Two steps of feature inversion towards real activations, as `invert` will take them."""
+    from atlas_pipeline.inversion import InversionSettings, invert
+    from atlas_pipeline.models.proof_row import Row, guarded
+
+    layer, icons = job.config["layer"], job.config["icons"]
+    has_gradient = any(
+        row.layer == layer and row.check == "gradient" and row.verdict != "fails" for row in rows
+    )
+    if icons is None or not has_gradient:
+        return []
+    assert proof.reading is not None
+    # Means over the map: at the centre alone there may be nothing.
+    directions = proof.reading.maps[layer][:2].float().mean(dim=(2, 3)).cpu()
+    directions = directions[(directions != 0).any(dim=1)]
+    if not len(directions):
+        return []
+
+    def rehearse() -> Row:
+        found = invert(
+            opened_cut(job.settings["model"], layer, device),
+            directions,
+            seeds=list(range(len(directions))),
+            settings=InversionSettings(**icons, steps=2, warm_steps=None),
+            device=device,
+        )
+        return Row(
+            layer=layer,
+            check="icons",
+            verdict="ok",
+            value=float(found.fidelity.max()),
+            said=f"two steps of inversion run at {icons['size_px']} px",
+        )
+
+    return guarded(layer, "icons", rehearse)
+
+
+CHECK = Stage(
+    name="check",
+    version=1,
+    unit="images",
+    split=lambda job: [{}],
+    size=lambda task: NUM_IMAGES,
+    compute=_compute,
+)
+
+
+def with_checks(steps: Iterable[Step]) -> list[Step]:
+    """The steps, and before the first sample a check of every network and layer that is sampled.
+
+    No other step takes a check as its input: what is sampled does not hang on what is found.
+    """
+    everything = ordered(steps)
+    samples = [step for step in everything if step.stage.name == "sample"]
+    if not samples:
+        return everything
+    checks = [_step(sample, _icons_of(sample, everything)) for sample in samples]
+    first = everything.index(samples[0])
+    return ordered([*everything[:first], *checks, *everything[first:]])
+
+
+def check_of(step: Step, steps: Iterable[Step]) -> Step | None:
+    """The check of the network and layer that a step is of."""
+    of = (step.config.get("model"), step.layer)
+    return next((s for s in steps if s.stage.name == "check" and (s.config["model"], s.layer) == of), None)
+
+
+def _icons_of(sample: Step, steps: Sequence[Step]) -> Mapping[str, Any] | None:
+    """The icons' settings that the network notices; None where no icons are made of this layer."""
+    of = (sample.config["model"], sample.layer)
+    for step in steps:
+        if step.stage.name == "invert" and (step.config["model"], step.layer) == of:
+            return {name: step.config["invert"][name] for name in ("size_px", "arithmetic")}
+    return None
+
+
+def _step(sample: Step, icons: Mapping[str, Any] | None) -> Step:
+    config = sample.config
+    method = "ablation" if config.get("attribution_method") == "ablation" else "product"
+    use = {
+        "attribution": "none" if config["attribution"] == "none" else method,
+        "maxpool_gradient": config.get("maxpool_gradient", "exact"),
+        "size_px": None if icons is None else icons["size_px"],
+    }
+    return Step(
+        stage=CHECK,
+        config={
+            "model": config["model"],
+            "layer": config["layer"],
+            "seed": config["seed"],
+            "use": use,
+            "icons": icons,
+        },
+        inputs={"index": sample.inputs["index"]},
+        settings=sample.settings,
+        layer=sample.layer,
+        shared=f"check {canonical_json(config['model'])}",
+    )
+
+
+def rows_of(artefacts: Iterable[Artefact]) -> list[dict[str, Any]]:
+    """The rows of several layers' checks; those of the network as a whole once, and first."""
+    rows = [row for artefact in artefacts for row in artefact.read().to_pylist()]
+    unique = {(row["layer"], row["check"], row["said"]): row for row in rows}
+    return sorted(unique.values(), key=lambda row: bool(row["layer"]))

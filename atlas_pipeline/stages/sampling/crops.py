@@ -1,0 +1,87 @@
+"""crops: real images at the icons' size, the yardstick of legibility and the baseline of fidelity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from atlas_pipeline.config.network import model_config, model_spec
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.models.network_cache import opened_network
+from atlas_pipeline.pictures.png_codec import png_of
+
+if TYPE_CHECKING:
+    import torch
+
+NUM_CROPS = 256
+
+
+def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+    from atlas_pipeline.images.batches import image_batches
+
+    (job,) = jobs
+    index, settings = job.inputs["index"], job.settings
+    rng = np.random.default_rng(job.config["seed"])
+    chosen = np.sort(rng.permutation(index.num_rows)[:NUM_CROPS])
+    batches = image_batches(
+        index.read().take(pa.array(chosen)),
+        source=settings["source"],
+        path=settings["path"],
+        root=settings["root"],
+        preprocess=opened_network(settings["model"], runtime.device).preprocess,
+        seed=settings["seed"],
+        batch_size=NUM_CROPS,
+        num_workers=0,
+    )
+    ids, crops = [], []
+    for batch in batches:
+        ids += batch.image_id.tolist()
+        crops += [_crop(image, job.config["size_px"], rng) for image in batch.images]
+    runtime.advance(len(ids))
+    return [
+        Output(table=pa.table({"image_id": pa.array(ids, pa.int64()), "crop": pa.array(crops, pa.binary())}))
+    ]
+
+
+def _crop(image: torch.Tensor, size_px: int, rng: np.random.Generator) -> bytes:
+    """PNG of a random square of (3, height, width) uint8; an image that is too small is enlarged."""
+    from PIL import Image
+
+    pixels = Image.fromarray(image.permute(1, 2, 0).numpy())
+    if min(pixels.size) < size_px:
+        pixels = pixels.resize((size_px, size_px), Image.Resampling.BICUBIC)
+    left, top = (int(rng.integers(0, side - size_px + 1)) for side in pixels.size)
+    return png_of(np.asarray(pixels.crop((left, top, left + size_px, top + size_px))))
+
+
+CROPS = Stage(
+    name="crops",
+    version=1,
+    unit="images",
+    split=lambda job: [{}],
+    size=lambda task: NUM_CROPS,
+    compute=_compute,
+)
+
+
+def step(config: Config, index: Step) -> Step:
+    """Real crops of the icons' size."""
+    return Step(
+        stage=CROPS,
+        config={
+            # The whole of it: a network's own preprocessing may come from its code or go with its weights.
+            "model": model_config(config),
+            "size_px": config.invert.size_px,
+            "seed": config.seed,
+        },
+        inputs={"index": index},
+        settings={
+            "model": model_spec(config),
+            **config.images.place,
+            "seed": config.seed,
+        },
+    )

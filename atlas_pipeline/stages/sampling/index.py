@@ -1,0 +1,60 @@
+"""index: list the images once, in a fixed order, each known by its content; count what is no image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.images.left_out import left_out_line
+from atlas_pipeline.images.listing import index_schema, listing, listing_stamp
+
+
+def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+    (job,) = jobs
+    found = listing(
+        job.config["source"],
+        job.settings["path"],
+        num_images=job.config["num_images"],
+        seed=job.config["seed"],
+        label_column=job.config["label_column"],
+        root=job.settings["root"],
+    )
+    runtime.advance(1)
+    return [Output(table=found.images.cast(index_schema()), notes=found.notes())]
+
+
+def remarks_on_images(artefact: Artefact) -> list[str]:
+    """Remarks on the images: files that were left out, labels that are not used."""
+    lines = left_out_line(artefact.notes), artefact.notes["remark"]
+    return [line for line in lines if line]
+
+
+INDEX = Stage(
+    name="index",
+    version=3,
+    # How many images there are is known when they are listed.
+    unit="listing",
+    split=lambda job: [{}],
+    size=lambda task: 1,
+    compute=_compute,
+    # Later stages hang on what the images are, not on where they lie or when they were listed.
+    identity=("key", "label", "digest"),
+)
+
+
+def step(config: Config) -> Step:
+    """The images of a run, as one step."""
+    images = config.images
+    return Step(
+        stage=INDEX,
+        config={
+            "source": images.source,
+            "stamp": listing_stamp(images.source, images.path, images.root),
+            "num_images": images.wanted,
+            "label_column": images.label_column,
+            "seed": config.seed,
+        },
+        inputs={},
+        settings=images.place,
+    )

@@ -1,0 +1,1 @@
+"""Tables of artefacts as arrays, files and images, and back."""

@@ -1,0 +1,60 @@
+"""Sums over the cells of a grid as a table, and back. Not a stage.
+
+Columns: ``cell`` int32 (number in reading order), ``count`` int32, ``activation`` and ``attribution``
+fixed_size_list<float32> (sums), ``top_class`` and ``top_count`` list<int32> (classes that are the highest of
+some row, and of how many).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from scipy import sparse
+
+from atlas_pipeline.engine.stage import Artefact
+from atlas_pipeline.numerics.cells import CellSums, PartialSums
+from atlas_pipeline.tables.columns import column_matrix, matrix_column
+
+
+def sums_table(sums: PartialSums) -> pa.Table:
+    """One row a cell that anything fell into."""
+    columns = {
+        "cell": pa.array(sums.cell.astype(np.int32)),
+        "count": pa.array(sums.count.astype(np.int32)),
+        # float32, half the disk: rounded once a part, after float64, it is as exact as the mean to come.
+        "activation": matrix_column(sums.activation.astype(np.float32)),
+    }
+    if sums.attribution is not None and sums.top_classes is not None:
+        tops = sums.top_classes
+        columns["attribution"] = matrix_column(sums.attribution.astype(np.float32))
+        offsets = pa.array(tops.indptr.astype(np.int32))
+        for name, values in (("top_class", tops.indices), ("top_count", tops.data)):
+            columns[name] = pa.ListArray.from_arrays(offsets, pa.array(values.astype(np.int32)))
+    return pa.table(columns)
+
+
+def added_sums(artefact: Artefact) -> CellSums:
+    """The parts of a `cell_sums`, one in memory at a time, added up."""
+    sums = CellSums(artefact.config["size"])
+    for part in artefact.parts():
+        sums.merge(_partial(part))
+    return sums
+
+
+def _partial(part: pa.Table) -> PartialSums:
+    attribution = column_matrix(part, "attribution") if "attribution" in part.schema.names else None
+    return PartialSums(
+        cell=part["cell"].to_numpy().astype(np.int64),
+        count=part["count"].to_numpy().astype(np.int64),
+        activation=column_matrix(part, "activation"),
+        attribution=attribution,
+        top_classes=None if attribution is None else _top_classes(part, attribution.shape[1]),
+    )
+
+
+def _top_classes(part: pa.Table, num_classes: int) -> sparse.csr_array:
+    top_class, top_count = (part[name].combine_chunks() for name in ("top_class", "top_count"))
+    indptr = np.concatenate([[0], np.cumsum(top_class.value_lengths().to_numpy())])
+    counts = top_count.flatten().to_numpy().astype(np.int64)
+    shape = (part.num_rows, num_classes)
+    return sparse.csr_array((counts, top_class.flatten().to_numpy(), indptr), shape=shape)

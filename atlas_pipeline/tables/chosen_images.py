@@ -1,0 +1,58 @@
+"""Some images of a run, by their ids, as the network is shown them. Not a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from atlas_pipeline.engine.stage import Artefact
+from atlas_pipeline.errors import ImagesError
+from atlas_pipeline.models.network_cache import opened_network
+
+if TYPE_CHECKING:
+    import torch
+
+    from atlas_pipeline.images.batches import Batch
+
+
+def batches_of(
+    index: Artefact,
+    image_ids: Sequence[int] | np.ndarray,
+    settings: Mapping[str, Any],
+    device: str,
+    *,
+    batch_size: int,
+    num_workers: int = 0,
+) -> Iterator[Batch]:
+    """The images in batches, in the order of the index whatever that of the ids; unreadable ones left out."""
+    from atlas_pipeline.images.batches import image_batches
+
+    return image_batches(
+        index.read().take(pa.array(np.sort(image_ids))),
+        source=settings["source"],
+        path=settings["path"],
+        root=settings["root"],
+        preprocess=opened_network(settings["model"], device).preprocess,
+        seed=settings["seed"],
+        batch_size=batch_size,
+        num_workers=num_workers,
+    )
+
+
+def images_of(
+    index: Artefact, image_ids: Sequence[int] | np.ndarray, settings: Mapping[str, Any], device: str
+) -> torch.Tensor:
+    """(image, 3, side, side) uint8 in the order of the ids, each as often as it is asked for.
+
+    Raises: ImagesError: one cannot be read, though it could when it was sampled.
+    """
+    unique, back = np.unique(np.asarray(image_ids), return_inverse=True)
+    (batch,) = batches_of(index, unique, settings, device, batch_size=len(unique))
+    for bad in batch.bad:
+        raise ImagesError(
+            f"image '{bad.key}' could be read before and cannot be read now ({bad.reason}); put it back"
+        )
+    return batch.images[back]

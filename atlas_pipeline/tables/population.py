@@ -1,0 +1,140 @@
+"""The activations that a view shows: a whole sample, or the rows of it that `select` chose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from atlas_pipeline.engine.stage import Artefact
+from atlas_pipeline.tables.columns import column_matrix
+
+# A part read at once spans at most so many rows of the sample: what a part of a sample has by default.
+MOST_ROWS = 16384
+
+
+# Two chosen rows further apart than a row group are read apart: what lies between may not be read at all.
+GAP_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The chosen rows of a sample, in the sample's order; row groups without any are not read.
+
+    An `Artefact`. Its rows are those of `select`, one for one. Config, inputs and notes are the sample's;
+    stage and fingerprint are the selection's.
+    """
+
+    sample: Artefact
+    select: Artefact
+
+    @property
+    def stage(self) -> str:
+        return self.select.stage
+
+    @property
+    def fingerprint(self) -> str:
+        return self.select.fingerprint
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        return self.sample.config
+
+    @property
+    def inputs(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.sample.inputs
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        return self.sample.notes
+
+    @property
+    def num_rows(self) -> int:
+        return self.select.num_rows
+
+    @property
+    def num_parts(self) -> int:
+        return len(self._stretches(0, self.num_rows))
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.sample.schema
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All chosen rows, in memory."""
+        return self.rows(0, self.num_rows, columns)
+
+    def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """One table a stretch of the sample, in order, one in memory at a time; none chosen: an empty one."""
+        yield from self._tables(0, self.num_rows, columns)
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """One table a stretch of the sample, as `parts`."""
+        return self.parts(columns)
+
+    def rows(self, start: int, stop: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Chosen rows [start, stop)."""
+        if not 0 <= start <= stop <= self.num_rows:
+            raise IndexError(f"rows {start} to {stop} of {self.num_rows}")
+        return pa.concat_tables(self._tables(start, stop, columns))
+
+    @cached_property
+    def _sample_rows(self) -> np.ndarray:
+        return self.select.read(["sample_row"])["sample_row"].to_numpy()
+
+    def _tables(self, start: int, stop: int, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+        for chosen in self._stretches(start, stop):
+            first, last = (int(chosen[0]), int(chosen[-1]) + 1) if len(chosen) else (0, 0)
+            # take() copies: the stretch itself is let go.
+            yield self.sample.rows(first, last, columns).take(pa.array(chosen - first))
+
+    def _stretches(self, start: int, stop: int) -> list[np.ndarray]:
+        """Row numbers of the chosen, cut into what is read at once; at least one, empty if none is chosen."""
+        chosen = self._sample_rows[start:stop]
+        far = np.flatnonzero(np.diff(chosen) > GAP_ROWS) + 1
+        stretches = []
+        for near in np.split(chosen, far):
+            # Counted from the sample's first row: so a stretch is a part, where parts are of this size.
+            stretches += np.split(near, np.flatnonzero(np.diff(near // MOST_ROWS)) + 1)
+        return stretches
+
+
+def population(inputs: Mapping[str, Artefact]) -> Artefact:
+    """The activations that a step works on: its input "sample", or of it what its input "select" chose."""
+    return Selected(inputs["sample"], inputs["select"]) if "select" in inputs else inputs["sample"]
+
+
+# Some row groups: of those at a block's ends a part is read in vain.
+_BLOCK_ROWS = 1 << 15
+
+
+def placed_rows(
+    inputs: Mapping[str, Artefact], columns: Sequence[str], start: int, stop: int
+) -> Iterator[tuple[np.ndarray, pa.Table]]:
+    """Rows [start, stop) of a view's activations in blocks, each with its places in the layout.
+
+    Yields: (activation, 2) float32 in the unit square, y up; and the columns asked for.
+    """
+    rows = population(inputs)
+    for first in range(start, max(stop, start + 1), _BLOCK_ROWS):
+        last = min(first + _BLOCK_ROWS, stop)
+        yield layout_xy(inputs["project"].rows(first, last, ["x", "y"])), rows.rows(first, last, columns)
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationBlocks:
+    """A sample's activations (activation, channel), a part at a time, read anew at every iteration."""
+
+    sample: Artefact
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (column_matrix(part, "activation") for part in self.sample.parts(["activation"]))
+
+
+def layout_xy(table: pa.Table) -> np.ndarray:
+    """(activation, 2) float32 in the unit square, y up, of a layout."""
+    return np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])

@@ -1,0 +1,1 @@
+"""Views, and the classes that they name, resolved by the network's labels."""
