@@ -1,65 +1,77 @@
-"""From a selection to its atlas, step by step: what class atlases and comparisons have in common.
+"""The steps that make the atlas of a view: layout, cells, icons, pictures.
 
-Pipelines are files that are read one by one, and cannot import each other.
+Class atlases, comparisons and layer atlases differ in their view alone: which activations it shows, how they
+are laid out, and how fine its grids are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from atlas_pipeline.config.sections import ClassConfig, ComparisonConfig, Config
+from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Step
-from atlas_pipeline.stages.atlas import bin, cell_sums, invert, neighbors, project, stitch, whiten
+from atlas_pipeline.stages.atlas import (
+    bin,
+    cell_sums,
+    invert,
+    neighbors,
+    project,
+    select,
+    stitch,
+    whiten,
+)
 from atlas_pipeline.stages.figures import plot
 from atlas_pipeline.stages.pages import deep_zoom, examples, places, shares, tiles
+from atlas_pipeline.views.view import View, layer_view
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SelectionAtlas:
-    """The steps in their order, and the cells and icons by grid for whoever goes on from them."""
+class ViewAtlas:
+    """The steps, inputs first; cells and icons by grid size."""
 
     steps: tuple[Step, ...]
     cells: Mapping[int, Step]
     icons: Mapping[int, Step]
 
 
-def selection_atlas(
-    config: Config,
-    entry: ClassConfig | ComparisonConfig,
-    images: Step,
-    activations: Step,
-    chosen: Step,
-    real_crops: Step,
-    axis: tuple[str, str] | None = None,
-    label: str | None = None,
-) -> SelectionAtlas:
-    """Layout, grids, icons and pictures of the chosen activations.
+def view_atlas(
+    config: Config, view: View, images: Step, sample: Step, real_crops: Step, layout: Step | None = None
+) -> ViewAtlas:
+    """The atlas of a view in one layer.
 
-    Args: images: the index. activations: the layer's sample. chosen: of `select`. axis: the names of a
-          comparison's left and right class. label: of a class atlas's class.
+    Args:
+        images: the index. sample: the layer's. real_crops: what real images look like at the icons' size.
+        layout: the layer's, where layers are laid out together; None: the view's own.
     """
-    precision = whiten.step(activations)
-    nearest = neighbors.view_step(config, activations, chosen, entry.num_neighbors)
-    layout = project.view_step(config, entry, activations, chosen, nearest)
-    sums = cell_sums.view_steps(config, entry.grid, activations, chosen, layout)
-    cells = bin.view_steps(config, entry.grid, activations, chosen, layout, sums)
+    chosen = select.step(view, sample)
+    precision = whiten.step(sample)
+    if layout is None:
+        nearest = neighbors.step(config, view, sample, chosen)
+        layout = project.step(config, view, sample, chosen, nearest)
+    # One pass over the activations serves all grids; a finer grid's icons start from the coarser one's.
+    sums = cell_sums.steps(config, view, sample, chosen, layout)
+    cells = bin.steps(view, sample, chosen, layout, sums)
     icons = invert.steps(config, cells, precision, real_crops)
-    atlases = [
-        step
-        for size, of_grid in icons.items()
-        for step in (
-            of_grid,
-            stitch.view_step(config, images, chosen, layout, cells[size], of_grid, axis, label),
-            tiles.step(config, cells[size], of_grid),
-            *examples.steps(config, images, cells[size]),
-            shares.step(config, images, layout, cells[size]),
-        )
-    ]
-    zooms = [
-        zoom for step in atlases if step.stage.name == "stitch" for zoom in deep_zoom.steps(config, step)
-    ]
-    pictures = plot.step(config, activations, layout, chosen)
-    known = places.step(config, images, layout, chosen)
-    steps = (precision, chosen, layout, pictures, known, *sums.values(), *cells.values(), *atlases, *zooms)
-    return SelectionAtlas(steps=steps, cells=cells, icons=icons)
+
+    def steps() -> Iterator[Step]:
+        yield from filter(None, (precision, chosen, layout))
+        yield plot.step(config, sample, chosen, layout)
+        yield places.step(config, images, chosen, layout)
+        yield from (*sums.values(), *cells.values())
+        for size, of_grid in icons.items():
+            yield of_grid
+            atlas = stitch.step(config, view, images, chosen, layout, cells[size], of_grid)
+            yield from (atlas, *deep_zoom.steps(config, atlas))
+            yield tiles.step(config, cells[size], of_grid)
+            yield from examples.steps(config, images, cells[size])
+            yield shares.step(config, images, layout, cells[size])
+
+    return ViewAtlas(steps=tuple(steps()), cells=cells, icons=icons)
+
+
+def layer_layouts(config: Config, samples: Mapping[str, Step]) -> dict[str, Step]:
+    """The layouts of whole layers, by layer; with ``project.align`` they are laid out together."""
+    view = layer_view(config)
+    nearest = {layer: neighbors.step(config, view, sample, None) for layer, sample in samples.items()}
+    return project.layer_steps(config, view, samples, nearest)

@@ -1,18 +1,17 @@
-"""Class atlas: of all that a layer sees, what makes the network say one class (Carter et al., 2019).
+"""Class atlas: the part of what a layer sees that makes the network say one class (Carter et al., 2019).
 
-Of the sampled activations those that matter to a class are selected by their attribution to its logit, and
-laid out, averaged and inverted on their own. Samples are those of the layer atlas: a new class computes its
-own view alone.
+The sampled activations that matter to a class are selected by their attribution to its logit; they are laid
+out, averaged and inverted on their own. Samples are those of the layer atlas: a new class computes its own
+view alone.
 """
 
 from collections.abc import Iterator
 
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.stage import Step
-from atlas_pipeline.stages.atlas import select
 from atlas_pipeline.stages.sampling import crops, index, sample
-from atlas_pipeline.view_atlas import selection_atlas
-from atlas_pipeline.views.views import class_views
+from atlas_pipeline.view_atlas import view_atlas
+from atlas_pipeline.views.view import class_views
 
 
 def pipeline(config: Config) -> Iterator[Step]:
@@ -23,11 +22,4 @@ def pipeline(config: Config) -> Iterator[Step]:
 
     for view in class_views(config):
         for layer in view.layers:
-            activations = samples[layer]
-            # One pass over the attributions serves all classes.
-            chosen = select.class_step(view, activations)
-            # From here on as in a layer atlas: layout, grids, icons, pictures.
-            atlas = selection_atlas(
-                config, view.entry, images, activations, chosen, real_crops, label=view.label
-            )
-            yield from atlas.steps
+            yield from view_atlas(config, view, images, samples[layer], real_crops).steps

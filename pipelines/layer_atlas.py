@@ -9,56 +9,30 @@ from collections.abc import Iterator
 
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.stage import Step
-from atlas_pipeline.stages.atlas import bin, cell_sums, invert, neighbors, project, stitch, whiten
-from atlas_pipeline.stages.figures import highlight, plot, vocabulary
-from atlas_pipeline.stages.pages import deep_zoom, examples, keys, places, shares, tiles
+from atlas_pipeline.stages.figures import highlight, vocabulary
+from atlas_pipeline.stages.pages import keys
 from atlas_pipeline.stages.sampling import crops, index, sample
+from atlas_pipeline.view_atlas import layer_layouts, view_atlas
+from atlas_pipeline.views.view import layer_view
 
 
 def pipeline(config: Config) -> Iterator[Step]:
-    images = index.step(config)
-    yield images
-
     # One pass over the images serves all layers.
+    images = index.step(config)
     samples = sample.steps(config, images)
-    yield from samples.values()
-
-    # What the viewer's search looks through.
-    yield keys.step(config, images)
-
-    # What real images look like at the icons' size: the yardstick of legibility.
+    # Real images at the icons' size: the yardstick of legibility.
     real_crops = crops.step(config, images)
-    yield real_crops
+    # The viewer's search looks through the keys.
+    yield from (images, *samples.values(), keys.step(config, images), real_crops)
 
-    # One layout a layer, or one for all of them together.
-    nearest = {layer: neighbors.step(config, samples[layer]) for layer in config.layers}
-    layouts = project.steps(config, samples, nearest)
-
+    view, layouts = layer_view(config), layer_layouts(config, samples)
     coarsest_cells, coarsest_icons = {}, {}
-    for layer in config.layers:
-        activations, layout = samples[layer], layouts[layer]
-        precision = whiten.step(activations)
-        # A layout that takes the neighbours brings them with it.
-        yield from (precision, layout)
-        yield plot.step(config, activations, layout)
-        yield places.step(config, images, layout)
-
-        # One pass over the activations serves all grids.
-        sums = cell_sums.steps(config, config.grid, activations, layout)
-        grids = bin.steps(config, activations, layout, sums)
-        yield from (*sums.values(), *grids.values())
-
-        # A finer grid's icons start from the finished ones of the coarser.
-        icons = invert.steps(config, grids, precision, real_crops)
-        for size, of_grid in icons.items():
-            yield of_grid
-            atlas = stitch.step(config, images, layout, grids[size], of_grid)
-            yield from (atlas, *deep_zoom.steps(config, atlas))
-            # The viewer's: sheets of icons, and of the patches of real images nearest the cells' means.
-            yield tiles.step(config, grids[size], of_grid)
-            yield from examples.steps(config, images, grids[size])
-            yield shares.step(config, images, layout, grids[size])
-            yield from highlight.steps(config, grids[size], of_grid)
-        coarsest_cells[layer], coarsest_icons[layer] = grids[min(grids)], icons[min(icons)]
+    for layer in view.layers:
+        atlas = view_atlas(config, view, images, samples[layer], real_crops, layouts[layer])
+        yield from atlas.steps
+        for size, icons in atlas.icons.items():
+            yield from highlight.steps(config, atlas.cells[size], icons)
+        coarsest = min(atlas.icons)
+        coarsest_cells[layer], coarsest_icons[layer] = atlas.cells[coarsest], atlas.icons[coarsest]
 
     yield from vocabulary.steps(config, coarsest_cells, coarsest_icons)

@@ -29,7 +29,7 @@ from atlas_pipeline.config.sections import ClassConfig
 from atlas_pipeline.engine import Job, Output, Runtime, Stage, Step, Store, Task, artefact_of
 from atlas_pipeline.stages.atlas.select import class_step
 from atlas_pipeline.tables.columns import matrix_column
-from atlas_pipeline.views.views import ClassView
+from atlas_pipeline.views.view import ClassView
 
 LAYER = "synthetic"
 

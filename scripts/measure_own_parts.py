@@ -23,7 +23,7 @@ from atlas_pipeline.images.generated.classes import CLASSES
 from atlas_pipeline.numerics.grid import cell_of, flat_cell
 from atlas_pipeline.runs.pipeline_file import steps_of
 from atlas_pipeline.tables.population import layout_xy
-from atlas_pipeline.views.views import class_views, comparison_views
+from atlas_pipeline.views.view import class_views, comparison_views
 
 # Of the axis, at either side.
 END = 0.25

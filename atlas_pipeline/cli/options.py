@@ -7,18 +7,49 @@ from typing import Any
 
 import click
 
+DEBUG = "atlas.debug"
+"""Key of the context's `meta`: whether tracebacks are shown."""
 
-def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """CONFIG, --set and --debug."""
-    for option in (
-        click.argument("config", type=click.Path()),
-        click.option(
-            "--set", "overrides", multiple=True, metavar="A.B=C", help="Override a key of the config."
-        ),
-        click.option("--debug", is_flag=True, help="Show tracebacks."),
-    ):
-        command = option(command)
-    return command
+Command = Callable[..., Any]
+
+
+def _note_debug(context: click.Context, _: click.Parameter, debug: bool) -> None:
+    context.meta[DEBUG] = debug
+
+
+def _with(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in options:
+            command = option(command)
+        return command
+
+    return decorate
+
+
+config_options = _with(
+    click.argument("config", type=click.Path()),
+    click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a key of the config."),
+    click.option("--debug", is_flag=True, expose_value=False, callback=_note_debug, help="Show tracebacks."),
+)
+
+pipeline_option = click.option(
+    "--pipeline", metavar="FILE", help="A pipeline of your own (default: what CONFIG asks for)."
+)
+
+run_options = _with(
+    click.option("--device", metavar="auto|cpu|cuda[:n]", help="Where the network runs."),
+    click.option("--workers", type=click.IntRange(0), help="Processes that decode images."),
+    click.option(
+        "--local-cluster", type=click.IntRange(1), metavar="N", help="Run tasks on N Dask workers here."
+    ),
+    click.option("--cluster", metavar="tcp://HOST:PORT", help="Run tasks on an existing Dask scheduler."),
+    click.option("--force", is_flag=True, help="Recompute what this command makes."),
+    click.option("--quiet", is_flag=True, help="No progress."),
+)
+
+no_deps_option = click.option(
+    "--no-deps", is_flag=True, help="Do not make missing inputs first: say which are missing."
+)
 
 
 def load(

@@ -19,7 +19,7 @@ _OF_ONE_ATLAS = {
 }
 
 
-@click.command()
+@click.command(short_help="Draw an atlas for print, with labels and a caption.")
 @config_options
 @click.option("--layer", metavar="LAYER", help="Which layer; of --sheet classes: default the last with any.")
 @click.option(
@@ -46,7 +46,7 @@ _OF_ONE_ATLAS = {
 @click.option("--width-mm", type=float, default=180.0, show_default=True, help="Width in print.")
 @click.option("--dpi", type=int, default=300, show_default=True, help="How fine the icons are.")
 @click.option("-o", "--output", type=click.Path(), metavar="FILE", help=".pdf, .svg or .png.")
-def figure(config: str, overrides: tuple[str, ...], debug: bool, output: str | None, **shown: Any) -> None:
+def figure(config: str, overrides: tuple[str, ...], output: str | None, **shown: Any) -> None:
     """Draw an atlas for print, with labels, loupes, legends and a caption.
 
     Beside it go its BibTeX (.bib) and a paragraph for the methods section (-methods.md).
@@ -96,12 +96,12 @@ def _request(
     )
 
 
-@click.command()
+@click.command(short_help="Pack a run into one zip.")
 @config_options
 @click.option(
     "-o", "--output", type=click.Path(), metavar="FILE.zip", help="Default: beside the run's folder."
 )
-def export(config: str, overrides: tuple[str, ...], debug: bool, output: str | None) -> None:
+def export(config: str, overrides: tuple[str, ...], output: str | None) -> None:
     """Pack a run's pictures, JSON, page and provenance into one zip."""
     from atlas_pipeline.engine.location import location_of
     from atlas_pipeline.runs import outputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,38 @@ def labels_digest(config: Config) -> str | None:
     return file_digest(Path(config.model.labels).expanduser()) if config.model.labels else None
 
 
-def image_settings(config: Config) -> dict[str, Any]:
-    """What of a step's settings it takes to read images."""
-    return {
-        "model": model_spec(config),
-        **config.images.place,
-        "seed": config.seed,
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """How a step opens the network and reads the images: picklable, and never fingerprinted.
+
+    Attributes:
+        model: how to open the network.
+        source, path, root, label_column: see `config.sections.ImagesConfig`.
+        seed: of generated images.
+        max_bad: share of unreadable images above which a run stops.
+        metadata: path of the table of metadata about the images.
+    """
+
+    model: ModelSpec
+    source: str
+    path: str | None
+    root: str | None
+    label_column: str | None
+    seed: int
+    max_bad: float
+    metadata: str | None
+
+
+def run_settings(config: Config) -> RunSettings:
+    """The settings of every step of a run."""
+    images = config.images
+    return RunSettings(
+        model=model_spec(config),
+        source=images.source,
+        path=images.path,
+        root=images.root,
+        label_column=images.label_column,
+        seed=config.seed,
+        max_bad=images.max_bad,
+        metadata=images.metadata,
+    )

@@ -99,16 +99,6 @@ class ImagesConfig(_Section):
         return self
 
     @property
-    def place(self) -> dict[str, str | None]:
-        """Where the images and their labels are, for a step's settings."""
-        return self.model_dump(include={"source", "path", "root", "label_column"})
-
-    @property
-    def named_labels(self) -> dict[str, str]:
-        """The named column of labels, for the config of a step that shows their names."""
-        return {"label_column": self.label_column} if self.label_column else {}
-
-    @property
     def wanted(self) -> int | None:
         """How many images are asked for; generated images have no end, so 20,000 unless told."""
         return 20_000 if self.source == "generated" and self.num_images is None else self.num_images

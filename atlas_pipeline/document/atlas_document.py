@@ -1,4 +1,4 @@
-"""The atlas as JSON, some cells at a time. Not a stage."""
+"""The atlas as JSON, some cells at a time."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ CELLS_AT_ONCE = 8192
 
 def document_pieces(job: Job, icon_px: int) -> Iterator[bytes]:
     """The JSON of the job's atlas. icon_px: side of a cell in the picture."""
-    model, cells, icons = job.config["model"], job.inputs["bin"], job.inputs["invert"]
+    model, cells, icons = job.config.model, job.inputs.bin, job.inputs.invert
     head = atlas_head(
         model=model_title(model),
         weights=weights_note(model),
         random_weights=has_random_weights(model),
         layer=str(job.layer),
         view=str(job.view),
-        grid=int(job.config["grid"]),
+        grid=int(job.config.grid),
         icon_px=icon_px,
-        num_activations=job.inputs["project"].num_rows,
+        num_activations=job.inputs.project.num_rows,
         selection=_selection(job),
-        layout=job.inputs["project"].notes["quality"],
+        layout=job.inputs.project.notes["quality"],
         baselines=baselines(
             cells.num_rows,
             noise=icons.read(["noise"])["noise"].to_numpy(),
@@ -56,22 +56,22 @@ def document_pieces(job: Job, icon_px: int) -> Iterator[bytes]:
 
 def _selection(job: Job) -> dict[str, Any] | None:
     """How the view's activations were chosen: the config of the select stage and what came of it."""
-    if "select" not in job.inputs:
+    if job.inputs.select is None:
         return None
-    select = job.inputs["select"]
+    select = job.inputs.select
     return {**select.config, **select.notes}
 
 
 def _cells(job: Job) -> Iterator[list[dict[str, Any]]]:
     from atlas_pipeline.models import class_labels
 
-    cells = job.inputs["bin"]
-    labels = class_labels(job.settings["model"], cells.notes["num_classes"])
-    keys = keys_of(job.inputs["index"], _example_ids(cells).tolist())
+    cells = job.inputs.bin
+    labels = class_labels(job.settings.model, cells.notes["num_classes"])
+    keys = keys_of(job.inputs.index, _example_ids(cells).tolist())
     written = [name for name in cells.schema.names if name != "activation"]
     for start in range(0, cells.num_rows, CELLS_AT_ONCE):
         stop = min(start + CELLS_AT_ONCE, cells.num_rows)
-        numbers = job.inputs["invert"].rows(start, stop, NUMBERS)
+        numbers = job.inputs.invert.rows(start, stop, NUMBERS)
         yield cell_objects(
             _columns(cells.rows(start, stop, written), numbers, keys), labels, cells.notes["classes"]
         )

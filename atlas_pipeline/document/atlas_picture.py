@@ -1,4 +1,4 @@
-"""The atlas picture from the top, band by band, with what stands under it. Not a stage."""
+"""The atlas picture from the top, band by band, with what stands under it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from atlas_pipeline.document.provenance import random_weights_caption
 from atlas_pipeline.engine.stage import Job, Runtime
-from atlas_pipeline.numerics.mosaic import drawn_sides, mosaic_band
+from atlas_pipeline.numerics.mosaic import drawn_sides, icon_px_within, mosaic_band
 from atlas_pipeline.pictures.axis_figure import axis_strip
 from atlas_pipeline.pictures.colours import PAPER
 from atlas_pipeline.pictures.figures import caption_strip
@@ -19,6 +19,9 @@ from atlas_pipeline.pictures.png_codec import over_ground, picture_of
 
 # Of a band as pixels, and cells in it: with a few bands in work they bound the memory.
 BAND_BYTES, BAND_CELLS = 1 << 23, 1 << 10
+_LARGE_PICTURE_BYTES = 10**9
+# Bytes per pixel, the levels of a pyramid counted in: PNG at worst, the others as measured.
+_PIXEL_BYTES = {"png": 4, "jpg": 1, "webp": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +39,17 @@ class AtlasPicture:
 def atlas_picture(job: Job, icon_px: int, runtime: Runtime) -> AtlasPicture:
     """The icons of a grid in their cells, a comparison's axis, and the caption of an untrained network.
 
-    Args: job: with the inputs "bin" and "invert", of a comparison "select" too. icon_px: side of a cell.
-          runtime: its workers are threads here; its progress counts cells.
+    Args:
+        job: its inputs are bin, invert and, for a comparison, select; its config has model, grid, scale
+            and axis.
+        icon_px: side of a cell.
+        runtime: its workers are threads here; its progress counts cells.
     """
-    width = int(job.config["grid"]) * icon_px
+    width = int(job.config.grid) * icon_px
     strips = []
-    if "axis" in job.config:
-        left, right = job.config["axis"]
-        strips.append(axis_strip(width, left, right, job.inputs["select"].notes["scale"]))
+    if job.config.axis is not None:
+        left, right = job.config.axis
+        strips.append(axis_strip(width, left, right, job.inputs.select.notes["scale"]))
     if caption := random_weights_caption(job):
         strips.append(caption_strip(width, caption))
     bands = chain(_mosaic_bands(job, icon_px, runtime), *(_cut(strip) for strip in strips))
@@ -55,22 +61,29 @@ def _cut(strip: np.ndarray) -> Iterator[np.ndarray]:
     return (strip[start : start + rows_at_once] for start in range(0, len(strip), rows_at_once))
 
 
+def picture_bytes(grid: int, icon_px: int, file_format: str) -> int:
+    """Bytes of a large picture with its pyramid, in the cache and in the run folder; 0 if it is not large."""
+    side_px = grid * icon_px_within(grid, icon_px)
+    num_bytes = 2 * side_px**2 * _PIXEL_BYTES[file_format]
+    return num_bytes if num_bytes > _LARGE_PICTURE_BYTES else 0
+
+
 def num_threads(runtime: Runtime) -> int:
     """How many threads make a picture."""
     return max(1, runtime.workers or 1)
 
 
 def _mosaic_bands(job: Job, icon_px: int, runtime: Runtime) -> Iterator[np.ndarray]:
-    cells, grid = job.inputs["bin"].read(["row", "col", "count"]), int(job.config["grid"])
+    cells, grid = job.inputs.bin.read(["row", "col", "count"]), int(job.config.grid)
     rows, cols = (cells[name].to_numpy() for name in ("row", "col"))
-    sides = drawn_sides(cells["count"].to_numpy(), icon_px, job.config["scale"])
+    sides = drawn_sides(cells["count"].to_numpy(), icon_px, job.config.scale)
     cells_at_once = min(BAND_CELLS, BAND_BYTES // (icon_px**2 * 3))
     rows_at_once = max(1, cells_at_once // grid)
 
     def band(grid_rows: range) -> tuple[int, np.ndarray]:
         # Cells are in reading order: those of some rows follow each other.
         first, last = np.searchsorted(rows, [grid_rows.start, grid_rows.stop]).tolist()
-        pngs = job.inputs["invert"].rows(first, last, ["icon"])["icon"].to_pylist()
+        pngs = job.inputs.invert.rows(first, last, ["icon"])["icon"].to_pylist()
         icons = (over_ground(picture_of(png)[None], PAPER)[0] for png in pngs)
         here = slice(first, last)
         return last - first, mosaic_band(

@@ -18,11 +18,11 @@ def written(values: np.ndarray) -> list[float]:
 
 def document(job: Job, **body: Any) -> dict[str, Any]:
     """The JSON of a figure: the class, the body, how it was made; cells last, they are many."""
-    model, cells = job.config["model"], body.pop("cells")
+    model, cells = job.config.model, body.pop("cells")
     weights = {"weights": weights_note(model), "random_weights": has_random_weights(model)}
     return {
-        "class": job.config["label"],
-        "class_index": job.config["class"],
+        "class": job.config.label,
+        "class_index": job.config.class_,
         **body,
         "provenance": {**provenance(job), **weights},
         "cells": cells,

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from atlas_pipeline import __version__
+from atlas_pipeline.engine.declaration import by_role, plain_config
 from atlas_pipeline.engine.stage import Job
 from atlas_pipeline.models.network_name import has_random_weights, model_title, weights_note
 
@@ -15,7 +16,7 @@ def provenance(job: Job) -> dict[str, Any]:
     return {
         "software": f"atlas-pipeline {__version__}",
         "fingerprint": job.fingerprint,
-        "config": dict(job.config),
+        "config": dict(plain_config(job.config)),
         "inputs": {
             role: {
                 "stage": a.stage,
@@ -23,7 +24,7 @@ def provenance(job: Job) -> dict[str, Any]:
                 "config": dict(a.config),
                 "inputs": dict(a.inputs),
             }
-            for role, a in job.inputs.items()
+            for role, a in by_role(job.inputs).items()
         },
     }
 
@@ -34,14 +35,14 @@ def picture_text(job: Job) -> dict[str, str]:
     return {
         "Software": made["software"],
         "Title": " ".join(str(part) for part in (job.layer, job.view, job.grid) if part is not None),
-        "Weights": weights_note(job.config["model"]),
+        "Weights": weights_note(job.config.model),
         "Provenance": json.dumps(made, sort_keys=True, ensure_ascii=True),
     }
 
 
 def random_weights_caption(job: Job) -> str | None:
     """What a picture of a network that nobody trained must say; None for a trained one."""
-    model = job.config["model"]
+    model = job.config.model
     if not has_random_weights(model):
         return None
     return " - ".join([weights_note(model), model_title(model), *([job.layer] if job.layer else [])])

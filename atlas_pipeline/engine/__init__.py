@@ -1,8 +1,8 @@
 """The engine: steps in, artefacts out. Knows nothing of atlases.
 
-stage.py                        what a stage, a step and a job are
+stage.py, declaration.py        what a stage, a step and a job are, and what a stage declares
 fingerprint.py, values.py       what identifies an artefact
-place.py -> files.py -> part.py -> manifest.py -> artefact.py, store.py     what is on disk, or behind a URL
+location.py -> atomic_files.py -> part.py -> manifest.py -> artefact.py, store.py   on disk, or behind a URL
 survey.py -> plan.py, reason.py                                 what of it is there, and why a step would run
 agenda.py -> execute.py -> group.py -> making.py                what is made, and how
 task.py -> executor.py; worker.py -> dask_executor.py; nanny.py, hardware.py -> cluster.py    where
@@ -10,6 +10,7 @@ lock.py, repair.py, force.py, clean.py, progress.py, bars.py    what goes with i
 """
 
 from atlas_pipeline.engine.clean import Reach, reach_of, reachable, remove, unreachable
+from atlas_pipeline.engine.declaration import FILES, Column, MemoryNeed, Needs, Publishes, Vector, ViewerFacts
 from atlas_pipeline.engine.execute import run
 from atlas_pipeline.engine.executor import Executor, InlineExecutor
 from atlas_pipeline.engine.fingerprint import canonical_json, ordered
@@ -21,13 +22,18 @@ from atlas_pipeline.engine.stage import Artefact, Job, Notes, Output, Runtime, S
 from atlas_pipeline.engine.store import Store
 
 __all__ = [
+    "FILES",
     "Artefact",
+    "Column",
     "Executor",
     "InlineExecutor",
     "Job",
+    "MemoryNeed",
+    "Needs",
     "Notes",
     "Output",
     "PlainReporter",
+    "Publishes",
     "Reach",
     "Reporter",
     "RunReport",
@@ -39,6 +45,8 @@ __all__ = [
     "StepState",
     "Store",
     "Task",
+    "Vector",
+    "ViewerFacts",
     "artefact_of",
     "artefacts_of",
     "canonical_json",

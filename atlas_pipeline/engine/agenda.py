@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from atlas_pipeline.engine.declaration import by_role
 from atlas_pipeline.engine.stage import Job, Step, describe
 from atlas_pipeline.engine.store import Store
 from atlas_pipeline.engine.survey import Survey
@@ -82,6 +83,6 @@ class Agenda:
 def _group_key(step: Step, job: Job) -> tuple[str, ...]:
     if step.shared is None:
         return step.stage.name, job.fingerprint
-    common = sorted(item for item in job.inputs.items() if item[0] not in step.own_inputs)
+    common = sorted(item for item in by_role(job.inputs).items() if item[0] not in step.own_inputs)
     inputs = (f"{role} {source.fingerprint}" for role, source in common)
     return step.stage.name, step.shared, *inputs

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from atlas_pipeline.engine.declaration import plain_config
 from atlas_pipeline.engine.stage import Stage, Step
 
 # Bump when the way of fingerprinting or storing changes; nothing old is reused then.
@@ -23,7 +24,7 @@ def canonical_json(value: Any) -> str:
     return json.dumps(_plain(value, "config"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def fingerprint(stage: Stage, config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+def fingerprint(stage: Stage, config: Any, inputs: Mapping[str, str]) -> str:
     """16 hex digits. inputs: by role, the identity of what goes in; two inputs that swap roles differ.
 
     Raises: TypeError: the config holds something that is not a plain value.
@@ -32,7 +33,7 @@ def fingerprint(stage: Stage, config: Mapping[str, Any], inputs: Mapping[str, st
         "scheme": SCHEME,
         "stage": stage.name,
         "version": stage.version,
-        "config": config,
+        "config": plain_config(config),
         "inputs": inputs,
     }
     return hashlib.sha256(canonical_json(body).encode()).hexdigest()[:16]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from atlas_pipeline.engine.atomic_files import sweep
+from atlas_pipeline.engine.declaration import by_role, plain_config
 from atlas_pipeline.engine.force import identity_of
 from atlas_pipeline.engine.location import disk_errors, states_in
 from atlas_pipeline.engine.manifest import MANIFEST_NAME, Manifest, package_versions, write_manifest
@@ -80,7 +81,7 @@ class Making:
 
         Raises: CorruptArtefactError: a part cannot be read back. AtlasError: the disk, or see summary.
         """
-        step, stage = self.step, self.step.stage
+        step, stage, artefacts = self.step, self.step.stage, by_role(self.job.inputs)
         manifest = Manifest(
             stage=stage.name,
             version=stage.version,
@@ -89,11 +90,11 @@ class Making:
             layer=step.layer,
             view=step.view,
             grid=step.grid,
-            config=step.config,
+            config=plain_config(step.config),
             inputs={
                 role: {
                     "stage": source.stage.name,
-                    "fingerprint": self.job.inputs[role].fingerprint,
+                    "fingerprint": artefacts[role].fingerprint,
                     "identity": survey.look(source).identity or "",
                 }
                 for role, source in step.inputs.items()

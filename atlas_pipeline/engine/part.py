@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from atlas_pipeline.engine.atomic_files import atomic_file, file_digest
+from atlas_pipeline.engine.declaration import by_role, plain_config
 from atlas_pipeline.engine.fingerprint import canonical_json
 from atlas_pipeline.engine.location import Location, source_of, state_of, whole_source
 from atlas_pipeline.engine.stage import Job, Notes, Stage, Task
@@ -54,12 +55,12 @@ def is_part(name: str) -> bool:
 
 def provenance(stage: Stage, job: Job, task: Task) -> dict[str, str]:
     """What the footer says, without the notes."""
-    inputs = {role: source.fingerprint for role, source in job.inputs.items()}
+    inputs = {role: source.fingerprint for role, source in by_role(job.inputs).items()}
     return {
         "atlas.stage": stage.name,
         "atlas.version": str(stage.version),
         "atlas.fingerprint": job.fingerprint,
-        "atlas.config": canonical_json(job.config),
+        "atlas.config": canonical_json(plain_config(job.config)),
         "atlas.inputs": canonical_json(inputs),
         "atlas.task": canonical_json(task),
     }

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from atlas_pipeline.engine.declaration import plain_config
 from atlas_pipeline.engine.location import Location
 from atlas_pipeline.engine.manifest import Manifest
 from atlas_pipeline.engine.stage import Step
@@ -45,7 +46,7 @@ def _latest(step: Step, found: Finding, earlier: Sequence[Manifest]) -> Manifest
 def _differences(step: Step, survey: Survey, latest: Manifest) -> Iterator[str]:
     if latest.version != step.stage.version:
         yield f"stage version {latest.version} -> {step.stage.version}"
-    before, after = dict(_flat(latest.config)), dict(_flat(step.config))
+    before, after = dict(_flat(latest.config)), dict(_flat(plain_config(step.config)))
     changed = [
         f"{key} {_short(before, key)} -> {_short(after, key)}"
         for key in dict.fromkeys([*after, *before])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from atlas_pipeline.engine.artefact import StoredArtefact
+from atlas_pipeline.engine.declaration import by_role
 from atlas_pipeline.engine.lock import try_locks
 from atlas_pipeline.engine.manifest import read_manifest
 from atlas_pipeline.engine.stage import Job
@@ -17,7 +18,7 @@ def take_back_damaged(store: Store, job: Job) -> Iterator[tuple[str, str, list[s
 
     Yields: stage, fingerprint and names of the damaged parts of each input that is not done any more.
     """
-    for artefact in job.inputs.values():
+    for artefact in by_role(job.inputs).values():
         assert isinstance(artefact, StoredArtefact)
         yield _look_through(store, artefact)
 

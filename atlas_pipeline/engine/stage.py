@@ -6,11 +6,13 @@ into parts. The work of a step is split into tasks; task number i makes part num
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import pyarrow as pa
+
+from atlas_pipeline.engine.declaration import Column, Needs, Publishes, ViewerFacts, bind
 
 # Labels of one kind that a line on the terminal has room for.
 _MOST_NAMED = 4
@@ -20,6 +22,9 @@ Task = Mapping[str, Any]
 
 Notes = Mapping[str, Any]
 """What a task has to say beside its table (counts, bad items, figures); JSON-able."""
+
+ConfigT = TypeVar("ConfigT")
+InputsT = TypeVar("InputsT")
 
 
 class Artefact(Protocol):
@@ -99,19 +104,23 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What a stage sees of a step."""
+class Job(Generic[ConfigT, InputsT]):
+    """A step whose inputs are finished, as its stage sees it.
 
-    config: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    inputs: Mapping[str, Artefact]
+    config: the stage's config dataclass. inputs: its inputs dataclass, with an artefact for each role.
+    settings: see `Step`.
+    """
+
+    config: ConfigT
+    settings: Any
+    inputs: InputsT
     layer: str | None
     view: str | None
     grid: int | None
     fingerprint: str
 
 
-def only_notes(job: Job, notes: Sequence[Notes]) -> Notes:
+def only_notes(job: Job[Any, Any], notes: Sequence[Notes]) -> Notes:
     """The notes of the only part. A stage of several parts with notes has to say how they add up.
 
     Raises: TypeError: several parts have notes, and the stage has no `summarise` of its own.
@@ -125,49 +134,78 @@ def only_notes(job: Job, notes: Sequence[Notes]) -> Notes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One kind of work, as a value. Its functions are top-level functions: workers import them.
+    """One kind of work, as a value: all that others need to know of it, in one place.
 
-    name, version: bump the version when the same inputs give other values.
-    split: the tasks of a job, at least one; cheap, for `plan` asks too.
-    compute: one task, for one or several jobs (see Step.shared): one Output a job, in the jobs' order.
-    unit, size: what progress counts ("images", "icons"), and how many of them a task has.
-    summarise: the notes of the parts there are, in order, to the artefact's notes. Called after every task
-        and at the end; an AtlasError raised here stops the run (too many bad images).
-    identity: columns whose values identify the artefact to later steps; empty: its fingerprint does. With it,
-        an artefact that is made anew with the same values leaves everything after it as it is.
+    Its functions are top-level functions: workers import them.
+
+    The work:
+        name, version: bump the version when the same inputs give other values.
+        inputs: a frozen dataclass with a field for each role (`Artefact`, or `Artefact | None`); None: a
+            step's inputs reach the stage as a plain mapping by role.
+        split: the tasks of a job, at least one; cheap, for `plan` asks too.
+        compute: one task, for one or several jobs (see Step.shared): one Output a job, in the jobs' order.
+        unit, size: what progress counts ("images", "icons"), and how many of them a task has.
+        summarise: the notes of the parts there are, in order, to the artefact's notes. Called after every
+            task and at the end; an AtlasError raised here stops the run (too many bad images).
+        columns: of its table; tables are checked against them. Empty: any.
+        identity: columns whose values identify the artefact to later steps; empty: its fingerprint does.
+            With it, an artefact that is made anew with the same values leaves everything after it as it is.
+    The rest of the program:
+        commands: the commands that bring it up to date; `atlas run` makes every stage.
+        publishes: where the files that it makes go (columns `declaration.FILES`); None: it makes none.
+        is_checked: whether the network is checked before it runs.
+        needs: disk and memory of the steps of this stage that compute together. Args: the steps; for each
+            its `Extent`, or None where that is not known. None: too little to count.
+        remarks: lines that a reader of an artefact's results must know.
+        viewer: what the viewer is told about an artefact.
     """
 
     name: str
     version: int
-    split: Callable[[Job], Sequence[Task]]
-    compute: Callable[[Task, Sequence[Job], Runtime], Sequence[Output]]
+    inputs: type[Any] | None = None
+    split: Callable[[Job[Any, Any]], Sequence[Task]]
+    compute: Callable[[Task, Sequence[Job[Any, Any]], Runtime], Sequence[Output]]
     unit: str
     size: Callable[[Task], int]
-    summarise: Callable[[Job, Sequence[Notes]], Notes] = only_notes
+    summarise: Callable[[Job[Any, Any], Sequence[Notes]], Notes] = only_notes
+    columns: tuple[Column, ...] = ()
     identity: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    publishes: Publishes | None = None
+    is_checked: bool = False
+    needs: Callable[[Sequence[Step], Sequence[Any]], Needs] | None = None
+    remarks: Callable[[Step, Artefact], Iterable[str]] | None = None
+    viewer: Callable[[Artefact], ViewerFacts] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Step:
     """One node of a pipeline: one artefact. Compared by identity; two equal ones make the same artefact once.
 
-    config: all that affects the result, JSON-able: fingerprinted.
+    config: all that affects the result, fingerprinted: a frozen dataclass of plain values (see
+        `declaration.plain_config`), or a mapping of them.
+    inputs: by role.
     settings: how and where (paths, tolerances), picklable: never fingerprinted.
     layer, view, grid: labels for people.
     shared: steps of one stage with the same `shared` and the same inputs compute together: one call of
         `compute` makes part i of every one of them that lacks it. Their splits must be equal.
     own_inputs: roles in which such siblings may differ.
+
+    Raises: TypeError: a role that its stage does not have, or one that is missing.
     """
 
     stage: Stage
-    config: Mapping[str, Any]
+    config: Any
     inputs: Mapping[str, Step] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Any = field(default_factory=dict)
     layer: str | None = None
     view: str | None = None
     grid: int | None = None
     shared: str | None = None
     own_inputs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        bind(self.stage.inputs, self.inputs)
 
 
 def describe(*steps: Step) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from atlas_pipeline.engine.declaration import bind
 from atlas_pipeline.engine.fingerprint import fingerprint
 from atlas_pipeline.engine.force import known_identity
 from atlas_pipeline.engine.manifest import MANIFEST_NAME, Manifest, read_manifest
@@ -65,7 +66,7 @@ class Survey:
         return Job(
             config=step.config,
             settings=step.settings,
-            inputs=inputs,
+            inputs=bind(step.stage.inputs, inputs),
             layer=step.layer,
             view=step.view,
             grid=step.grid,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from atlas_pipeline.engine.declaration import check_columns
 from atlas_pipeline.engine.fingerprint import canonical_json
 from atlas_pipeline.engine.location import Location
 from atlas_pipeline.engine.part import (
@@ -89,6 +90,7 @@ def write_task(computed: Computed) -> Outcome:
     try:
         for path, recipe, output in zip(_paths(call), computed.made, computed.outputs, strict=True):
             started = time.perf_counter()
+            check_columns(call.stage.name, call.stage.columns, output.table.schema)
             record = write_part(path, output.table, recipe, output.notes)
             streaming = time.perf_counter() - started if _is_stream(output) else 0
             records.append(replace(record, seconds=round(computed.seconds + streaming, 3)))

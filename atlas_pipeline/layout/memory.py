@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+FEWER_ACTIVATIONS = "fit it on a subset (project.fit_on), or lower images.num_images"
+"""The remedy for a layout that is too large."""
+
 # Beside the vectors, per fitted row: the descent's heaps and forest, a few times the neighbours.
 _SEARCH_BYTES_PER_NEIGHBOR = 60
 # Per neighbour of a fitted row where the union is widest: the graph, its transpose, their product.

@@ -1,4 +1,4 @@
-"""The contact sheet of a finished patch test. Not a stage."""
+"""The contact sheet of a finished patch test."""
 
 from __future__ import annotations
 
@@ -59,20 +59,20 @@ class _Examples:
         from atlas_pipeline.models import class_labels
 
         job = test.job
-        order = np.random.default_rng(job.config["seed"]).permutation(test.images.num_rows)
+        order = np.random.default_rng(job.config.seed).permutation(test.images.num_rows)
         rows = pa.array(order[:NUM_EXAMPLES])
         self.test = test
         self.chosen = test.images.read().take(rows)
         ids = self.chosen["image_id"].to_numpy()
-        self.images = images_of(job.inputs["index"], ids, job.settings, runtime.device)
-        answers = job.inputs["patch_answers"].read(["answer", "probability"]).take(rows)
+        self.images = images_of(job.inputs.index, ids, job.settings, runtime.device)
+        answers = job.inputs.patch_answers.read(["answer", "probability"]).take(rows)
         self.answer, self.probability = (
             column_matrix(answers, name).reshape(len(ids), len(test.patches), len(test.places))
             for name in ("answer", "probability")
         )
         num_classes = test.images.notes["num_classes"]
-        self.names = dict(enumerate(class_labels(job.settings["model"], num_classes) or ()))
-        self.names |= {test.job.config[side][0]: test.job.config[side][1] for side in ("left", "right")}
+        self.names = dict(enumerate(class_labels(job.settings.model, num_classes) or ()))
+        self.names |= dict([test.job.config.left, test.job.config.right])
 
     def originals(self) -> list[Shown]:
         """The images as they are."""
@@ -105,7 +105,7 @@ class _Examples:
         )
 
     def _shown(self, picture: np.ndarray, answer: int, probability: float) -> Shown:
-        left, right = (self.test.job.config[side][0] for side in ("left", "right"))
+        left, right = self.test.job.config.left[0], self.test.job.config.right[0]
         outcomes: dict[int, Outcome] = {left: "stays", right: "becomes"}
         return Shown(
             picture=picture,

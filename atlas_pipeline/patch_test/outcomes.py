@@ -1,8 +1,8 @@
-"""A finished patch test as its report reads it: outcomes, places, names. Not a stage."""
+"""A finished patch test as its report reads it: outcomes, places, names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,16 +14,44 @@ from atlas_pipeline.numerics.patches import CORNERS
 from atlas_pipeline.tables.columns import column_matrix
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchReportStepConfig:
+    """left, right: logit and label. pictures: whether images may be shown."""
+
+    model: Mapping[str, Any]
+    labels: str | None
+    left: tuple[int, str]
+    right: tuple[int, str]
+    sizes: Sequence[float]
+    fixed_size: float
+    num_patches: int
+    seed: int
+    pictures: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchReportInputs:
+    """The images of the run, and what the patch test made of them."""
+
+    index: Artefact
+    patches: Artefact
+    patch_images: Artefact
+    patch_answers: Artefact
+
+
+PatchReportJob = Job[PatchReportStepConfig, PatchReportInputs]
+
+
 @dataclass(frozen=True)
 class PatchTest:
     """The inputs and the config of a report."""
 
-    job: Job
+    job: PatchReportJob
 
     @cached_property
     def patches(self) -> list[dict[str, Any]]:
         """One a patch: kind, rank, row, col, pull, image_id, patch (PNG)."""
-        return self.job.inputs["patches"].read().to_pylist()
+        return self.job.inputs.patches.read().to_pylist()
 
     @property
     def kinds(self) -> list[str]:
@@ -33,17 +61,17 @@ class PatchTest:
     @property
     def images(self) -> Artefact:
         """The images that were pasted onto."""
-        return self.job.inputs["patch_images"]
+        return self.job.inputs.patch_images
 
     @cached_property
     def places(self) -> list[tuple[float, str]]:
         """Size and corner of every place."""
-        return [(size, corner) for size in self.job.config["sizes"] for corner in CORNERS]
+        return [(size, corner) for size in self.job.config.sizes for corner in CORNERS]
 
     @property
     def fixed_place(self) -> int:
         """The place of the figure at one size and corner."""
-        return self.places.index((self.job.config["fixed_size"], CORNERS[0]))
+        return self.places.index((self.job.config.fixed_size, CORNERS[0]))
 
     def place_names(self) -> list[str]:
         """``30 %, top left`` of every place."""
@@ -52,12 +80,12 @@ class PatchTest:
     @property
     def left(self) -> str:
         """Label of the left class."""
-        return self.job.config["left"][1]
+        return self.job.config.left[1]
 
     @property
     def right(self) -> str:
         """Label of the right class."""
-        return self.job.config["right"][1]
+        return self.job.config.right[1]
 
     @cached_property
     def becomes(self) -> np.ndarray:
@@ -71,9 +99,9 @@ class PatchTest:
 
     @cached_property
     def _outcomes(self) -> tuple[np.ndarray, np.ndarray]:
-        left, right = (self.job.config[side][0] for side in ("left", "right"))
+        left, right = self.job.config.left[0], self.job.config.right[0]
         becomes, leaves = [], []
-        for part in self.job.inputs["patch_answers"].parts(["answer"]):
+        for part in self.job.inputs.patch_answers.parts(["answer"]):
             answer = column_matrix(part, "answer")
             becomes.append(answer == right)
             leaves.append(answer != left)

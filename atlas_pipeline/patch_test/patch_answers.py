@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config.network import image_settings, model_config
+from atlas_pipeline.config.network import model_config, run_settings
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.engine.declaration import Column, Vector
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.numerics.mosaic import resized
 from atlas_pipeline.numerics.patches import CORNERS, patch_px
@@ -26,9 +28,29 @@ IMAGES_PER_TASK = 32
 CPU_BATCH, GPU_BATCH = 64, 512
 
 
-def _split(job: Job) -> list[Task]:
-    num_images = job.inputs["patch_images"].num_rows
-    times = job.inputs["patches"].num_rows * len(job.config["sizes"]) * len(CORNERS)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchAnswersStepConfig:
+    """sizes: sides of a patch, shares of the image's."""
+
+    model: Mapping[str, Any]
+    sizes: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchAnswersInputs:
+    """The images of the run, the patches, and the images that they are pasted onto."""
+
+    index: Artefact
+    patches: Artefact
+    patch_images: Artefact
+
+
+PatchAnswersJob = Job[PatchAnswersStepConfig, PatchAnswersInputs]
+
+
+def _split(job: PatchAnswersJob) -> list[Task]:
+    num_images = job.inputs.patch_images.num_rows
+    times = job.inputs.patches.num_rows * len(job.config.sizes) * len(CORNERS)
     if not times:
         return [{"start": 0, "stop": 0, "times": 0}]
     return [
@@ -37,13 +59,13 @@ def _split(job: Job) -> list[Task]:
     ]
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+def _compute(task: Task, jobs: Sequence[PatchAnswersJob], runtime: Runtime) -> list[Output]:
     (job,) = jobs
     if not task["times"]:
         # No cell pulls to the right class: the report says so.
         return [Output(table=_table(np.zeros(0, np.int64), np.zeros((0, 1)), np.zeros((0, 1))))]
-    ids = job.inputs["patch_images"].rows(task["start"], task["stop"], ["image_id"])["image_id"].to_numpy()
-    images = images_of(job.inputs["index"], ids, job.settings, runtime.device)
+    ids = job.inputs.patch_images.rows(task["start"], task["stop"], ["image_id"])["image_id"].to_numpy()
+    images = images_of(job.inputs.index, ids, job.settings, runtime.device)
     return [Output(table=_table(ids, *_answers(job, images, runtime)))]
 
 
@@ -57,17 +79,17 @@ def _table(image_id: np.ndarray, answer: np.ndarray, probability: np.ndarray) ->
     )
 
 
-def _answers(job: Job, images: torch.Tensor, runtime: Runtime) -> tuple[np.ndarray, np.ndarray]:
+def _answers(job: PatchAnswersJob, images: torch.Tensor, runtime: Runtime) -> tuple[np.ndarray, np.ndarray]:
     """The class answered and its probability: (image, patch x size x corner) each."""
     from atlas_pipeline.patch_test.pasting import answers, at_corners
 
-    network = opened_network(job.settings["model"], runtime.device)
+    network = opened_network(job.settings.model, runtime.device)
     images = images.to(runtime.device)
     image_px, batch_size = images.shape[-1], runtime.batch_size
     batch_size = batch_size or (GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH)
     found = []
-    for png in job.inputs["patches"].read(["patch"])["patch"].to_pylist():
-        for share in job.config["sizes"]:
+    for png in job.inputs.patches.read(["patch"])["patch"].to_pylist():
+        for share in job.config.sizes:
             pasted = at_corners(images, resized(picture_of(png), patch_px(image_px, share)))
             found.append(answers(network, pasted.flatten(0, 1), batch_size))
             runtime.advance(pasted.shape[0] * pasted.shape[1])
@@ -83,10 +105,17 @@ def _answers(job: Job, images: torch.Tensor, runtime: Runtime) -> tuple[np.ndarr
 PATCH_ANSWERS = Stage(
     name="patch_answers",
     version=1,
+    inputs=PatchAnswersInputs,
     unit="patched images",
     split=_split,
     size=lambda task: (task["stop"] - task["start"]) * task["times"],
     compute=_compute,
+    columns=(
+        Column("image_id", pa.int64()),
+        Column("answer", Vector((pa.int32(),), "patch x size x corner")),
+        Column("probability", Vector((pa.float32(),), "patch x size x corner")),
+    ),
+    commands=("patch-test",),
 )
 
 
@@ -94,9 +123,9 @@ def step(config: Config, index: Step, patches: Step, images: Step) -> Step:
     """The answers to one comparison's patches."""
     return Step(
         stage=PATCH_ANSWERS,
-        config={"model": model_config(config), "sizes": list(config.patch_test.sizes)},
+        config=PatchAnswersStepConfig(model=model_config(config), sizes=config.patch_test.sizes),
         inputs={"index": index, "patches": patches, "patch_images": images},
-        settings=image_settings(config),
+        settings=run_settings(config),
         layer=patches.layer,
         view=patches.view,
         grid=patches.grid,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config.network import image_settings, labels_digest, model_config
+from atlas_pipeline.config.network import RunSettings, labels_digest, model_config, run_settings
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.engine.declaration import Column
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images.listing import class_names
 from atlas_pipeline.models.labels import wordnet_ids
@@ -23,14 +25,43 @@ if TYPE_CHECKING:
 CPU_BATCH, GPU_BATCH = 64, 512
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchImagesStepConfig:
+    """labels: digest of the file of class labels, for names tell which images are meant. class_: a logit."""
+
+    model: Mapping[str, Any]
+    labels: str | None
+    class_: int
+    num_images: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchImagesSettings:
+    """label: what the class is called."""
+
+    run: RunSettings
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchImagesInputs:
+    """The images of the run."""
+
+    index: Artefact
+
+
+PatchImagesJob = Job[PatchImagesStepConfig, PatchImagesInputs]
+
+
+def _compute(task: Task, jobs: Sequence[PatchImagesJob], runtime: Runtime) -> list[Output]:
     (job,) = jobs
-    wanted = job.config["num_images"]
-    network = opened_network(job.settings["model"], runtime.device)
-    labels = job.inputs["index"].read(["label"])["label"].to_numpy()
+    wanted = job.config.num_images
+    network = opened_network(job.settings.run.model, runtime.device)
+    labels = job.inputs.index.read(["label"])["label"].to_numpy()
     meaning = _labels_of_class(job, labels, network)
     candidates = np.arange(len(labels)) if meaning is None else np.flatnonzero(np.isin(labels, meaning))
-    drawn = np.random.default_rng(job.config["seed"]).permutation(candidates)
+    drawn = np.random.default_rng(job.config.seed).permutation(candidates)
     right: dict[int, float] = {}
     tried, more = 0, 2 * wanted
     while tried < len(drawn) and len(right) < wanted:
@@ -58,13 +89,13 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     return [Output(table=table, notes=notes)]
 
 
-def _labels_of_class(job: Job, labels: np.ndarray, network: Network) -> list[int] | None:
+def _labels_of_class(job: PatchImagesJob, labels: np.ndarray, network: Network) -> list[int] | None:
     """The images' labels that mean the class; None where labels do not tell the network's classes."""
-    index, names = job.config["class"], network.class_names
-    images_own = class_names(*(job.settings[key] for key in ("source", "path", "label_column")))
+    index, names, settings = job.config.class_, network.class_names, job.settings.run
+    images_own = class_names(settings.source, settings.path, settings.label_column)
     if images_own is None:
         return [index] if int(labels.max(initial=-1)) + 1 == len(names) else None
-    ids = wordnet_ids(job.settings["model"], len(names))
+    ids = wordnet_ids(settings.model, len(names))
     # ImageNet has two cranes: then the name tells nothing.
     known = {names[index].lower()} if names.count(names[index]) == 1 else set()
     known |= {ids[index]} if ids is not None else set()
@@ -72,29 +103,31 @@ def _labels_of_class(job: Job, labels: np.ndarray, network: Network) -> list[int
     return named or ([index] if len(images_own) == len(names) else None)
 
 
-def _right(job: Job, image_ids: np.ndarray, network: Network, runtime: Runtime) -> dict[int, float]:
+def _right(
+    job: PatchImagesJob, image_ids: np.ndarray, network: Network, runtime: Runtime
+) -> dict[int, float]:
     """Image id -> probability of the class, of those of the images that the network takes for it."""
     from atlas_pipeline.patch_test.pasting import answers
 
     size = runtime.batch_size or (GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH)
     right: dict[int, float] = {}
     for batch in batches_of(
-        job.inputs["index"],
+        job.inputs.index,
         image_ids,
-        job.settings,
+        job.settings.run,
         runtime.device,
         batch_size=size,
         num_workers=runtime.workers or 0,
     ):
         if len(batch.image_id):
             answer, probability = answers(network, batch.images, size)
-            hits = (answer == job.config["class"]).numpy()
+            hits = (answer == job.config.class_).numpy()
             right |= dict(zip(batch.image_id[hits].tolist(), probability.numpy()[hits].tolist(), strict=True))
     return right
 
 
-def _none_right(job: Job, labelled: bool, num_candidates: int) -> str:
-    name = job.settings["label"]
+def _none_right(job: PatchImagesJob, labelled: bool, num_candidates: int) -> str:
+    name = job.settings.label
     if not labelled:
         why = f"the network takes none of the {num_candidates:,} images for '{name}'"
     elif num_candidates:
@@ -107,10 +140,13 @@ def _none_right(job: Job, labelled: bool, num_candidates: int) -> str:
 PATCH_IMAGES = Stage(
     name="patch_images",
     version=1,
+    inputs=PatchImagesInputs,
     unit="images",
-    split=lambda job: [{"num_images": min(job.config["num_images"], job.inputs["index"].num_rows)}],
+    split=lambda job: [{"num_images": min(job.config.num_images, job.inputs.index.num_rows)}],
     size=lambda task: task["num_images"],
     compute=_compute,
+    columns=(Column("image_id", pa.int64()), Column("probability", pa.float32())),
+    commands=("patch-test",),
 )
 
 
@@ -118,15 +154,14 @@ def step(config: Config, view: str, left: tuple[int, str], index: Step) -> Step:
     """The images of a comparison's left class, logit and label; all layers share them."""
     return Step(
         stage=PATCH_IMAGES,
-        config={
-            "model": model_config(config),
-            # By name it is told which of the images' classes is meant.
-            "labels": labels_digest(config),
-            "class": left[0],
-            "num_images": config.patch_test.num_images,
-            "seed": config.seed,
-        },
+        config=PatchImagesStepConfig(
+            model=model_config(config),
+            labels=labels_digest(config),
+            class_=left[0],
+            num_images=config.patch_test.num_images,
+            seed=config.seed,
+        ),
         inputs={"index": index},
-        settings={**image_settings(config), "label": left[1]},
+        settings=PatchImagesSettings(run=run_settings(config), label=left[1]),
         view=view,
     )

@@ -8,14 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from atlas_pipeline.config.network import image_settings, labels_digest, model_config
+from atlas_pipeline.config.network import labels_digest, model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.document.provenance import picture_text, random_weights_caption
-from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.engine.declaration import FILES, Publishes
+from atlas_pipeline.engine.stage import Artefact, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.numerics.patches import patch_px
 from atlas_pipeline.numerics.rates import wilson
 from atlas_pipeline.patch_test.contact_sheet import contact_sheet
-from atlas_pipeline.patch_test.outcomes import PatchTest, cell_name
+from atlas_pipeline.patch_test.outcomes import (
+    PatchReportInputs,
+    PatchReportJob,
+    PatchReportStepConfig,
+    PatchTest,
+    cell_name,
+)
 from atlas_pipeline.patch_test.result_tables import csv_text, headings, markdown, points, summary_row
 from atlas_pipeline.patch_test.summary import KindSummary, summarise
 from atlas_pipeline.pictures.figures import png_bytes, with_caption
@@ -34,7 +41,7 @@ class PatchSummary(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+def _compute(task: Task, jobs: Sequence[PatchReportJob], runtime: Runtime) -> list[Output]:
     (job,) = jobs
     test = PatchTest(job)
     title = f"Patch test: {test.left} to {test.right}, {job.layer}"
@@ -43,10 +50,10 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     notes = {"title": title, "remarks": remarks, "header": header, "rows": []}
     if not test.patches:
         return [Output(table=file_table({}), notes=notes)]
-    summaries = summarise(test.becomes, test.leaves, test.kinds, test.fixed_place, job.config["seed"])
+    summaries = summarise(test.becomes, test.leaves, test.kinds, test.fixed_place, job.config.seed)
     rows = [_row(test, summary) for summary in summaries]
     warning = random_weights_caption(job)
-    shown = job.config.get("pictures", True)
+    shown = job.config.pictures
     caption = [*_caption(test, summaries), *remarks, *([] if shown else [_NO_SHEET])]
     words = " ".join([*([f"**{warning}.**"] if warning else []), *caption])
     files = {
@@ -64,7 +71,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
 
 def _remarks(test: PatchTest) -> list[str]:
     """What a reader would not expect."""
-    asked, cells = test.job.config["num_patches"], test.job.inputs["patches"].notes["num_cells"]
+    asked, cells = test.job.config.num_patches, test.job.inputs.patches.notes["num_cells"]
     taken = test.kinds.count("icon")
     if taken == asked:
         return []
@@ -83,12 +90,12 @@ def _caption(test: PatchTest, summaries: Sequence[KindSummary]) -> list[str]:
     if not test.images.notes["labelled"]:
         whose = f"images that the network takes for {test.left} (no labels of its classes are there)"
     crop_px = len(picture_of(next(p["patch"] for p in test.patches if p["kind"] == "crop")))
-    sizes = ", ".join(f"{100 * size:g} %" for size in job.config["sizes"])
+    sizes = ", ".join(f"{100 * size:g} %" for size in job.config.sizes)
     more = [f"{s.kind} {points(s.over_noise)}" for s in summaries if s.over_noise is not None]
     return [
         f"Shares of {test.images.num_rows:,} {whose}, with 95 % confidence "
         "intervals (patches and images drawn anew; of the best patch: Wilson's).",
-        f"First two shares: patches of {100 * job.config['fixed_size']:g} % of the image's side, top left.",
+        f"First two shares: patches of {100 * job.config.fixed_size:g} % of the image's side, top left.",
         f"Best place of each image: at any of four corners and {sizes}, as in the paper. One place: for each "
         "patch the one that does best on one half of the images, counted on the other half. Best patch: at "
         "its one best place, counted on the very images it was chosen on.",
@@ -128,9 +135,9 @@ def _every_row(test: PatchTest) -> list[dict[str, Any]]:
     return rows
 
 
-def remarks_on(artefact: Artefact) -> list[str]:
-    """What a reader of a report must know: fewer patches than asked for, or none."""
-    return list(artefact.notes["remarks"])
+def _reader_remarks(step: Step, artefact: Artefact) -> list[str]:
+    """Fewer patches than asked for, or none."""
+    return [f"{step.layer}, {step.view}: {remark}" for remark in artefact.notes["remarks"]]
 
 
 def summary_of(artefact: Artefact) -> PatchSummary:
@@ -142,10 +149,15 @@ def summary_of(artefact: Artefact) -> PatchSummary:
 PATCH_REPORT = Stage(
     name="patch_report",
     version=2,
+    inputs=PatchReportInputs,
     unit="reports",
     split=lambda job: [{}],
     size=lambda task: 1,
     compute=_compute,
+    columns=FILES,
+    commands=("patch-test",),
+    publishes=Publishes.FIGURE,
+    remarks=_reader_remarks,
 )
 
 
@@ -161,20 +173,19 @@ def step(
     """The files of one comparison's patch test. left, right: logit and label."""
     return Step(
         stage=PATCH_REPORT,
-        config={
-            "model": model_config(config),
-            "labels": labels_digest(config),
-            "left": list(left),
-            "right": list(right),
-            "sizes": list(config.patch_test.sizes),
-            "fixed_size": config.patch_test.fixed_size,
-            "num_patches": config.patch_test.num_patches,
-            "seed": config.seed,
-            # Only where it says something: reports of other runs stay what they are.
-            **({} if config.stitch.examples else {"pictures": False}),
-        },
+        config=PatchReportStepConfig(
+            model=model_config(config),
+            labels=labels_digest(config),
+            left=left,
+            right=right,
+            sizes=config.patch_test.sizes,
+            fixed_size=config.patch_test.fixed_size,
+            num_patches=config.patch_test.num_patches,
+            seed=config.seed,
+            pictures=config.stitch.examples > 0,
+        ),
         inputs={"index": index, "patches": patches, "patch_images": images, "patch_answers": answers},
-        settings=image_settings(config),
+        settings=run_settings(config),
         layer=patches.layer,
         view=patches.view,
         grid=patches.grid,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config.network import image_settings, model_config
+from atlas_pipeline.config.network import model_config, run_settings
 from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.inversion.settings import MID_GREY
 from atlas_pipeline.models.network_cache import receptive_field_of
@@ -31,19 +33,45 @@ SCHEMA = pa.schema(
 )
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchesStepConfig:
+    """left, right: indices of the logits. num_patches: cells that pull hardest. size_px: of an icon."""
+
+    model: Mapping[str, Any]
+    layer: str
+    left: int
+    right: int
+    num_patches: int
+    size_px: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchesInputs:
+    """The images; cells and icons of the comparison; icons of the layer's whole atlas, the control."""
+
+    index: Artefact
+    bin: Artefact
+    invert: Artefact
+    whole_invert: Artefact
+
+
+PatchesJob = Job[PatchesStepConfig, PatchesInputs]
+
+
+def _compute(task: Task, jobs: Sequence[PatchesJob], runtime: Runtime) -> list[Output]:
     (job,) = jobs
-    right, left = (attribution_to(job.inputs["bin"], job.config[side]) for side in ("right", "left"))
+    right, left = (attribution_to(job.inputs.bin, index) for index in (job.config.right, job.config.left))
     pull = right - left
-    strong = strongest(pull, job.config["num_patches"])
+    strong = strongest(pull, job.config.num_patches)
     if not len(strong):
         return [Output(table=SCHEMA.empty_table(), notes={"num_cells": len(pull)})]
-    cells = job.inputs["bin"].read(["row", "col", "examples"])
+    cells = job.inputs.bin.read(["row", "col", "examples"])
     rows, cols = (cells[name].to_numpy()[strong] for name in ("row", "col"))
     examples = [cells["examples"][int(cell)][0].as_py() for cell in strong]
-    icons = _icons(job.inputs["invert"], strong)
+    icons = _icons(job.inputs.invert, strong)
     noise = [
-        noise_like(icon, (job.config["seed"], int(row), int(col)))
+        noise_like(icon, (job.config.seed, int(row), int(col)))
         for icon, row, col in zip(icons, rows, cols, strict=True)
     ]
     of_cells: dict[str, Any] = {"row": rows, "col": cols, "pull": pull[strong]}
@@ -62,11 +90,11 @@ def _icons(icons: Artefact, chosen: np.ndarray) -> np.ndarray:
     return over_ground(pixels(icons.read(["icon"])["icon"].take(pa.array(chosen))), MID_GREY)
 
 
-def _random(job: Job) -> pa.Table:
-    whole = job.inputs["whole_invert"].read(["row", "col"])
-    cells = random_cells(whole.num_rows, job.config["num_patches"], job.config["seed"])
+def _random(job: PatchesJob) -> pa.Table:
+    whole = job.inputs.whole_invert.read(["row", "col"])
+    cells = random_cells(whole.num_rows, job.config.num_patches, job.config.seed)
     places: dict[str, Any] = {name: whole[name].to_numpy()[cells] for name in ("row", "col")}
-    return _table("random", _icons(job.inputs["whole_invert"], cells), places)
+    return _table("random", _icons(job.inputs.whole_invert, cells), places)
 
 
 def _table(
@@ -92,12 +120,12 @@ def _table(
     return pa.table(arrays, schema=SCHEMA)
 
 
-def _crops(examples: Sequence[Mapping[str, int]], job: Job, runtime: Runtime) -> list[np.ndarray]:
+def _crops(examples: Sequence[Mapping[str, int]], job: PatchesJob, runtime: Runtime) -> list[np.ndarray]:
     """Squares of the images around the positions: of an icon's size, or of what a position sees if less."""
-    field = receptive_field_of(job.settings["model"], job.config["layer"], runtime.device)
-    side = min(job.config["size_px"], field.field_px)
+    field = receptive_field_of(job.settings.model, job.config.layer, runtime.device)
+    side = min(job.config.size_px, field.field_px)
     ids = [example["image_id"] for example in examples]
-    images = images_of(job.inputs["index"], ids, job.settings, runtime.device).permute(0, 2, 3, 1).numpy()
+    images = images_of(job.inputs.index, ids, job.settings, runtime.device).permute(0, 2, 3, 1).numpy()
     crops = []
     for image, example in zip(images, examples, strict=True):
         top, left = crop_window((example["row"], example["col"]), field.map_size, side, field.image_px)
@@ -108,10 +136,13 @@ def _crops(examples: Sequence[Mapping[str, int]], job: Job, runtime: Runtime) ->
 PATCHES = Stage(
     name="patches",
     version=1,
+    inputs=PatchesInputs,
     unit="sets of patches",
     split=lambda job: [{}],
     size=lambda task: 1,
     compute=_compute,
+    columns=tuple(Column(of.name, of.type) for of in SCHEMA),
+    commands=("patch-test",),
 )
 
 
@@ -121,17 +152,17 @@ def step(
     """The patches of one comparison. left, right: logits. whole_icons: of the layer's whole atlas."""
     return Step(
         stage=PATCHES,
-        config={
-            "model": model_config(config),
-            "layer": cells.layer,
-            "left": left,
-            "right": right,
-            "num_patches": config.patch_test.num_patches,
-            "size_px": config.invert.size_px,
-            "seed": config.seed,
-        },
+        config=PatchesStepConfig(
+            model=model_config(config),
+            layer=str(cells.layer),
+            left=left,
+            right=right,
+            num_patches=config.patch_test.num_patches,
+            size_px=config.invert.size_px,
+            seed=config.seed,
+        ),
         inputs={"index": index, "bin": cells, "invert": icons, "whole_invert": whole_icons},
-        settings=image_settings(config),
+        settings=run_settings(config),
         layer=cells.layer,
         view=cells.view,
         grid=cells.grid,

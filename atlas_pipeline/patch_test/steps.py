@@ -1,4 +1,4 @@
-"""The patch test of a comparison, stage by stage. Not a stage.
+"""The patch test of a comparison, stage by stage.
 
 What a comparison says pulls images from one class to another is pasted onto images of the one, and we count
 how often the network answers with the other: an experiment on the paper's claim (Carter et al., 2019).
@@ -14,24 +14,23 @@ from atlas_pipeline.config.sections import ComparisonConfig, Config
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.patch_test import patch_answers, patch_images, patch_report, patches
+from atlas_pipeline.view_atlas import ViewAtlas
 from atlas_pipeline.views.classes import resolved_class
-from atlas_pipeline.views.views import ComparisonView
-
-STAGES = frozenset({"patches", "patch_images", "patch_answers", "patch_report"})
+from atlas_pipeline.views.view import ComparisonPopulation, View
 
 
-def steps(
-    config: Config, view: ComparisonView, index: Step, cells: Step, icons: Step, whole_icons: Step
-) -> Iterator[Step]:
+def steps(config: Config, view: View, index: Step, atlas: ViewAtlas, whole: ViewAtlas) -> Iterator[Step]:
     """Images and patches, the answers, the report.
 
-    Args: cells, icons: of one grid of the comparison. whole_icons: of a grid of the same layer's whole
-          atlas, of which random ones are the control.
+    Args: atlas: the comparison's, of whose finest grid the patches are taken. whole: the layer atlas, of
+          whose coarsest grid random icons are the control.
     """
-    left, right = zip(view.indices, view.labels, strict=True)
+    assert isinstance(view.population, ComparisonPopulation)
+    left, right = zip(view.population.indices, view.population.labels, strict=True)
+    cells, icons = atlas.cells[max(atlas.cells)], atlas.icons[max(atlas.icons)]
     # First: a class that the network never gets right is refused before anything is inverted.
-    images = patch_images.step(config, view.view, left, index)
-    pasted = patches.step(config, left[0], right[0], index, cells, icons, whole_icons)
+    images = patch_images.step(config, view.name, left, index)
+    pasted = patches.step(config, left[0], right[0], index, cells, icons, whole.icons[min(whole.icons)])
     answers = patch_answers.step(config, index, pasted, images)
     yield from (images, pasted, answers)
     yield patch_report.step(config, left, right, index, pasted, images, answers)

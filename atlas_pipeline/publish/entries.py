@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from atlas_pipeline.views.view import Kind
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AtlasEntry:
     """One atlas of the run. Paths are relative to the page, with forward slashes; None: there is none.
 
-    Attributes: atlas, document: the picture and its JSON. preview: a smaller picture to show in place of one
-                too large for a page (beyond some 8,000 px). width_px: of the picture shown.
+    Attributes: kind: of the view. atlas, document: the picture and its JSON. preview: a smaller picture to
+                show in place of one too large for a page (beyond some 8,000 px). width_px: of the picture
+                shown.
                 fidelity_median, fidelity_p5, coherence_median: cosines. round_trip_top1, round_trip_top5:
                 share of the icons whose own cell is the nearest, or among the five nearest. saturated: mean
                 share of saturated pixels. trustworthiness, alignment: of the layout. repeated: share of the
@@ -25,6 +28,7 @@ class AtlasEntry:
 
     layer: str
     view: str
+    kind: Kind
     grid: int
     atlas: str
     document: str
@@ -74,6 +78,7 @@ class RunSummary:
 def entry_of(
     document: Mapping[str, Any],
     *,
+    kind: Kind,
     atlas: str,
     document_path: str,
     density: str | None = None,
@@ -99,6 +104,7 @@ def entry_of(
     return AtlasEntry(
         layer=document["layer"],
         view=document["view"],
+        kind=kind,
         grid=document["grid"],
         atlas=atlas,
         document=document_path,

@@ -23,6 +23,7 @@ from atlas_pipeline.engine import (
     plan,
     reach_of,
 )
+from atlas_pipeline.engine.declaration import Publishes
 from atlas_pipeline.engine.location import Location, content_of, disk_errors
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.models.network_name import has_random_weights, network_name, weights_note
@@ -31,13 +32,10 @@ from atlas_pipeline.publish.entries import AtlasEntry, RunSummary, entry_of
 from atlas_pipeline.publish.folder import RunFolder, held, opened, run_folder, sweep_run
 from atlas_pipeline.publish.report import report_page
 from atlas_pipeline.publish.sheets import Sheet, sheets_of
-from atlas_pipeline.publish.viewer_files import VIEWER_STAGES, index_of, viewer_files
+from atlas_pipeline.publish.viewer_files import index_of, viewer_files
 from atlas_pipeline.reader.file_names import CONFIG_FILE
 from atlas_pipeline.tables.files import files_of
-
-# Stages whose files go into a run's folder; pictures of the second kind stand on the page one by one.
-FIGURES = ("highlight", "vocabulary", "patch_report")
-PICTURED = ("plot", "stitch", "deep_zoom", *FIGURES, *VIEWER_STAGES)
+from atlas_pipeline.views.view import Kind, views_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +68,14 @@ def _publish(config: Config, steps: Sequence[Step], store: Store, by_command: Se
     is_all = len(made) == len(steps)
     reach = Reach(fingerprints=frozenset(current)) if is_all else reach_of(plan(steps, store))
     folder = RunFolder(run_folder(config), reach)
-    entries, figures = [], []
+    views = views_of(config)
+    entries, figures, kinds = [], [], {view.name: view.kind for view in views}
     for step, artefact in made.items():
         names = _write_pictures(folder, step, artefact)
         # A selection without icons has no atlas.
-        if names and step.stage.name == "stitch":
-            entries.append(_entry(step, folder.path))
-        figures += names if step.stage.name in FIGURES else []
+        if names and step.stage.publishes is Publishes.ATLAS:
+            entries.append(_entry(step, kinds[str(step.view)], folder.path))
+        figures += names if step.stage.publishes is Publishes.FIGURE else []
     for step, artefact in artefacts_of(by_command, store).items():
         sources = {a.fingerprint for a in artefacts_of(ordered([step]), store).values()}
         folder.keep(_write_pictures(folder, step, artefact), own=sources - current, beneath=sources & current)
@@ -89,7 +88,7 @@ def _publish(config: Config, steps: Sequence[Step], store: Store, by_command: Se
         shown = dict.fromkeys(n for n in (*figures, *folder.kept(current)) if n.endswith(".png"))
         summary = _summary(config, made, sheets, list(shown))
         folder.write("report.html", report_page(summary, entries).encode())
-    viewer = viewer_files(config, made, has_report=bool(entries))
+    viewer = viewer_files(config, views, made, has_report=bool(entries))
     for name, content in viewer.items():
         folder.write(name, content)
     # Last, for of hundreds of atlases they take long.
@@ -103,7 +102,7 @@ def _publish(config: Config, steps: Sequence[Step], store: Store, by_command: Se
 
 def _write_pictures(folder: RunFolder, step: Step, artefact: Artefact) -> list[str]:
     """Write the files of a step, if it has any; their names."""
-    if step.stage.name not in PICTURED:
+    if step.stage.publishes is None:
         return []
     names = []
     for file, pieces in files_of(artefact):
@@ -120,14 +119,14 @@ def _published_name(step: Step, file: str) -> str:
 def files_in_folder(config: Config, step: Step, store: Store) -> list[Location]:
     """Where the files of a step are in a run's folder; none where it has none, or is not done."""
     artefact = artefact_of(step, store)
-    if artefact is None or step.stage.name not in PICTURED:
+    if artefact is None or step.stage.publishes is None:
         return []
     # A file is one row or several; what lies in a folder of its own are tiles.
     files = dict.fromkeys(artefact.read(["file"])["file"].to_pylist())
     return [run_folder(config) / _published_name(step, file) for file in files if "/" not in file]
 
 
-def _entry(step: Step, folder: Location) -> AtlasEntry:
+def _entry(step: Step, kind: Kind, folder: Location) -> AtlasEntry:
     base = f"{step.layer}/{step.view}"
     document = f"{base}/atlas-{step.grid}.json"
 
@@ -139,6 +138,7 @@ def _entry(step: Step, folder: Location) -> AtlasEntry:
         numbers = document_numbers(lines)
     return entry_of(
         numbers,
+        kind=kind,
         preview=preview,
         width_px=_width_px(folder / preview) if preview else None,
         atlas=f"{base}/atlas-{step.grid}.png",

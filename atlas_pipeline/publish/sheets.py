@@ -15,21 +15,21 @@ from atlas_pipeline import __version__
 from atlas_pipeline.config.network import model_config
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.artefact import StoredArtefact
+from atlas_pipeline.engine.declaration import Publishes
 from atlas_pipeline.engine.location import Location, content_of
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.models.network_name import has_random_weights, model_title, weights_note
 from atlas_pipeline.pictures.figures import png_bytes
 from atlas_pipeline.pictures.overview import Panel, most_panels, overview
 from atlas_pipeline.publish.entries import AtlasEntry
+from atlas_pipeline.views.view import Kind
 
-# A sheet for each kind of view, by the first word of its name: its file, and what is on it.
-SHEETS = {
+# A sheet for each kind of view: its file, and what is on it.
+SHEETS: dict[Kind, tuple[str, str]] = {
     "all": ("overview.png", "layers"),
     "class": ("class-atlases.png", "class atlases"),
-    "compare": ("comparisons.png", "comparisons"),
+    "comparison": ("comparisons.png", "comparisons"),
 }
-# Stages whose pictures are on a sheet.
-PICTURED = ("stitch", "plot")
 # Width of a layer on the overview; twice that is kept of its picture.
 PANEL_PX = 760
 # Bump when a sheet of the same atlases is drawn in another way.
@@ -63,19 +63,14 @@ def sheets_of(
 ) -> list[Sheet]:
     """A sheet for each kind of view that there is."""
     return [
-        _sheet(config, kind, of_kind, _digests(made, kind), folder)
+        _sheet(config, kind, of_kind, _digests(made, of_kind), folder)
         for kind in SHEETS
-        if (of_kind := [entry for entry in entries if _kind(entry.view) == kind])
+        if (of_kind := [entry for entry in entries if entry.kind == kind])
     ]
 
 
-def _kind(view: str) -> str:
-    """`all`, `class` or `compare`."""
-    return view.partition("-")[0]
-
-
 def _sheet(
-    config: Config, kind: str, entries: Sequence[AtlasEntry], digests: Sequence[str], folder: Location
+    config: Config, kind: Kind, entries: Sequence[AtlasEntry], digests: Sequence[str], folder: Location
 ) -> Sheet:
     """The coarsest atlas of every layer and view; where they are too many, as many of each layer."""
     file, things = SHEETS[kind]
@@ -107,12 +102,13 @@ def _sheet(
     )
 
 
-def _digests(made: Mapping[Step, StoredArtefact], kind: str) -> list[str]:
-    """Of the bytes that the pictures of a kind of view came from: the same artefact may be made anew."""
+def _digests(made: Mapping[Step, StoredArtefact], entries: Sequence[AtlasEntry]) -> list[str]:
+    """Digests of the bytes of the pictures on a sheet: an artefact may be made anew with other bytes."""
+    views = {(entry.layer, entry.view) for entry in entries}
     return [
         artefact.digest
         for step, artefact in made.items()
-        if step.stage.name in PICTURED and _kind(str(step.view)) == kind
+        if step.stage.publishes in (Publishes.ATLAS, Publishes.PICTURE) and (step.layer, step.view) in views
     ]
 
 
@@ -129,7 +125,7 @@ def _spread(entries: Sequence[AtlasEntry], most: int) -> list[AtlasEntry]:
     return [entries[number] for number in sorted(order[:most])]
 
 
-def _panel(entry: AtlasEntry, kind: str, panel_px: int, folder: Location) -> Panel:
+def _panel(entry: AtlasEntry, kind: Kind, panel_px: int, folder: Location) -> Panel:
     thumbnails = [path for path in (entry.density, entry.scatter) if path and kind == "all"]
     return Panel(
         title=entry.layer if kind == "all" else f"{entry.layer}, {entry.view}",

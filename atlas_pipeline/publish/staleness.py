@@ -12,7 +12,7 @@ from atlas_pipeline.config.sections import ClassConfig, ComparisonConfig, Config
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.figure.request import FigureRequest, SheetRequest
 from atlas_pipeline.reader.run import AtlasRun
-from atlas_pipeline.views.views import class_view_name, comparison_view_name
+from atlas_pipeline.views.view import class_view_name, comparison_view_name
 
 # Of no influence on what a run makes. Images are known by their content: the same may lie elsewhere by now.
 _HOW: dict[str, Any] = {"name": True, "run": True, "images": {"path", "max_bad"}}

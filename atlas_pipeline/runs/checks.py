@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from atlas_pipeline.engine import Step, Store, artefacts_of
+from atlas_pipeline.engine import Step, Store, artefacts_of, ordered
+from atlas_pipeline.engine.declaration import plain_config
 from atlas_pipeline.errors import ModelError
-from atlas_pipeline.stages.sampling.check import check_of, rows_of
+from atlas_pipeline.stages.atlas.invert import INVERT
+from atlas_pipeline.stages.sampling import check
+from atlas_pipeline.stages.sampling.check import CHECK, rows_of
+from atlas_pipeline.stages.sampling.sample import SAMPLE
 
-# Stages that open the network and make something that a check covers.
-_CHECKED = ("check", "sample", "invert")
+
+def with_checks(steps: Iterable[Step]) -> list[Step]:
+    """The steps, and before the first sample a check of every network and layer that is sampled.
+
+    No other step takes a check as its input: what is sampled does not depend on what is found.
+    """
+    everything = ordered(steps)
+    samples = [step for step in everything if step.stage.name == SAMPLE.name]
+    if not samples:
+        return everything
+    checks = [check.step(sample, _icons_of(sample, everything)) for sample in samples]
+    first = everything.index(samples[0])
+    return ordered([*everything[:first], *checks, *everything[first:]])
+
+
+def _icons_of(sample: Step, steps: Sequence[Step]) -> Mapping[str, Any] | None:
+    """The icons' settings that the network notices; None where no icons are made of this layer."""
+    for step in steps:
+        if step.stage.name == INVERT.name and _checked_thing(step) == _checked_thing(sample):
+            return {name: step.config.invert[name] for name in ("size_px", "arithmetic")}
+    return None
+
+
+def _checked_thing(step: Step) -> tuple[Any, str | None]:
+    """The identity of the network, and the layer, that a step is of."""
+    return plain_config(step.config).get("model"), step.layer
 
 
 def checks_for(left: Iterable[Step], steps: Sequence[Step]) -> list[Step]:
     """The checks of the networks and layers that the steps ``left`` to make are of."""
+    things = [_checked_thing(step) for step in left if step.stage.is_checked]
     # Of ``steps``, for what is left are copies: of two of a kind each would be a check of its own.
-    found = (check_of(step, steps) for step in left if step.stage.name in _CHECKED)
-    return list(dict.fromkeys(check for check in found if check is not None))
+    return [step for step in steps if step.stage.name == CHECK.name and _checked_thing(step) in things]
 
 
 def made_elsewhere(checks: Sequence[Step], store: Store, device: str) -> bool:

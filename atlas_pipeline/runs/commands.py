@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,17 +24,16 @@ from atlas_pipeline.errors import (
 )
 from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.models.network_name import model_title, weights_note
-from atlas_pipeline.patch_test.patch_report import PatchSummary, summary_of
-from atlas_pipeline.patch_test.steps import STAGES as PATCH_STAGES
+from atlas_pipeline.patch_test.patch_report import PATCH_REPORT, PatchSummary, summary_of
 from atlas_pipeline.patch_test.steps import with_patch_test
 from atlas_pipeline.publish.folder import note_reach, run_folder
 from atlas_pipeline.publish.publication import Publication, files_in_folder, publish
 from atlas_pipeline.publish.record import reached
-from atlas_pipeline.runs.checks import refuse_failed
+from atlas_pipeline.runs.checks import refuse_failed, with_checks
 from atlas_pipeline.runs.make import CHECKS, RunOptions, make
 from atlas_pipeline.runs.pipeline_file import steps_of
 from atlas_pipeline.runs.remarks import image_remarks, remarks
-from atlas_pipeline.stages.sampling.check import rows_of, with_checks
+from atlas_pipeline.stages.sampling.check import rows_of
 
 if TYPE_CHECKING:
     from atlas_pipeline.models import LayerInfo
@@ -66,7 +65,7 @@ def run(
     config: Config,
     pipeline: str | None = None,
     *,
-    only: frozenset[str] | None = None,
+    command: str | None = None,
     no_deps: bool = False,
     force: bool = False,
     local_cluster: int | None = None,
@@ -75,25 +74,29 @@ def run(
     verify: bool = False,
     asked: Config | None = None,
 ) -> RunResult:
-    """Run what is not done: every stage, or those of `only` with whatever they miss.
+    """Run what is not done: every stage, or those that a command brings up to date with whatever they miss.
 
-    Args:   verify: read all that is done in the workspace through before, and make again what is damaged.
-            asked: the config with other entries than its own for the stages of `only`: then those are made
+    Args:
+        command: see `Stage.commands`; None: every stage.
+        verify: read all that is done in the workspace through before, and make again what is damaged.
+        asked: the config with other entries than its own for the stages of the command: then those are made
             in place of its own, and their files stay in the run's folder beside them.
-            The others: see `make.RunOptions`.
+        The others: see `make.RunOptions`.
     Raises: AtlasError, see `errors`.
     """
+    store, own = _store(config), _steps(config, pipeline)
+    steps = own
+    if asked is not None:
+        steps = with_checks(_of_command(steps_of(asked, pipeline), command))
     options = RunOptions(
-        only=only,
+        only=None if command is None else frozenset(s.stage.name for s in _of_command(steps, command)),
         no_deps=no_deps,
         force=force,
         local_cluster=local_cluster,
         cluster=cluster,
         quiet=quiet,
     )
-    store, own = _store(config), _steps(config, pipeline)
-    steps = own if asked is None else with_checks(_targets(steps_of(asked, pipeline), only))
-    by_command = _targets(steps, only) if asked is not None else []
+    by_command = _of_command(steps, command) if asked is not None else []
     if verify:
         _take_back_damaged(store, quiet)
     try:
@@ -124,7 +127,9 @@ def _run(
             publish(config, own, store, by_command=by_command)
         raise
     published = publish(config, own, store, by_command=by_command)
-    files = (path for step in _targets(steps, options.only) for path in files_in_folder(config, step, store))
+    files = (
+        path for step in _with_stage(steps, options.only) for path in files_in_folder(config, step, store)
+    )
     return RunResult(
         tasks_run=tasks_run,
         seconds=time.monotonic() - start,
@@ -151,19 +156,18 @@ def _take_back_damaged(store: Store, quiet: bool) -> bool:
 
 
 def figures(
-    config: Config, pipeline: str | None = None, *, stage: str, asked: Config | None = None, **how: Any
+    config: Config, pipeline: str | None = None, *, command: str, asked: Config | None = None, **how: Any
 ) -> RunResult:
-    """Bring the figures of one stage up to date: the config's own, or those that ``asked`` lists.
+    """Bring the figures of a command up to date: the config's own, or those that ``asked`` lists.
 
     Raises: ConfigError: none are listed. AtlasError, as ``run``.
     """
-    only = frozenset({stage})
-    if not _targets(steps_of(asked or config, pipeline), only):
+    if not _of_command(steps_of(asked or config, pipeline), command):
         raise ConfigError(
-            f"there is no {stage} to make: the config lists none, or its pipeline makes none; "
-            f"name a class, e.g. atlas {stage} CONFIG --class zebra"
+            f"there is no {command} to make: the config lists none, or its pipeline makes none; "
+            f"name a class, e.g. atlas {command} CONFIG --class zebra"
         )
-    return run(config, pipeline, only=only, asked=asked, **how)
+    return run(config, pipeline, command=command, asked=asked, **how)
 
 
 def patch_tests(
@@ -180,21 +184,31 @@ def patch_tests(
     Raises: ConfigError: none is marked, or not two classes. AtlasError, as ``run``.
     """
     asked = with_patch_test(config, compare, layers, num_images)
-    reports = [s for s in steps_of(asked, pipeline) if s.stage.name == "patch_report"]
+    reports = _with_stage(steps_of(asked, pipeline), {PATCH_REPORT.name})
     if not reports:
         raise ConfigError(
             "there is no patch test to make: the config marks no comparison with patch_test: true, or its "
             "pipeline makes none; name two classes, e.g. atlas patch-test CONFIG --compare cat,dog"
         )
-    result = run(config, pipeline, only=PATCH_STAGES, asked=asked if asked != config else None, **how)
+    result = run(config, pipeline, command="patch-test", asked=asked if asked != config else None, **how)
     store = _store(config)
     made = engine.artefacts_of(reports, store)
     return result, [summary_of(artefact) for artefact in made.values()]
 
 
-def _targets(steps: Sequence[Step], only: frozenset[str] | None) -> list[Step]:
-    """The steps of the stages that a command is for; none where it is for all."""
-    return [step for step in steps if step.stage.name in (only or ())]
+def _of_command(steps: Sequence[Step], command: str | None) -> list[Step]:
+    """The steps that a command brings up to date."""
+    return [step for step in steps if command in step.stage.commands]
+
+
+def _with_stage(steps: Sequence[Step], names: Collection[str] | None) -> list[Step]:
+    """The steps of some stages, by name; None: no step."""
+    return [step for step in steps if step.stage.name in (names or ())]
+
+
+def has_command(config: Config, pipeline: str | None, command: str) -> bool:
+    """Whether a command brings any stage of a pipeline up to date."""
+    return bool(_of_command(_steps(config, pipeline), command))
 
 
 def status(config: Config, pipeline: str | None = None) -> list[StepState]:
@@ -213,7 +227,7 @@ def check(config: Config, pipeline: str | None = None, **how: Any) -> CheckResul
     Raises: ConfigError: the pipeline samples nothing. AtlasError, as ``run``, but not for what a check found.
     """
     store, steps = _store(config), _steps(config, pipeline)
-    checks = _targets(steps, CHECKS)
+    checks = _with_stage(steps, CHECKS)
     if not checks:
         raise ConfigError("there is nothing to check: the pipeline samples no layer")
     make(config, steps, store, RunOptions(only=CHECKS, **how), partial(_note, config, steps, store, False))

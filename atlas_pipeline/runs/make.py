@@ -16,10 +16,13 @@ from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.runs.checks import checks_for, made_elsewhere, refuse_failed, summary
 from atlas_pipeline.runs.devices import check_engine, resolved_workers
-from atlas_pipeline.runs.preflight import is_needy, needs_of, refuse_unmet
+from atlas_pipeline.runs.preflight import needs_of, refuse_unmet
+from atlas_pipeline.stages.sampling.check import CHECK
+from atlas_pipeline.stages.sampling.index import INDEX
+from atlas_pipeline.stages.sampling.sample import SAMPLE
 from atlas_pipeline.views.classes import attributed_classes, other_names
 
-CHECKS = frozenset({"check"})
+CHECKS = frozenset({CHECK.name})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +59,8 @@ def make(
             artefacts will be needed.
     Raises: AtlasError, see `errors`.
     """
-    forced = (options.only or {step.stage.name for step in steps}) if options.force else set[str]()
+    every = {step.stage.name for step in steps}
+    forced = (every if options.only is None else options.only) if options.force else set[str]()
     left = engine.left(steps, store, only=options.only, no_deps=options.no_deps, force=forced)
     if not left:
         return 0
@@ -68,9 +72,9 @@ def make(
     checks = _checks(left, steps, store, options)
     if not options.cluster and made_elsewhere(checks, store, device):
         forced = forced | CHECKS
-    if options.only != CHECKS and "check" not in forced:
+    if options.only != CHECKS and CHECK.name not in forced:
         refuse_failed(checks, store, cached=True)
-    if not options.only or options.only - {"index"}:
+    if options.only is None or options.only - {INDEX.name}:
         _check_names(config, steps, store, device)
     with _executor(device, options) as executor, engine.open_reporter(quiet=options.quiet) as reporter:
         run = partial(
@@ -85,9 +89,9 @@ def make(
             reporter.say(said)
         note()
         tasks_run = 0
-        if checks or any(map(is_needy, left)):
+        if checks or any(step.stage.needs for step in left):
             # How many images there are decides what is needed.
-            tasks_run += 0 if options.no_deps else run(steps, only={"index"}).tasks_run
+            tasks_run += 0 if options.no_deps else run(steps, only={INDEX.name}).tasks_run
             if tasks_run:
                 note()
         if checks:
@@ -97,7 +101,7 @@ def make(
                 refuse_failed(checks, store, cached=False)
             if num_checks and options.only != CHECKS:
                 reporter.say(summary(checks, store))
-        if any(map(is_needy, left)):
+        if any(step.stage.needs for step in left):
             _check_needs(config, left, store, device, options, reporter)
         return tasks_run + run(steps, only=options.only, force=forced - CHECKS).tasks_run
 
@@ -113,7 +117,7 @@ def _checks(left: Sequence[Step], steps: Sequence[Step], store: Store, options: 
 
 def _check_names(config: Config, steps: Sequence[Step], store: Store, device: str) -> None:
     """Refuse an unknown layer or class before an hour's work, not after it."""
-    if all(s.state == "done" for s in engine.plan(steps, store) if s.stage == "sample"):
+    if all(s.state == "done" for s in engine.plan(steps, store) if s.stage == SAMPLE.name):
         return
     from atlas_pipeline.models import check_layers
 

@@ -1,4 +1,4 @@
-"""Sums over the cells of a grid as a table, and back. Not a stage.
+"""Sums over the cells of a grid as a table, and back.
 
 Columns: ``cell`` int32 (number in reading order), ``count`` int32, ``activation`` and ``attribution``
 fixed_size_list<float32> (sums), ``top_class`` and ``top_count`` list<int32> (classes that are the highest of
@@ -11,9 +11,25 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
+from atlas_pipeline.engine.declaration import Column, Vector
 from atlas_pipeline.engine.stage import Artefact
 from atlas_pipeline.numerics.cells import CellSums, PartialSums
 from atlas_pipeline.tables.columns import column_matrix, matrix_column
+from atlas_pipeline.tables.extent import FEWER_NUMBERS
+
+SUM_COLUMNS = (
+    Column("cell", pa.int32()),
+    Column("count", pa.int32()),
+    Column("activation", Vector((pa.float32(),), "channel")),
+    Column("attribution", Vector((pa.float32(),), "class"), optional=True),
+    Column("top_class", pa.list_(pa.int32()), optional=True),
+    Column("top_count", pa.list_(pa.int32()), optional=True),
+)
+# A number of a sum in memory: float64.
+SUM_BYTES = 8
+# Memory below it is not worth a line.
+LARGE_BYTES = 10**9
+LOWER_GRID = f"lower the largest of grid.sizes, or {FEWER_NUMBERS}"
 
 
 def sums_table(sums: PartialSums) -> pa.Table:

@@ -1,13 +1,14 @@
-"""Some images of a run, by their ids, as the network is shown them. Not a stage."""
+"""Some images of a run, by their ids, as the network is shown them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from atlas_pipeline.config.network import RunSettings
 from atlas_pipeline.engine.stage import Artefact
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.models.network_cache import opened_network
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def batches_of(
     index: Artefact,
     image_ids: Sequence[int] | np.ndarray,
-    settings: Mapping[str, Any],
+    settings: RunSettings,
     device: str,
     *,
     batch_size: int,
@@ -32,18 +33,18 @@ def batches_of(
 
     return image_batches(
         index.read().take(pa.array(np.sort(image_ids))),
-        source=settings["source"],
-        path=settings["path"],
-        root=settings["root"],
-        preprocess=opened_network(settings["model"], device).preprocess,
-        seed=settings["seed"],
+        source=settings.source,
+        path=settings.path,
+        root=settings.root,
+        preprocess=opened_network(settings.model, device).preprocess,
+        seed=settings.seed,
         batch_size=batch_size,
         num_workers=num_workers,
     )
 
 
 def images_of(
-    index: Artefact, image_ids: Sequence[int] | np.ndarray, settings: Mapping[str, Any], device: str
+    index: Artefact, image_ids: Sequence[int] | np.ndarray, settings: RunSettings, device: str
 ) -> torch.Tensor:
     """(image, 3, side, side) uint8 in the order of the ids, each as often as it is asked for.
 

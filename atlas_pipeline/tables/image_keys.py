@@ -1,4 +1,4 @@
-"""What images are called: their ids to the keys that the user knows them by. Not a stage."""
+"""What images are called: their ids to the keys that the user knows them by."""
 
 from __future__ import annotations
 

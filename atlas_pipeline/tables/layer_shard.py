@@ -26,20 +26,16 @@ class LayerShard:
     """The rows of one layer and one task, gathered batch by batch."""
 
     def __init__(self, job: Job, network: Network, index_rows: pa.Table):
-        self.config, self.layer = job.config, job.config["layer"]
+        self.config, self.layer = job.config, job.config.layer
         self.rows: list[dict[str, np.ndarray]] = []
         # Ascending, for a listing has a fixed order.
         self._ids, self._labels = index_rows["image_id"].to_numpy(), index_rows["label"].to_numpy()
         self._keys = index_rows["key"]
         settings = job.settings
         others = other_names(
-            settings["model"],
-            settings["source"],
-            settings["path"],
-            network.num_classes,
-            settings["label_column"],
+            settings.model, settings.source, settings.path, network.num_classes, settings.label_column
         )
-        self.classes = attributed_classes(self.config["attribution"], network, others)
+        self.classes = attributed_classes(self.config.attribution, network, others)
         self.notes: dict[str, Any] = {
             "classes": self.classes,
             "num_classes": network.num_classes,
@@ -53,12 +49,12 @@ class LayerShard:
         import torch
 
         height, width = feature_map.shape[-2:]
-        relative = relative_positions(self.config["seed"], image_ids, self.config["positions_per_image"])
-        positions = spatial_positions(relative, height, width, self.config["edge"])
+        relative = relative_positions(self.config.seed, image_ids, self.config.positions_per_image)
+        positions = spatial_positions(relative, height, width, self.config.edge)
         self.notes |= {
             "height": height,
             "width": width,
-            "edge": list(effective_edge(height, width, self.config["edge"])),
+            "edge": list(effective_edge(height, width, self.config.edge)),
         }
         num_images, per_image = positions.shape[:2]
         which = torch.arange(num_images, device=feature_map.device)
@@ -92,10 +88,8 @@ class LayerShard:
         from atlas_pipeline.models.attribution import attribution, path_points
         from atlas_pipeline.models.attribution_mode import attribution_mode
 
-        # What a method does not use its config does not have: see sample.steps.
-        config = self.config
-        method = config.get("attribution_method", "gradient")
-        classes = None if config["attribution"] == "all" else self.classes
+        config, method = self.config, self.config.attribution_method
+        classes = None if config.attribution == "all" else self.classes
         if method == "ablation":
             values = ablation(network, images, self.layer, at, feature_map=feature_map, classes=classes)
         else:
@@ -104,12 +98,12 @@ class LayerShard:
                 images,
                 self.layer,
                 at,
-                maxpool_gradient=config["maxpool_gradient"],
+                maxpool_gradient=config.maxpool_gradient or "exact",
                 feature_map=feature_map,
                 classes=classes,
-                path=path_points(method, config.get("integrated_steps", 1)),
+                path=path_points(method, config.integrated_steps or 1),
             )
-            mode = attribution_mode(network, None, self.layer, config["maxpool_gradient"])
+            mode = attribution_mode(network, None, self.layer, config.maxpool_gradient or "exact")
             if mode.remark is not None:
                 self.notes["attribution_remark"] = mode.remark
         return values.float().cpu().numpy()

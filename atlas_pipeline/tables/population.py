@@ -103,9 +103,9 @@ class Selected:
         return stretches
 
 
-def population(inputs: Mapping[str, Artefact]) -> Artefact:
-    """The activations that a step works on: its input "sample", or of it what its input "select" chose."""
-    return Selected(inputs["sample"], inputs["select"]) if "select" in inputs else inputs["sample"]
+def population(sample: Artefact, select: Artefact | None) -> Artefact:
+    """The activations of a view: a whole sample, or the rows of it that were selected."""
+    return sample if select is None else Selected(sample, select)
 
 
 # Some row groups: of those at a block's ends a part is read in vain.
@@ -113,16 +113,17 @@ _BLOCK_ROWS = 1 << 15
 
 
 def placed_rows(
-    inputs: Mapping[str, Artefact], columns: Sequence[str], start: int, stop: int
+    activations: Artefact, layout: Artefact, columns: Sequence[str], start: int, stop: int
 ) -> Iterator[tuple[np.ndarray, pa.Table]]:
     """Rows [start, stop) of a view's activations in blocks, each with its places in the layout.
 
+    Args: activations: a `population`. layout: of it, row by row.
+
     Yields: (activation, 2) float32 in the unit square, y up; and the columns asked for.
     """
-    rows = population(inputs)
     for first in range(start, max(stop, start + 1), _BLOCK_ROWS):
         last = min(first + _BLOCK_ROWS, stop)
-        yield layout_xy(inputs["project"].rows(first, last, ["x", "y"])), rows.rows(first, last, columns)
+        yield layout_xy(layout.rows(first, last, ["x", "y"])), activations.rows(first, last, columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from atlas_pipeline.config.sections import Config, HighlightConfig, Sign, VocabularyConfig
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.views.classes import resolved_class
-from atlas_pipeline.views.views import slug
+from atlas_pipeline.views.view import slug
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from atlas_pipeline.config.network import labels_digest, model_spec
+from atlas_pipeline.config.network import RunSettings, labels_digest, model_spec
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.images.listing import class_names
@@ -117,17 +117,17 @@ def _label(names: Sequence[str], index: int) -> str:
     return name if names.count(name) == 1 else f"{name} (class {index})"
 
 
-def names_of_labels(settings: Mapping[str, Any], last: int) -> Sequence[str] | None:
+def names_of_labels(settings: RunSettings, last: int) -> Sequence[str] | None:
     """The images' own class names; where they have none, the network's, if it has enough of them.
 
-    Args: settings: model, source, path and label_column. last: the largest label.
+    Args: last: the largest label.
     """
     from atlas_pipeline.models import class_labels
 
-    own = class_names(settings["source"], settings["path"], settings["label_column"])
+    own = class_names(settings.source, settings.path, settings.label_column)
     if own is not None:
         return own
-    networks = class_labels(settings["model"])
+    networks = class_labels(settings.model)
     return networks if networks is not None and last < len(networks) else None
 
 

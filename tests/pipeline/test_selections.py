@@ -18,7 +18,7 @@ from atlas_pipeline.stages.sampling import index, sample
 from atlas_pipeline.tables import population as population_module
 from atlas_pipeline.tables.population import ActivationBlocks, population
 from atlas_pipeline.views.classes import all_classes, resolved_class
-from atlas_pipeline.views.views import ClassView, ComparisonView
+from atlas_pipeline.views.view import ClassView, ComparisonView
 
 LATE = "4"
 TOP = 7

@@ -7,41 +7,66 @@ known only once the mean is: a second look at the activations alone, which all g
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config.sections import Config, GridConfig
+from atlas_pipeline.engine.declaration import Column, MemoryNeed, Needs, Vector, ViewerFacts
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.numerics.cell_members import CellMembers
 from atlas_pipeline.numerics.cells import Cells
 from atlas_pipeline.numerics.grid import largest_grid_with
-from atlas_pipeline.tables.cell_sums_table import added_sums
+from atlas_pipeline.tables.cell_sums_table import LARGE_BYTES, LOWER_GRID, SUM_BYTES, added_sums
 from atlas_pipeline.tables.columns import EXAMPLE_TYPE, column_matrix, matrix_column
-from atlas_pipeline.tables.population import layout_xy, placed_rows
+from atlas_pipeline.tables.extent import Extent
+from atlas_pipeline.tables.population import layout_xy, placed_rows, population
+from atlas_pipeline.views.view import View
 
 NUM_EXAMPLES = 9
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BinStepConfig:
+    """size: cells along each side of the grid. min_count: activations that a cell needs for an icon."""
+
+    size: int
+    min_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BinInputs:
+    """The activations of a view, their layout, and their sums by cell."""
+
+    sample: Artefact
+    project: Artefact
+    cell_sums: Artefact
+    select: Artefact | None = None
+
+
+BinJob = Job[BinStepConfig, BinInputs]
+
+
+def _compute(task: Task, jobs: Sequence[BinJob], runtime: Runtime) -> list[Output]:
     first = jobs[0]
-    cells = [added_sums(job.inputs["cell_sums"]).cells(min_count=job.config["min_count"]) for job in jobs]
+    cells = [added_sums(job.inputs.cell_sums).cells(min_count=job.config.min_count) for job in jobs]
     empty = [_why_empty(grid_cells, job) for grid_cells, job in zip(cells, jobs, strict=True)]
-    if "select" not in first.inputs:
+    if first.inputs.select is None:
         for reason in filter(None, empty):
             raise ImagesError(reason)
     members = [CellMembers(grid_cells, num_examples=NUM_EXAMPLES) for grid_cells in cells]
-    num_rows = first.inputs["project"].num_rows
-    for xy, rows in placed_rows(first.inputs, ["activation"], 0, num_rows):
+    layout, num_rows = first.inputs.project, first.inputs.project.num_rows
+    activations = population(first.inputs.sample, first.inputs.select)
+    for xy, rows in placed_rows(activations, layout, ["activation"], 0, num_rows):
         activation = column_matrix(rows, "activation")
         for grid_members in members:
             grid_members.add(xy, activation)
         runtime.advance(len(xy))
-    network = {key: first.inputs["sample"].notes[key] for key in ("classes", "num_classes")}
+    network = {key: first.inputs.sample.notes[key] for key in ("classes", "num_classes")}
     return [
         Output(
-            table=_table(grid_cells, grid_members, first.inputs["project"]),
+            table=_table(grid_cells, grid_members, layout),
             notes={
                 **network,
                 "num_activations": num_rows,
@@ -53,12 +78,12 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     ]
 
 
-def _why_empty(cells: Cells, job: Job) -> str | None:
+def _why_empty(cells: Cells, job: BinJob) -> str | None:
     """Why a grid has no cell with an icon, and what would work; None where it has one."""
     if len(cells.row):
         return None
-    size, min_count = job.config["size"], job.config["min_count"]
-    xy = layout_xy(job.inputs["project"].read(["x", "y"]))
+    size, min_count = job.config.size, job.config.min_count
+    xy = layout_xy(job.inputs.project.read(["x", "y"]))
     where = f"layer '{job.layer}', {'' if job.view == 'all' else f'{job.view}, '}grid {size}"
     works = largest_grid_with(xy, min_count, size)
     if works == size:
@@ -100,46 +125,75 @@ def _examples(nearest: np.ndarray, layout: Artefact) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), structs)
 
 
+def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
+    # A vector for each cell in float32; in memory the sums of one grid at a time, and a copy.
+    known = [(step.config.size, extent) for step, extent in zip(steps, extents, strict=True) if extent]
+    if not known:
+        return Needs()
+    numbers = [extent.cells_within(size) * extent.width for size, extent in known]
+    num_bytes = 2 * max(numbers) * SUM_BYTES
+    need = MemoryNeed(f"binning {steps[0].layer}", num_bytes, LOWER_GRID)
+    return Needs(4 * sum(numbers), (need,) if num_bytes >= LARGE_BYTES else ())
+
+
+def _remarks(step: Step, artefact: Artefact) -> list[str]:
+    """Why a grid over a selection has no icons; a selection that is empty says so itself."""
+    reason, num_activations = artefact.notes["empty"], artefact.notes["num_activations"]
+    return [f"no icons: {reason}"] if reason and num_activations else []
+
+
 BIN = Stage(
     name="bin",
     version=5,
+    inputs=BinInputs,
     unit="rows",
-    split=lambda job: [{"rows": job.inputs["project"].num_rows}],
+    split=lambda job: [{"rows": job.inputs.project.num_rows}],
     size=lambda task: task["rows"],
     compute=_compute,
+    columns=(
+        Column("row", pa.int16()),
+        Column("col", pa.int16()),
+        Column("count", pa.int32()),
+        Column("activation", Vector((pa.float32(),), "channel")),
+        Column("coherence", pa.float32()),
+        Column("nearest", pa.float32()),
+        Column("examples", pa.list_(EXAMPLE_TYPE)),
+        Column("attribution", Vector((pa.float32(),), "class"), optional=True),
+        Column("consistency", pa.float32(), optional=True),
+    ),
+    commands=("bin",),
+    needs=_needs,
+    remarks=_remarks,
+    viewer=lambda artefact: ViewerFacts(
+        view={"missing": artefact.notes["empty"]} if artefact.notes["empty"] else {}
+    ),
 )
 
 
-def steps(config: Config, sample: Step, layout: Step, sums: Mapping[int, Step]) -> dict[int, Step]:
-    """One step a grid size; those that are missing share the second look. sums: of `cell_sums`, by size."""
-    return _steps(config, config.grid, {"sample": sample, "project": layout}, sums)
-
-
-def view_steps(
-    config: Config, grid: GridConfig, sample: Step, select: Step, layout: Step, sums: Mapping[int, Step]
+def steps(
+    view: View,
+    sample: Step,
+    select: Step | None,
+    layout: Step,
+    sums: Mapping[int, Step],
 ) -> dict[int, Step]:
-    """The same over a selection: a grid without cells is no error, but is left without icons."""
-    return _steps(config, grid, {"sample": sample, "select": select, "project": layout}, sums)
+    """One step a grid size; those that are missing share the second look.
 
+    A grid over a selection may have no cells: that is no error, but leaves it without icons.
 
-def _steps(
-    config: Config, grid: GridConfig, inputs: Mapping[str, Step], sums: Mapping[int, Step]
-) -> dict[int, Step]:
+    Args: sums: of `cell_sums`, by size.
+    """
+    inputs = {"sample": sample, "project": layout, **({"select": select} if select else {})}
     return {
         size: Step(
             stage=BIN,
-            config={"size": size, "min_count": grid.min_count},
+            config=BinStepConfig(size=size, min_count=view.grid.min_count),
             inputs={**inputs, "cell_sums": sums[size]},
-            layer=inputs["project"].layer,
-            view=inputs["project"].view,
+            layer=layout.layer,
+            view=view.name,
             grid=size,
             shared="bin",
             own_inputs=("cell_sums",),
         )
-        for size in grid.sizes
+        for size in view.grid.sizes
     }
-
-
-def why_empty(artefact: Artefact) -> str | None:
-    """Why a grid over a selection has no icons, and what would work; None where it has some."""
-    return artefact.notes["empty"]

@@ -6,31 +6,56 @@ The ranges are tasks of their own, so the pass spreads over a cluster; `bin` add
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from atlas_pipeline.config.sections import Config, GridConfig
-from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine.declaration import MemoryNeed, Needs
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.numerics.cells import CellSums, add_rows
-from atlas_pipeline.tables.cell_sums_table import sums_table
+from atlas_pipeline.tables.cell_sums_table import LARGE_BYTES, LOWER_GRID, SUM_BYTES, SUM_COLUMNS, sums_table
 from atlas_pipeline.tables.columns import column_matrix
-from atlas_pipeline.tables.population import placed_rows
+from atlas_pipeline.tables.extent import Extent
+from atlas_pipeline.tables.population import placed_rows, population
+from atlas_pipeline.views.view import View
 
 # A part holds up to a sum a cell: with ranges as small as the parts of a sample the sums over a fine grid
 # would take more disk than the sample. At 2^19 rows four grids of 20 to 160 take an eighth of it at most.
 ROWS_A_TASK = 1 << 19
 
 
-def _split(job: Job) -> list[Task]:
-    num_rows = job.inputs["project"].num_rows
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellSumsStepConfig:
+    """size: cells along each side of the grid. attribution: whether attributions are summed too."""
+
+    size: int
+    attribution: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellSumsInputs:
+    """The activations of a view, and their layout."""
+
+    sample: Artefact
+    project: Artefact
+    select: Artefact | None = None
+
+
+CellSumsJob = Job[CellSumsStepConfig, CellSumsInputs]
+
+
+def _split(job: CellSumsJob) -> list[Task]:
+    num_rows = job.inputs.project.num_rows
     starts = range(0, max(num_rows, 1), ROWS_A_TASK)
     return [{"start": start, "stop": min(start + ROWS_A_TASK, num_rows)} for start in starts]
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
-    sums = [CellSums(job.config["size"]) for job in jobs]
-    attributed = jobs[0].config["attribution"]
+def _compute(task: Task, jobs: Sequence[CellSumsJob], runtime: Runtime) -> list[Output]:
+    sums = [CellSums(job.config.size) for job in jobs]
+    inputs, attributed = jobs[0].inputs, jobs[0].config.attribution
+    activations = population(inputs.sample, inputs.select)
     columns = ["activation", "attribution"] if attributed else ["activation"]
-    for xy, rows in placed_rows(jobs[0].inputs, columns, task["start"], task["stop"]):
+    for xy, rows in placed_rows(activations, inputs.project, columns, task["start"], task["stop"]):
         activation = column_matrix(rows, "activation")
         add_rows(sums, xy, activation, column_matrix(rows, "attribution") if attributed else None)
         runtime.advance(len(xy))
@@ -38,36 +63,43 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     return [Output(table=sums_table(sums.pop(0).partial())) for _ in jobs]
 
 
+def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
+    # A vector for each cell and range of rows in float32; in memory the sums of all grids in float64.
+    known = [(step.config.size, extent) for step, extent in zip(steps, extents, strict=True) if extent]
+    if not known:
+        return Needs()
+    numbers = [extent.cells_within(size) * extent.width for size, extent in known]
+    num_tasks = -(-known[0][1].num_rows // ROWS_A_TASK)
+    num_bytes = (sum(numbers) + max(numbers)) * SUM_BYTES
+    need = MemoryNeed(f"binning {steps[0].layer}", num_bytes, LOWER_GRID, num_tasks=num_tasks)
+    return Needs(4 * num_tasks * sum(numbers), (need,) if num_bytes >= LARGE_BYTES else ())
+
+
 CELL_SUMS = Stage(
     name="cell_sums",
     version=1,
+    inputs=CellSumsInputs,
     unit="rows",
     split=_split,
     size=lambda task: task["stop"] - task["start"],
     compute=_compute,
+    columns=SUM_COLUMNS,
+    commands=("bin",),
+    needs=_needs,
 )
 
 
-def steps(config: Config, grid: GridConfig, sample: Step, layout: Step) -> dict[int, Step]:
-    """One step a grid size of a layer; those that are missing share one pass over the sample."""
-    return _steps(config, grid, {"sample": sample, "project": layout})
-
-
-def view_steps(config: Config, grid: GridConfig, sample: Step, select: Step, layout: Step) -> dict[int, Step]:
-    """The same over a selection."""
-    return _steps(config, grid, {"sample": sample, "select": select, "project": layout})
-
-
-def _steps(config: Config, grid: GridConfig, inputs: Mapping[str, Step]) -> dict[int, Step]:
+def steps(config: Config, view: View, sample: Step, select: Step | None, layout: Step) -> dict[int, Step]:
+    """One step a grid size; those that are missing share one pass over the activations."""
     return {
         size: Step(
             stage=CELL_SUMS,
-            config={"size": size, "attribution": config.sample.attribution != "none"},
-            inputs=inputs,
-            layer=inputs["project"].layer,
-            view=inputs["project"].view,
+            config=CellSumsStepConfig(size=size, attribution=config.sample.attribution != "none"),
+            inputs={"sample": sample, "project": layout, **({"select": select} if select else {})},
+            layer=layout.layer,
+            view=view.name,
             grid=size,
             shared="cell_sums",
         )
-        for size in grid.sizes
+        for size in view.grid.sizes
     }

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config.network import model_config, model_spec
+from atlas_pipeline.config.network import model_config, run_settings
 from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.inversion.icon_numbers import legible, noise_activation, of_real
 from atlas_pipeline.inversion.settings import MID_GREY
@@ -30,8 +31,32 @@ if TYPE_CHECKING:
 CELLS_PER_TASK = 128
 
 
-def _split(job: Job) -> list[Task]:
-    num_cells = job.inputs["bin"].num_rows
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvertStepConfig:
+    """invert: see `inversion.InversionSettings`; warm_steps is None for icons that start cold."""
+
+    model: Mapping[str, Any]
+    layer: str
+    seed: int
+    invert: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvertInputs:
+    """The cells, the layer's precision, real crops; with a warm start the next coarser grid."""
+
+    bin: Artefact
+    whiten: Artefact
+    crops: Artefact
+    coarser_bin: Artefact | None = None
+    coarser_icons: Artefact | None = None
+
+
+InvertJob = Job[InvertStepConfig, InvertInputs]
+
+
+def _split(job: InvertJob) -> list[Task]:
+    num_cells = job.inputs.bin.num_rows
     # A selection may have left no cell: one task then, of none.
     num_tasks = max(1, -(-num_cells // CELLS_PER_TASK))
     # Evenly: with a small last task all workers but one would wait for the end.
@@ -45,24 +70,24 @@ def icon_seed(seed: int, row: int, col: int) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+def _compute(task: Task, jobs: Sequence[InvertJob], runtime: Runtime) -> list[Output]:
     import torch
 
     from atlas_pipeline.inversion import InversionSettings, invert
 
     (job,) = jobs
-    settings = InversionSettings(**job.config["invert"])
-    cells = job.inputs["bin"].read(["row", "col", "activation"])
+    settings = InversionSettings(**job.config.invert)
+    cells = job.inputs.bin.read(["row", "col", "activation"])
     means = column_matrix(cells, "activation")
     mine = slice(task["start"], task["stop"])
     rows, cols = cells["row"].to_numpy()[mine], cells["col"].to_numpy()[mine]
-    precision = column_matrix(job.inputs["whiten"].read(), "precision")
-    crops = pixels(job.inputs["crops"].read(["crop"])["crop"])
-    feature_map = opened_cut(job.settings["model"], job.config["layer"], runtime.device)
+    precision = column_matrix(job.inputs.whiten.read(), "precision")
+    crops = pixels(job.inputs.crops.read(["crop"])["crop"])
+    feature_map = opened_cut(job.settings.model, job.config.layer, runtime.device)
     icons = invert(
         feature_map,
         torch.tensor(means[mine]),
-        seeds=[icon_seed(job.config["seed"], int(r), int(c)) for r, c in zip(rows, cols, strict=True)],
+        seeds=[icon_seed(job.config.seed, int(r), int(c)) for r, c in zip(rows, cols, strict=True)],
         settings=settings,
         precision=torch.tensor(precision) if settings.metric == "whitened" else None,
         start=_start(job.inputs, means[mine]),
@@ -72,7 +97,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
         advance=runtime.advance,
     )
     images, activation = icons.images.numpy(), icons.activation.numpy()
-    noise = noise_activation(feature_map, settings.size_px, job.config["seed"], runtime.device)
+    noise = noise_activation(feature_map, settings.size_px, job.config.seed, runtime.device)
     return [
         Output(
             table=pa.table(
@@ -96,18 +121,18 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     ]
 
 
-def _start(inputs: Mapping[str, Artefact], means: np.ndarray) -> torch.Tensor | None:
+def _start(inputs: InvertInputs, means: np.ndarray) -> torch.Tensor | None:
     """For each cell the finished icon of the coarser grid's cell whose mean points nearest its own."""
     import torch
 
-    if "coarser_icons" not in inputs:
+    if inputs.coarser_bin is None or inputs.coarser_icons is None:
         return None
-    coarser = column_matrix(inputs["coarser_bin"].read(["activation"]), "activation")
-    icons = inputs["coarser_icons"].read(["icon"])["icon"]
+    coarser = column_matrix(inputs.coarser_bin.read(["activation"]), "activation")
+    icons = inputs.coarser_icons.read(["icon"])["icon"]
     return torch.tensor(pixels(icons.take(pa.array(fidelity.nearest(means, coarser)))))
 
 
-def _summarise(job: Job, notes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def _summarise(job: InvertJob, notes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     # Every task says the same of the crops.
     return notes[0] if notes else {}
 
@@ -123,11 +148,23 @@ def _magnitude(crops: np.ndarray, settings: InversionSettings) -> torch.Tensor |
 INVERT = Stage(
     name="invert",
     version=3,
+    inputs=InvertInputs,
     unit="icons",
     split=_split,
     size=lambda task: task["stop"] - task["start"],
     compute=_compute,
     summarise=_summarise,
+    columns=(
+        Column("row", pa.int16()),
+        Column("col", pa.int16()),
+        Column("icon", pa.binary()),
+        Column("round_trip", pa.int32()),
+        Column("steps", pa.int32()),
+        *(Column(name, pa.float32()) for name in ("fidelity", "fidelity_whitened", "noise", "objective")),
+        *(Column(name, pa.float32()) for name in ("saturated", "spectrum_distance", "colour_distance")),
+    ),
+    commands=("invert",),
+    is_checked=True,
 )
 
 
@@ -153,14 +190,11 @@ def steps(config: Config, grids: Mapping[int, Step], precision: Step, crops: Ste
 def _step(config: Config, cells: Step, inputs: Mapping[str, Step], invert: Mapping[str, Any]) -> Step:
     return Step(
         stage=INVERT,
-        config={
-            "model": model_config(config),
-            "layer": cells.layer,
-            "seed": config.seed,
-            "invert": invert,
-        },
+        config=InvertStepConfig(
+            model=model_config(config), layer=str(cells.layer), seed=config.seed, invert=invert
+        ),
         inputs=inputs,
-        settings={"model": model_spec(config)},
+        settings=run_settings(config),
         layer=cells.layer,
         view=cells.view,
         grid=cells.grid,

@@ -6,35 +6,67 @@ are the first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import pyarrow as pa
 
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.engine.declaration import Column, MemoryNeed, Needs, Vector
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.layout.fitted import fitted_rows
+from atlas_pipeline.layout.memory import FEWER_ACTIVATIONS, layout_bytes
+from atlas_pipeline.numerics.near_rows import Metric
 from atlas_pipeline.tables.columns import matrix_column
+from atlas_pipeline.tables.extent import Extent
 from atlas_pipeline.tables.population import ActivationBlocks, population
+from atlas_pipeline.views.view import View
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighborsStepConfig:
+    """See `config.sections.ProjectConfig`."""
+
+    num_neighbors: int
+    metric: Metric
+    method: Literal["auto", "exact", "approximate"]
+    seed: int
+    fit_on: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighborsInputs:
+    """select: of a selection's neighbours."""
+
+    sample: Artefact
+    select: Artefact | None = None
+
+
+def _population(job: Job[NeighborsStepConfig, NeighborsInputs]) -> Artefact:
+    return population(job.inputs.sample, job.inputs.select)
+
+
+def _compute(
+    task: Task, jobs: Sequence[Job[NeighborsStepConfig, NeighborsInputs]], runtime: Runtime
+) -> list[Output]:
     from atlas_pipeline.layout.neighbors import neighbors
 
     (job,) = jobs
-    chosen, config = population(job.inputs), job.config
-    if chosen.num_rows < 3 and "select" not in job.inputs:
+    chosen, config = _population(job), job.config
+    if chosen.num_rows < 3 and job.inputs.select is None:
         raise ImagesError(
             f"layer '{job.layer}' has {chosen.num_rows} activations, too few for a layout; give more images"
         )
     near = neighbors(
         ActivationBlocks(chosen),
         chosen.num_rows,
-        config["num_neighbors"],
-        fitted=fitted_rows(chosen.num_rows, config["fit_on"], config["seed"]),
-        metric=config["metric"],
-        method=config["method"],
-        seed=config["seed"],
+        config.num_neighbors,
+        fitted=fitted_rows(chosen.num_rows, config.fit_on, config.seed),
+        metric=config.metric,
+        method=config.method,
+        seed=config.seed,
         device=runtime.device,
         advance=runtime.advance,
     )
@@ -49,38 +81,49 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     return [Output(table=table, notes={"num_fitted": near.same.num_fitted})]
 
 
+def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
+    disk_bytes, memory = 0, []
+    for step, extent in zip(steps, extents, strict=True):
+        if extent is not None:
+            config: NeighborsStepConfig = step.config
+            disk_bytes += extent.num_rows * config.num_neighbors * 8
+            num_bytes = layout_bytes(
+                extent.num_rows, extent.num_channels, config.num_neighbors, config.fit_on
+            )
+            memory.append(MemoryNeed(f"the layout of {step.layer}", num_bytes, FEWER_ACTIVATIONS))
+    return Needs(disk_bytes, tuple(memory))
+
+
 NEIGHBORS = Stage(
     name="neighbors",
     version=3,
+    inputs=NeighborsInputs,
     unit="rows",
-    split=lambda job: [{"rows": population(job.inputs).num_rows}],
+    split=lambda job: [{"rows": _population(job).num_rows}],
     size=lambda task: task["rows"],
     compute=_compute,
+    columns=(
+        Column("vertex", pa.int32()),
+        Column("indices", Vector((pa.int32(),), "neighbour")),
+        Column("distances", Vector((pa.float32(),), "neighbour")),
+    ),
+    commands=("project",),
+    needs=_needs,
 )
 
 
-def step(config: Config, sample: Step) -> Step:
-    """The neighbours of one layer's activations."""
-    return _step(config, {"sample": sample}, config.project.num_neighbors, view="all")
-
-
-def view_step(config: Config, sample: Step, select: Step, num_neighbors: int) -> Step:
-    """The neighbours within a selection."""
-    return _step(config, {"sample": sample, "select": select}, num_neighbors, view=str(select.view))
-
-
-def _step(config: Config, inputs: Mapping[str, Step], num_neighbors: int, view: str) -> Step:
+def step(config: Config, view: View, sample: Step, select: Step | None) -> Step:
+    """The neighbours of the activations of a view, in one layer."""
     return Step(
         stage=NEIGHBORS,
-        config={
-            "num_neighbors": num_neighbors,
-            "metric": config.project.metric,
-            "method": config.project.neighbors,
-            "seed": config.seed,
-            # A selection is small, and chosen already.
-            "fit_on": None if "select" in inputs else config.project.fit_on,
-        },
-        inputs=inputs,
-        layer=inputs["sample"].layer,
-        view=view,
+        config=NeighborsStepConfig(
+            num_neighbors=view.layout.num_neighbors,
+            metric=config.project.metric,
+            method=config.project.neighbors,
+            seed=config.seed,
+            fit_on=view.layout.fit_on,
+        ),
+        inputs={"sample": sample, **({"select": select} if select else {})},
+        layer=sample.layer,
+        view=view.name,
     )

@@ -8,82 +8,206 @@ In a class comparison x is the axis between the two classes, and only y is a lay
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config.sections import ClassConfig, ComparisonConfig, Config, ProjectConfig
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine.declaration import Column, MemoryNeed, Needs, ViewerFacts, many
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.errors import ImagesError
+from atlas_pipeline.layout.fitted import fitted_rows
+from atlas_pipeline.layout.memory import FEWER_ACTIVATIONS, aligned_layout_bytes, layout_bytes
 from atlas_pipeline.numerics.alignment import layout_alignment
 from atlas_pipeline.numerics.blocks import ChosenRows
 from atlas_pipeline.numerics.comparison import comparison_axis
+from atlas_pipeline.numerics.near_rows import Metric
 from atlas_pipeline.numerics.normalise import normalise_layout, normalise_together
-from atlas_pipeline.stages.atlas.layout_methods import (
-    by_aligned_umap,
-    by_tsne,
-    by_umap,
-    neighbors_role,
-    sample_role,
-)
+from atlas_pipeline.tables.columns import column_matrix
+from atlas_pipeline.tables.extent import Extent
 from atlas_pipeline.tables.population import ActivationBlocks, population
+from atlas_pipeline.views.view import View
 
 if TYPE_CHECKING:
     from atlas_pipeline.layout.distinct import Distinct
+    from atlas_pipeline.layout.methods import LayoutResult
+    from atlas_pipeline.layout.neighbors import NearVertices
+    from atlas_pipeline.layout.umap_layout import UmapSettings
 
-LayoutConfig = ProjectConfig | ClassConfig | ComparisonConfig
+# Image, position, x and y.
+_ROW_BYTES = 20
+# Share of repeated activations above which a reader must know of them.
+_MANY_EQUAL = 0.05
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
-    aligned = "aligned" in jobs[0].config
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignedConfig:
+    """Which of the layers that are laid out together this one is, and what holds them together."""
+
+    layer: int
+    num_layers: int
+    regularisation: float
+    window_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TsneStepConfig:
+    """compared: of a selection, whether x is a comparison's axis; see `config.sections.ProjectConfig`."""
+
+    metric: Metric
+    seed: int
+    perplexity: float
+    method: str
+    compared: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UmapStepConfig:
+    """compared: of a selection, whether x is a comparison's axis; see `config.sections.ProjectConfig`."""
+
+    metric: Metric
+    seed: int
+    num_neighbors: int
+    min_dist: float
+    num_epochs: int | None
+    engine: Literal["auto", "cpu", "parallel", "gpu"]
+    fit_on: int | None
+    compare_seeds: bool
+    method: str
+    compared: bool | None = None
+    aligned: AlignedConfig | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectInputs:
+    """The activations, their neighbours (UMAP), and of aligned layers those of every layer by number."""
+
+    sample: Artefact
+    select: Artefact | None = None
+    neighbors: Artefact | None = None
+    all_samples: Mapping[str, Artefact] = many("sample")
+    all_neighbors: Mapping[str, Artefact] = many("neighbors")
+
+
+ProjectJob = Job[TsneStepConfig | UmapStepConfig, ProjectInputs]
+
+
+def _population(job: ProjectJob) -> Artefact:
+    return population(job.inputs.sample, job.inputs.select)
+
+
+def _compute(task: Task, jobs: Sequence[ProjectJob], runtime: Runtime) -> list[Output]:
+    aligned = isinstance(jobs[0].config, UmapStepConfig) and jobs[0].config.aligned is not None
     outputs = _aligned(jobs) if aligned else [_alone(job, runtime.device) for job in jobs]
     runtime.advance(task["rows"])
     return outputs
 
 
-def _alone(job: Job, device: str) -> Output:
+def _alone(job: ProjectJob, device: str) -> Output:
     from atlas_pipeline.layout.distinct import spread
+    from atlas_pipeline.layout.methods import tsne_result, umap_result
 
-    chosen, config = population(job.inputs), job.config
-    compared = config.get("compared", False)
-    num_dimensions = 1 if compared else 2
-    if config["method"] == "tsne":
-        result = by_tsne(job, chosen, num_dimensions)
+    chosen, config = _population(job), job.config
+    num_dimensions = 1 if config.compared else 2
+    blocks = ActivationBlocks(chosen)
+    if isinstance(config, TsneStepConfig):
+        result = tsne_result(blocks, config.metric, config.seed, num_dimensions, config.perplexity)
     else:
-        result = by_umap(job, chosen, num_dimensions, device)
+        assert job.inputs.neighbors is not None
+        near, settings = _neighbors(job.inputs.neighbors), _umap_settings(config, device)
+        result = umap_result(blocks, near, settings, _seeds(config), num_dimensions)
     # Stretched before equal activations are set down: one vertex has one say in where the outliers begin.
-    layout = spread(normalise_layout(result.places), result.same, config["seed"])
-    if compared:
-        select = job.inputs["select"]
+    layout = spread(normalise_layout(result.places), result.same, config.seed)
+    if config.compared:
+        assert job.inputs.select is not None
+        select = job.inputs.select
         x = comparison_axis(select.read(["value"])["value"].to_numpy(), select.notes["scale"])
         layout = np.column_stack([x, layout])
     return _output(job, chosen, layout, result.same, result.agreement)
 
 
-def _aligned(jobs: Sequence[Job]) -> list[Output]:
+def _neighbors(artefact: Artefact) -> NearVertices:
+    from atlas_pipeline.layout.distinct import Distinct
+    from atlas_pipeline.layout.neighbors import NearVertices
+
+    table = artefact.read()
+    vertex = table["vertex"].to_numpy()
+    rows = np.unique(vertex, return_index=True)[1]
+    same = Distinct(vertex=vertex, rows=rows, num_fitted=artefact.notes["num_fitted"])
+    return NearVertices(column_matrix(table, "indices")[rows], column_matrix(table, "distances")[rows], same)
+
+
+def _umap_settings(config: UmapStepConfig, device: str) -> UmapSettings:
+    from atlas_pipeline.layout.umap_layout import UmapSettings
+
+    return UmapSettings(
+        num_neighbors=config.num_neighbors,
+        min_dist=config.min_dist,
+        metric=config.metric,
+        num_epochs=config.num_epochs,
+        engine=config.engine,
+        device=device,
+    )
+
+
+def _refuse_different_images(samples: Sequence[Artefact]) -> None:
+    first, *others = samples
+    images = first.read(["image_id"])
+    for other in others:
+        if not other.read(["image_id"]).equals(images):
+            raise ImagesError(
+                f"layers '{first.config['layer']}' and '{other.config['layer']}' were sampled from different "
+                "images (some could not be read at one time and could at another), and project.align needs "
+                "the same; sample both anew: atlas sample CONFIG --force"
+            )
+
+
+def _seeds(config: UmapStepConfig) -> list[int]:
+    return [config.seed, config.seed + 1] if config.compare_seeds else [config.seed]
+
+
+def _aligned(jobs: Sequence[ProjectJob]) -> list[Output]:
     """The layouts that are missing, of all that are laid out together."""
     from atlas_pipeline.layout.distinct import spread
+    from atlas_pipeline.layout.methods import aligned_umap_results
+    from atlas_pipeline.layout.springs import Alignment
 
-    every = by_aligned_umap(jobs[0])
-    seed = jobs[0].config["seed"]
-    boxed = [
-        spread(places, result.same, seed)
-        for places, result in zip(normalise_together([result.places for result in every]), every, strict=True)
-    ]
-    outputs = []
-    for job in jobs:
-        this = job.config["aligned"]["layer"]
-        figures = dict(every[this].agreement)
-        if this + 1 < len(boxed):
-            figures |= layout_alignment(boxed[this], boxed[this + 1], job.config["seed"])
-        outputs.append(_output(job, job.inputs["sample"], boxed[this], every[this].same, figures))
-    return outputs
+    config, inputs = jobs[0].config, jobs[0].inputs
+    assert isinstance(config, UmapStepConfig)
+    assert config.aligned is not None
+    numbers = [str(number) for number in range(config.aligned.num_layers)]
+    samples = [inputs.all_samples[number] for number in numbers]
+    _refuse_different_images(samples)
+    results = aligned_umap_results(
+        [ActivationBlocks(sample) for sample in samples],
+        [_neighbors(inputs.all_neighbors[number]) for number in numbers],
+        fitted_rows(samples[0].num_rows, config.fit_on, config.seed),
+        _umap_settings(config, "cpu"),
+        Alignment(regularisation=config.aligned.regularisation, window_size=config.aligned.window_size),
+        _seeds(config),
+    )
+    together = normalise_together([result.places for result in results])
+    layouts = [spread(p, result.same, config.seed) for p, result in zip(together, results, strict=True)]
+    return [_aligned_output(job, layouts, results) for job in jobs]
+
+
+def _aligned_output(
+    job: ProjectJob, layouts: Sequence[np.ndarray], results: Sequence[LayoutResult]
+) -> Output:
+    assert isinstance(job.config, UmapStepConfig)
+    assert job.config.aligned is not None
+    this = job.config.aligned.layer
+    figures = dict(results[this].agreement)
+    if this + 1 < len(layouts):
+        figures |= layout_alignment(layouts[this], layouts[this + 1], job.config.seed)
+    return _output(job, job.inputs.sample, layouts[this], results[this].same, figures)
 
 
 def _output(
-    job: Job, chosen: Artefact, layout: np.ndarray, same: Distinct, figures: Mapping[str, Any]
+    job: ProjectJob, chosen: Artefact, layout: np.ndarray, same: Distinct, figures: Mapping[str, Any]
 ) -> Output:
     from atlas_pipeline.layout.tsne_layout import bearable_perplexity
     from atlas_pipeline.numerics.quality import layout_quality
@@ -92,124 +216,144 @@ def _output(
     # One of each group of equal activations: among equals no one is nearer than another.
     rows = np.sort(same.rows)
     blocks = ChosenRows(ActivationBlocks(chosen), rows)
-    quality = layout_quality(blocks, layout[rows], seed=config["seed"], metric=config["metric"])
+    quality = layout_quality(blocks, layout[rows], seed=config.seed, metric=config.metric)
     equal = {"num_distinct": len(rows), "largest_group": same.largest_group}
     table = chosen.read(["image_id", "row", "col"])
     table = table.append_column("x", pa.array(layout[:, 0])).append_column("y", pa.array(layout[:, 1]))
     notes: dict[str, Any] = {"quality": {**quality, **figures, **equal}}
-    if config["method"] == "tsne":
-        notes["perplexity"] = bearable_perplexity(config["perplexity"], len(rows))
+    if isinstance(config, TsneStepConfig):
+        notes["perplexity"] = bearable_perplexity(config.perplexity, len(rows))
     return Output(table=table, notes=notes)
 
 
-def _split(job: Job) -> list[Task]:
+def _split(job: ProjectJob) -> list[Task]:
     # Layers laid out together share a task, though one of them may have fewer rows: that is for the task to
     # refuse.
-    whole = job.inputs[sample_role(0)] if "aligned" in job.config else population(job.inputs)
-    return [{"rows": whole.num_rows}]
+    every = job.inputs.all_samples
+    return [{"rows": every["0"].num_rows if every else _population(job).num_rows}]
+
+
+def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
+    disk_bytes, memory = 0, []
+    for step, extent in zip(steps, extents, strict=True):
+        if extent is None:
+            continue
+        config, num_rows = step.config, extent.num_rows
+        disk_bytes += num_rows * _ROW_BYTES
+        if isinstance(config, TsneStepConfig):
+            continue
+        if config.aligned is None:
+            task = f"the layout of {step.layer}"
+            num_bytes = layout_bytes(num_rows, extent.num_channels, config.num_neighbors, config.fit_on)
+        else:
+            num_layers = config.aligned.num_layers
+            task = f"the layout of {num_layers} layers together"
+            num_bytes = aligned_layout_bytes(num_rows, num_layers, config.num_neighbors, config.fit_on)
+        memory.append(MemoryNeed(task, num_bytes, FEWER_ACTIVATIONS))
+    return Needs(disk_bytes, tuple(memory))
+
+
+def _remarks(step: Step, artefact: Artefact) -> Iterator[str]:
+    """Less than was asked for, and many equal activations."""
+    num_rows, quality, where = artefact.num_rows, artefact.notes["quality"], f"{step.layer}, {step.view}"
+    if not num_rows:
+        # Why a selection is empty is said where it was selected.
+        return
+    used = artefact.notes.get("perplexity")
+    if used is not None and used < artefact.config["perplexity"]:
+        yield (
+            f"{where}: t-SNE's perplexity lowered to {used:.3g}, for there are only "
+            f"{quality['num_distinct']} distinct activations"
+        )
+    num_repeated = num_rows - quality["num_distinct"]
+    if num_repeated > _MANY_EQUAL * num_rows:
+        yield (
+            f"{where}: {num_repeated:,} of {num_rows:,} activations repeat another one exactly (the largest "
+            f"group: {quality['largest_group']:,}), as on a blank background or behind a closed ReLU; equal "
+            "ones share one place"
+        )
 
 
 PROJECT = Stage(
     name="project",
     version=4,
+    inputs=ProjectInputs,
     unit="rows",
     split=_split,
     size=lambda task: task["rows"],
     compute=_compute,
+    columns=(
+        Column("image_id", pa.int64()),
+        Column("row", pa.int16()),
+        Column("col", pa.int16()),
+        Column("x", pa.float32()),
+        Column("y", pa.float32()),
+    ),
+    commands=("project",),
+    needs=_needs,
+    remarks=_remarks,
+    viewer=lambda artefact: ViewerFacts(
+        view={"activations": artefact.num_rows, "layout": artefact.fingerprint}
+    ),
 )
 
 
-def steps(config: Config, samples: Mapping[str, Step], neighbors: Mapping[str, Step]) -> dict[str, Step]:
+def step(config: Config, view: View, sample: Step, select: Step | None, neighbors: Step) -> Step:
+    """The layout of a view's activations, in one layer. neighbors: used by UMAP alone."""
+    layout = view.layout
+    common: dict[str, Any] = {
+        "method": layout.method,
+        "metric": config.project.metric,
+        "seed": config.seed,
+        "compared": None if select is None else view.axis is not None,
+    }
+    inputs = {"sample": sample, **({"select": select} if select else {})}
+    step_config: TsneStepConfig | UmapStepConfig
+    if layout.method == "umap":
+        inputs["neighbors"] = neighbors
+        step_config = UmapStepConfig(
+            num_neighbors=layout.num_neighbors,
+            min_dist=layout.min_dist,
+            num_epochs=config.project.num_epochs,
+            engine=config.project.engine,
+            fit_on=layout.fit_on,
+            compare_seeds=layout.compare_seeds,
+            **common,
+        )
+    else:
+        step_config = TsneStepConfig(perplexity=layout.perplexity, **common)
+    return Step(stage=PROJECT, config=step_config, inputs=inputs, layer=sample.layer, view=view.name)
+
+
+def layer_steps(
+    config: Config, view: View, samples: Mapping[str, Step], neighbors: Mapping[str, Step]
+) -> dict[str, Step]:
     """The layouts of whole layers, each on its own; with ``project.align`` those missing are made together.
 
     Args: samples, neighbors: by layer, in the run's order.
     """
-    alone = {
-        layer: _step(config, config.project, {"sample": sample}, neighbors[layer], view="all")
-        for layer, sample in samples.items()
-    }
+    alone = {layer: step(config, view, of, None, neighbors[layer]) for layer, of in samples.items()}
     if not config.project.align:
         return alone
-    every = {sample_role(number): sample for number, sample in enumerate(samples.values())}
-    every |= {neighbors_role(number): neighbors[layer] for number, layer in enumerate(samples)}
+    every = {f"sample {number}": sample for number, sample in enumerate(samples.values())}
+    every |= {f"neighbors {number}": neighbors[layer] for number, layer in enumerate(samples)}
     return {
         layer: replace(
-            step,
-            config={
-                **step.config,
+            of_layer,
+            config=replace(
+                of_layer.config,
                 # Whatever engine was asked for: it makes no difference.
-                "engine": "parallel",
-                "aligned": _alignment(config.project, number, len(samples)),
-            },
-            inputs={**step.inputs, **every},
+                engine="parallel",
+                aligned=AlignedConfig(
+                    layer=number,
+                    num_layers=len(samples),
+                    regularisation=config.project.align_regularisation,
+                    window_size=config.project.align_window_size,
+                ),
+            ),
+            inputs={**of_layer.inputs, **every},
             shared="aligned",
             own_inputs=("sample", "neighbors"),
         )
-        for number, (layer, step) in enumerate(alone.items())
+        for number, (layer, of_layer) in enumerate(alone.items())
     }
-
-
-def _alignment(project: ProjectConfig, layer: int, num_layers: int) -> dict[str, Any]:
-    """Which of the layers laid out together, and what holds them together."""
-    return {
-        "layer": layer,
-        "num_layers": num_layers,
-        "regularisation": project.align_regularisation,
-        "window_size": project.align_window_size,
-    }
-
-
-def view_step(
-    config: Config, entry: ClassConfig | ComparisonConfig, sample: Step, select: Step, neighbors: Step
-) -> Step:
-    """The layout of a selection: a class atlas's, or the second axis of a comparison."""
-    return _step(config, entry, {"sample": sample, "select": select}, neighbors, view=str(select.view))
-
-
-def _step(
-    config: Config, project: LayoutConfig, inputs: Mapping[str, Step], neighbors: Step, view: str
-) -> Step:
-    settings: dict[str, Any] = {
-        "method": project.method,
-        "metric": config.project.metric,
-        "seed": config.seed,
-    }
-    if "select" in inputs:
-        settings["compared"] = isinstance(project, ComparisonConfig)
-    if project.method == "umap":
-        settings |= {
-            "num_neighbors": project.num_neighbors,
-            "min_dist": project.min_dist,
-            "num_epochs": config.project.num_epochs,
-            "engine": config.project.engine,
-            # A selection is small, and chosen already; and a second layout of each would be many.
-            "fit_on": None if "select" in inputs else config.project.fit_on,
-            "compare_seeds": config.project.compare_seeds and "select" not in inputs,
-        }
-        inputs = {**inputs, "neighbors": neighbors}
-    else:
-        settings["perplexity"] = project.perplexity
-    return Step(stage=PROJECT, config=settings, inputs=inputs, layer=neighbors.layer, view=view)
-
-
-def lowered_perplexity(artefact: Any) -> float | None:
-    """The perplexity that a t-SNE layout was made with, where it is less than asked for."""
-    used = artefact.notes.get("perplexity")
-    return used if used is not None and used < artefact.config["perplexity"] else None
-
-
-# Share of repeated activations above which a reader must know of them.
-_MANY_EQUAL = 0.05
-
-
-def many_equal(artefact: Artefact) -> str | None:
-    """How many of the activations are equal to another one, in words, where that is more than 5 %."""
-    quality, num_rows = artefact.notes["quality"], artefact.num_rows
-    num_repeated = num_rows - quality["num_distinct"]
-    if num_repeated <= _MANY_EQUAL * num_rows:
-        return None
-    return (
-        f"{num_repeated:,} of {num_rows:,} activations repeat another one exactly (the largest group: "
-        f"{quality['largest_group']:,}), as on a blank background or behind a closed ReLU; equal ones share "
-        "one place"
-    )

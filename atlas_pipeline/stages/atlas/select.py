@@ -6,24 +6,63 @@ All selections of a layer come from one streamed pass over its attributions: the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
+from atlas_pipeline.config.sections import Sign
+from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.numerics.comparison import axis_scale
 from atlas_pipeline.numerics.select import ClassRequest, ComparisonRequest, Selection, Selections
 from atlas_pipeline.tables.columns import column_matrix
-from atlas_pipeline.views.views import ClassView, ComparisonView
+from atlas_pipeline.views.view import ClassPopulation, ComparisonPopulation, View
 
 # By attribution, for each class, where the config leaves it open.
 MOST_TAKEN = 3000
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
-    sample = jobs[0].inputs["sample"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassSelectConfig:
+    """Selection by the highest attribution of each activation. class_: index of the logit."""
+
+    class_: int
+    filter: Literal["rank", "magnitude", "both"]
+    sign: Sign
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopClassSelectConfig(ClassSelectConfig):
+    """Selection by the size of the attribution, or by both. top: at most so many; None: see `_top`."""
+
+    top: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonSelectConfig:
+    """left, right: indices of the logits. top: at most so many for each of the two; None: see `_top`."""
+
+    left: int
+    right: int
+    top: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectInputs:
+    """The layer's activations, with attributions."""
+
+    sample: Artefact
+
+
+SelectConfig = ClassSelectConfig | ComparisonSelectConfig
+SelectJob = Job[SelectConfig, SelectInputs]
+
+
+def _compute(task: Task, jobs: Sequence[SelectJob], runtime: Runtime) -> list[Output]:
+    sample = jobs[0].inputs.sample
     requests = [_request(job) for job in jobs]
     selections = Selections(requests)
     image_ids = [np.empty(0, np.int64)]
@@ -35,32 +74,32 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     return [_output(request, selections.selected(request), image_id) for request in requests]
 
 
-def _request(job: Job) -> ClassRequest | ComparisonRequest:
+def _request(job: SelectJob) -> ClassRequest | ComparisonRequest:
     config = job.config
-    if "class" in config:
-        return ClassRequest(
-            column=_column(job, config["class"]),
-            filter=config["filter"],
-            sign=config["sign"],
-            top=_top(job) if config["filter"] != "rank" else 0,
+    if isinstance(config, ComparisonSelectConfig):
+        return ComparisonRequest(
+            left=_column(job, config.left), right=_column(job, config.right), top=_top(job, config.top)
         )
-    return ComparisonRequest(
-        left=_column(job, config["left"]), right=_column(job, config["right"]), top=_top(job)
+    return ClassRequest(
+        column=_column(job, config.class_),
+        filter=config.filter,
+        sign=config.sign,
+        top=_top(job, config.top) if isinstance(config, TopClassSelectConfig) else 0,
     )
 
 
-def _top(job: Job) -> int:
+def _top(job: SelectJob, asked: int | None) -> int:
     """How many by attribution: as asked, else as many as there are activations a class of the network.
 
     The paper takes 2,000 to 3,000 of a million; of few images so many would be mostly other classes'.
     """
-    sample, asked = job.inputs["sample"], job.config["top"]
+    sample = job.inputs.sample
     return asked or min(MOST_TAKEN, max(1, sample.num_rows // sample.notes["num_classes"]))
 
 
-def _column(job: Job, index: int) -> int:
+def _column(job: SelectJob, index: int) -> int:
     """The place of a logit among those that the sample keeps."""
-    classes = job.inputs["sample"].notes["classes"] or []
+    classes = job.inputs.sample.notes["classes"] or []
     if index not in classes:
         raise ConfigError(
             f"layer '{job.layer}': the sample has no attributions to class {index}; if model.labels has "
@@ -79,48 +118,60 @@ def _output(request: ClassRequest | ComparisonRequest, selection: Selection, ima
     return Output(table=table, notes=notes)
 
 
-def nothing_selected(artefact: Artefact) -> str:
-    """Why a selection is empty, and what to do, in words."""
-    config, none = artefact.config, f"of {artefact.notes['of']} activations none"
-    if "class" not in config:
-        return f"{none} speaks for either class; take another layer or other classes"
-    extreme, side = ("highest", "above") if config["sign"] == "positive" else ("lowest", "below")
-    if config["filter"] == "rank":
-        return f"{none} has its {extreme} attribution to the class, and {side} 0; try filter: both"
-    return f"{none} has an attribution {side} 0 to the class; take another layer or class"
+def _remarks(step: Step, artefact: Artefact) -> list[str]:
+    """Why a selection is empty, and what to do."""
+    if artefact.num_rows:
+        return []
+    config, where = step.config, f"{step.layer}, {step.view}: of {artefact.notes['of']} activations none"
+    if isinstance(config, ComparisonSelectConfig):
+        return [f"{where} speaks for either class; take another layer or other classes"]
+    extreme, side = ("highest", "above") if config.sign == "positive" else ("lowest", "below")
+    if config.filter == "rank":
+        return [f"{where} has its {extreme} attribution to the class, and {side} 0; try filter: both"]
+    return [f"{where} has an attribution {side} 0 to the class; take another layer or class"]
 
 
 SELECT = Stage(
     name="select",
     version=2,
+    inputs=SelectInputs,
     unit="rows",
-    split=lambda job: [{"rows": job.inputs["sample"].num_rows}],
+    split=lambda job: [{"rows": job.inputs.sample.num_rows}],
     size=lambda task: task["rows"],
     compute=_compute,
+    columns=(
+        Column("image_id", pa.int64()),
+        Column("sample_row", pa.int64()),
+        Column("value", pa.float32()),
+    ),
+    commands=("select",),
+    remarks=_remarks,
 )
 
 
-def class_step(view: ClassView, sample: Step) -> Step:
-    """The activations of one layer that matter to one class; those missing share one pass."""
-    entry = view.entry
-    config: dict[str, Any] = {"class": view.index, "filter": entry.filter, "sign": entry.sign}
-    if entry.filter != "rank":
-        config["top"] = entry.top
-    return _step(config, sample, view.view)
+def step(view: View, sample: Step) -> Step | None:
+    """The activations of one layer that a view shows, where it does not show all of them.
 
-
-def comparison_step(view: ComparisonView, sample: Step) -> Step:
-    """The activations of one layer that speak most for either of two classes; they share the same pass."""
-    left, right = view.indices
-    return _step({"left": left, "right": right, "top": view.entry.top}, sample, view.view)
-
-
-def _step(config: dict[str, Any], sample: Step, view: str) -> Step:
+    Steps that are missing share one pass over the attributions.
+    """
+    if view.population is None:
+        return None
     return Step(
         stage=SELECT,
-        config=config,
+        config=_config(view.population),
         inputs={"sample": sample},
         layer=sample.layer,
-        view=view,
+        view=view.name,
         shared="select",
+    )
+
+
+def _config(population: ClassPopulation | ComparisonPopulation) -> SelectConfig:
+    if isinstance(population, ComparisonPopulation):
+        left, right = population.indices
+        return ComparisonSelectConfig(left=left, right=right, top=population.top)
+    if population.filter == "rank":
+        return ClassSelectConfig(class_=population.index, filter="rank", sign=population.sign)
+    return TopClassSelectConfig(
+        class_=population.index, filter=population.filter, sign=population.sign, top=population.top
     )

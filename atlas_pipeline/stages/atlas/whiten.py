@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
-from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.engine.declaration import Column, Vector
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.numerics.whitening import SecondMoment, precision
 from atlas_pipeline.tables.columns import column_matrix, matrix_column
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhitenInputs:
+    """The layer's activations."""
+
+    sample: Artefact
+
+
+def _compute(task: Task, jobs: Sequence[Job[Any, WhitenInputs]], runtime: Runtime) -> list[Output]:
     (job,) = jobs
     moment = SecondMoment()
-    for part in job.inputs["sample"].parts(["activation"]):
+    for part in job.inputs.sample.parts(["activation"]):
         moment.add(column_matrix(part, "activation"))
         runtime.advance(part.num_rows)
     return [Output(table=pa.table({"precision": matrix_column(precision(moment.value()))}))]
@@ -23,10 +33,13 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
 WHITEN = Stage(
     name="whiten",
     version=1,
+    inputs=WhitenInputs,
     unit="rows",
-    split=lambda job: [{"rows": job.inputs["sample"].num_rows}],
+    split=lambda job: [{"rows": job.inputs.sample.num_rows}],
     size=lambda task: task["rows"],
     compute=_compute,
+    columns=(Column("precision", Vector((pa.float64(),), "channel")),),
+    commands=("invert",),
 )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from atlas_pipeline.config.network import model_config
-from atlas_pipeline.config.sections import Config
+from atlas_pipeline.config.sections import Config, Sign
 from atlas_pipeline.document.atlas_json import atlas_json
 from atlas_pipeline.document.class_document import document, written
 from atlas_pipeline.document.provenance import picture_text, random_weights_caption
+from atlas_pipeline.engine.declaration import FILES, Publishes
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.numerics.highlight import opacity
 from atlas_pipeline.pictures.colours import PAPER
@@ -21,13 +23,37 @@ from atlas_pipeline.pictures.png_codec import over_ground, pixels
 from atlas_pipeline.tables.cell_attribution import attribution_to
 from atlas_pipeline.tables.files import file_table
 from atlas_pipeline.views.class_figures import Highlight, highlights
-from atlas_pipeline.views.views import slug
+from atlas_pipeline.views.view import slug
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HighlightStepConfig:
+    """class_, label: of the logit. sign: ``positive`` lights what speaks for the class."""
+
+    model: Mapping[str, Any]
+    class_: int
+    label: str
+    sign: Sign
+    scale: Literal["density", "full"]
+    icon_px: int
+    grid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HighlightInputs:
+    """The cells of a layer atlas, and their icons."""
+
+    bin: Artefact
+    invert: Artefact
+
+
+HighlightJob = Job[HighlightStepConfig, HighlightInputs]
+
+
+def _compute(task: Task, jobs: Sequence[HighlightJob], runtime: Runtime) -> list[Output]:
     (job,) = jobs
-    sign, label, grid = job.config["sign"], job.config["label"], int(job.config["grid"])
-    attribution = attribution_to(job.inputs["bin"], job.config["class"])
+    sign, label, grid = job.config.sign, job.config.label, int(job.config.grid)
+    attribution = attribution_to(job.inputs.bin, job.config.class_)
     shown = opacity(attribution, sign)
     strongest = written(attribution[[shown.argmax()]])[0] if shown.any() else 0.0
     name = f"highlight-{slug(label)}{'' if sign == 'positive' else f'-{sign}'}-{grid}"
@@ -40,20 +66,20 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     return [Output(table=file_table(files), notes={"silent": silent})]
 
 
-def _picture(job: Job, shown: np.ndarray, strongest: float) -> bytes:
-    cells = job.inputs["bin"].read(["row", "col", "count"])
-    grid, label = job.config["grid"], job.config["label"]
-    for_or_against = "for" if job.config["sign"] == "positive" else "against"
+def _picture(job: HighlightJob, shown: np.ndarray, strongest: float) -> bytes:
+    cells = job.inputs.bin.read(["row", "col", "count"])
+    grid, label = job.config.grid, job.config.label
+    for_or_against = "for" if job.config.sign == "positive" else "against"
     where = f"{job.layer}, {grid} × {grid} grid"
     picture = highlight_figure(
-        over_ground(pixels(job.inputs["invert"].read(["icon"])["icon"]), PAPER),
+        over_ground(pixels(job.inputs.invert.read(["icon"])["icon"]), PAPER),
         cells["row"].to_numpy(),
         cells["col"].to_numpy(),
         cells["count"].to_numpy(),
         shown,
         grid_size=grid,
-        icon_px=job.config["icon_px"],
-        scale=job.config["scale"],
+        icon_px=job.config.icon_px,
+        scale=job.config.scale,
         title=f"{'What' if strongest else 'Nothing'} speaks {for_or_against} {label}",
         subtitle=f"{where}; opacity: a cell's mean attribution to {label}, logits"
         if strongest
@@ -65,13 +91,15 @@ def _picture(job: Job, shown: np.ndarray, strongest: float) -> bytes:
     return png_bytes(with_caption(picture, caption) if caption else picture, text)
 
 
-def _why_silent(job: Job) -> str:
-    side = "above" if job.config["sign"] == "positive" else "below"
-    return f"no cell's mean attribution to {job.config['label']} is {side} 0"
+def _why_silent(job: HighlightJob) -> str:
+    side = "above" if job.config.sign == "positive" else "below"
+    return f"no cell's mean attribution to {job.config.label} is {side} 0"
 
 
-def _document(job: Job, attribution: np.ndarray, shown: np.ndarray, strongest: float) -> dict[str, Any]:
-    cells = job.inputs["bin"].read(["row", "col"])
+def _document(
+    job: HighlightJob, attribution: np.ndarray, shown: np.ndarray, strongest: float
+) -> dict[str, Any]:
+    cells = job.inputs.bin.read(["row", "col"])
     columns = {
         "row": cells["row"].to_pylist(),
         "col": cells["col"].to_pylist(),
@@ -80,22 +108,32 @@ def _document(job: Job, attribution: np.ndarray, shown: np.ndarray, strongest: f
     }
     return document(
         job,
-        sign=job.config["sign"],
+        sign=job.config.sign,
         layer=job.layer,
         view=job.view,
-        grid=job.config["grid"],
+        grid=job.config.grid,
         strongest_attribution=strongest,
         cells=[dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],
     )
 
 
+def _remarks(step: Step, artefact: Artefact) -> list[str]:
+    reason = artefact.notes["silent"]
+    return [f"{step.layer}, grid {step.grid}: nothing is lit, for {reason}"] if reason else []
+
+
 HIGHLIGHT = Stage(
     name="highlight",
     version=1,
+    inputs=HighlightInputs,
     unit="icons",
-    split=lambda job: [{"icons": job.inputs["bin"].num_rows}],
+    split=lambda job: [{"icons": job.inputs.bin.num_rows}],
     size=lambda task: task["icons"],
     compute=_compute,
+    columns=FILES,
+    commands=("highlight",),
+    publishes=Publishes.FIGURE,
+    remarks=_remarks,
 )
 
 
@@ -112,22 +150,17 @@ def steps(config: Config, cells: Step, icons: Step) -> Iterator[Step]:
 def _step(config: Config, asked: Highlight, cells: Step, icons: Step) -> Step:
     return Step(
         stage=HIGHLIGHT,
-        config={
-            "model": model_config(config),
-            "class": asked.index,
-            "label": asked.label,
-            "sign": asked.sign,
-            "scale": config.stitch.scale,
-            "icon_px": config.invert.size_px,
-            "grid": cells.grid,
-        },
+        config=HighlightStepConfig(
+            model=model_config(config),
+            class_=asked.index,
+            label=asked.label,
+            sign=asked.sign,
+            scale=config.stitch.scale,
+            icon_px=config.invert.size_px,
+            grid=int(cells.grid or 0),
+        ),
         inputs={"bin": cells, "invert": icons},
         layer=cells.layer,
         view=cells.view,
         grid=cells.grid,
     )
-
-
-def nothing_lit(artefact: Artefact) -> str | None:
-    """Why no cell of a highlight is lit; None where one is."""
-    return artefact.notes["silent"]

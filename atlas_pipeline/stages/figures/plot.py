@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from atlas_pipeline.config.network import labels_digest, model_config, model_spec
+from atlas_pipeline.config.network import labels_digest, model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.document.provenance import picture_text, random_weights_caption
-from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.engine.declaration import FILES, Publishes
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.pictures.figures import density_figure, png_bytes, scatter_figure, with_caption
+from atlas_pipeline.stages import WITH_A_LAYOUT
 from atlas_pipeline.tables.files import file_table
 from atlas_pipeline.tables.population import layout_xy, population
 from atlas_pipeline.views.classes import names_of_labels
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlotStepConfig:
+    """labels, label_column: what the names of the images' labels follow from."""
+
+    model: Mapping[str, Any]
+    labels: str | None
+    label_column: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlotInputs:
+    """The activations of a view, and their layout."""
+
+    sample: Artefact
+    project: Artefact
+    select: Artefact | None = None
+
+
+def _compute(task: Task, jobs: Sequence[Job[PlotStepConfig, PlotInputs]], runtime: Runtime) -> list[Output]:
     (job,) = jobs
-    xy = layout_xy(job.inputs["project"].read(["x", "y"]))
-    labels = population(job.inputs).read(["label"])["label"].to_numpy()
+    xy = layout_xy(job.inputs.project.read(["x", "y"]))
+    labels = population(job.inputs.sample, job.inputs.select).read(["label"])["label"].to_numpy()
     names = names_of_labels(job.settings, int(labels.max(initial=-1)))
     # Of nothing there is no picture; the run says why the selection is empty.
     pictures = (
@@ -37,27 +59,28 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
 PLOT = Stage(
     name="plot",
     version=1,
+    inputs=PlotInputs,
     unit="pictures",
     split=lambda job: [{}],
     size=lambda task: 2,
     compute=_compute,
+    columns=FILES,
+    commands=WITH_A_LAYOUT,
+    publishes=Publishes.PICTURE,
 )
 
 
-def step(config: Config, sample: Step, layout: Step, select: Step | None = None) -> Step:
-    """The pictures of one layout: of a whole sample, or of a selection from it."""
+def step(config: Config, sample: Step, select: Step | None, layout: Step) -> Step:
+    """The pictures of one layout."""
     return Step(
         stage=PLOT,
-        config={
-            "model": model_config(config),
-            "labels": labels_digest(config),
-            **config.images.named_labels,
-        },
-        inputs={"sample": sample, "project": layout} | ({"select": select} if select else {}),
-        settings={
-            "model": model_spec(config),
-            **config.images.place,
-        },
+        config=PlotStepConfig(
+            model=model_config(config),
+            labels=labels_digest(config),
+            label_column=config.images.label_column,
+        ),
+        inputs={"sample": sample, "project": layout, **({"select": select} if select else {})},
+        settings=run_settings(config),
         layer=layout.layer,
         view=layout.view,
     )

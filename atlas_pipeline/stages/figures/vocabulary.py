@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from atlas_pipeline.config.sections import Config
 from atlas_pipeline.document.atlas_json import atlas_json
 from atlas_pipeline.document.class_document import document, written
 from atlas_pipeline.document.provenance import picture_text, random_weights_caption
+from atlas_pipeline.engine.declaration import FILES, Publishes, many
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.numerics.vocabulary import Regions, regions
 from atlas_pipeline.pictures.colours import PAPER
@@ -22,17 +24,39 @@ from atlas_pipeline.pictures.vocabulary_figure import Strip, share_text, vocabul
 from atlas_pipeline.tables.cell_attribution import attribution_to
 from atlas_pipeline.tables.files import file_table
 from atlas_pipeline.views.class_figures import vocabularies
-from atlas_pipeline.views.views import class_view_name, slug
+from atlas_pipeline.views.view import class_view_name, slug
 
 # Of the largest region's share: less than this is no word of the class's.
 SMALLEST_SHARE = 0.02
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VocabularyStepConfig:
+    """class_, label: of the logit. layers: in order of depth. num_cells: icons a strip."""
+
+    model: Mapping[str, Any]
+    class_: int
+    label: str
+    layers: Sequence[str]
+    num_cells: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VocabularyInputs:
+    """The cells of one grid of each layer, and their icons, by layer."""
+
+    bins: Mapping[str, Artefact] = many("bin")
+    icons: Mapping[str, Artefact] = many("invert")
+
+
+VocabularyJob = Job[VocabularyStepConfig, VocabularyInputs]
+
+
+def _compute(task: Task, jobs: Sequence[VocabularyJob], runtime: Runtime) -> list[Output]:
     (job,) = jobs
-    found = {layer: _regions(job, layer) for layer in job.config["layers"]}
-    shown = {layer: _num_shown(of_layer, job.config["num_cells"]) for layer, of_layer in found.items()}
-    name = f"vocabulary-{slug(job.config['label'])}"
+    found = {layer: _regions(job, layer) for layer in job.config.layers}
+    shown = {layer: _num_shown(of_layer, job.config.num_cells) for layer, of_layer in found.items()}
+    name = f"vocabulary-{slug(job.config.label)}"
     files = {
         f"{name}.png": _picture(job, found, shown),
         f"{name}.json": atlas_json(_document(job, found, shown)),
@@ -42,19 +66,19 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     return [Output(table=file_table(files), notes={"silent_layers": silent})]
 
 
-def _regions(job: Job, layer: str) -> Regions:
-    artefact = job.inputs[f"bin {layer}"]
+def _regions(job: VocabularyJob, layer: str) -> Regions:
+    artefact = job.inputs.bins[layer]
     cells = artefact.read(["row", "col", "count"])
     row, col, count = (cells[name].to_numpy() for name in ("row", "col", "count"))
-    return regions(row, col, count, attribution_to(artefact, job.config["class"]))
+    return regions(row, col, count, attribution_to(artefact, job.config.class_))
 
 
 def _num_shown(found: Regions, most: int) -> int:
     return int((found.share[:most] >= SMALLEST_SHARE * found.share[:1].sum()).sum())
 
 
-def _picture(job: Job, found: Mapping[str, Regions], shown: Mapping[str, int]) -> bytes:
-    label = job.config["label"]
+def _picture(job: VocabularyJob, found: Mapping[str, Regions], shown: Mapping[str, int]) -> bytes:
+    label = job.config.label
     picture = vocabulary_figure(
         f"The vocabulary of {label}",
         "For each layer: the regions of its map that the class's attribution comes from, "
@@ -66,12 +90,12 @@ def _picture(job: Job, found: Mapping[str, Regions], shown: Mapping[str, int]) -
     return png_bytes(with_caption(picture, caption) if caption else picture, text)
 
 
-def _strip(job: Job, layer: str, found: Regions, num_shown: int) -> Strip:
-    label = job.config["label"]
+def _strip(job: VocabularyJob, layer: str, found: Regions, num_shown: int) -> Strip:
+    label = job.config.label
     if not num_shown:
         why = f"no cell's mean attribution to {label} is above 0"
         return Strip(title=layer, subtitle=why, icons=np.zeros((0, 1, 1, 3), np.uint8), shares=())
-    pngs = job.inputs[f"invert {layer}"].read(["icon"])["icon"]
+    pngs = job.inputs.icons[layer].read(["icon"])["icon"]
     share = share_text(found.share[:num_shown].sum())
     return Strip(
         title=layer,
@@ -81,11 +105,11 @@ def _strip(job: Job, layer: str, found: Regions, num_shown: int) -> Strip:
     )
 
 
-def _document(job: Job, found: Mapping[str, Regions], shown: Mapping[str, int]) -> dict[str, Any]:
+def _document(job: VocabularyJob, found: Mapping[str, Regions], shown: Mapping[str, int]) -> dict[str, Any]:
     layers = [
         {
             "layer": layer,
-            "grid": job.inputs[f"bin {layer}"].config["size"],
+            "grid": job.inputs.bins[layer].config["size"],
             "num_regions": len(of_layer.share),
             "share_shown": float(of_layer.share[: shown[layer]].sum()),
         }
@@ -95,11 +119,11 @@ def _document(job: Job, found: Mapping[str, Regions], shown: Mapping[str, int]) 
     return document(job, layers=layers, cells=cells)
 
 
-def _cells(job: Job, layer: str, found: Regions, num_shown: int) -> list[dict[str, Any]]:
+def _cells(job: VocabularyJob, layer: str, found: Regions, num_shown: int) -> list[dict[str, Any]]:
     """The cells shown of a layer, the largest region's first."""
-    artefact, centres = job.inputs[f"bin {layer}"], found.centre[:num_shown]
+    artefact, centres = job.inputs.bins[layer], found.centre[:num_shown]
     places = artefact.read(["row", "col", "count"]).take(pa.array(centres)).to_pylist()
-    attribution = written(attribution_to(artefact, job.config["class"])[centres])
+    attribution = written(attribution_to(artefact, job.config.class_)[centres])
     return [
         {
             "layer": layer,
@@ -113,13 +137,25 @@ def _cells(job: Job, layer: str, found: Regions, num_shown: int) -> list[dict[st
     ]
 
 
+def _remarks(step: Step, artefact: Artefact) -> list[str]:
+    silent = artefact.notes["silent_layers"]
+    return (
+        [f"vocabulary of {step.config.label}: no cell speaks for it in {', '.join(silent)}"] if silent else []
+    )
+
+
 VOCABULARY = Stage(
     name="vocabulary",
     version=1,
+    inputs=VocabularyInputs,
     unit="layers",
-    split=lambda job: [{"layers": len(job.config["layers"])}],
+    split=lambda job: [{"layers": len(job.config.layers)}],
     size=lambda task: task["layers"],
     compute=_compute,
+    columns=FILES,
+    commands=("vocabulary",),
+    publishes=Publishes.FIGURE,
+    remarks=_remarks,
 )
 
 
@@ -132,18 +168,13 @@ def steps(config: Config, grids: Mapping[str, Step], icons: Mapping[str, Step]) 
         inputs = {f"bin {layer}": grids[layer] for layer in asked.layers}
         yield Step(
             stage=VOCABULARY,
-            config={
-                "model": model_config(config),
-                "class": asked.index,
-                "label": asked.label,
-                "layers": list(asked.layers),
-                "num_cells": asked.num_cells,
-            },
+            config=VocabularyStepConfig(
+                model=model_config(config),
+                class_=asked.index,
+                label=asked.label,
+                layers=asked.layers,
+                num_cells=asked.num_cells,
+            ),
             inputs=inputs | {f"invert {layer}": icons[layer] for layer in asked.layers},
             view=class_view_name(asked.label, "positive"),
         )
-
-
-def silent_layers(artefact: Artefact) -> list[str]:
-    """The layers in which nothing speaks for the class."""
-    return list(artefact.notes["silent_layers"])

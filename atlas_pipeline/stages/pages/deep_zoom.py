@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.document.atlas_picture import atlas_picture, num_threads
+from atlas_pipeline.document.atlas_picture import atlas_picture, num_threads, picture_bytes
 from atlas_pipeline.document.provenance import picture_text
-from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.engine.declaration import FILES, Needs, Publishes
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.numerics.mosaic import icon_px_within
 from atlas_pipeline.pictures.pyramid import dzi, tile_files
 from atlas_pipeline.tables.files import file_stream, file_table
 
-# Of the atlas's own inputs and config those that its picture follows.
-INPUTS = ("select", "bin", "invert")
-CONFIG = ("model", "scale", "icon_px", "grid", "axis")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeepZoomStepConfig:
+    """What the atlas picture depends on, and the format of the tiles."""
+
+    model: Mapping[str, Any]
+    scale: str
+    icon_px: int
+    grid: int
+    axis: Sequence[str] | None = None
+    format: Literal["jpg", "png", "webp"]
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeepZoomInputs:
+    """The cells and their icons; of a comparison its selection, for the axis."""
+
+    select: Artefact | None = None
+    bin: Artefact
+    invert: Artefact
+
+
+DeepZoomJob = Job[DeepZoomStepConfig, DeepZoomInputs]
+
+
+def _compute(task: Task, jobs: Sequence[DeepZoomJob], runtime: Runtime) -> list[Output]:
     (job,) = jobs
-    if not job.inputs["bin"].num_rows:
+    if not job.inputs.bin.num_rows:
         # A selection without icons: the run says why.
         return [Output(table=file_table({}))]
     return [Output(table=file_stream(_files(job, runtime)))]
 
 
-def _files(job: Job, runtime: Runtime) -> Iterator[tuple[str, bytes]]:
-    grid, tile_format = int(job.config["grid"]), job.config["format"]
-    picture = atlas_picture(job, icon_px_within(grid, job.config["icon_px"]), runtime)
+def _files(job: DeepZoomJob, runtime: Runtime) -> Iterator[tuple[str, bytes]]:
+    grid, tile_format = int(job.config.grid), job.config.format
+    picture = atlas_picture(job, icon_px_within(grid, job.config.icon_px), runtime)
     text = picture_text(job)
     note = f"{text['Title']}; {text['Weights']}; {text['Software']}, fingerprint {job.fingerprint}"
     yield f"atlas-{grid}.dzi", dzi(picture.width, picture.height, tile_format, note)
@@ -35,13 +58,22 @@ def _files(job: Job, runtime: Runtime) -> Iterator[tuple[str, bytes]]:
     yield from ((f"atlas-{grid}_files/{name}", tile) for name, tile in tiles)
 
 
+def _needs(steps: Sequence[Step], extents: Sequence[Any]) -> Needs:
+    return Needs(sum(picture_bytes(s.config.grid, s.config.icon_px, s.config.format) for s in steps))
+
+
 DEEP_ZOOM = Stage(
     name="deep_zoom",
     version=1,
+    inputs=DeepZoomInputs,
     unit="icons",
-    split=lambda job: [{"icons": job.inputs["bin"].num_rows}],
+    split=lambda job: [{"icons": job.inputs.bin.num_rows}],
     size=lambda task: task["icons"],
     compute=_compute,
+    columns=FILES,
+    commands=("stitch",),
+    publishes=Publishes.FILE,
+    needs=_needs,
 )
 
 
@@ -49,13 +81,18 @@ def steps(config: Config, atlas: Step) -> Iterator[Step]:
     """The tiles of a stitched atlas, where the config asks for them."""
     if not config.stitch.deep_zoom:
         return
+    of_atlas = atlas.config
     yield Step(
         stage=DEEP_ZOOM,
-        config={
-            **{key: atlas.config[key] for key in CONFIG if key in atlas.config},
-            "format": config.stitch.deep_zoom_format,
-        },
-        inputs={role: atlas.inputs[role] for role in INPUTS if role in atlas.inputs},
+        config=DeepZoomStepConfig(
+            model=of_atlas.model,
+            scale=of_atlas.scale,
+            icon_px=of_atlas.icon_px,
+            grid=of_atlas.grid,
+            axis=of_atlas.axis,
+            format=config.stitch.deep_zoom_format,
+        ),
+        inputs={role: of for role, of in atlas.inputs.items() if role in ("select", "bin", "invert")},
         layer=atlas.layer,
         view=atlas.view,
         grid=atlas.grid,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from atlas_pipeline.config.network import image_settings, model_config
+from atlas_pipeline.config.network import model_config, run_settings
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.engine.stage import Job, Notes, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.engine.declaration import FILES, Publishes, ViewerFacts
+from atlas_pipeline.engine.stage import Artefact, Job, Notes, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.models.network_cache import ReceptiveField, receptive_field_of
 from atlas_pipeline.numerics.patches import crop_window
 from atlas_pipeline.pictures.colours import PAPER
@@ -24,16 +26,38 @@ LARGEST_CROP_PX = 56
 IMAGES_AT_ONCE = 256
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExamplesStepConfig:
+    """model: a crop shows what the network sees. num: patches of a cell."""
+
+    model: Mapping[str, Any]
+    layer: str
+    size_px: int
+    num: int
+    grid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExamplesInputs:
+    """The images, and the cells with the positions nearest their means."""
+
+    index: Artefact
+    bin: Artefact
+
+
+ExamplesJob = Job[ExamplesStepConfig, ExamplesInputs]
+
+
+def _compute(task: Task, jobs: Sequence[ExamplesJob], runtime: Runtime) -> list[Output]:
     (job,) = jobs
-    start, stop = band_of(job.inputs["bin"], task["band"])
+    start, stop = band_of(job.inputs.bin, task["band"])
     if start == stop:
         return [Output(table=file_table({}))]
-    cells = job.inputs["bin"].rows(start, stop, ["row", "col", "examples"])
+    cells = job.inputs.bin.rows(start, stop, ["row", "col", "examples"])
     rows, cols = (cells[name].to_numpy() for name in ("row", "col"))
-    examples = [of_cell[: job.config["num"]] for of_cell in cells["examples"].to_pylist()]
-    field = receptive_field_of(job.settings["model"], job.config["layer"], runtime.device)
-    side = min(job.config["size_px"], field.field_px)
+    examples = [of_cell[: job.config.num] for of_cell in cells["examples"].to_pylist()]
+    field = receptive_field_of(job.settings.model, job.config.layer, runtime.device)
+    side = min(job.config.size_px, field.field_px)
     px = sheet_px(min(side, LARGEST_CROP_PX))
     files: dict[str, bytes] = {}
     nearest = []
@@ -46,7 +70,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
         files |= block_files(crops, rows[here], cols[here], named)
     files |= sheet_files("crops", np.concatenate(nearest), rows, cols, px, PATCH_QUALITY)
     runtime.advance(1)
-    table = file_table({f"tiles-{job.config['grid']}/{name}": f for name, f in files.items()})
+    table = file_table({f"tiles-{job.config.grid}/{name}": f for name, f in files.items()})
     return [Output(table=table, notes={"px": px})]
 
 
@@ -55,7 +79,7 @@ Example = Mapping[str, Any]
 
 def _crops(
     examples: Sequence[Sequence[Example]],
-    job: Job,
+    job: ExamplesJob,
     runtime: Runtime,
     field: ReceptiveField,
     side: int,
@@ -71,7 +95,7 @@ def _crops(
         for rank, example in enumerate(of_cell):
             wanted.setdefault(example["image_id"], []).append((cell, rank, example))
     for batch in batches_of(
-        job.inputs["index"],
+        job.inputs.index,
         list(wanted),
         job.settings,
         runtime.device,
@@ -90,16 +114,16 @@ def _crops(
     return crops
 
 
-def _named(examples: Sequence[Sequence[Example]], job: Job) -> list[list[list[Any]]]:
+def _named(examples: Sequence[Sequence[Example]], job: ExamplesJob) -> list[list[list[Any]]]:
     """Of every example the image's id, the position's row and column, and the image's key."""
-    keys = keys_of(job.inputs["index"], {e["image_id"] for of_cell in examples for e in of_cell})
+    keys = keys_of(job.inputs.index, {e["image_id"] for of_cell in examples for e in of_cell})
     return [
         [[e["image_id"], e["row"], e["col"], shown_key(keys[e["image_id"]])] for e in of_cell]
         for of_cell in examples
     ]
 
 
-def _summarise(job: Job, notes: Sequence[Notes]) -> Notes:
+def _summarise(job: ExamplesJob, notes: Sequence[Notes]) -> Notes:
     # Every band says the same, but those without cells, which say nothing.
     return next(filter(None, notes), {})
 
@@ -107,11 +131,16 @@ def _summarise(job: Job, notes: Sequence[Notes]) -> Notes:
 EXAMPLES = Stage(
     name="examples",
     version=1,
+    inputs=ExamplesInputs,
     unit="bands",
-    split=lambda job: [{"band": band} for band in range(num_bands(job.config["grid"]))],
+    split=lambda job: [{"band": band} for band in range(num_bands(job.config.grid))],
     size=lambda task: 1,
     compute=_compute,
     summarise=_summarise,
+    columns=FILES,
+    commands=("stitch",),
+    publishes=Publishes.VIEWER,
+    viewer=lambda artefact: ViewerFacts(grid={"crop_px": artefact.notes.get("px", 0)}),
 )
 
 
@@ -120,16 +149,15 @@ def steps(config: Config, index: Step, cells: Step) -> Iterator[Step]:
     if config.stitch.examples:
         yield Step(
             stage=EXAMPLES,
-            config={
-                # What the crops show hangs on what the network sees; its architecture is in its identity.
-                "model": model_config(config),
-                "layer": cells.layer,
-                "size_px": config.invert.size_px,
-                "num": config.stitch.examples,
-                "grid": cells.grid,
-            },
+            config=ExamplesStepConfig(
+                model=model_config(config),
+                layer=str(cells.layer),
+                size_px=config.invert.size_px,
+                num=config.stitch.examples,
+                grid=int(cells.grid or 0),
+            ),
             inputs={"index": index, "bin": cells},
-            settings=image_settings(config),
+            settings=run_settings(config),
             layer=cells.layer,
             view=cells.view,
             grid=cells.grid,

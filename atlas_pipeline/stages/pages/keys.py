@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
-from atlas_pipeline.config.network import labels_digest, model_config, model_spec
+from atlas_pipeline.config.network import labels_digest, model_config, run_settings
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.engine.declaration import FILES, Publishes, ViewerFacts
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.stages import WITH_A_LAYOUT
 from atlas_pipeline.tables.files import file_table
 from atlas_pipeline.tables.image_keys import shown_key
 from atlas_pipeline.viewer.known_images import known_images
@@ -16,10 +20,27 @@ from atlas_pipeline.viewer.layout_files import key_file
 from atlas_pipeline.views.classes import names_of_labels
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysStepConfig:
+    """label_column, labels: what the names of the images' labels follow from."""
+
+    seed: int
+    model: Mapping[str, Any]
+    labels: str | None
+    label_column: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysInputs:
+    """The images."""
+
+    index: Artefact
+
+
+def _compute(task: Task, jobs: Sequence[Job[KeysStepConfig, KeysInputs]], runtime: Runtime) -> list[Output]:
     (job,) = jobs
-    index = job.inputs["index"]
-    known = known_images(index.num_rows, job.config["seed"])
+    index = job.inputs.index
+    known = known_images(index.num_rows, job.config.seed)
     keys, labels, start = [], [], 0
     for part in index.parts(["key", "label"]):
         here = known[(known >= start) & (known < start + part.num_rows)] - start
@@ -37,10 +58,15 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
 KEYS = Stage(
     name="keys",
     version=1,
+    inputs=KeysInputs,
     unit="lists",
     split=lambda job: [{}],
     size=lambda task: 1,
     compute=_compute,
+    columns=FILES,
+    commands=WITH_A_LAYOUT,
+    publishes=Publishes.VIEWER,
+    viewer=lambda artefact: ViewerFacts(run={"keys": True}),
 )
 
 
@@ -48,15 +74,12 @@ def step(config: Config, index: Step) -> Step:
     """What the search looks through."""
     return Step(
         stage=KEYS,
-        config={
-            "seed": config.seed,
-            "model": model_config(config),
-            "labels": labels_digest(config),
-            **config.images.named_labels,
-        },
+        config=KeysStepConfig(
+            seed=config.seed,
+            model=model_config(config),
+            labels=labels_digest(config),
+            label_column=config.images.label_column,
+        ),
         inputs={"index": index},
-        settings={
-            "model": model_spec(config),
-            **config.images.place,
-        },
+        settings=run_settings(config),
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config.network import labels_digest, model_config, model_spec
+from atlas_pipeline.config.network import RunSettings, labels_digest, model_config, run_settings
 from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine.declaration import FILES, Publishes, ViewerFacts
 from atlas_pipeline.engine.stage import Artefact, Job, Notes, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.images import metadata
 from atlas_pipeline.numerics.cell_means import cell_means
@@ -24,6 +26,29 @@ from atlas_pipeline.views.classes import names_of_labels
 MOST_VALUES = 32
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharesStepConfig:
+    """metadata: digest of the table. labels, label_column: what the names of labels follow from."""
+
+    model: Mapping[str, Any]
+    labels: str | None
+    label_column: str | None = None
+    metadata: str | None
+    grid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharesInputs:
+    """The images, a layout, and its cells."""
+
+    index: Artefact
+    project: Artefact
+    bin: Artefact
+
+
+SharesJob = Job[SharesStepConfig, SharesInputs]
+
+
 class Series(NamedTuple):
     """A number of each image. value: whose share it is; None: it is a number itself, and means are shown."""
 
@@ -32,12 +57,12 @@ class Series(NamedTuple):
     numbers: np.ndarray  # (image,), NaN: not known
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+def _compute(task: Task, jobs: Sequence[SharesJob], runtime: Runtime) -> list[Output]:
     (job,) = jobs
-    cells, grid = job.inputs["bin"].read(["row", "col"]), job.config["grid"]
+    cells, grid = job.inputs.bin.read(["row", "col"]), job.config.grid
     if not cells.num_rows:
         return [Output(table=file_table({}))]
-    layout = job.inputs["project"].read(["image_id", "x", "y"])
+    layout = job.inputs.project.read(["image_id", "x", "y"])
     at = np.full(grid**2, -1)
     at[flat_cell(np.column_stack([cells["row"], cells["col"]]), grid)] = np.arange(cells.num_rows)
     cell = at[flat_cell(cell_of(layout_xy(layout), grid), grid)]
@@ -51,12 +76,12 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     return [Output(table=file_table(files), notes={"shares": shown})]
 
 
-def _series(job: Job) -> Iterator[Series]:
-    index = job.inputs["index"]
+def _series(job: SharesJob) -> Iterator[Series]:
+    index = job.inputs.index
     yield from _labels(index, job.settings)
-    if job.settings["metadata"]:
+    if job.settings.metadata:
         keys = index.read(["key"])["key"]
-        known = metadata.of_images(metadata.read_metadata(job.settings["metadata"]), keys)
+        known = metadata.of_images(metadata.read_metadata(job.settings.metadata), keys)
         for name in known.schema.names:
             if metadata.is_text(known[name].type):
                 yield from _values(name, known[name].cast(pa.string()).to_pylist())
@@ -65,7 +90,7 @@ def _series(job: Job) -> Iterator[Series]:
                 yield Series(name, share, metadata.numbers_of(known[name]))
 
 
-def _labels(index: Artefact, settings: Mapping[str, Any]) -> Iterator[Series]:
+def _labels(index: Artefact, settings: RunSettings) -> Iterator[Series]:
     labels = index.read(["label"])["label"].to_numpy()
     there = np.unique(labels[labels >= 0]).tolist()
     if 1 < len(there) <= MOST_VALUES:
@@ -85,18 +110,31 @@ def _values(name: str, values: Sequence[str | None]) -> Iterator[Series]:
         yield Series(name, value, np.where(unknown, np.nan, array == value).astype(np.float64))
 
 
-def _summarise(job: Job, notes: Sequence[Notes]) -> Notes:
+def _summarise(job: SharesJob, notes: Sequence[Notes]) -> Notes:
     return notes[0]
+
+
+def _viewer_facts(artefact: Artefact) -> ViewerFacts:
+    # A view without cells has none; all others have the same.
+    return ViewerFacts(run={"shares": artefact.notes["shares"]} if artefact.num_rows else {})
 
 
 SHARES = Stage(
     name="shares",
     version=1,
+    inputs=SharesInputs,
     unit="lists",
     split=lambda job: [{}],
     size=lambda task: 1,
     compute=_compute,
     summarise=_summarise,
+    columns=FILES,
+    commands=("stitch",),
+    publishes=Publishes.VIEWER,
+    # A view without cells has none; all others have the same.
+    viewer=lambda artefact: ViewerFacts(
+        run={"shares": artefact.notes["shares"]} if artefact.num_rows else {}
+    ),
 )
 
 
@@ -105,19 +143,15 @@ def step(config: Config, index: Step, layout: Step, cells: Step) -> Step:
     table = config.images.metadata
     return Step(
         stage=SHARES,
-        config={
-            "model": model_config(config),
-            "labels": labels_digest(config),
-            **config.images.named_labels,
-            "metadata": metadata.metadata_digest(table) if table else None,
-            "grid": cells.grid,
-        },
+        config=SharesStepConfig(
+            model=model_config(config),
+            labels=labels_digest(config),
+            label_column=config.images.label_column,
+            metadata=metadata.metadata_digest(table) if table else None,
+            grid=int(cells.grid or 0),
+        ),
         inputs={"index": index, "project": layout, "bin": cells},
-        settings={
-            "model": model_spec(config),
-            **config.images.place,
-            "metadata": table,
-        },
+        settings=run_settings(config),
         layer=cells.layer,
         view=cells.view,
         grid=cells.grid,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config.network import labels_digest, model_config, model_spec
+from atlas_pipeline.config.network import labels_digest, model_config, run_settings
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.engine.declaration import FILES, Publishes, ViewerFacts
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.pictures.colours import PAPER
 from atlas_pipeline.pictures.png_codec import over_ground, picture_of
 from atlas_pipeline.tables.columns import column_matrix
@@ -25,44 +28,65 @@ COSINES = {
 }
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TilesStepConfig:
+    """labels: digest of the file of class labels. icon_px: side of an icon on a sheet."""
+
+    model: Mapping[str, Any]
+    labels: str | None
+    icon_px: int
+    grid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TilesInputs:
+    """The cells and their icons."""
+
+    bin: Artefact
+    invert: Artefact
+
+
+TilesJob = Job[TilesStepConfig, TilesInputs]
+
+
+def _compute(task: Task, jobs: Sequence[TilesJob], runtime: Runtime) -> list[Output]:
     (job,) = jobs
-    if not job.inputs["bin"].num_rows:
+    if not job.inputs.bin.num_rows:
         # A selection without icons: the viewer shows its layout, and the run says why.
         return [Output(table=file_table({}))]
     files = _grid_files(job) if task["band"] is None else _sheets(job, task["band"]).items()
-    folder = f"tiles-{job.config['grid']}"
+    folder = f"tiles-{job.config.grid}"
     runtime.advance(1)
     return [Output(table=file_stream((f"{folder}/{name}", content) for name, content in files))]
 
 
-def _grid_files(job: Job) -> Iterator[tuple[str, bytes]]:
+def _grid_files(job: TilesJob) -> Iterator[tuple[str, bytes]]:
     numbers = _numbers(job)
     yield "grid.js", number_file(numbers)
     yield from class_files(numbers)
     yield from overview_files(numbers, lambda: _icons(job)).items()
 
 
-def _numbers(job: Job) -> GridNumbers:
+def _numbers(job: TilesJob) -> GridNumbers:
     from atlas_pipeline.models import class_labels
 
-    cells, icons, notes = job.inputs["bin"], job.inputs["invert"], job.inputs["bin"].notes
+    cells, icons, notes = job.inputs.bin, job.inputs.invert, job.inputs.bin.notes
     columns = cells.read(["row", "col", "count"])
-    labels = class_labels(job.settings["model"], notes["num_classes"])
+    labels = class_labels(job.settings.model, notes["num_classes"])
     attributed = "attribution" in cells.schema.names
     return GridNumbers(
-        grid=job.config["grid"],
-        px=job.config["icon_px"],
+        grid=job.config.grid,
+        px=job.config.icon_px,
         activations=notes["num_activations"],
         row=columns["row"].to_numpy(),
         col=columns["col"].to_numpy(),
         count=columns["count"].to_numpy(),
         round_trip=icons.read(["round_trip"])["round_trip"].to_numpy(),
         cosines={
-            name: job.inputs[role].read([column])[column].to_numpy()
+            name: getattr(job.inputs, role).read([column])[column].to_numpy()
             for role, columns_of in COSINES.items()
             for column, name in columns_of.items()
-            if column in job.inputs[role].schema.names
+            if column in getattr(job.inputs, role).schema.names
         },
         attribution=column_matrix(cells.read(["attribution"]), "attribution") if attributed else None,
         labels=[str(labels[c]) if labels else f"class {c}" for c in notes["classes"]] if attributed else [],
@@ -70,8 +94,8 @@ def _numbers(job: Job) -> GridNumbers:
     )
 
 
-def _icons(job: Job) -> Iterator[np.ndarray]:
-    for part in job.inputs["invert"].parts(["icon"]):
+def _icons(job: TilesJob) -> Iterator[np.ndarray]:
+    for part in job.inputs.invert.parts(["icon"]):
         yield from _on_paper(part["icon"])
 
 
@@ -81,27 +105,32 @@ def _on_paper(pngs: pa.ChunkedArray) -> Iterator[np.ndarray]:
         yield over_ground(picture_of(png)[None], PAPER)[0]
 
 
-def _sheets(job: Job, band: int) -> dict[str, bytes]:
-    start, stop = band_of(job.inputs["bin"], band)
+def _sheets(job: TilesJob, band: int) -> dict[str, bytes]:
+    start, stop = band_of(job.inputs.bin, band)
     if start == stop:
         return {}
-    cells = job.inputs["bin"].rows(start, stop, ["row", "col"])
-    icons = _on_paper(job.inputs["invert"].rows(start, stop, ["icon"])["icon"])
+    cells = job.inputs.bin.rows(start, stop, ["row", "col"])
+    icons = _on_paper(job.inputs.invert.rows(start, stop, ["icon"])["icon"])
     rows, cols = (cells[name].to_numpy() for name in ("row", "col"))
-    return sheet_files("icons", icons, rows, cols, job.config["icon_px"])
+    return sheet_files("icons", icons, rows, cols, job.config.icon_px)
 
 
-def _split(job: Job) -> list[Task]:
-    return [{"band": None}, *({"band": band} for band in range(num_bands(job.config["grid"])))]
+def _split(job: TilesJob) -> list[Task]:
+    return [{"band": None}, *({"band": band} for band in range(num_bands(job.config.grid)))]
 
 
 TILES = Stage(
     name="tiles",
     version=2,
+    inputs=TilesInputs,
     unit="bands",
     split=_split,
     size=lambda task: 1,
     compute=_compute,
+    columns=FILES,
+    commands=("stitch",),
+    publishes=Publishes.VIEWER,
+    viewer=lambda artefact: ViewerFacts(grid={"tiles": artefact.num_rows > 0}),
 )
 
 
@@ -109,14 +138,14 @@ def step(config: Config, cells: Step, icons: Step) -> Step:
     """What the viewer shows of one grid."""
     return Step(
         stage=TILES,
-        config={
-            "model": model_config(config),
-            "labels": labels_digest(config),
-            "icon_px": sheet_px(config.invert.size_px),
-            "grid": cells.grid,
-        },
+        config=TilesStepConfig(
+            model=model_config(config),
+            labels=labels_digest(config),
+            icon_px=sheet_px(config.invert.size_px),
+            grid=int(cells.grid or 0),
+        ),
         inputs={"bin": cells, "invert": icons},
-        settings={"model": model_spec(config)},
+        settings=run_settings(config),
         layer=cells.layer,
         view=cells.view,
         grid=cells.grid,

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.engine.fingerprint import canonical_json, ordered
+from atlas_pipeline.engine.declaration import Column
+from atlas_pipeline.engine.fingerprint import canonical_json
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.models.network_cache import opened_cut, opened_network
 from atlas_pipeline.tables.chosen_images import batches_of
@@ -40,12 +41,33 @@ _ROWS = pa.schema(
 )
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckStepConfig:
+    """use: see `models.proof_of_layer.LayerUse`. icons: the icons' settings that the network notices."""
+
+    model: Mapping[str, Any]
+    layer: str
+    seed: int
+    use: Mapping[str, Any]
+    icons: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckInputs:
+    """The images, of which a few are shown to the network."""
+
+    index: Artefact
+
+
+CheckJob = Job[CheckStepConfig, CheckInputs]
+
+
+def _compute(task: Task, jobs: Sequence[CheckJob], runtime: Runtime) -> list[Output]:
     from atlas_pipeline.models import check_layers
 
-    spec = jobs[0].settings["model"]
+    spec = jobs[0].settings.model
     network = opened_network(spec, runtime.device)
-    by_layer = {job.config["layer"]: job for job in jobs}
+    by_layer = {job.config.layer: job for job in jobs}
     check_layers(network, by_layer)
     images, names = _images(jobs[0], network, runtime.device)
     proof = _proof(network, images, names, by_layer, runtime.device)
@@ -62,14 +84,14 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     return outputs
 
 
-def _images(job: Job, network: Network, device: str) -> tuple[torch.Tensor, list[str]]:
+def _images(job: CheckJob, network: Network, device: str) -> tuple[torch.Tensor, list[str]]:
     """(image, 3, side, side) float32 in [0, 1], and what to call them; noise where too few can be read."""
     import torch
 
     from atlas_pipeline.models.calibrate import noise_images
 
-    index = job.inputs["index"]
-    drawn = np.random.default_rng(job.config["seed"]).permutation(index.num_rows)[:_MOST_TRIED]
+    index = job.inputs.index
+    drawn = np.random.default_rng(job.config.seed).permutation(index.num_rows)[:_MOST_TRIED]
     images: list[torch.Tensor] = []
     names: list[str] = []
     keys = index.read(["key"])["key"]
@@ -88,7 +110,7 @@ def _images(job: Job, network: Network, device: str) -> tuple[torch.Tensor, list
 
 
 def _proof(
-    network: Network, images: torch.Tensor, names: Sequence[str], jobs: Mapping[str, Job], device: str
+    network: Network, images: torch.Tensor, names: Sequence[str], jobs: Mapping[str, CheckJob], device: str
 ) -> Proof:
     import torch
 
@@ -96,8 +118,8 @@ def _proof(
     from atlas_pipeline.models.proof import prove
     from atlas_pipeline.models.proof_of_layer import LayerUse
 
-    uses = {layer: LayerUse(**job.config["use"]) for layer, job in jobs.items()}
-    spec = next(iter(jobs.values())).settings["model"]
+    uses = {layer: LayerUse(**job.config.use) for layer, job in jobs.items()}
+    spec = next(iter(jobs.values())).settings.model
 
     def cut_at(layer: str) -> torch.nn.Module:
         return opened_cut(spec, layer, device)
@@ -136,12 +158,12 @@ def _storage(name: str, values: np.ndarray, axes: tuple[int, ...]) -> str:
     return f"{name} {narrow(values, axes).dtype} (float16 {loses})"
 
 
-def _icon_rows(job: Job, rows: Sequence[Row], proof: Proof, device: str) -> list[Row]:
+def _icon_rows(job: CheckJob, rows: Sequence[Row], proof: Proof, device: str) -> list[Row]:
     """Two steps of feature inversion towards real activations, as `invert` will take them."""
     from atlas_pipeline.inversion import InversionSettings, invert
     from atlas_pipeline.models.proof_row import Row, guarded
 
-    layer, icons = job.config["layer"], job.config["icons"]
+    layer, icons = job.config.layer, job.config.icons
     has_gradient = any(
         row.layer == layer and row.check == "gradient" and row.verdict != "fails" for row in rows
     )
@@ -156,7 +178,7 @@ def _icon_rows(job: Job, rows: Sequence[Row], proof: Proof, device: str) -> list
 
     def rehearse() -> Row:
         found = invert(
-            opened_cut(job.settings["model"], layer, device),
+            opened_cut(job.settings.model, layer, device),
             directions,
             seeds=list(range(len(directions))),
             settings=InversionSettings(**icons, steps=2, warm_steps=None),
@@ -173,66 +195,50 @@ def _icon_rows(job: Job, rows: Sequence[Row], proof: Proof, device: str) -> list
     return guarded(layer, "icons", rehearse)
 
 
+def _remarks(step: Step, artefact: Artefact) -> list[str]:
+    notes = [row for row in artefact.read().to_pylist() if row["verdict"] == "note"]
+    return [f"{row['layer'] or 'the network'}: {row['said']}" for row in notes]
+
+
 CHECK = Stage(
     name="check",
     version=1,
+    inputs=CheckInputs,
     unit="images",
     split=lambda job: [{}],
     size=lambda task: NUM_IMAGES,
     compute=_compute,
+    columns=tuple(Column(of.name, of.type) for of in _ROWS),
+    commands=("check",),
+    is_checked=True,
+    remarks=_remarks,
 )
 
 
-def with_checks(steps: Iterable[Step]) -> list[Step]:
-    """The steps, and before the first sample a check of every network and layer that is sampled.
+def step(sample: Step, icons: Mapping[str, Any] | None) -> Step:
+    """The check of the network and layer that a sample is of.
 
-    No other step takes a check as its input: what is sampled does not hang on what is found.
+    Args: icons: size_px and arithmetic of the layer's icons; None where none are made.
     """
-    everything = ordered(steps)
-    samples = [step for step in everything if step.stage.name == "sample"]
-    if not samples:
-        return everything
-    checks = [_step(sample, _icons_of(sample, everything)) for sample in samples]
-    first = everything.index(samples[0])
-    return ordered([*everything[:first], *checks, *everything[first:]])
-
-
-def check_of(step: Step, steps: Iterable[Step]) -> Step | None:
-    """The check of the network and layer that a step is of."""
-    of = (step.config.get("model"), step.layer)
-    return next((s for s in steps if s.stage.name == "check" and (s.config["model"], s.layer) == of), None)
-
-
-def _icons_of(sample: Step, steps: Sequence[Step]) -> Mapping[str, Any] | None:
-    """The icons' settings that the network notices; None where no icons are made of this layer."""
-    of = (sample.config["model"], sample.layer)
-    for step in steps:
-        if step.stage.name == "invert" and (step.config["model"], step.layer) == of:
-            return {name: step.config["invert"][name] for name in ("size_px", "arithmetic")}
-    return None
-
-
-def _step(sample: Step, icons: Mapping[str, Any] | None) -> Step:
-    config = sample.config
-    method = "ablation" if config.get("attribution_method") == "ablation" else "product"
-    use = {
-        "attribution": "none" if config["attribution"] == "none" else method,
-        "maxpool_gradient": config.get("maxpool_gradient", "exact"),
-        "size_px": None if icons is None else icons["size_px"],
-    }
+    of_sample = sample.config
+    method = "ablation" if of_sample.attribution_method == "ablation" else "product"
     return Step(
         stage=CHECK,
-        config={
-            "model": config["model"],
-            "layer": config["layer"],
-            "seed": config["seed"],
-            "use": use,
-            "icons": icons,
-        },
+        config=CheckStepConfig(
+            model=of_sample.model,
+            layer=of_sample.layer,
+            seed=of_sample.seed,
+            use={
+                "attribution": "none" if of_sample.attribution == "none" else method,
+                "maxpool_gradient": of_sample.maxpool_gradient or "exact",
+                "size_px": None if icons is None else icons["size_px"],
+            },
+            icons=icons,
+        ),
         inputs={"index": sample.inputs["index"]},
         settings=sample.settings,
         layer=sample.layer,
-        shared=f"check {canonical_json(config['model'])}",
+        shared=f"check {canonical_json(of_sample.model)}",
     )
 
 

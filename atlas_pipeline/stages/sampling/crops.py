@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config.network import model_config, model_spec
+from atlas_pipeline.config.network import model_config, run_settings
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.engine.declaration import Column
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.pictures.png_codec import png_of
 
@@ -20,27 +22,43 @@ if TYPE_CHECKING:
 NUM_CROPS = 256
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropsStepConfig:
+    """model: its whole identity, for its preprocessing may come from its code or from its weights."""
+
+    model: Mapping[str, Any]
+    size_px: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropsInputs:
+    """The images."""
+
+    index: Artefact
+
+
+def _compute(task: Task, jobs: Sequence[Job[CropsStepConfig, CropsInputs]], runtime: Runtime) -> list[Output]:
     from atlas_pipeline.images.batches import image_batches
 
     (job,) = jobs
-    index, settings = job.inputs["index"], job.settings
-    rng = np.random.default_rng(job.config["seed"])
+    index, settings = job.inputs.index, job.settings
+    rng = np.random.default_rng(job.config.seed)
     chosen = np.sort(rng.permutation(index.num_rows)[:NUM_CROPS])
     batches = image_batches(
         index.read().take(pa.array(chosen)),
-        source=settings["source"],
-        path=settings["path"],
-        root=settings["root"],
-        preprocess=opened_network(settings["model"], runtime.device).preprocess,
-        seed=settings["seed"],
+        source=settings.source,
+        path=settings.path,
+        root=settings.root,
+        preprocess=opened_network(settings.model, runtime.device).preprocess,
+        seed=settings.seed,
         batch_size=NUM_CROPS,
         num_workers=0,
     )
     ids, crops = [], []
     for batch in batches:
         ids += batch.image_id.tolist()
-        crops += [_crop(image, job.config["size_px"], rng) for image in batch.images]
+        crops += [_crop(image, job.config.size_px, rng) for image in batch.images]
     runtime.advance(len(ids))
     return [
         Output(table=pa.table({"image_id": pa.array(ids, pa.int64()), "crop": pa.array(crops, pa.binary())}))
@@ -61,10 +79,13 @@ def _crop(image: torch.Tensor, size_px: int, rng: np.random.Generator) -> bytes:
 CROPS = Stage(
     name="crops",
     version=1,
+    inputs=CropsInputs,
     unit="images",
     split=lambda job: [{}],
     size=lambda task: NUM_CROPS,
     compute=_compute,
+    columns=(Column("image_id", pa.int64()), Column("crop", pa.binary())),
+    commands=("invert",),
 )
 
 
@@ -72,16 +93,7 @@ def step(config: Config, index: Step) -> Step:
     """Real crops of the icons' size."""
     return Step(
         stage=CROPS,
-        config={
-            # The whole of it: a network's own preprocessing may come from its code or go with its weights.
-            "model": model_config(config),
-            "size_px": config.invert.size_px,
-            "seed": config.seed,
-        },
+        config=CropsStepConfig(model=model_config(config), size_px=config.invert.size_px, seed=config.seed),
         inputs={"index": index},
-        settings={
-            "model": model_spec(config),
-            **config.images.place,
-            "seed": config.seed,
-        },
+        settings=run_settings(config),
     )

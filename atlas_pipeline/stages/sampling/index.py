@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from atlas_pipeline.config.network import run_settings
 from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.images.left_out import left_out_line
 from atlas_pipeline.images.listing import index_schema, listing, listing_stamp
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexConfig:
+    """stamp: changes where the listing has to be made again, see `listing_stamp`."""
+
+    source: str
+    stamp: str
+    num_images: int | None
+    label_column: str | None
+    seed: int
+
+
+def _compute(task: Task, jobs: Sequence[Job[IndexConfig, Any]], runtime: Runtime) -> list[Output]:
     (job,) = jobs
     found = listing(
-        job.config["source"],
-        job.settings["path"],
-        num_images=job.config["num_images"],
-        seed=job.config["seed"],
-        label_column=job.config["label_column"],
-        root=job.settings["root"],
+        job.config.source,
+        job.settings.path,
+        num_images=job.config.num_images,
+        seed=job.config.seed,
+        label_column=job.config.label_column,
+        root=job.settings.root,
     )
     runtime.advance(1)
     return [Output(table=found.images.cast(index_schema()), notes=found.notes())]
 
 
-def remarks_on_images(artefact: Artefact) -> list[str]:
-    """Remarks on the images: files that were left out, labels that are not used."""
+def _remarks(step: Step, artefact: Artefact) -> list[str]:
+    """Files that were left out, labels that are not used."""
     lines = left_out_line(artefact.notes), artefact.notes["remark"]
     return [line for line in lines if line]
 
@@ -40,6 +55,11 @@ INDEX = Stage(
     compute=_compute,
     # Later stages hang on what the images are, not on where they lie or when they were listed.
     identity=("key", "label", "digest"),
+    columns=tuple(
+        Column(name, kind) for name, kind in zip(index_schema().names, index_schema().types, strict=True)
+    ),
+    commands=("index",),
+    remarks=_remarks,
 )
 
 
@@ -48,13 +68,12 @@ def step(config: Config) -> Step:
     images = config.images
     return Step(
         stage=INDEX,
-        config={
-            "source": images.source,
-            "stamp": listing_stamp(images.source, images.path, images.root),
-            "num_images": images.wanted,
-            "label_column": images.label_column,
-            "seed": config.seed,
-        },
-        inputs={},
-        settings=images.place,
+        config=IndexConfig(
+            source=images.source,
+            stamp=listing_stamp(images.source, images.path, images.root),
+            num_images=images.wanted,
+            label_column=images.label_column,
+            seed=config.seed,
+        ),
+        settings=run_settings(config),
     )

@@ -5,16 +5,20 @@ All layers come from one pass over the images: their steps share it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
-from atlas_pipeline.config.network import model_config, model_spec
-from atlas_pipeline.config.sections import Config, SampleConfig
+from atlas_pipeline.config.network import model_config, run_settings
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine.declaration import Column, MemoryNeed, Needs, Vector
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.models.network_cache import opened_network
+from atlas_pipeline.tables.extent import FEWER_NUMBERS, Extent
 from atlas_pipeline.tables.layer_shard import LayerShard
 
 if TYPE_CHECKING:
@@ -23,33 +27,64 @@ if TYPE_CHECKING:
     from atlas_pipeline.models import Network
 
 CPU_BATCH, GPU_BATCH = 64, 512
+# Beside the vectors of a row: image, label, position and size of the map.
+_PLACE_BYTES = 20
+# Per number of a row: float32 while a task gathers it, float16 when it is written, and one layer's copy.
+_NUMBER_BYTES = 8
+_LARGE_BYTES = 10**9
 
 
-def _split(job: Job) -> list[Task]:
-    num_images, shard = job.inputs["index"].num_rows, job.config["shard_size"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleStepConfig:
+    """A key that an attribution method does not use has its default: it must not make samples anew."""
+
+    model: Mapping[str, Any]
+    layer: str
+    seed: int
+    positions_per_image: int
+    edge: int
+    attribution: str | Sequence[str]
+    shard_size: int
+    attribution_method: str = "gradient"
+    integrated_steps: int | None = None
+    maxpool_gradient: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleInputs:
+    """The images."""
+
+    index: Artefact
+
+
+SampleJob = Job[SampleStepConfig, SampleInputs]
+
+
+def _split(job: SampleJob) -> list[Task]:
+    num_images, shard = job.inputs.index.num_rows, job.config.shard_size
     return [{"start": s, "stop": min(s + shard, num_images)} for s in range(0, num_images, shard)]
 
 
-def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
+def _compute(task: Task, jobs: Sequence[SampleJob], runtime: Runtime) -> list[Output]:
     from atlas_pipeline.images.batches import image_batches, prepare_workers
     from atlas_pipeline.models import check_layers
 
     if runtime.workers:
         # They import torch while we open the network.
         prepare_workers()
-    settings, index = jobs[0].settings, jobs[0].inputs["index"]
-    network = opened_network(settings["model"], runtime.device)
-    check_layers(network, [job.config["layer"] for job in jobs])
+    settings, index = jobs[0].settings, jobs[0].inputs.index
+    network = opened_network(settings.model, runtime.device)
+    check_layers(network, [job.config.layer for job in jobs])
     rows = index.rows(task["start"], task["stop"])
     shards = [LayerShard(job, network, rows) for job in jobs]
     at_once = runtime.batch_size or (GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH)
     batches = image_batches(
         rows,
-        source=settings["source"],
-        path=settings["path"],
-        root=settings["root"],
+        source=settings.source,
+        path=settings.path,
+        root=settings.root,
         preprocess=network.preprocess,
-        seed=settings["seed"],
+        seed=settings.seed,
         batch_size=at_once,
         num_workers=runtime.workers or 0,
         pin=runtime.device.startswith("cuda"),
@@ -57,7 +92,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
     bad: list[dict[str, Any]] = []
     for batch in batches:
         bad += [{"image_id": b.image_id, "key": b.key, "reason": b.reason} for b in batch.bad]
-        _stop_at_too_many(bad, index.num_rows, settings["max_bad"])
+        _stop_at_too_many(bad, index.num_rows, settings.max_bad)
         at_once = add_batch(batch.image_id, batch.images, shards, network, runtime.device, at_once)
         runtime.advance(len(batch.image_id) + len(batch.bad))
     return [shard.output(bad, network, runtime.device) for shard in shards]
@@ -126,83 +161,97 @@ def _stop_at_too_many(
         )
 
 
-def _summarise(job: Job, notes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def _summarise(job: SampleJob, notes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     bad = [b for part in notes for b in part["bad"]]
     # Each part alone was within the limit, and is kept.
     remedy = "mend them and sample anew (atlas sample CONFIG --force)"
-    _stop_at_too_many(bad, job.inputs["index"].num_rows, job.settings["max_bad"], remedy)
+    _stop_at_too_many(bad, job.inputs.index.num_rows, job.settings.max_bad, remedy)
     same: dict[str, Any] = {}
     for part in notes:
         same |= part
     return {**same, "bad": bad, "num_bad": len(bad)}
 
 
-def num_bad(artefact: Artefact) -> int:
-    """How many images of a sample could not be read."""
-    return int(artefact.notes["num_bad"])
-
-
-def edge_fallback(artefact: Artefact) -> str | None:
-    """What to say of a map too small to leave its border out; None where it was left out as asked."""
-    notes, edge = artefact.notes, artefact.config["edge"]
-    if all(used == edge for used in notes.get("edge", ())):
-        return None
-    size = f"{notes['height']} x {notes['width']}"
-    return (
-        f"the map of {size} positions is too small for sample.edge {edge}: border positions were sampled too"
+def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
+    known = [extent for extent in extents if extent is not None]
+    if not known:
+        return Needs()
+    config: SampleStepConfig = steps[0].config
+    num_rows, width = known[0].num_rows, sum(extent.width for extent in known)
+    disk_bytes = sum(int(e.share_left * num_rows * (2 * e.width + _PLACE_BYTES)) for e in known)
+    shard_rows = max(1, config.shard_size * config.positions_per_image)
+    # A task holds the rows of all layers of its shard.
+    held_bytes = min(shard_rows, num_rows) * width * _NUMBER_BYTES
+    need = MemoryNeed(
+        f"sampling {config.shard_size:,} images",
+        held_bytes,
+        f"lower sample.shard_size, or {FEWER_NUMBERS}",
+        num_tasks=-(-num_rows // shard_rows),
+        is_first=True,
     )
+    return Needs(disk_bytes, (need,) if held_bytes >= _LARGE_BYTES else ())
 
 
-def attribution_remark(artefact: Artefact) -> str | None:
-    """A remark on how a sample's attributions were computed; None where there is nothing to say."""
-    remark = artefact.notes.get("attribution_remark")
-    return None if remark is None else str(remark)
+def _remarks(step: Step, artefact: Artefact) -> Iterator[str]:
+    notes, edge = artefact.notes, artefact.config["edge"]
+    if notes["num_bad"]:
+        yield f"{notes['num_bad']} images could not be read and were left out; sample's manifest names them"
+    if any(used != edge for used in notes.get("edge", ())):
+        yield (
+            f"{step.layer}: the map of {notes['height']} x {notes['width']} positions is too small for "
+            f"sample.edge {edge}: border positions were sampled too"
+        )
+    if remark := notes.get("attribution_remark"):
+        yield f"{step.layer}: {remark}"
 
 
 SAMPLE = Stage(
     name="sample",
     version=3,
+    inputs=SampleInputs,
     unit="images",
     split=_split,
     size=lambda task: task["stop"] - task["start"],
     compute=_compute,
     summarise=_summarise,
+    columns=(
+        Column("image_id", pa.int64()),
+        Column("label", pa.int32()),
+        *(Column(name, pa.int16()) for name in ("row", "col", "height", "width")),
+        Column("activation", Vector((pa.float16(), pa.float32()), "channel")),
+        Column("attribution", Vector((pa.float16(), pa.float32()), "class"), optional=True),
+    ),
+    commands=("sample",),
+    is_checked=True,
+    needs=_needs,
+    remarks=_remarks,
 )
 
 
 def steps(config: Config, index: Step) -> dict[str, Step]:
     """One step a layer; those that are missing share one pass over the images."""
-    model = model_config(config)
+    sample, method, model = config.sample, config.sample.attribution_method, model_config(config)
     return {
         layer: Step(
             stage=SAMPLE,
-            config={
-                "model": model,
-                "layer": layer,
-                "seed": config.seed,
-                **_fingerprinted(config.sample),
-            },
+            config=SampleStepConfig(
+                model=model,
+                layer=layer,
+                seed=config.seed,
+                positions_per_image=sample.positions_per_image,
+                edge=sample.edge,
+                attribution=sample.attribution,
+                shard_size=sample.shard_size,
+                attribution_method=method,
+                integrated_steps=sample.integrated_steps
+                if sample.attribution_method == "integrated"
+                else None,
+                maxpool_gradient=sample.maxpool_gradient if sample.attribution_method != "ablation" else None,
+            ),
             inputs={"index": index},
-            settings={
-                "model": model_spec(config),
-                **config.images.place,
-                "seed": config.seed,
-                "max_bad": config.images.max_bad,
-            },
+            settings=run_settings(config),
             layer=layer,
             shared="sample",
         )
         for layer in config.layers
     }
-
-
-# A key that a method does not use must not make its samples anew.
-UNUSED_BY = {
-    "gradient": {"attribution_method", "integrated_steps"},
-    "integrated": set[str](),
-    "ablation": {"integrated_steps", "maxpool_gradient"},
-}
-
-
-def _fingerprinted(sample: SampleConfig) -> Mapping[str, Any]:
-    return sample.model_dump(mode="json", exclude=UNUSED_BY[sample.attribution_method])
