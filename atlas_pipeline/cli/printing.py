@@ -150,14 +150,14 @@ def print_result(result: RunResult) -> None:
         _print_line(console, result.published.page)
 
 
-def print_pictures(result: RunResult) -> None:
-    """What a reader must know, and where the pictures are."""
+def print_files(result: RunResult, suffix: str = "") -> None:
+    """What a reader must know, and where the files of the command are: those with a suffix, or all."""
     console = _console()
     for line in result.remarks:
         _print_line(console, line, "yellow")
     console.print(f"{result.tasks_run} tasks run, {result.seconds:.0f} s", highlight=False)
     for path in result.files:
-        if path.suffix == ".png":
+        if path.suffix.endswith(suffix):
             _print_line(console, path)
 
 
@@ -171,11 +171,7 @@ def print_patch_tests(result: RunResult, summaries: Sequence[PatchSummary]) -> N
             for row in summary.rows:
                 _add_row(table, *row)
             console.print(table)
-    for line in result.remarks:
-        _print_line(console, line, "yellow")
-    console.print(f"{result.tasks_run} tasks run, {result.seconds:.0f} s", highlight=False)
-    for path in result.files:
-        _print_line(console, path)
+    print_files(result)
 
 
 def print_clean(unreached: Sequence[tuple[Location, int]], removed: bool) -> None:

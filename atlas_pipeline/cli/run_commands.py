@@ -65,14 +65,16 @@ def own_command(name: str) -> click.Command:
     @run_options
     @no_deps_option
     def command(config: str, overrides: tuple[str, ...], pipeline: str | None, **options: Any) -> None:
+        from atlas_pipeline.cli.printing import print_files
         from atlas_pipeline.runs import commands
 
-        if not commands.has_command(load(config, overrides), pipeline, name):
+        loaded = load(config, overrides, options.pop("device"), options.pop("workers"))
+        if not commands.has_command(loaded, pipeline, name):
             raise ConfigError(
                 f"no stage of pipeline '{pipeline}' belongs to a command '{name}'; name it in a stage's "
                 "commands, or see: atlas --help"
             )
-        _run(config, overrides, pipeline, command=name, **options)
+        print_files(commands.run(loaded, pipeline, command=name, **options))
 
     return command
 
@@ -132,7 +134,7 @@ def _figures(
     layers: tuple[str, ...],
     **options: Any,
 ) -> None:
-    from atlas_pipeline.cli.printing import print_pictures
+    from atlas_pipeline.cli.printing import print_files
     from atlas_pipeline.runs import commands
 
     on = (options.pop("device"), options.pop("workers"))
@@ -145,7 +147,8 @@ def _figures(
         entries = json.dumps([{"class": name, **wanted}], ensure_ascii=False)
         asked = load(config, (*overrides, f"{section}={entries}"), *on)
     loaded = load(config, overrides, *on)
-    print_pictures(commands.figures(loaded, pipeline, command=command, asked=asked, **options))
+    result = commands.figures(loaded, pipeline, command=command, asked=asked, **options)
+    print_files(result, ".png")
 
 
 @click.command(name="patch-test", short_help="Test a comparison: paste its patches onto images.")

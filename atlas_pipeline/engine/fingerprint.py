@@ -39,25 +39,35 @@ def fingerprint(stage: Stage, config: Any, inputs: Mapping[str, str]) -> str:
     return hashlib.sha256(canonical_json(body).encode()).hexdigest()[:16]
 
 
-def ordered(steps: Iterable[Step]) -> list[Step]:
-    """Every step once, with the inputs that were not listed, inputs first; otherwise in the order given.
+def recipes(steps: Iterable[Step]) -> dict[Step, str]:
+    """A digest for every step and the steps before it, inputs first; needs no store.
 
-    Two steps are the same where stage, config and the inputs' stages and configs are, down to the roots: of
-    such, the first stands for all, also as an input of others.
+    It is equal for two steps where stage, config and the inputs' recipes are, down to the roots.
     """
-    recipes: dict[Step, str] = {}
-    unique: dict[str, Step] = {}
+    found: dict[Step, str] = {}
 
     def visit(step: Step) -> str:
-        if step not in recipes:
+        if step not in found:
             inputs = {role: visit(source) for role, source in step.inputs.items()}
-            recipe = recipes[step] = fingerprint(step.stage, step.config, inputs)
-            if recipe not in unique:
-                unique[recipe] = replace(step, inputs={role: unique[i] for role, i in inputs.items()})
-        return recipes[step]
+            found[step] = fingerprint(step.stage, step.config, inputs)
+        return found[step]
 
     for step in steps:
         visit(step)
+    return found
+
+
+def ordered(steps: Iterable[Step]) -> list[Step]:
+    """Every step once, with the inputs that were not listed, inputs first; otherwise in the order given.
+
+    Two steps are the same where their recipes are: the first stands for all, also as an input of others.
+    """
+    found = recipes(steps)
+    unique: dict[str, Step] = {}
+    for step, recipe in found.items():
+        if recipe not in unique:
+            inputs = {role: unique[found[source]] for role, source in step.inputs.items()}
+            unique[recipe] = replace(step, inputs=inputs)
     return list(unique.values())
 
 

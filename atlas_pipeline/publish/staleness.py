@@ -1,35 +1,44 @@
-"""Whether a run was made with the config that it is to be shown for. No network is opened for it."""
+"""Whether a finished run was made with the config that it is to be shown for.
+
+An atlas is the same where the steps that make it are, down to the listing of the images: their fingerprints
+tell. Nothing is read from the cache, and a network is opened only to name classes, after the config changed.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
-from itertools import product
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from atlas_pipeline.config.loading import parse_config
-from atlas_pipeline.config.sections import ClassConfig, ComparisonConfig, Config, GridConfig
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine.declaration import Publishes
+from atlas_pipeline.engine.fingerprint import recipes
+from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.figure.request import FigureRequest, SheetRequest
 from atlas_pipeline.reader.run import AtlasRun
-from atlas_pipeline.views.view import class_view_name, comparison_view_name
+from atlas_pipeline.stages.sampling import crops, index, sample
+from atlas_pipeline.view_atlas import layer_layouts, view_atlas
+from atlas_pipeline.views.view import View, class_views, comparison_views, layer_view, slug
 
-# Of no influence on what a run makes. Images are known by their content: the same may lie elsewhere by now.
-_HOW: dict[str, Any] = {"name": True, "run": True, "images": {"path", "max_bad"}}
-# What an atlas of a whole layer, or of a selection, takes from the config beside its grids and its own entry.
-_OF_AN_ATLAS = ("seed", "model", "images", "sample", "invert", "stitch")
-_OF_NO_ATLAS: dict[str, Any] = {
-    "images": {"path", "max_bad", "metadata"},
-    "stitch": {"deep_zoom", "deep_zoom_format", "examples"},
-}
-_PROJECT_OF_A_SELECTION = ("metric", "engine", "num_epochs", "neighbors")
-# What of an entry changes none of its atlases; grids are looked at one by one.
-_OF_NO_VIEW: dict[str, Any] = {"layers": True, "patch_test": True, "grid": {"sizes"}}
-_NAMES: dict[str, Any] = {"class_": True, "left": True, "right": True}
+Request = FigureRequest | SheetRequest
 
-Entry = ClassConfig | ComparisonConfig
-Difference = tuple[str, str, str] | None
-"""A key, its value when the run was made, its value now; None: there is none."""
+
+class Difference(NamedTuple):
+    """A key of the config, its value when the run was made, and its value now."""
+
+    key: str
+    was: Any
+    now: Any
+
+
+class AtlasKey(NamedTuple):
+    """An atlas of a run."""
+
+    layer: str
+    view: str
+    grid: int
 
 
 def refuse_other_archive(config: Config, run: AtlasRun) -> None:
@@ -37,131 +46,132 @@ def refuse_other_archive(config: Config, run: AtlasRun) -> None:
 
     Raises: ConfigError.
     """
-    if (made := _config_of(run)) is not None:
-        of_made, of_asked = (c.model_dump(mode="json", by_alias=True, exclude=_HOW) for c in (made, config))
-        _refuse(run, _difference(of_made, of_asked))
+    made = _config_of(run, config)
+    if made is not None:
+        for difference in _differences(_plain(made), _plain(config)):
+            _refuse(run, difference)
 
 
-def refuse_other_figure(config: Config, run: AtlasRun, request: FigureRequest | SheetRequest) -> None:
+def refuse_other_figure(config: Config, run: AtlasRun, request: Request) -> None:
     """Refuse to draw for one config an atlas that was made with another.
 
-    Raises: ConfigError.
+    Raises: ConfigError. ModelError: a class of a config that has changed is not one of the network's.
     """
-    made = _config_of(run)
-    if made is None:
+    made = _config_of(run, config)
+    differences = [] if made is None else list(_differences(_plain(made), _plain(config)))
+    if made is None or not differences:
         return
-    of_layers = request.kind == "layers" if isinstance(request, SheetRequest) else request.view == "all"
-    _refuse(run, _difference(_of_atlas(made, of_layers), _of_atlas(config, of_layers)))
-    if of_layers:
-        _refuse(run, _grid_difference(made.grid, config.grid, made, request.grid))
-    elif isinstance(request, SheetRequest):
-        _refuse(run, _difference({"classes": _listed(made.classes)}, {"classes": _listed(config.classes)}))
-    else:
-        _refuse(run, _view_difference(made, config, request, run.views.get(request.layer, ())))
+    before = _atlases(made, request)
+    if _are_same(before, _atlases(config, request), request.grid):
+        return
+    for difference in differences:
+        # Most often a single key makes the difference.
+        changed = parse_config(_with(_plain(made), difference))
+        if not _are_same(before, _atlases(changed, request), request.grid):
+            _refuse(run, difference)
+    _refuse(run, differences[0])
 
 
-def _config_of(run: AtlasRun) -> Config | None:
+def _config_of(run: AtlasRun, config: Config) -> Config | None:
+    """The config that a run was made with, with those keys of another that change no result."""
     try:
-        return parse_config(run.config)
+        made = parse_config(run.config)
     except ConfigError:
-        # Of another version of this program, with other keys: its files say themselves what they are.
+        # Another version of this program made it, with other keys: its files say what they are.
         return None
+    # Images are known by their content: the same may lie elsewhere by now.
+    images = made.images.model_copy(update={key: getattr(config.images, key) for key in ("path", "max_bad")})
+    return made.model_copy(update={"name": config.name, "run": config.run, "images": images})
 
 
 def _refuse(run: AtlasRun, difference: Difference) -> None:
-    if difference is not None:
-        key, was, now = difference
-        raise ConfigError(
-            f"run '{run.name}' was made with {key}: {was}, not {now}; make it anew with: atlas run"
-        )
+    was, now = (json.dumps(value, ensure_ascii=False) for value in (difference.was, difference.now))
+    raise ConfigError(
+        f"run '{run.name}' was made with {_words(difference.key, run)}: {was}, not {now}; make it anew with: "
+        "atlas run"
+    )
 
 
-def _of_atlas(config: Config, of_layers: bool) -> dict[str, Any]:
-    kept = config.model_dump(mode="json", exclude=_OF_NO_ATLAS)
-    sections = {section: kept[section] for section in _OF_AN_ATLAS}
-    if not of_layers:
-        return sections | {"project": {key: kept["project"][key] for key in _PROJECT_OF_A_SELECTION}}
-    # Layers that are laid out together are laid out otherwise without one of them.
-    together = {"layers": kept["layers"]} if config.project.align else {}
-    return sections | {"project": kept["project"], "grid": {"min_count": config.grid.min_count}} | together
+def _atlases(config: Config, request: Request) -> dict[AtlasKey, str]:
+    """The recipe of every atlas that a request may show."""
+    steps: dict[AtlasKey, Step] = {}
+    # The stamp of the images' files is of no account here.
+    images = index.step(config, stamp="")
+    samples, real_crops = sample.steps(config, images), crops.step(config, images)
+    layouts = layer_layouts(config, samples)
+    for view in _views(config, request):
+        for layer in view.layers:
+            if request.layer in (None, layer):
+                layout = layouts[layer] if view.kind == "all" else None
+                atlas = view_atlas(config, view, images, samples[layer], real_crops, layout)
+                steps |= {
+                    AtlasKey(layer, view.name, int(step.grid or 0)): step
+                    for step in atlas.steps
+                    if step.stage.publishes is Publishes.ATLAS
+                }
+    found = recipes(steps.values())
+    return {key: found[step] for key, step in steps.items()}
 
 
-def _view_difference(
-    made: Config, asked: Config, request: FigureRequest, views: Collection[str]
-) -> Difference:
-    """Of the entries that make one class atlas or comparison. views: those that the layer has."""
-    section = "comparisons" if request.view.startswith("compare-") else "classes"
-    before, now = (_makers(getattr(config, section), request, views) for config in (made, asked))
-    if bool(before) != bool(now):
-        return section, _names(before), _names(now)
-    if not any(_view_name(entry) == request.view for entry in (*before, *now)):
-        return _difference({section: _listed(before)}, {section: _listed(now)})
-    name = f"{section}.{request.view.partition('-')[2]}"
-    for was, entry in product(before, now):
-        found = _difference({name: _settings(was)}, {name: _settings(entry)})
-        if found := found or _grid_difference(was.grid, entry.grid, made, request.grid, f"{name}.grid"):
-            return found
-    return None
+def _views(config: Config, request: Request) -> list[View]:
+    if isinstance(request, SheetRequest):
+        return [layer_view(config)] if request.kind == "layers" else class_views(config)
+    # A whole layer's atlas needs no names of classes.
+    views = [layer_view(config)]
+    if request.view != views[0].name:
+        views = [*class_views(config), *comparison_views(config)]
+    return [view for view in views if view.name == request.view]
 
 
-def _makers(entries: Sequence[Entry], request: FigureRequest, views: Collection[str]) -> list[Entry]:
-    """The entry that makes a view, known by its classes' names; else those that may.
+def _are_same(made: Mapping[AtlasKey, str], asked: Mapping[AtlasKey, str], grid: int | None) -> bool:
+    """Whether the same views are there, and those of their grids that both have are made alike.
 
-    What an index, a WordNet id or ``all`` makes is not known without the network.
+    Args: grid: the only one that counts; None: all of them.
     """
-    of_layer = [entry for entry in entries if entry.layers is None or request.layer in entry.layers]
-    named = [entry for entry in of_layer if _view_name(entry) == request.view]
-    return named or [entry for entry in of_layer if _view_name(entry) not in views]
+    if {key.view for key in made} != {key.view for key in asked}:
+        return False
+    both = made.keys() & asked.keys()
+    maps = {key[:2] for key in made} & {key[:2] for key in asked}
+    if maps - {key[:2] for key in both}:
+        # Of a view and layer no grid is left.
+        return False
+    return all(made[key] == asked[key] for key in both if grid in (None, key.grid))
 
 
-def _view_name(entry: Entry) -> str:
-    if isinstance(entry, ClassConfig):
-        return class_view_name(entry.class_, entry.sign)
-    return comparison_view_name(entry.left, entry.right)
+def _plain(config: Config) -> dict[str, Any]:
+    return config.model_dump(mode="json", by_alias=True)
 
 
-def _settings(entry: Entry) -> dict[str, Any]:
-    return entry.model_dump(mode="json", exclude=_OF_NO_VIEW | _NAMES)
+def _differences(made: Any, asked: Any, key: str = "") -> Iterator[Difference]:
+    """The keys whose values differ; entries of a list one by one, where there are as many."""
+    if isinstance(made, dict) and isinstance(asked, dict):
+        for name in asked:
+            yield from _differences(made.get(name), asked[name], f"{key}.{name}".lstrip("."))
+    elif _are_entries(made) and _are_entries(asked) and len(made) == len(asked):
+        for number, (was, now) in enumerate(zip(made, asked, strict=True)):
+            yield from _differences(was, now, f"{key}.{number}")
+    elif made != asked:
+        yield Difference(key, made, asked)
 
 
-def _listed(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    return [entry.model_dump(mode="json", by_alias=True, exclude=_OF_NO_VIEW) for entry in entries]
+def _are_entries(values: Any) -> bool:
+    return isinstance(values, list) and bool(values) and all(isinstance(value, dict) for value in values)
 
 
-def _names(entries: Sequence[Entry]) -> str:
-    return json.dumps([_view_name(entry) for entry in entries], ensure_ascii=False)
+def _with(values: Any, difference: Difference) -> Any:
+    """The values with a key as it is now."""
+    first, _, rest = difference.key.partition(".")
+    below = Difference(rest, difference.was, difference.now)
+    if isinstance(values, list):
+        return [_with(v, below) if number == int(first) else v for number, v in enumerate(values)]
+    return {**values, first: _with(values[first], below) if rest else difference.now}
 
 
-def _grid_difference(
-    made: GridConfig, asked: GridConfig, config: Config, grid: int | None, key: str = "grid"
-) -> Difference:
-    """Which grids there are the run says itself; but icons start from those of a grid listed before."""
-    if config.invert.warm_steps is None:
-        return None
-    before, now = _starts(made.sizes), _starts(asked.sizes)
-    looked_at = before.keys() & now.keys() if grid is None else before.keys() & now.keys() & {grid}
-    if all(before[size] == now[size] for size in looked_at):
-        return None
-    return f"{key}.sizes", json.dumps(made.sizes), json.dumps(asked.sizes)
-
-
-def _starts(sizes: Sequence[int]) -> dict[int, tuple[int, ...]]:
-    """For each grid those that its icons start from, the next coarser first; see `stages.invert.steps`."""
-    starts: dict[int, tuple[int, ...]] = {}
-    for size in sizes:
-        coarser = max((other for other in starts if other < size), default=None)
-        starts[size] = () if coarser is None else (coarser, *starts[coarser])
-    return starts
-
-
-def _difference(made: Mapping[str, Any], asked: Mapping[str, Any]) -> Difference:
-    """The first key whose values differ."""
-    for key, now in asked.items():
-        # Some keys apply to one of the two alone.
-        was = made.get(key)
-        if isinstance(was, Mapping) and isinstance(now, Mapping):
-            if found := _difference(was, now):
-                return f"{key}.{found[0]}", found[1], found[2]
-        elif was != now:
-            return key, json.dumps(was, ensure_ascii=False), json.dumps(now, ensure_ascii=False)
-    return None
+def _words(key: str, run: AtlasRun) -> str:
+    """``classes.0.top`` as ``classes.zebra.top``."""
+    section, number, *rest = [*key.split("."), ""]
+    if not number.isdigit():
+        return key
+    entry = run.config[section][int(number)]
+    name = "-".join(slug(str(entry[part])) for part in ("class", "left", "right") if part in entry)
+    return ".".join(filter(None, (section, name, *rest)))

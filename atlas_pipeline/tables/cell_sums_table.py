@@ -27,8 +27,6 @@ SUM_COLUMNS = (
 )
 # A number of a sum in memory: float64.
 SUM_BYTES = 8
-# Memory below it is not worth a line.
-LARGE_BYTES = 10**9
 LOWER_GRID = f"lower the largest of grid.sizes, or {FEWER_NUMBERS}"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from atlas_pipeline.engine.declaration import MemoryNeed
+
 FEWER_NUMBERS = "set sample.attribution to none or to a list of classes"
 """The remedy that makes rows shorter."""
 
@@ -32,3 +34,12 @@ class Extent:
     def cells_within(self, grid: int) -> int:
         """Cells of a grid that can hold anything."""
         return min(grid**2, self.num_rows)
+
+
+# Memory below it is not worth a line.
+_LARGE_BYTES = 10**9
+
+
+def if_large(need: MemoryNeed) -> tuple[MemoryNeed, ...]:
+    """A need, unless it is too small to be counted."""
+    return (need,) if need.num_bytes >= _LARGE_BYTES else ()

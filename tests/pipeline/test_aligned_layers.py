@@ -107,9 +107,8 @@ def test_layers_of_different_images_are_refused(aligned, atlas, tmp_path):
     """An image that could be read when the one layer was sampled and not when the other was."""
     import pyarrow as pa
 
-    from atlas_pipeline.engine.stage import Job
     from atlas_pipeline.errors import ImagesError
-    from atlas_pipeline.stages.atlas.layout_methods import by_aligned_umap
+    from atlas_pipeline.stages.atlas import project
 
     class Sampled:
         def __init__(self, layer, ids):
@@ -118,13 +117,8 @@ def test_layers_of_different_images_are_refused(aligned, atlas, tmp_path):
         def read(self, columns):
             return pa.table({"image_id": self.ids})
 
-    inputs = {"sample 0": Sampled("a", [1, 2, 3]), "sample 1": Sampled("b", [1, 3])}
-    job = Job(
-        config={"aligned": {"num_layers": 2}}, settings={}, inputs=inputs, layer="a", view="all", grid=None,
-        fingerprint="",
-    )  # fmt: skip
     with pytest.raises(ImagesError, match="'a' and 'b' were sampled from different images"):
-        by_aligned_umap(job)
+        project._refuse_different_images([Sampled("a", [1, 2, 3]), Sampled("b", [1, 3])])
 
 
 def test_two_networks_are_aligned_as_one_that_holds_both(aligned, atlas, tmp_path):

@@ -6,9 +6,8 @@ import pytest
 
 from atlas_pipeline.config.loading import parse_config
 from atlas_pipeline.engine import Store
-from atlas_pipeline.runs.checks import made_elsewhere
+from atlas_pipeline.runs.checks import made_elsewhere, with_checks
 from atlas_pipeline.runs.pipeline_file import steps_of
-from atlas_pipeline.stages.sampling.check import with_checks
 
 EARLY, LATE = "1", "4"
 

@@ -8,14 +8,14 @@ import psutil
 import pytest
 
 from atlas_pipeline.config.loading import parse_config
-from atlas_pipeline.engine import Store, left
+from atlas_pipeline.document import atlas_picture
+from atlas_pipeline.engine import MemoryNeed, Needs, Store, left
 from atlas_pipeline.errors import ResourceError
 from atlas_pipeline.layout.memory import aligned_layout_bytes, layout_bytes
-from atlas_pipeline.runs import devices
-from atlas_pipeline.runs import memory_preflight as memory_needs
-from atlas_pipeline.runs import preflight as needs
-from atlas_pipeline.runs.memory_preflight import MemoryNeed, refuse_unmet_memory
+from atlas_pipeline.runs import devices, memory_preflight, preflight
+from atlas_pipeline.runs.memory_preflight import refuse_unmet_memory
 from atlas_pipeline.runs.pipeline_file import steps_of
+from atlas_pipeline.tables import extent
 
 LATE, CHANNELS, CLASSES, IMAGES, NEIGHBORS, CELLS = "4", 12, 5, 60, 5, 9
 # float16 vectors and 20 bytes of place a row; neighbours; a layout; sums and means of 9 cells.
@@ -29,7 +29,7 @@ def have(monkeypatch):
 
     def set_free(disk=10**12, memory=10**12):
         monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=disk))
-        monkeypatch.setattr(memory_needs, "available_memory_bytes", lambda: memory)
+        monkeypatch.setattr(memory_preflight, "available_memory_bytes", lambda: memory)
 
     return set_free
 
@@ -37,7 +37,12 @@ def have(monkeypatch):
 def needed(values, only=None):
     config = parse_config(values)
     store, steps = Store(config.run.workspace), steps_of(config)
-    return needs.needs_of(config, left(steps, store, only=only), store, "cpu")
+    return preflight.needs_of(config, left(steps, store, only=only), store, "cpu")
+
+
+def disk_of(step):
+    """Bytes of a step whose needs follow from its config alone."""
+    return step.stage.needs([step], [None]).disk_bytes
 
 
 def layouts(values):
@@ -95,20 +100,19 @@ def test_a_large_picture_is_counted_twice_and_so_are_its_tiles(small):
     small["grid"]["sizes"] = [20, 320]
     pixels = (320 * 80) ** 2
     atlas_of = {step.stage.name: step for step in steps_of(parse_config(small)) if step.grid == 320}
-    assert needs._large_picture_bytes(atlas_of["stitch"]) == 2 * 4 * pixels
-    assert needs.is_needy(atlas_of["stitch"])
-    assert not needs.is_needy(atlas_of["invert"])
-    assert not any(needs.is_needy(s) for s in steps_of(parse_config(small)) if s.grid == 20)
+    (coarse,) = [s for s in steps_of(parse_config(small)) if (s.stage.name, s.grid) == ("stitch", 20)]
+    assert disk_of(atlas_of["stitch"]) == 2 * 4 * pixels
+    assert disk_of(coarse) == 0
     small["stitch"] = {"deep_zoom": True}
     (tiles,) = [s for s in steps_of(parse_config(small)) if (s.stage.name, s.grid) == ("deep_zoom", 320)]
-    assert needs._large_picture_bytes(tiles) == 2 * pixels
+    assert disk_of(tiles) == 2 * pixels
 
 
 def test_disk_for_a_large_picture_is_asked_for_before_it_is_made(
     small, finished, atlas, have, monkeypatch, refused
 ):
     finished(small)
-    monkeypatch.setattr(needs, "_LARGE_PICTURE_BYTES", 0)
+    monkeypatch.setattr(atlas_picture, "_LARGE_PICTURE_BYTES", 0)
     have(disk=1000)
     refused(atlas("run", small, "--set", "stitch.scale=full"), "up to 18.4 kB", "grid.sizes")
 
@@ -144,8 +148,8 @@ def test_layers_laid_out_together_are_weighed_together(small, atlas):
 def test_on_other_machines_memory_is_not_known_and_a_url_tells_no_free_space(small, have):
     have(memory=0, disk=0)
     config = parse_config({**small, "run": {"workspace": "s3://bucket/atlas"}})
-    huge = needs.Needs(disk_bytes=10**15, memory=[MemoryNeed("the layout of 4", 10**15, "fit less")])
-    assert needs.refuse_unmet(config, huge, num_workers=0) is None
+    huge = Needs(disk_bytes=10**15, memory=[MemoryNeed("the layout of 4", 10**15, "fit less")])
+    assert preflight.refuse_unmet(config, huge, num_workers=0) is None
 
 
 def test_what_workers_do_at_once_is_added_up(have):
@@ -157,7 +161,7 @@ def test_what_workers_do_at_once_is_added_up(have):
     # Binning one layer may go on beside another's layout; sampling is over by then.
     shards = [*layouts, MemoryNeed("binning a", 3, "lower it", num_tasks=3)]
     assert refuse_unmet_memory(shards, 2) == f"{both} (10 B free)"
-    sampling = MemoryNeed("sampling 9 images", 3, "lower it", num_tasks=3, of_sampling=True)
+    sampling = MemoryNeed("sampling 9 images", 3, "lower it", num_tasks=3, is_first=True)
     assert refuse_unmet_memory([*layouts, sampling], 4) == f"{both} (10 B free)"
     alone = "3 times sampling 9 images at once need about 9 B of memory (10 B free)"
     assert refuse_unmet_memory([sampling], 4) == alone
@@ -166,7 +170,7 @@ def test_what_workers_do_at_once_is_added_up(have):
 
 
 def test_wide_samples_and_fine_grids_are_weighed_where_they_are_large(small, atlas, monkeypatch):
-    monkeypatch.setattr(memory_needs, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(extent, "_LARGE_BYTES", 0)
     assert atlas("index", small).exit_code == 0
     small["sample"]["shard_size"] = 25
     weighed = {need.task: need for need in needed(small).memory}
@@ -181,7 +185,7 @@ def test_free_space_that_may_not_be_asked_for_is_told(small, may_not_look, tmp_p
     config = parse_config({**small, "run": {"workspace": str(tmp_path / "theirs" / "workspace")}})
     may_not_look(tmp_path / "theirs")
     with pytest.raises(ResourceError, match="permission denied"):
-        needs.refuse_unmet(config, needs.Needs(disk_bytes=7, memory=[]), num_workers=1)
+        preflight.refuse_unmet(config, Needs(disk_bytes=7, memory=()), num_workers=1)
 
 
 def test_tsne_needs_no_neighbours(small, atlas, states):
@@ -196,7 +200,7 @@ def test_free_space_is_that_of_the_nearest_folder_that_exists(small, tmp_path, m
     usage = SimpleNamespace(free=7)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: asked.append(Path(path)) or usage)
     config = parse_config({**small, "run": {"workspace": str(tmp_path / "not" / "yet")}})
-    said = needs.refuse_unmet(config, needs.Needs(disk_bytes=7, memory=[]), num_workers=1)
+    said = preflight.refuse_unmet(config, Needs(disk_bytes=7, memory=()), num_workers=1)
     assert "7 B free" in said
     assert asked == [tmp_path]
 

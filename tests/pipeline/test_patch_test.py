@@ -20,6 +20,8 @@ from atlas_pipeline.patch_test import steps as patch_test
 from atlas_pipeline.pictures.png_codec import picture_of, png_of
 from atlas_pipeline.stages.sampling import index
 from atlas_pipeline.tables.columns import EXAMPLE_TYPE, matrix_column
+from atlas_pipeline.view_atlas import ViewAtlas
+from atlas_pipeline.views.view import ComparisonPopulation
 
 # Says "striped" where the 8 px at the top left are lighter in their left half than in their right one.
 NETWORK = """
@@ -78,7 +80,14 @@ TABLES = {
         }
     ),
 }
-VIEW = SimpleNamespace(indices=(0, 1), labels=("plain", "striped"), view="compare-plain-striped")
+
+
+def compared(indices, labels):
+    population = ComparisonPopulation(indices=indices, labels=labels, top=None)
+    return SimpleNamespace(population=population, name=f"compare-{'-'.join(labels)}")
+
+
+VIEW = compared((0, 1), ("plain", "striped"))
 
 
 @pytest.fixture
@@ -110,9 +119,11 @@ def config(tmp_path):
 def steps_of(config, view=VIEW):
     made = parse_config(config)
     given = {
-        name: Step(stage=GIVEN, config={"name": name}, layer="map", view=view.view, grid=3) for name in TABLES
+        name: Step(stage=GIVEN, config={"name": name}, layer="map", view=view.name, grid=3) for name in TABLES
     }
-    return engine.ordered(patch_test.steps(made, view, index.step(made), *given.values()))
+    of_view = ViewAtlas(steps=(), cells={3: given["bin"]}, icons={3: given["invert"]})
+    whole = ViewAtlas(steps=(), cells={}, icons={3: given["whole_invert"]})
+    return engine.ordered(patch_test.steps(made, view, index.step(made), of_view, whole))
 
 
 def finished(config, batch_size=None, **how):
@@ -205,7 +216,7 @@ def test_the_size_of_a_batch_and_of_a_task_change_nothing(config, tmp_path, monk
 
 def test_a_class_without_any_image_that_the_network_gets_right_is_refused(config, tmp_path):
     (tmp_path / "images/striped/0.png").rename(tmp_path / "images/plain/also-wrong.png")
-    backwards = SimpleNamespace(indices=(1, 0), labels=("striped", "plain"), view="compare-striped-plain")
+    backwards = compared((1, 0), ("striped", "plain"))
     with pytest.raises(ImagesError, match="none of the images is of 'striped'"):
         finished(config, view=backwards)
     Image.new("RGB", (32, 32)).save(tmp_path / "images/striped/black.png")
@@ -336,7 +347,7 @@ def test_without_examples_the_picture_that_a_command_made_goes_too(small, atlas,
 def test_whose_labels_mean_the_class(monkeypatch, own, last, meaning):
     monkeypatch.setattr(patch_images, "class_names", lambda *place: own)
     monkeypatch.setattr(patch_images, "wordnet_ids", lambda spec, num: ("n1", "n2", "n3", "n02391049"))
-    settings = {"model": None, "source": "folder", "path": "", "label_column": None}
-    job = SimpleNamespace(config={"class": 3}, settings=settings)
+    settings = SimpleNamespace(model=None, source="folder", path="", label_column=None)
+    job = SimpleNamespace(config=SimpleNamespace(class_=3), settings=SimpleNamespace(run=settings))
     network = SimpleNamespace(class_names=("crane", "crane", "kit fox", "Zebra"))
     assert patch_images._labels_of_class(job, np.arange(last + 1), network) == meaning

@@ -11,15 +11,11 @@ from atlas_pipeline.models import ModelSpec, capture, open_network
 from atlas_pipeline.stages.sampling import sample
 from atlas_pipeline.tables.layer_shard import LayerShard
 
-CONFIG = {
-    "layer": "4",
-    "seed": 0,
-    "positions_per_image": 2,
-    "edge": 1,
-    "attribution": "all",
-    "maxpool_gradient": "exact",
-}
-SETTINGS = {"model": ModelSpec(source="python"), "source": "generated", "path": None, "label_column": None}
+CONFIG = sample.SampleStepConfig(
+    model={}, layer="4", seed=0, positions_per_image=2, edge=1, attribution="all", maxpool_gradient="exact",
+    shard_size=5,
+)  # fmt: skip
+SETTINGS = SimpleNamespace(model=ModelSpec(source="python"), source="generated", path=None, label_column=None)
 ROWS = pa.table({"image_id": [3, 5, 6, 8, 9], "label": [0, 1, 2, 3, 4], "key": list("abcde")})
 IDS = np.array(ROWS["image_id"].to_pylist())
 

@@ -10,7 +10,7 @@ import pytest
 
 from atlas_pipeline import engine
 from atlas_pipeline.config.loading import parse_config
-from atlas_pipeline.config.sections import ClassConfig, ComparisonConfig
+from atlas_pipeline.config.sections import ViewGridConfig
 from atlas_pipeline.engine.artefact import StoredArtefact
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.stages.atlas import select
@@ -18,20 +18,29 @@ from atlas_pipeline.stages.sampling import index, sample
 from atlas_pipeline.tables import population as population_module
 from atlas_pipeline.tables.population import ActivationBlocks, population
 from atlas_pipeline.views.classes import all_classes, resolved_class
-from atlas_pipeline.views.view import ClassView, ComparisonView
+from atlas_pipeline.views.view import ClassPopulation, ComparisonPopulation, View, ViewLayout
 
 LATE = "4"
 TOP = 7
 
 
-def class_view(number: int, kind: str = "both", sign: str = "positive") -> ClassView:
-    entry = ClassConfig(class_=str(number), filter=kind, sign=sign, top=TOP)
-    return ClassView(entry=entry, index=number, label="", view=f"class-{number}", layers=(LATE,))
+LAYOUT = ViewLayout(method="tsne", perplexity=30.0, num_neighbors=20, min_dist=0.02)
 
 
-def comparison_view(left: int, right: int) -> ComparisonView:
-    entry = ComparisonConfig(left=str(left), right=str(right), top=TOP)
-    return ComparisonView(entry=entry, indices=(left, right), labels=("", ""), view="compare", layers=(LATE,))
+def class_view(number: int, kind: str = "both", sign: str = "positive", top: int | None = TOP) -> View:
+    population = ClassPopulation(index=number, label="", filter=kind, sign=sign, top=top)
+    return View(
+        name=f"class-{number}", kind="class", title="", population=population, layers=(LATE,), layout=LAYOUT,
+        grid=ViewGridConfig(),
+    )  # fmt: skip
+
+
+def comparison_view(left: int, right: int) -> View:
+    population = ComparisonPopulation(indices=(left, right), labels=("", ""), top=TOP)
+    return View(
+        name="compare", kind="comparison", title="", population=population, layers=(LATE,), layout=LAYOUT,
+        grid=ViewGridConfig(),
+    )  # fmt: skip
 
 
 class Run:
@@ -44,13 +53,8 @@ class Run:
         self.sample = sample.steps(self.config, images)[LATE]
         engine.run([images, self.sample], self.store)
 
-    def select(self, *views: ClassView | ComparisonView) -> list[StoredArtefact]:
-        steps = [
-            select.class_step(view, self.sample)
-            if isinstance(view, ClassView)
-            else select.comparison_step(view, self.sample)
-            for view in views
-        ]
+    def select(self, *views: View) -> list[StoredArtefact]:
+        steps = [select.step(view, self.sample) for view in views]
         self.report = engine.run([*steps], self.store, only={"select"})
         return [engine.artefact_of(step, self.store) for step in steps]
 
@@ -162,10 +166,12 @@ def test_a_class_that_nothing_speaks_for_is_empty_and_the_others_go_on(ran, monk
     empty, full = ran.select(class_view(1), class_view(0))
     assert (empty.num_rows, empty.notes["num_selected"]) == (0, 0)
     assert full.num_rows
-    assert select.nothing_selected(empty) == (
-        "of 120 activations none has an attribution above 0 to the class; take another layer or class"
-    )
-    chosen = population({"sample": ran.sampled, "select": empty})
+    step = select.step(class_view(1), ran.sample)
+    assert list(step.stage.remarks(step, empty)) == [
+        "4, class-1: of 120 activations none has an attribution above 0 to the class; take another layer or "
+        "class"
+    ]
+    chosen = population(ran.sampled, empty)
     assert (chosen.num_rows, chosen.num_parts) == (0, 1)
     assert chosen.read().num_rows == 0
     assert np.concatenate([*ActivationBlocks(chosen)]).shape == (0, 12)
@@ -173,7 +179,7 @@ def test_a_class_that_nothing_speaks_for_is_empty_and_the_others_go_on(ran, monk
 
 def test_a_population_reads_like_the_chosen_rows_of_the_sample(ran):
     (artefact,) = ran.select(class_view(0))
-    chosen = population({"sample": ran.sampled, "select": artefact})
+    chosen = population(ran.sampled, artefact)
     expected = ran.sampled.read().take(artefact.read()["sample_row"].combine_chunks())
     assert 0 < chosen.num_rows < ran.sampled.num_rows
     assert chosen.read().equals(expected)
@@ -189,8 +195,8 @@ def test_a_population_reads_like_the_chosen_rows_of_the_sample(ran):
     np.testing.assert_array_equal(
         np.concatenate([*ActivationBlocks(chosen)]), np.stack(expected["activation"].to_numpy())
     )
-    assert population({"sample": ran.sampled}) is not chosen
-    assert population({"sample": ran.sampled}).num_rows == ran.sampled.num_rows
+    assert population(ran.sampled, None) is not chosen
+    assert population(ran.sampled, None).num_rows == ran.sampled.num_rows
 
 
 class Chosen:
@@ -215,7 +221,7 @@ def test_what_lies_between_chosen_rows_is_not_read(ran, monkeypatch):
         return real(self, start, stop, columns)
 
     monkeypatch.setattr(StoredArtefact, "rows", noted)
-    chosen = population({"sample": ran.sampled, "select": Chosen(3, 5, 16, 18, 19, 21, 40, 59)})
+    chosen = population(ran.sampled, Chosen(3, 5, 16, 18, 19, 21, 40, 59))
     rows = ran.sampled.read(["image_id"])["image_id"].to_numpy()
     found = [part["image_id"].to_pylist() for part in chosen.parts(["image_id"])]
     assert found == [rows[chosen].tolist() for chosen in ([3, 5], [16, 18, 19], [21], [40], [59])]

@@ -102,7 +102,7 @@ def test_numbers_and_attributions_are_those_of_the_atlas_json(run):
 def test_a_cells_first_example_is_the_patch_around_its_position(run):
     """The network takes 32 px, its map has 8 x 8 positions of 10 px receptive fields; icons are 16 px."""
     from atlas_pipeline.config.loading import parse_config
-    from atlas_pipeline.config.network import image_settings
+    from atlas_pipeline.config.network import run_settings
     from atlas_pipeline.engine import Store, artefact_of
     from atlas_pipeline.models.network_cache import receptive_field_of
     from atlas_pipeline.numerics.patches import crop_window
@@ -113,8 +113,8 @@ def test_a_cells_first_example_is_the_patch_around_its_position(run):
     config = parse_config(small)
     store, steps = Store(config.run.workspace), steps_of(config)
     (index,) = (artefact_of(step, store) for step in steps if step.stage.name == "index")
-    settings = image_settings(config)
-    field = receptive_field_of(settings["model"], LATE, "cpu")
+    settings = run_settings(config)
+    field = receptive_field_of(settings.model, LATE, "cpu")
     block = value(folder / LATE / "all" / "tiles-3" / "block-0-0.js")
     image_id, row, col, key = block["cells"][0][0]
     assert key == index.read(["key"])["key"][image_id].as_py()

@@ -18,9 +18,9 @@ from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.numerics.cell_members import CellMembers
 from atlas_pipeline.numerics.cells import Cells
 from atlas_pipeline.numerics.grid import largest_grid_with
-from atlas_pipeline.tables.cell_sums_table import LARGE_BYTES, LOWER_GRID, SUM_BYTES, added_sums
+from atlas_pipeline.tables.cell_sums_table import LOWER_GRID, SUM_BYTES, added_sums
 from atlas_pipeline.tables.columns import EXAMPLE_TYPE, column_matrix, matrix_column
-from atlas_pipeline.tables.extent import Extent
+from atlas_pipeline.tables.extent import Extent, if_large
 from atlas_pipeline.tables.population import layout_xy, placed_rows, population
 from atlas_pipeline.views.view import View
 
@@ -133,7 +133,7 @@ def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
     numbers = [extent.cells_within(size) * extent.width for size, extent in known]
     num_bytes = 2 * max(numbers) * SUM_BYTES
     need = MemoryNeed(f"binning {steps[0].layer}", num_bytes, LOWER_GRID)
-    return Needs(4 * sum(numbers), (need,) if num_bytes >= LARGE_BYTES else ())
+    return Needs(4 * sum(numbers), if_large(need))
 
 
 def _remarks(step: Step, artefact: Artefact) -> list[str]:

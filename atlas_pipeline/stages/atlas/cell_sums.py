@@ -13,9 +13,9 @@ from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import MemoryNeed, Needs
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.numerics.cells import CellSums, add_rows
-from atlas_pipeline.tables.cell_sums_table import LARGE_BYTES, LOWER_GRID, SUM_BYTES, SUM_COLUMNS, sums_table
+from atlas_pipeline.tables.cell_sums_table import LOWER_GRID, SUM_BYTES, SUM_COLUMNS, sums_table
 from atlas_pipeline.tables.columns import column_matrix
-from atlas_pipeline.tables.extent import Extent
+from atlas_pipeline.tables.extent import Extent, if_large
 from atlas_pipeline.tables.population import placed_rows, population
 from atlas_pipeline.views.view import View
 
@@ -72,7 +72,7 @@ def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
     num_tasks = -(-known[0][1].num_rows // ROWS_A_TASK)
     num_bytes = (sum(numbers) + max(numbers)) * SUM_BYTES
     need = MemoryNeed(f"binning {steps[0].layer}", num_bytes, LOWER_GRID, num_tasks=num_tasks)
-    return Needs(4 * num_tasks * sum(numbers), (need,) if num_bytes >= LARGE_BYTES else ())
+    return Needs(4 * num_tasks * sum(numbers), if_large(need))
 
 
 CELL_SUMS = Stage(

@@ -63,14 +63,17 @@ INDEX = Stage(
 )
 
 
-def step(config: Config) -> Step:
-    """The images of a run, as one step."""
+def step(config: Config, stamp: str | None = None) -> Step:
+    """The images of a run, as one step.
+
+    Args: stamp: see `IndexStepConfig`; None: of the files as they are now.
+    """
     images = config.images
     return Step(
         stage=INDEX,
         config=IndexConfig(
             source=images.source,
-            stamp=listing_stamp(images.source, images.path, images.root),
+            stamp=listing_stamp(images.source, images.path, images.root) if stamp is None else stamp,
             num_images=images.wanted,
             label_column=images.label_column,
             seed=config.seed,

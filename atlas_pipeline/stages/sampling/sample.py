@@ -18,7 +18,7 @@ from atlas_pipeline.engine.declaration import Column, MemoryNeed, Needs, Vector
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.models.network_cache import opened_network
-from atlas_pipeline.tables.extent import FEWER_NUMBERS, Extent
+from atlas_pipeline.tables.extent import FEWER_NUMBERS, Extent, if_large
 from atlas_pipeline.tables.layer_shard import LayerShard
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ CPU_BATCH, GPU_BATCH = 64, 512
 _PLACE_BYTES = 20
 # Per number of a row: float32 while a task gathers it, float16 when it is written, and one layer's copy.
 _NUMBER_BYTES = 8
-_LARGE_BYTES = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +188,7 @@ def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
         num_tasks=-(-num_rows // shard_rows),
         is_first=True,
     )
-    return Needs(disk_bytes, (need,) if held_bytes >= _LARGE_BYTES else ())
+    return Needs(disk_bytes, if_large(need))
 
 
 def _remarks(step: Step, artefact: Artefact) -> Iterator[str]:
