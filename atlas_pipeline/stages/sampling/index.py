@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.images.index_table import index_schema
 from atlas_pipeline.images.left_out import left_out_line
-from atlas_pipeline.images.listing import index_schema, listing, listing_stamp
+from atlas_pipeline.images.listing import listing, listing_stamp
 
 
 def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
