@@ -55,7 +55,7 @@ class Facts:
         """Where the images come from; of a path its last two parts: the rest is the machine's."""
         images = self.run.config.get("images", {})
         if not images.get("path"):
-            source = SOURCES.get(str(images.get("source", "generated")))
+            source = SOURCES.get(str(images.get("source")))
             return source.title if source else "images"
         return f"images ({'/'.join(str(images['path']).replace(chr(92), '/').rstrip('/').split('/')[-2:])})"
 

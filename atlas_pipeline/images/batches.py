@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 CHUNKS_AHEAD = 2  # a worker
-# What our sources read by is loaded once for all workers; another's is loaded by each.
+# Loaded once for all workers. A reader that is not among them is loaded by each worker.
 PRELOADED = ["torch.utils.data"] + [
     f"atlas_pipeline.images.{name}" for name in ("reading", "row_reader", "tar_shards", "orphans")
 ]

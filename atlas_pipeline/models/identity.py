@@ -13,13 +13,13 @@ from atlas_pipeline.models.spec import ModelSpec, weights_digest, weights_set
 def model_identity(spec: ModelSpec) -> dict[str, Any]:
     """All of a network that affects values, for fingerprints: contents, never paths; JSON-able.
 
-    Labels are left out: they name classes and change no number. Of a python source its own file counts, not
-    what that imports; files it opens by itself are not seen, so weights should be given as ``weights``.
+    Labels are left out: they name classes and change no number. A python source is known by its own file, not
+    by what that imports; files it opens by itself are not seen, so weights should be given as ``weights``.
 
     Raises: ModelError: an unknown source or name, a file that is not there, or mean and std in other units.
     """
     source = source_of(spec.source)
-    # Said before anything runs. What depends on the network's own values is said when it is opened.
+    # Refused before anything runs. Keys that hang on the network's own values are checked when it is opened.
     colours = {k: v for k, v in (spec.preprocess or {}).items() if k in ("mean", "std")}
     Preprocess().override(colours, "model.preprocess")
     return {

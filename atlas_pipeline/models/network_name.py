@@ -18,7 +18,10 @@ def network_name(source: str, name: str | None) -> str:
 
 
 def model_title(model: Mapping[str, Any]) -> str:
-    """The ``network_name`` as far as a model's identity knows it: of a user's own code, the attribute."""
+    """The ``network_name`` as far as a model's identity tells it; for a user's own code, the attribute.
+
+    For artefacts: they may hold only what their fingerprint covers, and the name of a file is not in it.
+    """
     return network_name(model["source"], model.get("name") or model.get("variant") or model.get("attribute"))
 
 

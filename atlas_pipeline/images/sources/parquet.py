@@ -46,7 +46,7 @@ def _listing(place: Place, num_images: int | None, seed: int) -> Listing:
 
 
 def _with_files(digests: list[str], rows: pa.Table, of_files: Sequence[RowFile]) -> list[str]:
-    """The digests of ``rows``, of a row that names a file that file's."""
+    """The digests of ``rows``; where a row names a file, the file's digest."""
     found = {(row.file, row.row): str(row.found) for row in of_files if row.found}
     if not found:
         return digests
@@ -83,7 +83,7 @@ def _class_names(place: Place) -> list[str] | None:
 
 
 def _runs(images: Sequence[ImageRef], place: Place) -> Iterator[Sequence[ImageRef]]:
-    """The images of one row group."""
+    """Runs of images that lie in one row group."""
     import numpy as np
 
     from atlas_pipeline.images.shards import shard_root

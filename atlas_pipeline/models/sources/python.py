@@ -8,7 +8,7 @@ from atlas_pipeline.models.source import Labels, ModelSource, Opened
 from atlas_pipeline.models.spec import ModelSpec, file_digest
 from atlas_pipeline.models.user_target import locate
 
-# What the function that makes a network is called, whichever it makes.
+# Usual names of a function that makes a network: they do not say which.
 _NAMELESS = ("build", "build_model", "create", "create_model", "get_model", "make", "model", "net", "network")
 
 
@@ -25,7 +25,7 @@ def _open(spec: ModelSpec) -> Opened:
 
 
 def _own_weights(spec: ModelSpec) -> dict[str, Any]:
-    # What builds the network may draw its parameters: it is called under the seed.
+    # The code that builds the network may draw its parameters: it is called under the seed.
     return {"built_with_seed": spec.seed}
 
 

@@ -88,7 +88,7 @@ def _first_names(descriptions: list[str]) -> tuple[str, ...]:
 
 
 def _identity(spec: ModelSpec) -> dict[str, Any]:
-    # The tag decides on the preprocessing; of timm's own weights it stands there, spelled out.
+    # The tag decides on the preprocessing. The identity of timm's own weights has it already, spelled out.
     own = spec.weights_kind == "own"
     return {"name": str(spec.name).partition(".")[0] if own else spec.name}
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # Heads that are trained with the network and take no part in its answer.
 AUXILIARY = ("aux1", "aux2", "AuxLogits")
-# Of these, torchvision's own weights were trained on images in [-1, 1]. torchvision converts within the
-# network (transform_input); here preprocess says what the network really sees.
+# torchvision trained its own weights of these on images in [-1, 1], and converts within the network
+# (transform_input); here preprocess says what the network really sees.
 TRAINED_ON_SYMMETRIC = ("googlenet", "inception_v3")
 # DenseNet files of old have names that torchvision renames as it loads them.
 OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
