@@ -16,7 +16,7 @@ from PIL import Image
 
 from atlas_pipeline.config.loading import parse_config
 from atlas_pipeline.engine import Job, Output, Runtime, Stage, Step, Task
-from atlas_pipeline.images.listing import index_schema
+from atlas_pipeline.images.index_table import index_schema
 from atlas_pipeline.stages.atlas import stitch
 from atlas_pipeline.stages.pages import deep_zoom, tiles
 from atlas_pipeline.tables.columns import EXAMPLE_TYPE, matrix_column

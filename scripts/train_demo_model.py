@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from training import Schedule, accuracy, console, fit, prepare, save_weights
 
 from atlas_pipeline.images import generated
-from atlas_pipeline.models.demo import PREPROCESS, WEIGHTS_PATH, build_demo
+from atlas_pipeline.models.demo import PREPROCESS, build_demo
+from atlas_pipeline.models.sources.demo import WEIGHTS_PATH
 
 TRAIN_SEED, TEST_SEED = 1_000_001, 1_000_002
 NUM_TEST = 3000

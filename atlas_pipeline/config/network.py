@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.models.spec import ModelSpec, file_digest, model_identity
+from atlas_pipeline.models.identity import model_identity
+from atlas_pipeline.models.spec import ModelSpec, file_digest
 
 
 def model_spec(config: Config) -> ModelSpec:

@@ -6,13 +6,17 @@ Reading a file, overrides and the wording of mistakes stand in ``config_file``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from atlas_pipeline.errors import nearest_name
+from atlas_pipeline.images import sources as image_sources
 from atlas_pipeline.inversion import InversionSettings
+from atlas_pipeline.models import sources as model_sources
 
 
 class _Section(BaseModel):
@@ -46,6 +50,19 @@ def _a_channel(value: Any) -> Any:
 Colour = Annotated[tuple[float, float, float], BeforeValidator(_a_channel)]
 
 
+def _named_in(registry: Mapping[str, Any]) -> BeforeValidator:
+    """A validator for a key of ``registry``, which may grow; its mistake reads as that of a ``Literal``."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and value in registry:
+            return value
+        *names, last = (f"'{name}'" for name in registry)
+        expected = f"{', '.join(names)} or {last}"
+        raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+
+    return BeforeValidator(check)
+
+
 class PreprocessConfig(_Section):
     """Overrides of the model's own preprocessing; a key left out keeps the model's."""
 
@@ -59,7 +76,7 @@ class PreprocessConfig(_Section):
 class ModelConfig(_Section):
     """The network: where it comes from, its weights, its labels."""
 
-    source: Literal["demo", "inception_v1", "torchvision", "timm", "python"]
+    source: Annotated[str, _named_in(model_sources.SOURCES)]
     name: str | None = None
     weights: str | None = None
     weights_key: str | None = Field(
@@ -70,16 +87,16 @@ class ModelConfig(_Section):
 
     @model_validator(mode="after")
     def _named(self) -> ModelConfig:
-        examples = {"torchvision": "googlenet", "timm": "resnet50", "python": "my_package.my_file:build"}
-        if self.source in examples and not self.name:
-            raise ValueError(f"source '{self.source}' needs a name, e.g. name: {examples[self.source]}")
+        example = model_sources.SOURCES[self.source].example
+        if example is not None and not self.name:
+            raise ValueError(f"source '{self.source}' needs a name, e.g. name: {example}")
         return self
 
 
 class ImagesConfig(_Section):
     """The images: where they are, how many of them, how many bad ones are borne with."""
 
-    source: Literal["generated", "folder", "parquet", "tar"]
+    source: Annotated[str, _named_in(image_sources.SOURCES)]
     path: str | None = None
     num_images: int | None = Field(None, ge=1)
     root: str | None = Field(None, description="the folder of the images that Parquet shards name by path")
@@ -89,19 +106,21 @@ class ImagesConfig(_Section):
 
     @model_validator(mode="after")
     def _located(self) -> ImagesConfig:
-        if self.source != "generated" and not self.path:
+        source = image_sources.SOURCES[self.source]
+        if source.takes_path and not self.path:
             raise ValueError(f"source '{self.source}' needs a path: a folder, or a glob of shards")
-        if self.source == "generated" and self.path:
-            raise ValueError("source 'generated' takes no path")
-        for key in ("root", "label_column"):
-            if getattr(self, key) and self.source != "parquet":
-                raise ValueError(f"{key} is of Parquet shards; leave it out, or set source: parquet")
+        if self.path and not source.takes_path:
+            raise ValueError(f"source '{self.source}' takes no path")
+        for other in image_sources.SOURCES.values():
+            for key in other.keys:
+                if getattr(self, key) and key not in source.keys:
+                    raise ValueError(f"{key} is of {other.title}; leave it out, or set source: {other.name}")
         return self
 
     @property
     def wanted(self) -> int | None:
-        """How many images are asked for; generated images have no end, so 20,000 unless told."""
-        return 20_000 if self.source == "generated" and self.num_images is None else self.num_images
+        """How many images are asked for; None: all. Generated images have no end, so 20,000 unless told."""
+        return self.num_images or image_sources.SOURCES[self.source].num_images
 
 
 ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]

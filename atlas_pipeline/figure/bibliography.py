@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from atlas_pipeline.figure.facts import Facts
+from atlas_pipeline.models.sources import SOURCES
 
 _ENTRIES: Mapping[str, str] = {
     "carter2019atlas": """@article{carter2019atlas,
@@ -75,34 +76,6 @@ _ENTRIES: Mapping[str, str] = {
 }
 """,
 }
-# Of each source of networks: what its makers ask to be cited.
-_MODELS: Mapping[str, str] = {
-    "inception_v1": """@inproceedings{model,
-  title = {Going Deeper with Convolutions},
-  author = {Szegedy, Christian and Liu, Wei and Jia, Yangqing and Sermanet, Pierre and Reed, Scott and
-            Anguelov, Dragomir and Erhan, Dumitru and Vanhoucke, Vincent and Rabinovich, Andrew},
-  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
-  year = {2015},
-  note = {%s},
-}
-""",
-    "torchvision": """@misc{model,
-  title = {{TorchVision}: {PyTorch}'s Computer Vision library},
-  author = {{TorchVision maintainers and contributors}},
-  year = {2016},
-  howpublished = {\\url{https://github.com/pytorch/vision}},
-  note = {%s},
-}
-""",
-    "timm": """@misc{model,
-  title = {{PyTorch} Image Models},
-  author = {Wightman, Ross},
-  year = {2019},
-  doi = {10.5281/zenodo.4414861},
-  note = {%s},
-}
-""",
-}
 _OTHER_MODEL = """@misc{model,
   title = {%s},
   note = {%s},
@@ -118,11 +91,11 @@ def bibliography_of(facts: Facts, methods: str) -> str:
 
 
 def _model(facts: Facts) -> str:
-    config = facts.run.config.get("model", {})
-    note = _escaped(f"model {config.get('name') or facts.model}, {facts.weights}")
-    title = "The demo network of atlas-pipeline" if config.get("source") == "demo" else facts.model
-    known = _MODELS.get(str(config.get("source")))
-    return known % note if known else _OTHER_MODEL % (_escaped(title), note)
+    source = SOURCES.get(str(facts.run.config.get("model", {}).get("source")))
+    note = _escaped(f"model {facts.model}, {facts.weights}")
+    if source and source.citation:
+        return source.citation % note
+    return _OTHER_MODEL % (_escaped(facts.model), note)
 
 
 def _software(facts: Facts) -> str:

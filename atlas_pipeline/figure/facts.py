@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from atlas_pipeline.images.sources import SOURCES
 from atlas_pipeline.models.network_name import network_name
 from atlas_pipeline.reader.atlas import Atlas
 from atlas_pipeline.reader.run import AtlasRun
@@ -53,8 +54,9 @@ class Facts:
     def images(self) -> str:
         """Where the images come from; of a path its last two parts: the rest is the machine's."""
         images = self.run.config.get("images", {})
-        if images.get("source") == "generated" or not images.get("path"):
-            return "generated images"
+        if not images.get("path"):
+            source = SOURCES.get(str(images.get("source")))
+            return source.title if source else "images"
         return f"images ({'/'.join(str(images['path']).replace(chr(92), '/').rstrip('/').split('/')[-2:])})"
 
     @property

@@ -16,14 +16,18 @@ import pyarrow as pa
 
 from atlas_pipeline.errors import ResourceError
 from atlas_pipeline.images.preprocess import Geometry
-from atlas_pipeline.images.reading import BadImage, ChunkReader, Decoded, ImageRef, chunks, image_refs
+from atlas_pipeline.images.reading import BadImage, ChunkReader, Decoded, chunks, image_refs
+from atlas_pipeline.images.source import ImageRef
 from atlas_pipeline.interrupts import block_interrupts
 
 if TYPE_CHECKING:
     import torch
 
 CHUNKS_AHEAD = 2  # a worker
-PRELOADED = ["torch.utils.data", "atlas_pipeline.images.reading", "atlas_pipeline.images.orphans"]
+# Loaded once for all workers. A reader that is not among them is loaded by each worker.
+PRELOADED = ["torch.utils.data"] + [
+    f"atlas_pipeline.images.{name}" for name in ("reading", "row_reader", "tar_shards", "orphans")
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 
+from atlas_pipeline.errors import ImagesError
+
 DIGEST_BYTES = 16
 WHOLE_BYTES = 64 << 10
 PIECE_BYTES = 4 << 10
@@ -35,6 +37,24 @@ def sampled_digest(descriptor: int, start: int, size: int, num_pieces: int = 3) 
 def text_digest(text: str) -> str:
     """blake2b-128 of UTF-8 text, as hex."""
     return hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
+
+
+def file_digest(file: str) -> str:
+    """``sampled_digest`` of an image's file, as hex.
+
+    Raises: ImagesError: it cannot be read.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            return sampled_digest(descriptor, 0, os.fstat(descriptor).st_size).hex()
+        finally:
+            os.close(descriptor)
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImagesError(
+            f"image '{file}' cannot be read ({reason}); make it readable or remove it"
+        ) from error
 
 
 def read_exactly(descriptor: int, start: int, size: int) -> bytes:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +11,11 @@ import pyarrow as pa
 
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images.decode import BadImageError, decode
-from atlas_pipeline.images.folder import SHARDS
-from atlas_pipeline.images.parquet import shard_row_groups
 from atlas_pipeline.images.preprocess import Geometry, apply_preprocess
-from atlas_pipeline.images.row_reader import RowReader
-from atlas_pipeline.images.shards import shard_root
-from atlas_pipeline.images.tar_shards import TarReader
+from atlas_pipeline.images.source import ImageRef, Place
+from atlas_pipeline.images.sources import source_of
 
 MAX_CHUNK_BYTES = 16 << 20
-MAX_CHUNK_ROWS = {"folder": 64, "generated": 64, "parquet": 128, "tar": 128}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +25,6 @@ class BadImage:
     image_id: int
     key: str
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRef:
-    """Where one image is: a row of the listing."""
-
-    image_id: int
-    key: str
-    file: str
-    row: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,34 +47,10 @@ def chunks(where: Sequence[ImageRef], source: str, path: str | None, crop: int) 
 
     A chunk ends with a row group or a tar shard, so that workers seldom read the same one.
     """
-    size = max(1, min(MAX_CHUNK_ROWS[source], MAX_CHUNK_BYTES // (3 * crop * crop)))
-    runs: Iterable[Sequence[ImageRef]] = [where]
-    if source == "parquet" and path:
-        runs = _row_group_runs(where, path)
-    elif source == "tar":
-        runs = (list(run) for _, run in groupby(where, key=lambda place: place.file))
+    known = source_of(source)
+    size = max(1, min(known.most_images, MAX_CHUNK_BYTES // (3 * crop * crop)))
+    runs = known.runs(where, Place(path or ""))
     return [list(run[i : i + size]) for run in runs for i in range(0, len(run), size)]
-
-
-def _row_group_runs(where: Sequence[ImageRef], path: str) -> Iterator[Sequence[ImageRef]]:
-    root = shard_root(path)
-    first, file, starts = 0, None, np.zeros(1, np.int64)
-    groups: list[tuple[str, int]] = []
-    for place in where:
-        if place.file != file:
-            file, starts = place.file, _group_starts(root, place.file)
-        groups.append((place.file, int(np.searchsorted(starts, place.row, side="right"))))
-    for i in range(1, len(where) + 1):
-        if i == len(where) or groups[i] != groups[first]:
-            yield where[first:i]
-            first = i
-
-
-def _group_starts(root: Path, file: str) -> np.ndarray:
-    try:
-        return np.array([group.start for group in shard_row_groups(root, file)])
-    except ImagesError:
-        return np.zeros(1, np.int64)  # gone or broken since it was listed: its rows will be counted as bad
 
 
 class ChunkReader:
@@ -105,12 +66,10 @@ class ChunkReader:
     def __init__(
         self, source: str, path: str | None, preprocess: Geometry, seed: int, files: str | None = None
     ):
-        self._source, self._preprocess, self._seed = source, preprocess, seed
+        self._preprocess = preprocess
         # Absolute: a worker process starts in another working directory.
-        root = shard_root(path) if path and source in SHARDS else Path(path or "")
-        self._root = root.expanduser().absolute()
-        self._files = Path(files).expanduser().absolute() if files else None
-        self._shards: RowReader | TarReader | None = None
+        place = Place(_absolute(path) if path else "", _absolute(files) if files else None)
+        self._reader = source_of(source).reader(place, seed)
 
     def __getitem__(self, chunk: Sequence[ImageRef]) -> Decoded:
         side = self._preprocess.crop
@@ -127,24 +86,17 @@ class ChunkReader:
 
     def _image(self, place: ImageRef) -> np.ndarray:
         """(3, crop, crop) uint8. Raises: BadImageError."""
-        if self._source == "generated":
-            from atlas_pipeline.images.generated import image
-
-            return apply_preprocess(image(self._seed, place.row)[0], self._preprocess)
-        return apply_preprocess(decode(self._raw(place), self._preprocess.resize), self._preprocess)
-
-    def _open(self) -> RowReader | TarReader:
-        return TarReader(self._root) if self._source == "tar" else RowReader(self._root, self._files)
-
-    def _raw(self, place: ImageRef) -> bytes:
         try:
-            if self._source in SHARDS:
-                self._shards = self._shards or self._open()
-                return self._shards.read(place.file, place.row)
-            return (self._root / place.file).read_bytes()
+            found = self._reader.read(place.file, place.row)
         except FileNotFoundError:
             raise BadImageError("missing") from None
         except OSError as error:
             raise BadImageError(f"cannot be read: {error.strerror or error}") from error
         except ImagesError as error:
             raise BadImageError(str(error)) from error
+        pixels = decode(found, self._preprocess.resize) if isinstance(found, bytes) else found
+        return apply_preprocess(pixels, self._preprocess)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.images.parquet import column_of, image_pieces
+from atlas_pipeline.images.parquet_rows import column_of, image_pieces
 from atlas_pipeline.images.shards import find_shards, image_columns, open_shard, unreadable
 
 # A chunk without statistics is looked through where it stores less than any image has.

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.images.parquet import RowGroup, column_of, image_pieces, shard_row_groups
+from atlas_pipeline.images.parquet_rows import RowGroup, column_of, image_pieces, shard_row_groups
 from atlas_pipeline.images.row_files import bases_of, file_below
 from atlas_pipeline.images.shards import image_columns, open_shard, unreadable
 

@@ -21,7 +21,7 @@ from atlas_pipeline.images.formats import (
     why_left_out,
 )
 from atlas_pipeline.images.left_out import LeftOut
-from atlas_pipeline.images.tar import Member, members
+from atlas_pipeline.images.tar_members import Member, members
 from atlas_pipeline.images.walk import HIDDEN
 
 LABELS = ("cls", "json")

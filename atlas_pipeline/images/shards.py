@@ -15,8 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from atlas_pipeline.errors import ImagesError, unknown_name
-from atlas_pipeline.images.folder import SHARDS, remedy, shard_files
+from atlas_pipeline.images.files import shard_files
 from atlas_pipeline.images.left_out import LeftOut
+from atlas_pipeline.images.remedy import remedy
+from atlas_pipeline.images.sources import SOURCES
 from atlas_pipeline.images.walk import by_components
 
 USUAL_NAMES = ("image", "img", "image_bytes", "bytes", "jpg", "jpeg", "png", "webp", "data")
@@ -62,7 +64,7 @@ def find_shards(path: str, source: str) -> tuple[Path, list[str]]:
     """
     root, expanded = shard_root(path), Path(path).expanduser()
     if expanded.is_dir():
-        files, _ = shard_files(root, SHARDS[source])
+        files, _ = shard_files(root, SOURCES[source].extensions)
     elif expanded.is_file():
         files = [expanded.name]
     elif glob.has_magic(str(expanded)):
@@ -80,7 +82,20 @@ def find_shards(path: str, source: str) -> tuple[Path, list[str]]:
 def beside_shards(path: str, source: str) -> LeftOut:
     """Other files in a folder of shards; none where ``path`` is a shard or a glob."""
     folder = Path(path).expanduser()
-    return shard_files(folder, SHARDS[source])[1] if folder.is_dir() else LeftOut()
+    return shard_files(folder, SOURCES[source].extensions)[1] if folder.is_dir() else LeftOut()
+
+
+def stamp_lines(path: str, source: str) -> list[str]:
+    """Lines that change when a shard does, or what lies beside them: names, sizes and mtimes in ns.
+
+    Raises: ImagesError: as ``find_shards``.
+    """
+    root, files = find_shards(path, source)
+    status = [(root / file).stat() for file in files]
+    lines = [f"{f}\0{s.st_size}\0{s.st_mtime_ns}" for f, s in zip(files, status, strict=True)]
+    if beside := beside_shards(path, source):
+        lines.append(json.dumps(beside.notes()))
+    return lines
 
 
 def open_shard(root: Path, file: str) -> pq.ParquetFile:

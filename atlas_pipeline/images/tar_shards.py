@@ -21,7 +21,7 @@ from atlas_pipeline.images.digest import read_exactly, sampled_digest
 from atlas_pipeline.images.left_out import LeftOut
 from atlas_pipeline.images.samples import Part, images_of, parts_of, samples
 from atlas_pipeline.images.shards import beside_shards, find_shards, unreadable
-from atlas_pipeline.images.tar import BLOCK_BYTES, Member, TarError, size_of_member
+from atlas_pipeline.images.tar_members import BLOCK_BYTES, Member, TarError, size_of_member
 
 MAX_SHOWN = 40
 # While one waits for a slow disk another reads. More stand in each other's way where disks are fast: six take

@@ -1,7 +1,8 @@
 """Networks: open one, list its layers, capture feature maps, attribute them to logits, cut it at a layer.
 
-Names are loaded on first use: ``models.spec`` must stay importable without torch. Functions named like their
-module are taken from it: ``attribution.attribution``, ``capture.capture``, ``cut.cut``.
+Names are loaded on first use: ``models.spec`` and ``models.sources`` must stay importable without torch.
+Functions named like their module are taken from it: ``attribution.attribution``, ``capture.capture``,
+``cut.cut``.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from atlas_pipeline.lazy import lazy_names
 
 if TYPE_CHECKING:
     from atlas_pipeline.models.capture import feature_maps
+    from atlas_pipeline.models.identity import model_identity
     from atlas_pipeline.models.labels import class_index, class_labels
     from atlas_pipeline.models.layers import LayerInfo, check_layers, list_layers
     from atlas_pipeline.models.network import Network
     from atlas_pipeline.models.open import open_network
     from atlas_pipeline.models.preprocess import Preprocess
-    from atlas_pipeline.models.spec import ModelSpec, model_identity
+    from atlas_pipeline.models.spec import ModelSpec
 
 __all__ = [
     "LayerInfo",
@@ -45,7 +47,7 @@ __getattr__ = lazy_names(
         "class_labels": "labels",
         "feature_maps": "capture",
         "list_layers": "layers",
-        "model_identity": "spec",
+        "model_identity": "identity",
         "open_network": "open",
     },
 )

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from atlas_pipeline.errors import ModelError
+from atlas_pipeline.models.sources.demo import WEIGHTS_PATH
 
-WEIGHTS_PATH = Path(__file__).with_name("demo.safetensors")
 #: What the demo network expects of an image, as `Preprocess` fields.
 PREPROCESS: dict[str, Any] = {"resize": 64, "crop": 64, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
 

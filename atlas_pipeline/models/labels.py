@@ -9,6 +9,7 @@ from pathlib import Path
 
 from atlas_pipeline.errors import ModelError, nearest_name
 from atlas_pipeline.models.label_file import WORDNET_ID, read_label_file
+from atlas_pipeline.models.sources import source_of
 from atlas_pipeline.models.spec import ModelSpec
 
 BY_INDEX = re.compile(r"(?:class )?(\d+)", re.ASCII | re.IGNORECASE)
@@ -25,9 +26,11 @@ def class_labels(spec: ModelSpec, num_classes: int | None = None) -> tuple[str, 
 
     Args:   num_classes: logits of the network, where known. Another count than torchvision's or the demo's
             own names have means another head: no names; a file's or a module's names must be as many.
-    Raises: ModelError: the labels file is not there or holds no names by index, or the counts differ.
+    Raises: ModelError: the labels file is not there or holds no names by index, or the counts differ; an
+            unknown name, or a user's code that fails.
     """
-    return fit_labels(spec, None if spec.labels is not None else own_labels(spec), num_classes)
+    own = None if spec.labels is not None else source_of(spec.source).labels(spec)
+    return fit_labels(spec, own, num_classes)
 
 
 def fit_labels(
@@ -39,44 +42,18 @@ def fit_labels(
         labels, where = _read_labels(spec.labels, num_classes), f"model.labels: file '{spec.labels}'"
     if labels is None or num_classes in (None, len(labels)):
         return labels
-    if spec.labels is None and spec.source != "python":
+    if spec.labels is None and not source_of(spec.source).states_labels:
         return None
     raise ModelError(f"{where} {_miscount(labels, num_classes)}")
 
 
-def own_labels(spec: ModelSpec) -> tuple[str, ...] | None:
-    """The names that a network's source states; None where it states none.
-
-    Raises: ModelError: an unknown name, or a user's code that fails.
-    """
-    if spec.source == "demo":
-        return demo_labels()
-    if spec.source == "torchvision":
-        return torchvision_labels(spec)
-    if spec.source == "inception_v1":
-        return None
-    if spec.source == "timm":
-        from atlas_pipeline.models.timm_names import timm_labels
-
-        return timm_labels(spec.name)
-    from atlas_pipeline.models.python_source import load_target
-
-    return load_target(spec.name).labels
-
-
-def demo_labels() -> tuple[str, ...]:
-    """The classes of the generated images."""
-    from atlas_pipeline.images.generated import CLASS_NAMES
-
-    return tuple(CLASS_NAMES)
-
-
-def torchvision_labels(spec: ModelSpec) -> tuple[str, ...]:
-    """The classes that torchvision states for the named weights, else for the network's default ones."""
-    from atlas_pipeline.models.torchvision_names import find_weights
-
-    named = spec.weights if spec.weights_kind == "named" else None
-    return tuple(find_weights(spec.name, named).meta["categories"])
+def labels_name_every_logit(spec: ModelSpec) -> bool:
+    """Whether the labels of a spec, where it has any, are as many as the network's logits, unopened."""
+    source = source_of(spec.source)
+    if source.states_labels:
+        return True
+    # A file of weights may bring another head; a list of synsets leaves InceptionV1's last logits out.
+    return not source.leaves_out_labels and (spec.labels is not None or spec.weights_kind != "file")
 
 
 def wordnet_ids(spec: ModelSpec, num_classes: int) -> tuple[str, ...] | None:

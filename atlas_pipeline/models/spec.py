@@ -1,4 +1,4 @@
-"""Which network, and what of it affects values. No torch at import: ``atlas status`` reads this."""
+"""Which network, and which weights. No torch at import: ``atlas status`` reads this."""
 
 from __future__ import annotations
 
@@ -9,26 +9,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from atlas_pipeline.errors import ModelError, unknown_name
+from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.checkpoint.formats import DCP_TO_TORCH, SHARDS_SUFFIX
 from atlas_pipeline.models.checkpoint.outline import read_outline, shard_files
 from atlas_pipeline.models.checkpoint.sets import averaged_set, entries_of
-from atlas_pipeline.models.preprocess import Preprocess
 
-SOURCES = ("demo", "inception_v1", "torchvision", "timm", "python")
 WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors", ".json")
-DEMO_WEIGHTS = Path(__file__).with_name("demo.safetensors")
-# Of inception_v1: the graph that Google trained, and what lucent's port of it computes.
-INCEPTION_V1_VARIANTS = ("original", "lucent")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """How to open a network; the ``model`` section of a config, plain and picklable.
 
-    source: demo, inception_v1, torchvision, timm or python. name: torchvision's or timm's name, or
-    ``my_package.my_file:build`` or ``path/to/file.py:build``; of inception_v1 None or ``lucent``. weights:
-    None (the source's own), ``random``, torchvision's name of weights, or a file. weights_key: which of the
+    source: one of ``models.sources``. name: of the source's networks, where it has several: torchvision's or
+    timm's name, ``my_package.my_file:build`` or ``path/to/file.py:build``. weights: None (the source's own),
+    ``random``, a name of weights where the source has names for them, or a file. weights_key: which of the
     sets in that file, dotted; None: see `weights_set`. labels: None (the source's own) or a file of names,
     see `label_file`. preprocess: keys that replace the network's own. seed: of random parameters.
     """
@@ -56,79 +51,12 @@ class ModelSpec:
             return "own"
         if self.weights == "random":
             return "random"
+        # Not at the top: the sources take specs.
+        from atlas_pipeline.models.sources import SOURCES
+
         is_path = "/" in self.weights or Path(self.weights).suffix.lower() in WEIGHTS_SUFFIXES
-        return "file" if is_path or self.source != "torchvision" else "named"
-
-
-def model_identity(spec: ModelSpec) -> dict[str, Any]:
-    """All of a network that affects values, for fingerprints: contents, never paths; JSON-able.
-
-    Labels are left out: they name classes and change no number. Of a python source its own file counts, not
-    what that imports; files it opens by itself are not seen, so weights should be given as ``weights``.
-
-    Raises: ModelError: an unknown source or name, a file that is not there, or mean and std in other units.
-    """
-    if spec.source not in SOURCES:
-        raise ModelError(unknown_name("model source", spec.source, SOURCES, "this program"))
-    # Said before anything runs. What depends on the network's own values is said when it is opened.
-    colours = {k: v for k, v in (spec.preprocess or {}).items() if k in ("mean", "std")}
-    Preprocess().override(colours, "model.preprocess")
-    identity: dict[str, Any] = {"source": spec.source, "weights": _weights_identity(spec)}
-    if spec.source == "torchvision":
-        identity["name"] = spec.name
-    if spec.source == "timm":
-        # The tag decides on the preprocessing; of timm's own weights it stands there, spelled out.
-        own = spec.weights_kind == "own"
-        identity["name"] = str(spec.name).partition(".")[0] if own else spec.name
-    if spec.source == "inception_v1":
-        identity["variant"] = check_inception_v1(spec)
-    if spec.source == "python":
-        from atlas_pipeline.models.python_target import locate
-
-        target = locate(spec.name)
-        identity |= {"attribute": target.attribute, "code_sha256": file_digest(target.file)}
-    identity["preprocess"] = dict(spec.preprocess) if spec.preprocess else None
-    return identity
-
-
-def _weights_identity(spec: ModelSpec) -> dict[str, Any]:
-    kind = spec.weights_kind
-    if kind == "file":
-        key = weights_set(spec)
-        # Only where it decides: files with one set of weights had their identity before there was a key.
-        return {"sha256": weights_digest(spec)} | ({"key": key} if key is not None else {})
-    if kind == "random":
-        return {"random": True, "seed": spec.seed}
-    if spec.source == "demo":
-        return {"sha256": file_digest(DEMO_WEIGHTS)}
-    if spec.source == "python":
-        # What builds the network may draw its parameters: it is called under the seed.
-        return {"built_with_seed": spec.seed}
-    if spec.source == "timm":
-        from atlas_pipeline.models.timm_names import full_name
-
-        return {"named": full_name(spec.name)}
-    if spec.source == "inception_v1":
-        check_inception_v1(spec)
-    from atlas_pipeline.models.torchvision_names import find_weights
-
-    return {"named": str(find_weights(spec.name, spec.weights))}
-
-
-def check_inception_v1(spec: ModelSpec) -> str:
-    """Which of INCEPTION_V1_VARIANTS a spec of that source asks for.
-
-    Raises: ModelError: an unknown one, or no weights.
-    """
-    variant = spec.name or INCEPTION_V1_VARIANTS[0]
-    if variant not in INCEPTION_V1_VARIANTS:
-        raise ModelError(unknown_name("model", variant, INCEPTION_V1_VARIANTS, "inception_v1"))
-    if spec.weights_kind == "own":
-        raise ModelError(
-            "inception_v1 comes without weights; set model.weights to the file inception5h.pth of lucent or "
-            "of Captum's optim branch, or to 'random'"
-        )
-    return variant
+        may_be_a_name = self.source in SOURCES and SOURCES[self.source].names_weights
+        return "named" if may_be_a_name and not is_path else "file"
 
 
 def weights_file(spec: ModelSpec) -> Path:

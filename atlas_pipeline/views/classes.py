@@ -11,7 +11,7 @@ from atlas_pipeline.config.network import RunSettings, labels_digest, model_spec
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.images.listing import class_names
-from atlas_pipeline.models.labels import class_index, class_labels, wordnet_ids
+from atlas_pipeline.models.labels import class_index, class_labels, labels_name_every_logit, wordnet_ids
 from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.models.spec import ModelSpec
 
@@ -78,9 +78,7 @@ def _network_names(pickled: bytes, labels: str | None) -> tuple[str, ...]:
     """A name for every logit; the network is opened only where nothing else says how many there are."""
     spec: ModelSpec = pickle.loads(pickled)
     names = class_labels(spec)
-    # A file of weights may bring another head; a list of synsets leaves InceptionV1's last logits out.
-    is_sure = spec.labels is not None or spec.source == "python" or spec.weights_kind != "file"
-    if names is None or not is_sure or spec.source == "inception_v1":
+    if names is None or not labels_name_every_logit(spec):
         return opened_network(spec, "cpu").class_names
     return names
 

@@ -12,10 +12,10 @@ from atlas_pipeline.errors import ModelError
 from atlas_pipeline.images.generated import CLASS_NAMES, VERSION, image
 from atlas_pipeline.models.demo import (
     PREPROCESS,
-    WEIGHTS_PATH,
     SmallInception,
     load_demo,
 )
+from atlas_pipeline.models.sources.demo import WEIGHTS_PATH
 
 REPOSITORY = Path(__file__).parents[2]
 UNSEEN_SEED = 77

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -19,6 +19,8 @@ from atlas_pipeline.images import reading
 from atlas_pipeline.images.batches import image_batches, prepare_workers
 from atlas_pipeline.images.listing import list_images
 from atlas_pipeline.images.preprocess import apply_preprocess
+from atlas_pipeline.images.source import ImageRef
+from atlas_pipeline.images.sources import SOURCES
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,11 @@ def test_images_are_in_order_and_bad_ones_are_named(folder):
         assert np.array_equal(image.numpy(), apply_preprocess(picture(number), Geometry()))
 
 
+def at_most(source, num, monkeypatch):
+    """Let workers read so many images of a source at a time."""
+    monkeypatch.setitem(SOURCES, source, replace(SOURCES[source], most_images=num))
+
+
 KINDS = {"folder": "folder", "shards": "parquet", "tars": "tar"}
 
 
@@ -103,7 +110,7 @@ def test_batch_size_and_chunks_change_nothing(source, request, monkeypatch):
     kind = KINDS[source]
     ids, images, bad, _ = read(index, kind, path)
     for batch_size, chunk in ((1, 64), (3, 2), (5, 7), (1000, 3)):
-        monkeypatch.setitem(reading.MAX_CHUNK_ROWS, kind, chunk)
+        at_most(kind, chunk, monkeypatch)
         other = read(index, kind, path, batch_size)
         assert np.array_equal(ids, other[0])
         assert torch.equal(images, other[1])
@@ -134,7 +141,7 @@ def test_a_tar_shard_cut_after_it_was_listed_gives_bad_images(tars):
 
 
 def test_workers_give_what_this_process_gives(folder, shards, tars, monkeypatch):
-    monkeypatch.setitem(reading.MAX_CHUNK_ROWS, "folder", 2)
+    at_most("folder", 2, monkeypatch)
     prepare_workers()
     state = torch.get_rng_state()
     for (index, path), source in ((folder, "folder"), (shards, "parquet"), (tars, "tar")):
@@ -161,7 +168,7 @@ def test_relative_paths(shards, monkeypatch):
 
 
 def test_chunks_end_with_tar_shards(tars, monkeypatch):
-    monkeypatch.setitem(reading.MAX_CHUNK_ROWS, "tar", 6)
+    at_most("tar", 6, monkeypatch)
     cut = reading.chunks(reading.image_refs(tars[0]), "tar", tars[1], crop=16)
     assert [len(chunk) for chunk in cut] == [6, 3, 6, 5]
 
@@ -173,7 +180,7 @@ def test_chunks_end_with_row_groups(shards):
 
 
 def test_chunks_of_large_images_are_small():
-    places = [reading.ImageRef(i, str(i), str(i), -1) for i in range(9)]
+    places = [ImageRef(i, str(i), str(i), -1) for i in range(9)]
     assert [len(c) for c in reading.chunks(places, "folder", "x", crop=1024)] == [5, 4]
 
 
@@ -203,7 +210,7 @@ def test_no_rows_give_no_batches(folder):
 
 
 def test_leaving_early_ends_the_workers(folder, monkeypatch):
-    monkeypatch.setitem(reading.MAX_CHUNK_ROWS, "folder", 1)
+    at_most("folder", 1, monkeypatch)
     index, root = folder
     batches = image_batches(index, "folder", root, Geometry(), 0, 1, 2)
     next(batches)

@@ -18,8 +18,9 @@ from making import encoded, picture, write_files, write_shard, write_tar
 
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images.formats import format_of
+from atlas_pipeline.images.index_table import Listing
 from atlas_pipeline.images.left_out import LeftOut, left_out_line
-from atlas_pipeline.images.listing import Listing, listing
+from atlas_pipeline.images.listing import listing
 
 RAW = [encoded(picture(i)) for i in range(3)]
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99)

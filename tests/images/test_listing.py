@@ -9,7 +9,8 @@ import pytest
 from making import write_files
 
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.images.listing import class_names, index_schema, list_images, listing_stamp, subset
+from atlas_pipeline.images.index_table import index_schema, subset
+from atlas_pipeline.images.listing import class_names, list_images, listing_stamp
 
 NAMES = ["b/2.png", "b/10.PNG", "a b/1.png", "a/z.jpeg", "a/deep/er/1.webp", "top.png"]
 

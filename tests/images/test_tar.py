@@ -11,7 +11,7 @@ from making import encoded, picture, write_tar
 
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images.listing import class_names, list_images, listing, listing_stamp
-from atlas_pipeline.images.tar import members
+from atlas_pipeline.images.tar_members import members
 from atlas_pipeline.images.tar_shards import TarReader
 
 RAW = [encoded(picture(i)) for i in range(6)]

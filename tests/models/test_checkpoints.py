@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from atlas_pipeline.errors import ModelError
-from atlas_pipeline.models.spec import ModelSpec, model_identity
+from atlas_pipeline.models.identity import model_identity
+from atlas_pipeline.models.spec import ModelSpec
 from atlas_pipeline.models.weights import load_weights, read_state_dict
 
 

@@ -14,9 +14,10 @@ from atlas_pipeline.models.attribution import attribution
 from atlas_pipeline.models.calibrate import noise_images
 from atlas_pipeline.models.cut import cut
 from atlas_pipeline.models.graph import suffix
+from atlas_pipeline.models.identity import model_identity
 from atlas_pipeline.models.inception_v1 import ConvRelu, HalvingPool, InceptionV1
 from atlas_pipeline.models.labels import class_labels
-from atlas_pipeline.models.spec import ModelSpec, model_identity
+from atlas_pipeline.models.spec import ModelSpec
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from atlas_pipeline.errors import ModelError
-from atlas_pipeline.models.spec import ModelSpec, model_identity
+from atlas_pipeline.models.identity import model_identity
+from atlas_pipeline.models.spec import ModelSpec
 
 CODE = "def build():\n    pass\n"
 
@@ -103,7 +104,8 @@ def test_identity_of_files_needs_no_torch(tmp_path):
     code, weights = f"{tmp_path}/net.py:build", f"{tmp_path}/w.pt"
     program = (
         "import sys\n"
-        "from atlas_pipeline.models.spec import ModelSpec, model_identity\n"
+        "from atlas_pipeline.models.identity import model_identity\n"
+        "from atlas_pipeline.models.spec import ModelSpec\n"
         f"model_identity(ModelSpec(source='python', name={code!r}, weights={weights!r}))\n"
         f"model_identity(ModelSpec(source='torchvision', name='resnet18', weights={weights!r}))\n"
         "assert 'torch' not in sys.modules\n"

@@ -11,8 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models import open_network
 from atlas_pipeline.models.capture import feature_maps
+from atlas_pipeline.models.sources.torchvision import _build
 from atlas_pipeline.models.spec import ModelSpec
-from atlas_pipeline.models.torchvision_source import _build
 
 SMALL = {"crop": 64}
 
@@ -68,7 +68,7 @@ def test_googlenet_files_with_and_without_auxiliary_heads(tmp_path, googlenet, i
     opened = open_network(spec)
     assert torch.allclose(opened.logits(images), googlenet.logits(images), rtol=1e-5)
     assert not opened.random
-    assert opened.weights_note.startswith("from w.pth (sha256 ")
+    assert opened.weights_note.startswith("file with sha256 ")
     assert len(opened.labels) == 1000
 
 
@@ -143,7 +143,7 @@ def test_uint8_and_float_images_are_the_same(resnet18):
 
 def test_the_demo_with_random_weights(monkeypatch):
     names = tuple(f"thing {i}" for i in range(24))
-    monkeypatch.setattr("atlas_pipeline.models.open.demo_labels", lambda: names)
+    monkeypatch.setattr("atlas_pipeline.models.sources.demo.demo_labels", lambda: names)
     demo = open_network(ModelSpec(source="demo", weights="random"))
     assert demo.labels == names
     assert demo.num_classes == 24
@@ -160,11 +160,11 @@ def test_the_demo_itself():
 def test_models_import_with_torch_alone():
     program = """
 import sys
-import atlas_pipeline.models, atlas_pipeline.models.preprocess, atlas_pipeline.models.spec
+import atlas_pipeline.models, atlas_pipeline.models.identity, atlas_pipeline.models.network_name
+import atlas_pipeline.models.preprocess, atlas_pipeline.models.sources, atlas_pipeline.models.spec
 assert "torch" not in sys.modules
 from atlas_pipeline.models import attribution, cut, layers, open, receptive_field
-from atlas_pipeline.models import python_source, torchvision_names, torchvision_source
-from atlas_pipeline.models import inception_v1_source, map_form, timm_names, timm_source
+from atlas_pipeline.models import map_form, user_network
 others = {"torchvision", "timm", "safetensors", "pandas", "pyarrow", "pydantic"}
 assert not others & set(sys.modules), others & set(sys.modules)
 """

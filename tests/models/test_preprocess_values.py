@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from atlas_pipeline.errors import ModelError
+from atlas_pipeline.models.identity import model_identity
 from atlas_pipeline.models.preprocess import Preprocess, declared_preprocess
-from atlas_pipeline.models.spec import ModelSpec, model_identity
+from atlas_pipeline.models.spec import ModelSpec
 
 OF_255 = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
 FIT = "mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]"

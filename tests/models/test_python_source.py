@@ -52,7 +52,7 @@ def spec(net, attribute="build", **options) -> ModelSpec:
 def test_a_file_with_labels_and_preprocess(net):
     network = open_network(spec(net))
     assert network.labels == ("cat", "dog")
-    assert network.name == "net:build"
+    assert network.name == "net"
     # A crop without a resize resizes to the crop.
     assert (network.preprocess.resize, network.preprocess.crop) == (16, 16)
     assert class_labels(spec(net)) == ("cat", "dog")
@@ -89,7 +89,7 @@ def test_a_module_of_the_working_folder(net, monkeypatch):
     monkeypatch.chdir(net.parent)
     net.rename(net.with_name("net_of_here.py"))
     network = open_network(ModelSpec(source="python", name="net_of_here:build"))
-    assert network.name == "net_of_here:build"
+    assert network.name == "net_of_here"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import torch
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models import class_labels, feature_maps, open_network
 from atlas_pipeline.models.calibrate import seeded
-from atlas_pipeline.models.spec import ModelSpec, model_identity
+from atlas_pipeline.models.identity import model_identity
+from atlas_pipeline.models.spec import ModelSpec
 
 
 def spec(name="test_resnet", weights="random", **options):
@@ -44,7 +45,7 @@ def test_weights_from_a_file(tmp_path, timm_resnet):
         torch.save(timm.create_model("test_resnet", num_classes=7).state_dict(), tmp_path / "w.pth")
     tuned = open_network(spec(weights=str(tmp_path / "w.pth")))
     assert (tuned.num_classes, tuned.labels) == (7, None)
-    assert tuned.weights_note.startswith("from w.pth (sha256 ")
+    assert tuned.weights_note.startswith("file with sha256 ")
     torch.save(timm_resnet.module.state_dict(), tmp_path / "own.pth")
     same = open_network(spec(weights=str(tmp_path / "own.pth")))
     images = torch.rand(1, 3, 160, 160)

@@ -158,7 +158,7 @@ build = Scripted
 
 @pytest.mark.parametrize("name", ["_orig_mod.act", "module.act", "module._orig_mod.act"])
 def test_layers_are_named_without_the_wrappers(opened, name):
-    with pytest.raises(ModelError, match=rf"layer '{name}' of net:build is 'act' here"):
+    with pytest.raises(ModelError, match=rf"layer '{name}' of net is 'act' here"):
         check_layers(opened("build = Net"), [name])
 
 

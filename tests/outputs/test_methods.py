@@ -16,10 +16,11 @@ from atlas_pipeline.reader import open_run
 def written(made_run):
     """`written(view, sample={...}, invert={...}, ...)`: paragraph and BibTeX of a run so configured."""
 
-    def write(view="all", sample=(), invert=(), project=(), selection=(), **run):
+    def write(view="all", sample=(), invert=(), project=(), selection=(), model=(), **run):
         folder = made_run(**run)
         config = yaml.safe_load((folder / "config.yaml").read_text())
         config["sample"] |= dict(sample)
+        config["model"] |= dict(model)
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
         path = folder / "conv2" / view / "atlas-6.json"
         document = json.loads(path.read_text())
@@ -100,6 +101,23 @@ def test_settings_change_what_is_said_and_cited(written, options, words, key):
     assert words in methods
     assert f"[@{key}]" in methods
     assert re.search(rf"^@\w+{{{key},", bibliography, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("model", "title", "note"),
+    [
+        ({"source": "demo"}, "The demo network of atlas-pipeline", "model demo, file"),
+        ({"source": "timm", "name": "resnet50.a1_in1k"}, "{PyTorch} Image Models", "model resnet50.a1"),
+        ({"source": "inception_v1", "name": "lucent"}, "Going Deeper", r"model inception\_v1 (lucent), file"),
+        # The file's path is the machine's.
+        ({"source": "python", "name": "my/nets/resnet.py:build"}, "resnet", "model resnet, file"),
+    ],
+)
+def test_a_network_is_cited_as_its_makers_ask_by_its_name(written, model, title, note):
+    _, bibliography = written(model=model)
+    (entry,) = re.findall(r"^@\w+{model,\n.*?^}", bibliography, re.MULTILINE | re.DOTALL)
+    assert f"title = {{{title}" in entry
+    assert f"note = {{{note}" in entry
 
 
 def test_only_what_is_cited_is_in_the_bibliography(written):

@@ -10,8 +10,9 @@ from atlas_pipeline.config.network import run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.images.index_table import index_schema
 from atlas_pipeline.images.left_out import left_out_line
-from atlas_pipeline.images.listing import index_schema, listing, listing_stamp
+from atlas_pipeline.images.listing import listing, listing_stamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,31 +6,66 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from atlas_pipeline.errors import ModelError
+from atlas_pipeline.errors import ModelError, unknown_name
 from atlas_pipeline.models.preprocess import Preprocess
+from atlas_pipeline.models.source import ModelSource, Opened
 from atlas_pipeline.models.spec import ModelSpec
-from atlas_pipeline.models.torchvision_names import check_name, find_weights
-from atlas_pipeline.models.weights import load_weights, other_head, read_state_dict
 
 if TYPE_CHECKING:
+    from torch import nn
     from torchvision.models import WeightsEnum
 
 # Heads that are trained with the network and take no part in its answer.
 AUXILIARY = ("aux1", "aux2", "AuxLogits")
-# Of these, torchvision's own weights were trained on images in [-1, 1]. torchvision converts within the
-# network (transform_input); here preprocess says what the network really sees.
+# torchvision trained its own weights of these on images in [-1, 1], and converts within the network
+# (transform_input); here preprocess says what the network really sees.
 TRAINED_ON_SYMMETRIC = ("googlenet", "inception_v3")
 # DenseNet files of old have names that torchvision renames as it loads them.
 OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
 
-def open_torchvision(spec: ModelSpec) -> tuple[nn.Module, Preprocess]:
-    """The network with its weights (random ones: as torch's generator draws them) and its preprocessing.
+def check_name(name: str | None) -> str:
+    """``name`` if torchvision has a classifier of that name.
 
-    Raises: ModelError: no such network or weights, a download that fails, or weights that do not fit.
+    Raises: ModelError: it has not; the nearest is named.
     """
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise ModelError(unknown_name("model", str(name), known, "torchvision's classifiers"))
+    return str(name)
+
+
+def find_weights(name: str | None, weights: str | None) -> WeightsEnum:
+    """The weights of a classifier by name: None is DEFAULT; ``IMAGENET1K_V1`` or ``X_Weights.IMAGENET1K_V1``.
+
+    Raises: ModelError: no such model or weights; the nearest is named.
+    """
+    from torchvision import models
+
+    entries = models.get_model_weights(check_name(name))
+    wanted = (weights or "DEFAULT").rpartition(".")[2]
+    if wanted not in entries.__members__:
+        remedy = "Or give a file (.pt, .pth, .safetensors), or 'random'"
+        raise ModelError(
+            unknown_name("weights", wanted, entries.__members__, f"torchvision's {name}", remedy)
+        )
+    return entries[wanted]
+
+
+def torchvision_labels(spec: ModelSpec) -> tuple[str, ...]:
+    """The classes that torchvision states for the named weights, else for the network's default ones."""
+    named = spec.weights if spec.weights_kind == "named" else None
+    return tuple(find_weights(spec.name, named).meta["categories"])
+
+
+def _own_weights(spec: ModelSpec) -> dict[str, Any]:
+    return {"named": str(find_weights(spec.name, spec.weights))}
+
+
+def _open(spec: ModelSpec) -> Opened:
+    """Raises: ModelError: no such network or weights, a download that fails, or weights that do not fit."""
     name = check_name(spec.name)
     weights = find_weights(name, spec.weights if spec.weights_kind == "named" else None)
     if spec.weights_kind == "file":
@@ -44,7 +79,7 @@ def open_torchvision(spec: ModelSpec) -> tuple[nn.Module, Preprocess]:
             setattr(module, head, None)
     if name in TRAINED_ON_SYMMETRIC:
         module.aux_logits = module.transform_input = False  # type: ignore[assignment]
-    return module, _preprocess(name, weights)
+    return Opened(module, _preprocess(name, weights), torchvision_labels(spec))
 
 
 def _build(name: str, **options: Any) -> nn.Module:
@@ -57,6 +92,8 @@ def _build(name: str, **options: Any) -> nn.Module:
 
 
 def _filled(name: str, spec: ModelSpec) -> nn.Module:
+    from atlas_pipeline.models.weights import load_weights, other_head, read_state_dict
+
     module = _build(name)
     state = read_state_dict(spec, module.state_dict())
     state = {key: tensor for key, tensor in state.items() if key.split(".")[0] not in AUXILIARY}
@@ -97,3 +134,23 @@ def _preprocess(name: str, weights: WeightsEnum) -> Preprocess:
     if name in TRAINED_ON_SYMMETRIC:
         preprocess = replace(preprocess, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     return preprocess
+
+
+TORCHVISION = ModelSource(
+    name="torchvision",
+    open=_open,
+    own_weights=_own_weights,
+    identity=lambda spec: {"name": spec.name},
+    labels=torchvision_labels,
+    example="googlenet",
+    names_weights=True,
+    packages=("torchvision",),
+    citation="""@misc{model,
+  title = {{TorchVision}: {PyTorch}'s Computer Vision library},
+  author = {{TorchVision maintainers and contributors}},
+  year = {2016},
+  howpublished = {\\url{https://github.com/pytorch/vision}},
+  note = {%s},
+}
+""",
+)

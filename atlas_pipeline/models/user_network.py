@@ -18,8 +18,8 @@ from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.label_file import names_of
 from atlas_pipeline.models.plain_module import is_lazy, materialise, uncompile, unwrapped
 from atlas_pipeline.models.preprocess import Preprocess, declared_preprocess
-from atlas_pipeline.models.python_target import PythonTarget, locate
 from atlas_pipeline.models.spec import ModelSpec
+from atlas_pipeline.models.user_target import PythonTarget, locate
 from atlas_pipeline.user_code import as_a_script, import_file, reason_of, searching
 
 

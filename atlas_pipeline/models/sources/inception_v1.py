@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+from atlas_pipeline.errors import ModelError, unknown_name
+from atlas_pipeline.models.preprocess import Preprocess
+from atlas_pipeline.models.source import ModelSource, Opened
+from atlas_pipeline.models.spec import ModelSpec
 
-from atlas_pipeline.models.inception_v1 import (
-    LUCENT_NORM,
-    NUM_CLASSES,
-    ORIGINAL_NORM,
-    InceptionV1,
-    draw_parameters,
-)
-from atlas_pipeline.models.spec import INCEPTION_V1_VARIANTS, ModelSpec, check_inception_v1
-from atlas_pipeline.models.weights import load_weights, read_state_dict
+if TYPE_CHECKING:
+    from torch import Tensor
 
-NORMS = dict(zip(INCEPTION_V1_VARIANTS, (ORIGINAL_NORM, LUCENT_NORM), strict=True))
+    from atlas_pipeline.models.inception_v1 import InceptionV1
+
+# The graph that Google trained, and what lucent's port of it computes.
+VARIANTS = ("original", "lucent")
 HEAD = "softmax2_pre_activation"
 # Captum's names of what the graph, and we, call otherwise.
 CAPTUM_STEM = {"conv2d0": "conv1", "conv2d1": "conv2", "conv2d2": "conv3"}
@@ -34,13 +33,52 @@ CAPTUM_BRANCH = {
 AUXILIARY = re.compile(r"aux[12]\.|(head|nn|softmax)[01]_")
 
 
-def open_inception_v1(spec: ModelSpec) -> InceptionV1:
+def variant_of(spec: ModelSpec) -> str:
+    """Which of VARIANTS a spec asks for.
+
+    Raises: ModelError: an unknown one.
+    """
+    variant = spec.name or VARIANTS[0]
+    if variant not in VARIANTS:
+        raise ModelError(unknown_name("model", variant, VARIANTS, "inception_v1"))
+    return variant
+
+
+def _own_weights(spec: ModelSpec) -> dict[str, Any]:
+    variant_of(spec)  # an unknown name is told first
+    raise ModelError(
+        "inception_v1 comes without weights; set model.weights to the file inception5h.pth of lucent or "
+        "of Captum's optim branch, or to 'random'"
+    )
+
+
+def _called(name: str | None) -> str:
+    return f"inception_v1 ({name})" if name not in (None, VARIANTS[0]) else "inception_v1"
+
+
+def _open(spec: ModelSpec) -> Opened:
+    from atlas_pipeline.models.inception_v1 import PREPROCESS
+
+    return Opened(_network(spec), Preprocess().override(PREPROCESS))
+
+
+def _network(spec: ModelSpec) -> InceptionV1:
     """The network with its weights; as many logits as the file has (1008 unless it was fine-tuned).
 
     Raises: ModelError: an unknown name, no weights given, or a file that does not fit.
     """
-    check_inception_v1(spec)
-    norm = NORMS[spec.name or INCEPTION_V1_VARIANTS[0]]
+    from atlas_pipeline.models.inception_v1 import (
+        LUCENT_NORM,
+        NUM_CLASSES,
+        ORIGINAL_NORM,
+        InceptionV1,
+        draw_parameters,
+    )
+    from atlas_pipeline.models.weights import load_weights, read_state_dict
+
+    norm = LUCENT_NORM if variant_of(spec) == "lucent" else ORIGINAL_NORM
+    if spec.weights_kind == "own":
+        _own_weights(spec)
     if spec.weights_kind == "random":
         network = InceptionV1(norm=norm)
         draw_parameters(network)
@@ -73,6 +111,10 @@ def _renamed(own: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def _own_state() -> dict[str, Tensor]:
+    import torch
+
+    from atlas_pipeline.models.inception_v1 import InceptionV1
+
     # "meta": names and shapes only, no memory and no time.
     with torch.device("meta"):
         return InceptionV1().state_dict()
@@ -89,3 +131,22 @@ def _captum_name(part: str) -> str:
         return "fc"
     block, _, branch = part.removesuffix(".pre_relu").partition(".")
     return f"{block}.{CAPTUM_BRANCH[branch]}" if branch else CAPTUM_STEM[block]
+
+
+INCEPTION_V1 = ModelSource(
+    name="inception_v1",
+    open=_open,
+    own_weights=_own_weights,
+    identity=lambda spec: {"variant": variant_of(spec)},
+    leaves_out_labels=True,
+    called=_called,
+    citation="""@inproceedings{model,
+  title = {Going Deeper with Convolutions},
+  author = {Szegedy, Christian and Liu, Wei and Jia, Yangqing and Sermanet, Pierre and Reed, Scott and
+            Anguelov, Dragomir and Erhan, Dumitru and Vanhoucke, Vincent and Rabinovich, Andrew},
+  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
+  year = {2015},
+  note = {%s},
+}
+""",
+)

@@ -9,25 +9,22 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images import walk
-from atlas_pipeline.images.digest import sampled_digest
-from atlas_pipeline.images.formats import (
-    COMPANION_EXTENSIONS,
-    COMPANION_NAMES,
-    HEAD_BYTES,
-    IMAGE_EXTENSIONS,
-    extension_of,
-    why_left_out,
-)
+from atlas_pipeline.images.digest import file_digest, text_digest
+from atlas_pipeline.images.files import companion_kind
+from atlas_pipeline.images.formats import HEAD_BYTES, IMAGE_EXTENSIONS, extension_of, why_left_out
 from atlas_pipeline.images.left_out import LeftOut
+from atlas_pipeline.images.source import ImageSource, Place
 from atlas_pipeline.images.walk import by_components, shown
 
-SHARDS = {"parquet": frozenset({"parquet"}), "tar": frozenset({"tar"})}
-COMPRESSED = frozenset({"gz", "tgz", "bz2", "xz", "zst"})
-MAX_SHOWN = 12  # characters of an extension
+if TYPE_CHECKING:
+    from atlas_pipeline.images.index_table import Listing
+
 FILES_A_TASK = 256  # one future a file would cost a gigabyte at a million files
 
 
@@ -36,13 +33,15 @@ def checked_folder(path: str) -> Path:
 
     Raises: ImagesError: there is nothing at ``path``, or no folder.
     """
+    from atlas_pipeline.images.sources import SOURCES
+
     folder = Path(path).expanduser()
     if not folder.exists():
         raise ImagesError(f"images.path '{path}' does not exist; correct images.path")
     if not folder.is_dir():
         raise ImagesError(
             f"images.path '{path}' is a file, and images.source 'folder' wants a folder; "
-            f"for shards set images.source: {' or '.join(SHARDS)}"
+            f"for shards set images.source: {' or '.join(s.name for s in SOURCES.values() if s.in_shards)}"
         )
     return folder
 
@@ -74,6 +73,8 @@ def image_keys(path: str) -> tuple[list[str], LeftOut]:
     for key, why in sorted(others, key=lambda other: by_components(other[0])):
         left_out.other(why, shown(key))
     if not keys:
+        from atlas_pipeline.images.remedy import remedy
+
         raise ImagesError(f"no images below images.path '{path}'; {remedy(path, 'folder', left_out)}")
     for key in keys:
         walk.utf8(key, folder)
@@ -82,14 +83,6 @@ def image_keys(path: str) -> tuple[list[str], LeftOut]:
 
 def _is_named_as_image(key: str) -> bool:
     return extension_of(key) in IMAGE_EXTENSIONS
-
-
-def companion_kind(key: str) -> str | None:
-    """The kind of a file that goes with images, by its name: ``.json``; None: it is none."""
-    extension, name = extension_of(key), key.rpartition("/")[2].lower()
-    if name in COMPANION_NAMES:
-        return name
-    return f".{extension}" if extension in COMPANION_EXTENSIONS else None
 
 
 def _why_left_out(folder: Path, keys: Sequence[str]) -> list[str | None]:
@@ -160,66 +153,37 @@ def digests(path: str, keys: Sequence[str]) -> list[str]:
         return [digest for part in parts for digest in part]
 
 
-def file_digest(file: str) -> str:
-    """``sampled_digest`` of a file, as hex.
+def _listing(place: Place, num_images: int | None, seed: int) -> Listing:
+    import numpy as np
 
-    Raises: ImagesError: it cannot be read.
-    """
-    try:
-        descriptor = os.open(file, os.O_RDONLY)
-        try:
-            return sampled_digest(descriptor, 0, os.fstat(descriptor).st_size).hex()
-        finally:
-            os.close(descriptor)
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImagesError(
-            f"image '{file}' cannot be read ({reason}); make it readable or remove it"
-        ) from error
+    from atlas_pipeline.images.index_table import Listing, index_table, subset
 
-
-def shard_files(folder: Path, extensions: frozenset[str]) -> tuple[list[str], LeftOut]:
-    """Keys of the files below ``folder`` with one of the extensions, in the fixed order, and what else is
-    there; told by their names alone."""
-    left_out, keys, others = LeftOut(), list[str](), list[tuple[str, str]]()
-    for key, _, problem in walk.walk(folder):
-        if problem and problem != walk.HIDDEN:
-            others.append((key, problem))
-        elif problem is None and extension_of(key) in extensions:
-            keys.append(walk.utf8(key, folder))
-        elif companion := problem or companion_kind(key):
-            left_out.companion(companion)
-        else:
-            others.append((key, _beside_shards(extension_of(key))))
-    for key, why in sorted(others, key=lambda other: by_components(other[0])):
-        left_out.other(why, shown(key))
-    return sorted(keys, key=by_components), left_out
+    found, left_out = image_keys(place.path)
+    keys = [found[i] for i in subset(len(found), num_images, seed)]
+    images = index_table(
+        key=keys,
+        label=labels(place.path, keys),
+        file=keys,
+        row=np.full(len(keys), -1),
+        digest=digests(place.path, keys),
+    )
+    return Listing(images, len(found), left_out)
 
 
-def _beside_shards(extension: str) -> str:
-    if extension in COMPRESSED:
-        return "compressed file beside the shards, not unpacked"
-    if extension in IMAGE_EXTENSIONS:
-        return "image beside the shards"
-    return f"no shard (.{extension})" if extension and len(extension) <= MAX_SHOWN else "no shard"
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    root: Path
+
+    def read(self, file: str, row: int) -> bytes:
+        return (self.root / file).read_bytes()
 
 
-def remedy(path: str, source: str, left_out: LeftOut | None = None) -> str:
-    """The remedy where ``source`` finds nothing below a folder: the source that would find something.
-
-    Args: left_out: what was found instead.
-    """
-    others = SHARDS | {"folder": IMAGE_EXTENSIONS}
-    folder = checked_folder(path)
-    for other, extensions in others.items():
-        found = len(shard_files(folder, extensions)[0]) if other != source else 0
-        if found:
-            what = "images" if other == "folder" else f".{other} shards"
-            return f"it holds {found:,} {what}: set images.source: {other}"
-    if shard_files(folder, COMPRESSED)[0]:
-        return "it holds compressed files: unpack them (shards are read as .tar)"
-    if left_out:
-        found_kinds = [*left_out.counts.most_common(2), *left_out.companions.most_common(2)]
-        kinds = ", ".join(f"{num:,} {kind}" for kind, num in found_kinds)
-        return f"it holds {kinds}; correct images.path"
-    return f"correct images.path (looked for .{', .'.join(sorted(others[source]))})"
+FOLDER = ImageSource(
+    name="folder",
+    title="images",
+    listing=_listing,
+    stamp=lambda place: text_digest("\n".join(["folder", *stamp_lines(place.path)])),
+    reader=lambda place, seed: _Reader(Path(place.path)),
+    class_names=lambda place: sub_folders(place.path) or None,
+    extensions=IMAGE_EXTENSIONS,
+)

@@ -1,0 +1,173 @@
+"""timm's networks, with timm's own weights, from a file, or random; timm is an extra."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from atlas_pipeline.errors import ModelError, unknown_name
+from atlas_pipeline.models.preprocess import INTERPOLATIONS, Preprocess
+from atlas_pipeline.models.source import ModelSource, Opened
+from atlas_pipeline.models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def load_timm() -> Any:
+    """The package timm.
+
+    Raises: ModelError: it is not installed.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise ModelError(
+            f"model.source: timm needs the package timm ({error}); pip install 'atlas-pipeline[timm]'"
+        ) from error
+    return timm
+
+
+def check_name(name: str | None) -> str:
+    """``name`` if timm has a network of that name; weights of one's choice by a tag, ``resnet50.a1_in1k``.
+
+    Raises: ModelError: no such network or tag, the nearest is named; or timm is not installed.
+    """
+    timm = load_timm()
+    architecture, _, tag = str(name).partition(".")
+    # Names of hubs and folders have colons: these weights have no name that would stay.
+    if not timm.is_model(architecture):
+        known = timm.list_models()
+        raise ModelError(unknown_name("model", architecture, known, f"timm {timm.__version__}"))
+    tags = _tags(timm, architecture)
+    if tag and tag not in tags:
+        raise ModelError(unknown_name("weights", tag, tags, f"timm's {architecture}"))
+    return str(name)
+
+
+def _tags(timm: Any, architecture: str) -> list[str]:
+    names = timm.list_pretrained(f"{architecture}.*")
+    return [str(name).partition(".")[2] for name in names]
+
+
+def full_name(name: str | None) -> str:
+    """The name with the tag of its weights, that of the default ones where none is given.
+
+    Raises: ModelError: no such network or tag, or one without weights.
+    """
+    timm = load_timm()
+    cfg = timm.get_pretrained_cfg(check_name(name))
+    architecture = str(name).partition(".")[0]
+    if cfg is None or not cfg.has_weights:
+        raise ModelError(f"timm has no weights of {name}; set model.weights to a file, or to 'random'")
+    return f"{architecture}.{cfg.tag}" if cfg.tag else architecture
+
+
+def timm_labels(name: str | None) -> tuple[str, ...] | None:
+    """The classes of the network's own head where these are one of ImageNet's lists; None elsewhere.
+
+    Raises: ModelError: no such network or tag, or timm is not installed.
+    """
+    timm = load_timm()
+    from timm.data import ImageNetInfo, infer_imagenet_subset
+
+    cfg = timm.get_pretrained_cfg(check_name(name))
+    if cfg is None:
+        return None
+    if cfg.label_descriptions or cfg.label_names:
+        return tuple(cfg.label_descriptions or cfg.label_names)
+    subset = infer_imagenet_subset(cfg.to_dict())
+    if subset is None:
+        return None
+    return _first_names(ImageNetInfo(subset).label_descriptions())
+
+
+def _first_names(descriptions: list[str]) -> tuple[str, ...]:
+    """``tench, Tinca tinca`` -> ``tench``, as torchvision calls its classes."""
+    return tuple(description.partition(",")[0] for description in descriptions)
+
+
+def _identity(spec: ModelSpec) -> dict[str, Any]:
+    # The tag decides on the preprocessing. The identity of timm's own weights has it already, spelled out.
+    own = spec.weights_kind == "own"
+    return {"name": str(spec.name).partition(".")[0] if own else spec.name}
+
+
+def _open(spec: ModelSpec) -> Opened:
+    """Raises: ModelError: no timm, no such network or weights, a failed download, or weights of another."""
+    timm, name = load_timm(), check_name(spec.name)
+    if spec.weights_kind == "file":
+        module = _filled(timm, name, spec)
+    elif spec.weights_kind == "random":
+        module = timm.create_model(name)
+    else:
+        module = _downloaded(timm, name)
+    return Opened(module, _preprocess(timm, module, name), timm_labels(name))
+
+
+def _filled(timm: Any, name: str, spec: ModelSpec) -> nn.Module:
+    from atlas_pipeline.models.weights import load_weights, other_head, read_state_dict
+
+    module = timm.create_model(name)
+    state = read_state_dict(spec, module.state_dict())
+    num_classes = other_head(module.state_dict(), state, num_own=module.num_classes)
+    if num_classes is not None:
+        module = timm.create_model(name, num_classes=num_classes)
+    load_weights(module, state, f"weights '{spec.weights}' for timm's {name}")
+    return module
+
+
+def _downloaded(timm: Any, name: str) -> nn.Module:
+    wanted = full_name(name)
+    try:
+        return timm.create_model(name, pretrained=True)
+    except Exception as error:
+        # Whatever the hub's client raises: it has its own tree of errors, and more beneath it.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ModelError(
+            f"weights {wanted} cannot be had from timm: {reason}; "
+            "set model.weights to a file (.pt, .pth, .safetensors), or to 'random'"
+        ) from error
+
+
+def _preprocess(timm: Any, module: nn.Module, name: str) -> Preprocess:
+    """What timm does to images for these weights when it evaluates them at the size they were trained at."""
+    config = timm.data.resolve_model_data_config(module)
+    channels, height, width = config["input_size"]
+    if channels != 3 or height != width:
+        raise ModelError(
+            f"timm's {name} takes images of {channels} x {height} x {width}; only square RGB images will do"
+        )
+    return Preprocess().override(
+        {
+            "resize": math.floor(height / config["crop_pct"]),
+            "crop": height,
+            "mean": config["mean"],
+            "std": config["std"],
+            "interpolation": _interpolation(config["interpolation"]),
+        }
+    )
+
+
+def _interpolation(theirs: str) -> str:
+    """Lanczos and others that are not ours become the sharper of ours."""
+    return theirs if theirs in INTERPOLATIONS else "bicubic"
+
+
+TIMM = ModelSource(
+    name="timm",
+    open=_open,
+    own_weights=lambda spec: {"named": full_name(spec.name)},
+    identity=_identity,
+    labels=lambda spec: timm_labels(spec.name),
+    example="resnet50",
+    packages=("timm",),
+    citation="""@misc{model,
+  title = {{PyTorch} Image Models},
+  author = {Wightman, Ross},
+  year = {2019},
+  doi = {10.5281/zenodo.4414861},
+  note = {%s},
+}
+""",
+)
