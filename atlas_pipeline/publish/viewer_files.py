@@ -16,7 +16,6 @@ from atlas_pipeline.pictures.colours import QUALITATIVE, density_colours
 from atlas_pipeline.stages.atlas.bin import why_empty
 from atlas_pipeline.viewer.known_images import MOST_IMAGES
 from atlas_pipeline.viewer.page_files import page_files
-from atlas_pipeline.viewer.scripts import script
 from atlas_pipeline.views.views import class_views, comparison_views
 
 # Stages whose files the viewer loads.
@@ -52,7 +51,7 @@ def viewer_files(config: Config, made: Mapping[Step, Artefact], *, has_report: b
         "scale": [_hex(colour) for colour in scale],
         "palette": [_hex(colour) for colour in QUALITATIVE],
     }
-    return page_files(config.name, script(run))
+    return page_files(run)
 
 
 def _has_shares(step: Step, artefact: Artefact) -> bool:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from html import escape
 from importlib import resources
 from string import Template
+from typing import Any
+
+from atlas_pipeline.viewer.measure_files import measure_list
+from atlas_pipeline.viewer.scripts import script
 
 # In the order in which they run. No modules: from file:// a browser refuses them.
 SCRIPTS = (
@@ -35,20 +40,22 @@ SCRIPTS = (
 )
 
 
-def page_files(run_name: str, run: bytes) -> dict[str, bytes]:
+def page_files(run: Mapping[str, Any]) -> dict[str, bytes]:
     """By name below the run's folder: the page, its style and its scripts.
 
-    Args: run: the script that says what there is to see.
+    Args: run: what there is to see; its name is ``run``. The measures are added.
 
     Scripts are asked for by what is in them: one that changed is never taken from a browser's cache.
     """
-    files = {f"viewer/{name}": _asset(name) for name in ("viewer.css", *SCRIPTS)} | {"viewer/run.js": run}
+    files = {f"viewer/{name}": _asset(name) for name in ("viewer.css", *SCRIPTS)} | {
+        "viewer/run.js": script({**run, "measures": measure_list()})
+    }
     order = [*(f"viewer/{name}" for name in SCRIPTS[:-1]), "viewer/run.js", f"viewer/{SCRIPTS[-1]}"]
     tags = "\n".join(
         f'<script src="./{name}?{_digest(files[name])}" data-path="{name}" defer></script>' for name in order
     )
     page = Template(_asset("viewer.html").decode()).substitute(
-        title=escape(f"{run_name} · activation atlas"),
+        title=escape(f"{run['run']} · activation atlas"),
         style=f"./viewer/viewer.css?{_digest(files['viewer/viewer.css'])}",
         scripts=tags,
     )

@@ -57,7 +57,7 @@ def test_the_numbers_of_a_grid_come_back():
         assert array(read[name]).tolist() == getattr(numbers, name).tolist()
     assert (read["cells"], read["activations"]) == (64, 400)
     assert array(read["side"]).tolist() == icon_sides(numbers.count, 255).tolist()
-    assert np.abs(array(read["fidelity"]) / 10000 - numbers.cosines["fidelity"]).max() < 1e-4
+    assert np.abs(array(read["fidelity"]) / 10000 - numbers.measures["fidelity"]).max() < 1e-4
     top = array(read["top"]).reshape(64, read["numTop"])
     assert top.tolist() == np.argsort(-numbers.attribution, axis=1, kind="stable").tolist()
     back = array(read["topValue"]).reshape(64, -1) * read["topStep"]
@@ -156,7 +156,7 @@ def test_icons_in_sheets_are_even_and_not_too_large():
 
 
 def test_the_page_names_every_script_once_refuses_others_and_needs_no_network():
-    files = page_files('<run> "x"', script({}))
+    files = page_files({"run": '<run> "x"'})
     html = files["index.html"].decode()
     names = re.findall(r'<script src="\./viewer/(\w+\.js)\?', html)
     assert names == [*SCRIPTS[:-1], "run.js", SCRIPTS[-1]]

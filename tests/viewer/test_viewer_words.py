@@ -36,8 +36,8 @@ def test_a_class_at_both_edges_has_its_name_at_both(opened, tmp_path):
 
 def test_names_of_a_zoom_that_was_seen_are_not_looked_for_again(opened):
     page = opened("#grid=8")
-    page.evaluate("""() => { const plain = atlas.cosine; window.looked = 0;
-        atlas.cosine = (...cell) => (window.looked++, plain(...cell)); }""")
+    page.evaluate("""() => { const plain = atlas.measure; window.looked = 0;
+        atlas.measure = (...cell) => (window.looked++, plain(...cell)); }""")
     looked = []
     names = []
     for zoom in (0.6, 0.7, 0.6):

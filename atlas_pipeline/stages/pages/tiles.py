@@ -16,13 +16,8 @@ from atlas_pipeline.tables.columns import column_matrix
 from atlas_pipeline.tables.files import file_stream, file_table
 from atlas_pipeline.viewer.bands import band_of, num_bands
 from atlas_pipeline.viewer.grid_files import GridNumbers, class_files, number_file, overview_files
+from atlas_pipeline.viewer.measure_files import in_tiles
 from atlas_pipeline.viewer.sprites import sheet_files, sheet_px
-
-# What the viewer calls the columns of cosines, by where they are.
-COSINES = {
-    "bin": {"coherence": "coherence", "consistency": "consistency", "nearest": "nearest"},
-    "invert": {"fidelity": "fidelity", "noise": "noise"},
-}
 
 
 def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
@@ -46,7 +41,7 @@ def _grid_files(job: Job) -> Iterator[tuple[str, bytes]]:
 def _numbers(job: Job) -> GridNumbers:
     from atlas_pipeline.models import class_labels
 
-    cells, icons, notes = job.inputs["bin"], job.inputs["invert"], job.inputs["bin"].notes
+    cells, notes = job.inputs["bin"], job.inputs["bin"].notes
     columns = cells.read(["row", "col", "count"])
     labels = class_labels(job.settings["model"], notes["num_classes"])
     attributed = "attribution" in cells.schema.names
@@ -57,12 +52,10 @@ def _numbers(job: Job) -> GridNumbers:
         row=columns["row"].to_numpy(),
         col=columns["col"].to_numpy(),
         count=columns["count"].to_numpy(),
-        round_trip=icons.read(["round_trip"])["round_trip"].to_numpy(),
-        cosines={
-            name: job.inputs[role].read([column])[column].to_numpy()
-            for role, columns_of in COSINES.items()
-            for column, name in columns_of.items()
-            if column in job.inputs[role].schema.names
+        measures={
+            measure.name: job.inputs[measure.source].read([measure.name])[measure.name].to_numpy()
+            for measure in in_tiles()
+            if measure.name in job.inputs[measure.source].schema.names
         },
         attribution=column_matrix(cells.read(["attribution"]), "attribution") if attributed else None,
         labels=[str(labels[c]) if labels else f"class {c}" for c in notes["classes"]] if attributed else [],

@@ -2,8 +2,7 @@
 // What is known of the cells of a grid, and which grid is shown.
 {
   const CELL_PX = 30; // a grid is taken from when its cells are this large on the screen
-  const MISSING = -32768,
-    COSINE_STEPS = 10000;
+  const MISSING = -32768;
   const grids = atlas.store();
 
   const key = (size, state = atlas.state) => `${state.layer}/${state.view}/tiles-${size}`;
@@ -49,8 +48,11 @@
   /** The number that a level stands for; null where it is not known. */
   atlas.levelled = (level, step) => (level === undefined || level === MISSING ? null : level * step);
 
-  /** A cosine column's value; null where it is not known. */
-  atlas.cosine = (grid, name, cell) => atlas.levelled(grid[name]?.[cell], 1 / COSINE_STEPS);
+  /** A measure of a cell, by the name that the run lists it by; null where it is not known. */
+  atlas.measure = (grid, name, cell) => {
+    const { column, step } = atlas.run.measures.find((measure) => measure.name === name);
+    return atlas.levelled(grid[column]?.[cell], step ?? grid[column + "Step"]);
+  };
 
   /** The classes of largest mean attribution of a cell: {index, column, label, value}, largest first. */
   atlas.topClasses = (grid, cell) => {

@@ -3,7 +3,13 @@
 {
   const { byId, element } = atlas;
 
-  const fixed = (value) => (value === null ? "–" : atlas.decimals(value));
+  /** A measure of a cell in words. */
+  function shown(grid, { name, kind }, cell) {
+    const value = atlas.measure(grid, name, cell);
+    if (value === null) return "–";
+    if (kind === "rank") return value === 0 ? "own cell" : `rank ${value + 1}`;
+    return kind === "share" ? `${Math.round(100 * value)} %` : atlas.decimals(value);
+  }
 
   /** Bars of a cell's top classes; with `choose` they can be pressed. */
   function bars(grid, cell, choose) {
@@ -63,23 +69,19 @@
   };
 
   function numbers(grid, cell) {
-    const of = (name) => fixed(atlas.cosine(grid, name, cell)),
-      rank = grid.roundTrip[cell];
-    const beside = ["noise", "nearest"]
-      .filter((name) => grid[name])
-      .map((name) => `${{ noise: "noise", nearest: "nearest real" }[name]} ${of(name)}`);
-    const rows = [
-      ["Activations", atlas.number(grid.count[cell]), ""],
-      ["Fidelity", of("fidelity"), beside.join(", ")],
-      ["Coherence", of("coherence"), ""],
-      ["Round trip", rank === 0 ? "own cell" : `rank ${rank + 1}`, `of ${atlas.number(grid.cells)}`],
-    ];
-    if (grid.consistency)
-      rows.push([
-        "Agreement",
-        `${Math.round(100 * (atlas.cosine(grid, "consistency", cell) ?? 0))} %`,
-        "share one top class",
-      ]);
+    const there = atlas.run.measures.filter(({ column }) => grid[column]),
+      known = new Map(there.map((measure) => [measure.name, measure]));
+    const rows = there
+      .filter(({ panel }) => panel)
+      .map((measure) => {
+        const beside = measure.beside
+          .filter(({ name }) => known.has(name))
+          .map(({ name, words }) => `${words} ${shown(grid, known.get(name), cell)}`);
+        if (measure.kind === "rank") beside.unshift(`of ${atlas.number(grid.cells)}`);
+        if (measure.note) beside.unshift(measure.note);
+        return [measure.panel, shown(grid, measure, cell), beside.join(", ")];
+      });
+    rows.unshift(["Activations", atlas.number(grid.count[cell]), ""]);
     return element(
       "dl",
       { className: "numbers" },

@@ -32,7 +32,7 @@
       sum[0]++;
       sum[1] += x;
       sum[2] += y;
-      sum[3] += atlas.cosine(grid, "consistency", cell) ?? 1;
+      sum[3] += atlas.measure(grid, "consistency", cell) ?? 1;
     }
     return { found, stride, least: Math.max(2, (FILLED * grid.size ** 2) / (across * down)) };
   }

@@ -1,16 +1,8 @@
 "use strict";
 // Numbers of cells that the map can be coloured by.
 {
-  const cosine = (words, name) => ({ words, value: (grid, cell) => atlas.cosine(grid, name, cell) });
-
   /** name: {words, value(grid, cell), log?, percent?, group?, ready?(grid)}; a value is null where not known. */
-  atlas.MEASURES = {
-    count: { words: "Activations", value: (grid, cell) => grid.count[cell], log: true },
-    fidelity: cosine("Fidelity", "fidelity"),
-    coherence: cosine("Coherence", "coherence"),
-    consistency: cosine("Agreement on a class", "consistency"),
-    classes: { words: "Top class" },
-  };
+  atlas.MEASURES = {};
 
   const shares = atlas.store(40);
 
@@ -20,8 +12,13 @@
     return shares.get(file, () => atlas.load(file).then(atlas.unpackAll), atlas.arrived);
   }
 
-  /** A measure for every share and mean of what is known of the images. */
+  /** The run's own measures, and one for every share and mean of what is known of the images. */
   atlas.startMeasures = () => {
+    atlas.MEASURES.count = { words: "Activations", value: (grid, cell) => grid.count[cell], log: true };
+    for (const { name, colour } of atlas.run.measures)
+      if (colour)
+        atlas.MEASURES[name] = { words: colour, value: (grid, cell) => atlas.measure(grid, name, cell) };
+    atlas.MEASURES.classes = { words: "Top class" };
     atlas.run.shares.forEach(({ column, value }, number) => {
       atlas.MEASURES[`share-${number}`] = {
         words: value === null ? `Mean ${column}` : `${column}: ${value}`,

@@ -117,6 +117,11 @@
     byId("alarm").hidden = !random;
     byId("alarm").textContent = `${weights}. This network was never trained: nothing here was learned.`;
     byId("report").hidden = !report;
+    byId("help-measures").replaceChildren(
+      ...atlas.run.measures
+        .filter(({ help }) => help)
+        .flatMap(({ panel, help }) => [element("b", { textContent: panel }), `: ${help} `]),
+    );
     byId("keys").replaceChildren(
       ...KEYS.flatMap(([keys, words]) => [
         element("dt", { textContent: keys }),
