@@ -20,14 +20,14 @@ from typing import Any
 from own_process import peak_gb
 from viewer_scene import GRIDS, make_run
 
-READY = "atlas.isComplete?.() && atlas.shown?.()?.size === atlas.gridSize()"
+READY = "atlas.isComplete?.() && atlas.gridShown?.()?.size === atlas.gridSize()"
 # Of each frame: what drawing takes of the main thread, read back so that no work is left waiting.
 DRAW = """async (steps) => { const map = document.getElementById("map"), times = [];
   const context = map.getContext("2d");
   for (const changes of steps) {
     const start = performance.now();
     atlas.set(changes);
-    atlas.paint(context, atlas.camera(), devicePixelRatio);
+    atlas.paint(context, atlas.cameraOf(), devicePixelRatio);
     context.getImageData(0, 0, 1, 1);
     times.push(performance.now() - start);
     await new Promise(requestAnimationFrame);
@@ -60,7 +60,7 @@ def measure(folder: Path) -> dict[str, Any]:
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.goto(f"file://{folder}/index.html")
         wait(page, READY)
-        finest = page.evaluate("atlas.view().grids.at(-1).size")
+        finest = page.evaluate("atlas.viewShown().grids.at(-1).size")
         for name, link in {"whole": {"z": 1}, "middle": {"z": 4}, "close": {"z": 12}}.items():
             page.evaluate("(link) => atlas.set(link)", {"grid": finest, "x": 0.5, "y": 0.5, **link})
             wait(page, READY)
@@ -93,9 +93,9 @@ def first_paint(browser: Any, folder: Path) -> dict[str, float]:
     page.on("request", lambda request: read.add(request.url.split("?")[0].removeprefix("file://")))
     # Seen to: the grid's overview has been drawn.
     page.add_init_script(
-        """const look = () => { const grid = window.atlas?.state?.layer && atlas.shown?.();
+        """const look = () => { const grid = window.atlas?.state?.layer && atlas.gridShown?.();
         const painted = () => (window.painted ??= performance.now());
-        requestAnimationFrame(grid && atlas.overview(grid, false) ? painted : look); };
+        requestAnimationFrame(grid && atlas.overviewOf(grid, false) ? painted : look); };
         requestAnimationFrame(look);"""
     )
     page.goto(f"file://{folder}/index.html")
@@ -117,8 +117,8 @@ def class_filter(page: Any) -> dict[str, float]:
         for (const lit of ["3", "500", "77", "999", "250"]) {
           const start = performance.now();
           atlas.set({ lit });
-          while (!atlas.attribution(atlas.shown())) await new Promise((done) => setTimeout(done, 1));
-          atlas.paint(context, atlas.camera(), devicePixelRatio);
+          while (!atlas.attributionOf(atlas.gridShown())) await new Promise((done) => setTimeout(done, 1));
+          atlas.paint(context, atlas.cameraOf(), devicePixelRatio);
           context.getImageData(0, 0, 1, 1);
           times.push(performance.now() - start);
         }

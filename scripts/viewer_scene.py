@@ -15,7 +15,6 @@ import numpy as np
 from atlas_pipeline.viewer.grid_files import GridNumbers, class_files, number_file, overview_files
 from atlas_pipeline.viewer.layout_files import key_file, place_file, thumbnail
 from atlas_pipeline.viewer.page_files import page_files
-from atlas_pipeline.viewer.scripts import script
 from atlas_pipeline.viewer.sprites import SHEET, sheet_files
 
 LAYERS = [f"mixed{name}" for name in ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")]
@@ -57,10 +56,12 @@ def numbers_of(grid: int) -> GridNumbers:
         row=row,
         col=col,
         count=rng.integers(10, 900, len(row)),
-        round_trip=rng.integers(0, 5, len(row)),
-        cosines={
-            name: rng.random(len(row))
-            for name in ("fidelity", "coherence", "consistency", "noise", "nearest")
+        measures={
+            "round_trip": rng.integers(0, 5, len(row)),
+            **{
+                name: rng.random(len(row))
+                for name in ("fidelity", "coherence", "consistency", "noise", "nearest")
+            },
         },
         attribution=attribution,
         labels=[f"class number {label}" for label in range(NUM_CLASSES)],
@@ -127,5 +128,5 @@ def finish_run(folder: Path, grids: tuple[int, ...]) -> None:
     run |= {"shares": [], "keys": True, "report": False}
     run |= {"layers": [{"name": layer, "views": [view]} for layer in LAYERS]}
     run |= {"scale": ["#ffffff", "#ff8800", "#000044"], "palette": ["#0072b2", "#e69f00", "#009e73"]}
-    for name, content in page_files("bench", script(run)).items():
+    for name, content in page_files(run).items():
         write((folder / name).parent, Path(name).name, content)

@@ -8,7 +8,7 @@ import click
 
 from atlas_pipeline.cli.options import config_options, load
 from atlas_pipeline.errors import ConfigError
-from atlas_pipeline.figure.request import MEASURES
+from atlas_pipeline.figure.request import COLOURS
 
 # What only a figure of one atlas has, by option.
 _OF_ONE_ATLAS = {
@@ -38,7 +38,7 @@ _OF_ONE_ATLAS = {
 @click.option("--loupe", "loupes", multiple=True, metavar="X,Y[,CELLS]", help="A place to enlarge; repeated.")
 @click.option(
     "--colour",
-    type=click.Choice(MEASURES),
+    type=click.Choice(list(COLOURS)),
     help="What the small map shows. Default: count.",
 )
 @click.option("--sheet", type=click.Choice(["layers", "classes"]), help="All of them on one sheet.")

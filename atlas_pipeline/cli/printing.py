@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from atlas_pipeline.engine.progress import size_text
-from atlas_pipeline.publish.measures import measures_of
+from atlas_pipeline.publish.report_columns import columns_of
 
 if TYPE_CHECKING:
     from atlas_pipeline.engine import StepState
@@ -133,11 +133,11 @@ def print_result(result: RunResult) -> None:
     atlases = result.published.atlases
     if atlases:
         # A terminal is narrow; the page shows the baselines too.
-        measures = [measure for measure in measures_of(atlases) if not measure.is_baseline]
-        headings = [measure.heading for measure in measures]
+        columns = [column for column in columns_of(atlases) if not column.is_baseline]
+        headings = [column.heading for column in columns]
         table = _table("layer", "view", "grid", *headings, right=["grid", *headings])
         for atlas in atlases:
-            shown = (measure.shown(atlas) for measure in measures)
+            shown = (column.shown(atlas.numbers.get(column.name)) for column in columns)
             _add_row(table, atlas.layer, atlas.view, str(atlas.grid), *shown)
         console.print(table)
     for line in result.remarks:

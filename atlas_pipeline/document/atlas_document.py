@@ -11,20 +11,13 @@ import pyarrow as pa
 from atlas_pipeline.document.atlas_json import atlas_head, baselines, document_json
 from atlas_pipeline.document.cells import Cells, cell_objects
 from atlas_pipeline.document.provenance import provenance
+from atlas_pipeline.engine.declaration import by_role
 from atlas_pipeline.engine.stage import Artefact, Job
+from atlas_pipeline.measures import table
 from atlas_pipeline.models.network_name import has_random_weights, model_title, weights_note
 from atlas_pipeline.tables.columns import column_matrix
 from atlas_pipeline.tables.image_keys import keys_of
 
-NUMBERS = (
-    "fidelity",
-    "fidelity_whitened",
-    "round_trip",
-    "noise",
-    "saturated",
-    "spectrum_distance",
-    "colour_distance",
-)
 # Their attributions to a thousand classes are 32 MB; as Python's objects the cells take another 60 MB.
 CELLS_AT_ONCE = 8192
 
@@ -45,13 +38,20 @@ def document_pieces(job: Job, icon_px: int) -> Iterator[bytes]:
         layout=job.inputs.project.notes["quality"],
         baselines=baselines(
             cells.num_rows,
-            noise=icons.read(["noise"])["noise"].to_numpy(),
-            nearest=cells.read(["nearest"])["nearest"].to_numpy(),
+            _held_against(job),
             real_crops=icons.notes["real_crops"],
         ),
         provenance=provenance(job),
     )
     return document_json(head, _cells(job))
+
+
+def _held_against(job: Job) -> dict[str, np.ndarray]:
+    """The columns whose medians are baselines."""
+    of = {baseline.of for measure in table.MEASURES for baseline in measure.baselines}
+    named = [measure for measure in table.MEASURES if measure.name in of]
+    inputs = by_role(job.inputs)
+    return {m.name: inputs[m.source].read([m.name])[m.name].to_numpy() for m in named}
 
 
 def _selection(job: Job) -> dict[str, Any] | None:
@@ -69,9 +69,10 @@ def _cells(job: Job) -> Iterator[list[dict[str, Any]]]:
     labels = class_labels(job.settings.model, cells.notes["num_classes"])
     keys = keys_of(job.inputs.index, _example_ids(cells).tolist())
     written = [name for name in cells.schema.names if name != "activation"]
+    of_icons = [measure.name for measure in table.MEASURES if measure.source == "invert"]
     for start in range(0, cells.num_rows, CELLS_AT_ONCE):
         stop = min(start + CELLS_AT_ONCE, cells.num_rows)
-        numbers = job.inputs.invert.rows(start, stop, NUMBERS)
+        numbers = job.inputs.invert.rows(start, stop, of_icons)
         yield cell_objects(
             _columns(cells.rows(start, stop, written), numbers, keys), labels, cells.notes["classes"]
         )
@@ -83,15 +84,16 @@ def _columns(cells: pa.Table, numbers: pa.Table, keys: dict[int, str]) -> Cells:
         row=cells["row"].to_numpy(),
         col=cells["col"].to_numpy(),
         count=cells["count"].to_numpy(),
-        coherence=cells["coherence"].to_numpy(),
-        consistency=cells["consistency"].to_numpy() if "consistency" in there else None,
-        nearest=cells["nearest"].to_numpy(),
+        measures={
+            measure.name: source[measure.name].to_numpy()
+            for measure in table.MEASURES
+            if measure.name in (source := {"bin": cells, "invert": numbers}[measure.source]).column_names
+        },
         examples=[
             [{**example, "key": keys[example["image_id"]]} for example in of_cell]
             for of_cell in cells["examples"].to_pylist()
         ],
         attribution=column_matrix(cells, "attribution") if "attribution" in there else None,
-        **{name: numbers[name].to_numpy() for name in NUMBERS},
     )
 
 

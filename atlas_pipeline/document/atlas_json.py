@@ -1,4 +1,4 @@
-"""The atlas as JSON, for programs: ``activation-atlas/1``, described by ``atlas.schema.json``."""
+"""The atlas as JSON, for programs: ``activation-atlas/1``, described by ``check.atlas_schema``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from atlas_pipeline.document.cells import json_number, plain_values
+from atlas_pipeline.measures import table
 
 SCHEMA_NAME = "activation-atlas/1"
 # The line after which every line is a cell, but for the last.
@@ -59,24 +60,24 @@ def atlas_head(
 
 def baselines(
     num_cells: int,
-    *,
-    noise: ArrayLike | None = None,
-    nearest: ArrayLike | None = None,
+    columns: Mapping[str, ArrayLike],
     real_crops: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """What the cells' numbers are to be held against: of noise, of real activations, by chance, of crops.
 
-    Args: noise, nearest: (cell,) cosines, NaN where not known. real_crops: saturated, spectrum_distance and
-          colour_distance of real images.
+    Args: columns: (cell,) measures whose medians are baselines, by name; NaN where not known. real_crops:
+          measures of real images, by name.
     """
-    found: dict[str, Any] = dict(real_crops or {})
-    for name, column in (("noise", noise), ("nearest", nearest)):
-        if column is not None:
-            values = np.asarray(column, dtype=np.float64)
+    declared = [baseline for measure in table.MEASURES for baseline in measure.baselines]
+    of_crops = {baseline.name for baseline in declared if baseline.source == "real crops"}
+    found: dict[str, Any] = {name: value for name, value in (real_crops or {}).items() if name in of_crops}
+    for baseline in declared:
+        if baseline.source == "median" and baseline.of in columns:
+            values = np.asarray(columns[baseline.of], dtype=np.float64)
             known = values[np.isfinite(values)]
-            found[f"fidelity_{name}"] = float(np.median(known)) if len(known) else math.nan
-    if num_cells:
-        found["round_trip"] = 1 / num_cells
+            found[baseline.name] = float(np.median(known)) if len(known) else math.nan
+        elif baseline.source == "chance" and num_cells:
+            found[baseline.name] = 1 / num_cells
     return {name: json_number(value) for name, value in found.items()}
 
 

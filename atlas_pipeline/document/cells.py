@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from atlas_pipeline.measures.table import in_document_order
+
 NUM_CLASSES_SHOWN = 5
 # Of the cells' numbers: more digits than any of them means, and half the bytes of float64's own.
 _SIGNIFICANT_DIGITS = 6
@@ -19,41 +21,17 @@ _SIGNIFICANT_DIGITS = 6
 class Cells:
     """What is known of the cells that have an icon, a column each; NaN for a number that could not be had.
 
-    Attributes: row, col, count: (cell,) integers, row 0 on top. coherence, fidelity, fidelity_whitened:
-                (cell,). round_trip: (cell,) integers. attribution: (cell, class) means, None where there are
-                none. examples: for each cell its nearest activations as {image_id, row, col, key?}.
-                The others: (cell,), left out where None.
+    Attributes: row, col, count: (cell,) integers, row 0 on top. measures: (cell,) each, by name; those of
+                the table alone are written. examples: for each cell its nearest activations as {image_id,
+                row, col, key?}. attribution: (cell, class) means, None where there are none.
     """
 
     row: ArrayLike
     col: ArrayLike
     count: ArrayLike
-    coherence: ArrayLike
-    fidelity: ArrayLike
-    fidelity_whitened: ArrayLike
-    round_trip: ArrayLike
+    measures: Mapping[str, ArrayLike]
     examples: Sequence[Sequence[Mapping[str, Any]]]
     attribution: ArrayLike | None = None
-    consistency: ArrayLike | None = None
-    nearest: ArrayLike | None = None
-    noise: ArrayLike | None = None
-    saturated: ArrayLike | None = None
-    spectrum_distance: ArrayLike | None = None
-    colour_distance: ArrayLike | None = None
-
-
-_INTEGERS = ("row", "col", "count", "round_trip")
-_NUMBERS = (
-    "coherence",
-    "consistency",
-    "fidelity",
-    "fidelity_whitened",
-    "nearest",
-    "noise",
-    "saturated",
-    "spectrum_distance",
-    "colour_distance",
-)
 
 
 def cell_objects(
@@ -65,19 +43,18 @@ def cell_objects(
              column of the cells' attribution; None: the columns are the classes.
     Raises:  ValueError: columns of different lengths.
     """
-    columns: dict[str, list[Any]] = {}
-    for name in (*_INTEGERS, *_NUMBERS):
-        values = getattr(cells, name)
-        if values is not None:
-            columns[name] = [json_number(v) for v in np.asarray(values).tolist()]
+    numbers = {"row": cells.row, "col": cells.col, "count": cells.count}
+    for measure in in_document_order():
+        if measure.name in cells.measures:
+            numbers[measure.name] = cells.measures[measure.name]
+    columns: dict[str, list[Any]] = {
+        name: [json_number(v) for v in np.asarray(values).tolist()] for name, values in numbers.items()
+    }
     columns["classes"] = _classes(cells, labels, class_indices)
     columns["examples"] = [[plain_values(example) for example in of_cell] for of_cell in cells.examples]
     if len({len(values) for values in columns.values()}) != 1:
         raise ValueError(f"columns differ in length: { {name: len(v) for name, v in columns.items()} }")
-    order = ["row", "col", "count", *(n for n in columns if n not in ("row", "col", "count"))]
-    return [
-        dict(zip(order, values, strict=True)) for values in zip(*(columns[n] for n in order), strict=True)
-    ]
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _classes(

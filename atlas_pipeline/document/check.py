@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
 from importlib import resources
 from typing import Any
 
+from atlas_pipeline.measures import table
 
-@lru_cache(maxsize=1)
+_TYPES: dict[str, dict[str, Any]] = {
+    "cosine": {"$ref": "#/$defs/cosine"},
+    "share": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+    "distance": {"type": ["number", "null"], "minimum": 0},
+    "rank": {"type": ["integer", "null"], "minimum": 0},
+}
+# By chance some rank is the first: never none.
+_CHANCE = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+
+
 def atlas_schema() -> dict[str, Any]:
-    """The JSON schema of an atlas document."""
-    return json.loads(resources.files(__package__).joinpath("atlas.schema.json").read_text(encoding="utf-8"))
+    """The JSON schema of an atlas document: ``atlas.schema.json``, with the measures of the table."""
+    text = resources.files(__package__).joinpath("atlas.schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    cell, baselines = schema["$defs"]["cell"], schema["properties"]["baselines"]
+    for measure in table.MEASURES:
+        kind = _TYPES[measure.kind]
+        cell["properties"][measure.name] = {**kind, "description": measure.description}
+        for baseline in measure.baselines:
+            of = _CHANCE if baseline.source == "chance" else kind
+            baselines["properties"][baseline.name] = {**of, "description": baseline.description}
+    cell["required"] += [measure.name for measure in table.MEASURES if measure.is_required]
+    return schema
 
 
 def document_problems(document: Any, most: int = 10) -> list[str]:

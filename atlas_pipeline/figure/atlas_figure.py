@@ -10,9 +10,8 @@ from atlas_pipeline.figure.facts import Facts
 from atlas_pipeline.figure.lettering import fitted, line_height, wrapped
 from atlas_pipeline.figure.map_panel import draw_labels, draw_map, named_regions
 from atlas_pipeline.figure.page import ALARM, MUTED, Page
-from atlas_pipeline.figure.request import DEFAULT_LABELS, FigureRequest
+from atlas_pipeline.figure.request import COLOURS, DEFAULT_LABELS, FigureRequest
 from atlas_pipeline.figure.side_panels import (
-    MEASURE_WORDS,
     POINTS,
     draw_colours,
     draw_loupes,
@@ -142,7 +141,7 @@ def _extras(request: FigureRequest, num_loupes: int, num_regions: int) -> list[s
         names = {1: letter(0), 2: f"{letter(0)}, {last}"}.get(num_loupes, f"{letter(0)} to {last}")
         extras.append(f"{names}: enlarged.")
     if request.measure != "count":
-        extras.append(f"Small map: {MEASURE_WORDS[request.measure]}.")
+        extras.append(f"Small map: {COLOURS[request.measure]}.")
     return extras
 
 

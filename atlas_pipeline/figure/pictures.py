@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas_pipeline.figure.request import Measure
 from atlas_pipeline.figure.window import Window, cells_of
 from atlas_pipeline.numerics.mosaic import resized
 from atlas_pipeline.pictures.colours import PAPER, density_colours
@@ -53,7 +52,7 @@ class ColourScale:
         return density_colours(_PALEST + (1 - _PALEST) * self.amount(values))
 
 
-def colour_scale(values: NDArray[np.float64], measure: Measure) -> ColourScale:
+def colour_scale(values: NDArray[np.float64], measure: str) -> ColourScale:
     """The scale of a column; NaN is left out. Counts start at 0, cosines and shares at the least there is."""
     known = values[np.isfinite(values)]
     low = 0.0 if measure == "count" else float(known.min(initial=np.inf, where=np.isfinite(known)))

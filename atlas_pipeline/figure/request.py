@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from atlas_pipeline.errors import ConfigError
+from atlas_pipeline.measures.table import MEASURES
 
-Measure = Literal["count", "fidelity", "coherence", "consistency"]
-MEASURES: tuple[Measure, ...] = get_args(Measure)
+# What a figure may be coloured by, and its words there.
+COLOURS = {
+    "count": "activations in a cell",
+    **{measure.name: measure.figure for measure in MEASURES if measure.figure},
+}
 # Of what journals print: narrower than a column nothing can be read, wider than A3 is a poster.
 NARROWEST_MM, WIDEST_MM = 60.0, 420.0
 DEFAULT_LABELS, DEFAULT_LOUPE_CELLS = 12, 3
@@ -55,7 +59,7 @@ class FigureRequest:
     Attributes: grid: None: the finest whose icons are still large enough to read in print. region: None:
                 the whole map. num_labels: regions to name; None: up to 12, but none in a class atlas or
                 where the run has no attributions. measure: what the small map beside the atlas is coloured
-                by. title: None: one is made.
+                by, a key of ``COLOURS``. title: None: one is made.
     """
 
     layer: str
@@ -64,7 +68,7 @@ class FigureRequest:
     region: Region | None = None
     num_labels: int | None = None
     loupes: tuple[Loupe, ...] = ()
-    measure: Measure = "count"
+    measure: str = "count"
     title: str | None = None
     size: Print = Print()
 

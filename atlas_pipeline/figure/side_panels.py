@@ -12,18 +12,12 @@ from atlas_pipeline.figure.lettering import first_fitting, fitted, line_height
 from atlas_pipeline.figure.map_panel import corner
 from atlas_pipeline.figure.page import FAINT, GREY, INK, MUTED, PAPER, Page
 from atlas_pipeline.figure.pictures import colour_scale, icons_picture, measure_picture
-from atlas_pipeline.figure.request import Measure
+from atlas_pipeline.figure.request import COLOURS
 from atlas_pipeline.figure.window import Window, cells_of
 from atlas_pipeline.numerics.mosaic import icon_sides
 from atlas_pipeline.reader.atlas import Atlas
 
 POINTS = 6.5
-MEASURE_WORDS = {
-    "count": "activations in a cell",
-    "fidelity": "fidelity, a cosine",
-    "coherence": "coherence, a mean cosine",
-    "consistency": "share of the commonest top class",
-}
 _BAR, _BAR_STEPS = 2.0, 256
 # Sides of the icons in the legend of sizes, shares of a cell.
 _SIDES = (0.4, 0.7, 1.0)
@@ -87,12 +81,12 @@ def _loupe_words(page: Page, atlas: Atlas, window: Window, box: Box, name: str) 
 
 
 def draw_colours(
-    page: Page, atlas: Atlas, measure: Measure, shown: Window, loupes: Sequence[Window], box: Box
+    page: Page, atlas: Atlas, measure: str, shown: Window, loupes: Sequence[Window], box: Box
 ) -> None:
     """The whole map coloured by a number, what the figure shows of it framed, over its colour bar."""
     values = atlas.cells[measure].to_numpy(dtype=np.float64)
     scale = colour_scale(values, measure)
-    words = fitted(MEASURE_WORDS[measure], POINTS, box.width)
+    words = fitted(COLOURS[measure], POINTS, box.width)
     page.text(box.left, box.top - 1.2, words, POINTS, colour=MUTED)
     page.picture(measure_picture(atlas, values, scale), box.left, box.top, box.width, box.height)
     page.rectangle(box.left, box.top, box.width, box.height, edge=FAINT, points=0.4)

@@ -16,8 +16,9 @@ from itertools import groupby
 from string import Template
 from urllib.parse import quote
 
+from atlas_pipeline.measures.measure import Column
 from atlas_pipeline.publish.entries import AtlasEntry, RunSummary
-from atlas_pipeline.publish.measures import BY_NAME, LARGE, Measure, measures_of
+from atlas_pipeline.publish.report_columns import columns_of, large_columns
 
 # Width of the page's column: a smaller picture is shown at a whole multiple of its size.
 _COLUMN_PX = 1280
@@ -32,7 +33,7 @@ def report_page(run: RunSummary, entries: Sequence[AtlasEntry]) -> str:
     if not entries:
         raise ValueError("a page needs at least one atlas")
     script, anchors = _asset("report.js"), _anchors(entries)
-    measures = measures_of(entries)
+    columns = columns_of(entries)
     both = list(zip(entries, anchors, strict=True))
     return Template(_asset("report.html")).substitute(
         title=escape(
@@ -46,9 +47,9 @@ def report_page(run: RunSummary, entries: Sequence[AtlasEntry]) -> str:
         lede=_lede(run, entries),
         picker=_picker(both),
         atlases="".join(_atlas(run, entry, anchor) for entry, anchor in both),
-        heads="<th>atlas</th>" + "".join(f"<th>{escape(m.heading)}</th>" for m in measures),
-        rows="".join(_row(entry, anchor, measures) for entry, anchor in both),
-        meanings=_meanings(measures),
+        heads="<th>atlas</th>" + "".join(f"<th>{escape(c.heading)}</th>" for c in columns),
+        rows="".join(_row(entry, anchor, columns) for entry, anchor in both),
+        meanings=_meanings(columns),
         provenance=_provenance(run),
         figures=_figures(run),
         footer=" · ".join(
@@ -136,13 +137,13 @@ def _atlas(run: RunSummary, entry: AtlasEntry, anchor: str) -> str:
 
 def _large(entry: AtlasEntry) -> str:
     parts = []
-    for name, words, lines in LARGE:
-        value = BY_NAME[name].shown(entry)
+    for column, lines in large_columns():
+        value = _shown(column, entry)
         if value == "–":
             continue
-        beneath = [(below, BY_NAME[lower].shown(entry)) for below, lower in lines]
+        beneath = [(lower.large, _shown(lower, entry)) for lower in lines]
         small = "".join(f"<small>{escape(below)} {lower}</small>" for below, lower in beneath if lower != "–")
-        parts.append(f"<div><dt>{escape(words)}</dt><dd>{value}{small}</dd></div>")
+        parts.append(f"<div><dt>{escape(column.large)}</dt><dd>{value}{small}</dd></div>")
     return f'<dl class="figures">{"".join(parts)}</dl>\n' if parts else ""
 
 
@@ -178,16 +179,20 @@ def _figures(run: RunSummary) -> str:
     return f'<section class="prose" id="figures">\n<h2>Classes</h2>\n{pairs}</section>\n'
 
 
-def _row(entry: AtlasEntry, anchor: str, measures: Sequence[Measure]) -> str:
+def _shown(column: Column, entry: AtlasEntry) -> str:
+    return column.shown(entry.numbers.get(column.name))
+
+
+def _row(entry: AtlasEntry, anchor: str, columns: Sequence[Column]) -> str:
     head = f'<td><a href="#{anchor}">{escape(_titled(entry))} · {entry.grid}</a></td>'
-    return f"<tr>{head}{''.join(f'<td>{m.shown(entry)}</td>' for m in measures)}</tr>\n"
+    return f"<tr>{head}{''.join(f'<td>{_shown(c, entry)}</td>' for c in columns)}</tr>\n"
 
 
-def _meanings(measures: Sequence[Measure]) -> str:
-    def one(measure: Measure) -> str:
-        return f"<div><dt>{escape(measure.heading)}</dt><dd>{escape(measure.meaning)}</dd></div>\n"
+def _meanings(columns: Sequence[Column]) -> str:
+    def one(column: Column) -> str:
+        return f"<div><dt>{escape(column.heading)}</dt><dd>{escape(column.meaning)}</dd></div>\n"
 
-    return f'<dl class="meanings">\n{"".join(one(m) for m in measures if m.meaning)}</dl>\n'
+    return f'<dl class="meanings">\n{"".join(one(c) for c in columns if c.meaning)}</dl>\n'
 
 
 def _provenance(run: RunSummary) -> str:

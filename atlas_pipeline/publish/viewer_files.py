@@ -21,7 +21,6 @@ from atlas_pipeline.pictures.colours import QUALITATIVE, density_colours
 from atlas_pipeline.stages.sampling.index import INDEX
 from atlas_pipeline.viewer.known_images import MOST_IMAGES
 from atlas_pipeline.viewer.page_files import page_files
-from atlas_pipeline.viewer.scripts import script
 from atlas_pipeline.views.view import View
 
 # Colours of a scale, between which the browser goes in straight lines.
@@ -63,7 +62,7 @@ def viewer_files(
         "scale": [_hex(colour) for colour in scale],
         "palette": [_hex(colour) for colour in QUALITATIVE],
     }
-    return page_files(config.name, script(run))
+    return page_files(run)
 
 
 def index_of(made: Mapping[Step, Artefact]) -> Artefact:

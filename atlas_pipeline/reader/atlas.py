@@ -13,6 +13,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from atlas_pipeline.errors import ConfigError
+from atlas_pipeline.measures.table import MEASURES
 from atlas_pipeline.numerics.grid import cell_centre
 from atlas_pipeline.numerics.mosaic import icon_sides
 from atlas_pipeline.reader.file_names import RunFiles
@@ -125,4 +126,5 @@ def _square(picture: Image.Image) -> Image.Image:
 
 
 _NO_CLASS = {"index": -1, "label": None, "attribution": float("nan")}
-_COLUMNS = ["row", "col", "count", "fidelity", "round_trip", "coherence", "classes", "examples"]
+_MEASURES = [measure.name for measure in MEASURES if measure.is_required]
+_COLUMNS = ["row", "col", "count", *_MEASURES, "classes", "examples"]

@@ -78,9 +78,9 @@ def _siblings(steps: Iterable[Step]) -> list[list[Step]]:
 def _extents(config: Config, steps: Sequence[Step], store: Store, device: str) -> dict[Step, Extent]:
     """The size of the sample that each step works on; selections are small, and are left out."""
     samples = {
-        step: step if step.stage is SAMPLE else step.inputs["sample"]
+        step: step if step.stage.name == SAMPLE.name else step.inputs["sample"]
         for step in steps
-        if step.stage is SAMPLE or ("sample" in step.inputs and "select" not in step.inputs)
+        if step.stage.name == SAMPLE.name or ("sample" in step.inputs and "select" not in step.inputs)
     }
     widths = _widths(config, set(samples.values()), store, device)
     return {step: _extent(config, sample, widths[sample], store) for step, sample in samples.items()}

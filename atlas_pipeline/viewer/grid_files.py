@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas_pipeline.numerics.mosaic import icon_sides
-from atlas_pipeline.numerics.quantise import cosines, signed_levels, wide_levels
+from atlas_pipeline.numerics.quantise import signed_levels, wide_levels
+from atlas_pipeline.viewer.measure_files import measure_columns
 from atlas_pipeline.viewer.scripts import packed, picture, script
 from atlas_pipeline.viewer.sprites import overview, overview_px
 
@@ -26,10 +27,10 @@ _CELLS_AT_ONCE = 4096
 class GridNumbers:
     """What the viewer knows of a grid's cells, in reading order.
 
-    Attributes: grid: cells a side. px: side of an icon in a sheet. activations: of the view. row, col, count,
-                round_trip: (cell,) integers. cosines: (cell,) numbers in [-1, 1] by the viewer's name for
-                them, NaN where not known. attribution: (cell, class), logits; None where there are none.
-                labels, class_indices: of its columns; the latter among all logits.
+    Attributes: grid: cells a side. px: side of an icon in a sheet. activations: of the view. row, col, count:
+                (cell,) integers. measures: (cell,) each, by name, NaN where not known. attribution:
+                (cell, class), logits; None where there are none. labels, class_indices: of its columns; the
+                latter among all logits.
     """
 
     grid: int
@@ -38,8 +39,7 @@ class GridNumbers:
     row: NDArray[np.integer]
     col: NDArray[np.integer]
     count: NDArray[np.integer]
-    round_trip: NDArray[np.integer]
-    cosines: Mapping[str, NDArray[np.floating]]
+    measures: Mapping[str, NDArray[np.number]]
     attribution: NDArray[np.floating] | None
     labels: Sequence[str]
     class_indices: Sequence[int]
@@ -62,8 +62,7 @@ def number_file(numbers: GridNumbers) -> bytes:
             "count": packed(numbers.count.astype(np.uint32)),
             # Of 255: so large is the icon in its cell.
             "side": packed(icon_sides(numbers.count, 255).astype(np.uint8)),
-            "roundTrip": packed(np.clip(numbers.round_trip, 0, 65535).astype(np.uint16)),
-            **{name: packed(cosines(values)) for name, values in numbers.cosines.items()},
+            **measure_columns(numbers.measures),
             **({} if numbers.attribution is None else _strongest(numbers.attribution)),
         }
     )

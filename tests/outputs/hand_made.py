@@ -35,11 +35,13 @@ def write_atlas(folder: Path, layer: str, view: str, grid: int, random_weights: 
         row=row,
         col=col,
         count=count,
-        coherence=np.linspace(0.5, 0.9, len(row)),
-        fidelity=np.linspace(0.8, 0.9, len(row)),
-        fidelity_whitened=np.full(len(row), np.nan),
-        round_trip=np.zeros(len(row), int),
-        noise=np.full(len(row), 0.25),
+        measures={
+            "coherence": np.linspace(0.5, 0.9, len(row)),
+            "fidelity": np.linspace(0.8, 0.9, len(row)),
+            "fidelity_whitened": np.full(len(row), np.nan),
+            "round_trip": np.zeros(len(row), int),
+            "noise": np.full(len(row), 0.25),
+        },
         attribution=attribution if classes else None,
         examples=[[{"image_id": 3, "row": 1, "col": 2, "key": "a.png"}] for _ in row],
     )
@@ -68,7 +70,7 @@ def write_atlas(folder: Path, layer: str, view: str, grid: int, random_weights: 
                 "invert": {"config": {"invert": {"steps": 96, "size_px": ICON_PX}}},
             },
         },
-        baselines=baselines(len(row), noise=cells.noise),
+        baselines=baselines(len(row), cells.measures),
         selection=_selection_of(view),
     )
     picture = with_caption(mosaic(icons, row, col, count, grid, ICON_PX), "a strip below the squares")

@@ -12,7 +12,7 @@ from atlas_pipeline.numerics.grid import cell_of, flat_cell, unflat_cell
 from atlas_pipeline.viewer.grid_files import GridNumbers, class_files, number_file, overview_files
 from atlas_pipeline.viewer.layout_files import key_file, place_file, thumbnail
 from atlas_pipeline.viewer.page_files import page_files
-from atlas_pipeline.viewer.scripts import PATCH_QUALITY, script
+from atlas_pipeline.viewer.scripts import PATCH_QUALITY
 from atlas_pipeline.viewer.sprites import BLOCK, SHEET, block_files, sheet_files
 
 PX, CROP_PX = 32, 16
@@ -65,8 +65,13 @@ def numbers_of(xy: np.ndarray, grid: int, labels: Sequence[str]) -> GridNumbers:
         row=row,
         col=col,
         count=count,
-        round_trip=np.zeros(len(there), dtype=np.int64),
-        cosines={"fidelity": 0.5 + steps / 2, "coherence": steps, "noise": steps / 4, "nearest": steps},
+        measures={
+            "round_trip": np.zeros(len(there), dtype=np.int64),
+            "fidelity": 0.5 + steps / 2,
+            "coherence": steps,
+            "noise": steps / 4,
+            "nearest": steps,
+        },
         attribution=attribution if len(labels) else None,
         labels=labels,
         class_indices=list(range(len(labels))),
@@ -171,5 +176,5 @@ def make_viewer(
         "palette": ["#0072b2", "#e69f00", "#009e73"],
         **changes,
     }
-    write(folder, page_files(name, script(run)))
+    write(folder, page_files(run))
     return folder

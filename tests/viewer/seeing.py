@@ -12,7 +12,7 @@ def state(page):
 def pixel(page, x, y):
     """The colour of the map at a point of the unit square, y down."""
     return page.evaluate(
-        """([x, y]) => { const { left, top, scale } = atlas.camera(), map = document.getElementById("map");
+        """([x, y]) => { const { left, top, scale } = atlas.cameraOf(), map = document.getElementById("map");
         const at = [left + x * scale, top + y * scale].map((n) => Math.round(n * devicePixelRatio));
         return [...map.getContext("2d").getImageData(...at, 1, 1).data].slice(0, 3); }""",
         [x, y],
@@ -27,7 +27,7 @@ def at_cell(page, row, col, grid):
     """Where a cell is on the page, for the mouse."""
     x, y = centre(row, col, grid)
     return page.evaluate(
-        """([x, y]) => { const { left, top, scale } = atlas.camera();
+        """([x, y]) => { const { left, top, scale } = atlas.cameraOf();
         const box = document.getElementById("map").getBoundingClientRect();
         return [box.left + left + x * scale, box.top + top + y * scale]; }""",
         [x, y],
@@ -51,7 +51,7 @@ def until(page, condition, argument=None):
 
 def settle(page):
     """Wait until what is in sight has been loaded and drawn."""
-    until(page, "atlas.isComplete() && (!atlas.gridSize() || atlas.shown()?.size === atlas.gridSize())")
+    until(page, "atlas.isComplete() && (!atlas.gridSize() || atlas.gridShown()?.size === atlas.gridSize())")
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     until(page, "atlas.isComplete()")
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")

@@ -24,20 +24,25 @@ def cells(**changes):
         "row": np.array([0, 0, 1, 3], np.int16),
         "col": np.array([0, 2, 1, 3], np.int16),
         "count": np.array([10, 12, 40, 11], np.int32),
-        "coherence": np.float32([0.8, 0.7, 0.9, 0.6]),
-        "fidelity": np.float32([0.95, 0.91, np.nan, 0.97]),
-        "fidelity_whitened": np.float32([0.6, 0.5, 0.4, 0.3]),
-        "round_trip": np.array([0, 3, 1, 0], np.int32),
         "attribution": rng.normal(size=(NUM_CELLS, 7)).astype(np.float32),
-        "saturated": np.float32([0.01, 0.02, 0.0, 0.5]),
-        "consistency": np.float32([0.5, 1, 0.25, 0]),
-        "nearest": np.float32([0.9, 0.8, np.nan, 0.94]),
-        "noise": np.float32([0.3, 0.2, 0.5, 0.6]),
         "examples": [
             [{"image_id": np.int64(n), "row": np.int16(1), "col": 2, "key": f"a/{n}.jpg"}] for n in range(4)
         ],
     }
-    return Cells(**{**columns, **changes})
+    measures = {
+        "coherence": np.float32([0.8, 0.7, 0.9, 0.6]),
+        "fidelity": np.float32([0.95, 0.91, np.nan, 0.97]),
+        "fidelity_whitened": np.float32([0.6, 0.5, 0.4, 0.3]),
+        "round_trip": np.array([0, 3, 1, 0], np.int32),
+        "saturated": np.float32([0.01, 0.02, 0.0, 0.5]),
+        "consistency": np.float32([0.5, 1, 0.25, 0]),
+        "nearest": np.float32([0.9, 0.8, np.nan, 0.94]),
+        "noise": np.float32([0.3, 0.2, 0.5, 0.6]),
+    }
+    for name in measures.keys() & changes.keys():
+        measures[name] = changes.pop(name)
+    known = {name: values for name, values in measures.items() if values is not None}
+    return Cells(**{**columns, **changes}, measures=known)
 
 
 REAL_CROPS = {"saturated": 0.05, "spectrum_distance": np.float64(0.9), "colour_distance": 1.1}
@@ -67,7 +72,7 @@ def document(
             "made": 1754403780.123,
             "config": {"seed": np.int64(0), "sizes": (20, 40)},
         },
-        baselines=baselines(NUM_CELLS, noise=columns.noise, nearest=columns.nearest, real_crops=real_crops),
+        baselines=baselines(NUM_CELLS, columns.measures, real_crops),
         selection=selection,
     )
     return {**head, "cells": cell_objects(columns, labels, class_indices)}

@@ -51,7 +51,7 @@ def test_a_class_typed_lights_its_cells_and_veils_the_others(opened):
     page.fill("#class", "ca")
     assert page.locator("#class-list li").all_inner_texts() == ["cat"]
     page.keyboard.press("Enter")
-    until(page, "atlas.attribution(atlas.shown())")
+    until(page, "atlas.attributionOf(atlas.gridShown())")
     settle(page)
     assert state(page)["lit"] == "2"
     numbers = numbers_of(images_xy(0), 8, ("ant", "bee", "cat", "dog", "emu"))
@@ -72,11 +72,11 @@ def test_a_class_typed_lights_its_cells_and_veils_the_others(opened):
 
 def test_intensity_shows_more_of_what_is_weak(opened):
     page = opened("#grid=8&labels=false&lit=2&sign=for")
-    until(page, "atlas.attribution(atlas.shown())")
-    before = page.evaluate("atlas.opacityOf(atlas.attribution(atlas.shown()), 20)")
+    until(page, "atlas.attributionOf(atlas.gridShown())")
+    before = page.evaluate("atlas.opacityOf(atlas.attributionOf(atlas.gridShown()), 20)")
     page.locator("#strength").fill("2")
     assert state(page)["strength"] == 4
-    after = page.evaluate("atlas.opacityOf(atlas.attribution(atlas.shown()), 20)")
+    after = page.evaluate("atlas.opacityOf(atlas.attributionOf(atlas.gridShown()), 20)")
     assert after == pytest.approx(min(1, 4 * before))
 
 
@@ -127,7 +127,7 @@ def test_a_share_of_images_colours_the_cells(opened, tmp_path):
 def test_a_chosen_cell_is_not_hidden_by_its_own_panel(opened, width, height):
     page = opened("#grid=8&z=1.5", viewport={"width": width, "height": height})
     row, col = (7, 4) if width < 500 else (4, 7)
-    page.evaluate("([x, y]) => atlas.pick(x, y)", centre(row, col, 8))
+    page.evaluate("([x, y]) => atlas.pickAt(x, y)", centre(row, col, 8))
     page.wait_for_selector("#detail:not([hidden])")
     box, (x, y) = page.locator("#detail").bounding_box(), at_cell(page, row, col, 8)
     assert y < box["y"] if width < 500 else x < box["x"]
@@ -158,7 +158,7 @@ def test_cells_that_are_all_alike_have_one_colour_and_of_none_the_lightest(
     num_cells = len(numbers_of(images_xy(0), 8, ()).row)
     write(folder / "early" / "all" / "tiles-8", {"share-0.js": share_file(np.full(num_cells, number))})
     page = opened("#labels=false&colour=share-0", folder)
-    until(page, "atlas.colours(atlas.shown()) !== null")
+    until(page, "atlas.coloursOver(atlas.gridShown()) !== null")
     settle(page)
     assert page.locator("#legend .ends span").all_inner_texts() == words
     assert (sum(pixel(page, *centre(3, 3, 8))) > 500) == is_light
@@ -171,7 +171,7 @@ def test_the_tooltip_tells_the_class_that_is_lit_up_now(opened):
     page.mouse.move(*at_cell(page, numbers.row[cell], numbers.col[cell], 8))
     for lit, label in ((1, "bee"), (3, "dog")):
         page.evaluate("(lit) => atlas.set({lit})", str(lit))
-        until(page, "atlas.attribution(atlas.shown())")
+        until(page, "atlas.attributionOf(atlas.gridShown())")
         settle(page)
         words = page.inner_text("#tip .of-class").replace("\u2212", "-").split()
         assert words[0] == label

@@ -13,13 +13,16 @@ from atlas_pipeline.viewer.grid_files import share_file
 GRID = "early/all/tiles-8"
 # The file that is missing, what asks for it, and what is so once it is there.
 FILES = {
-    "late/all/tiles-8/grid.js": ("atlas.goTo('late', 'all')", "atlas.shown()?.folder === 'late/all/tiles-8'"),
+    "late/all/tiles-8/grid.js": (
+        "atlas.goTo('late', 'all')",
+        "atlas.gridShown()?.folder === 'late/all/tiles-8'",
+    ),
     "bare/all/places.js": ("atlas.goTo('bare', 'all')", "atlas.iconlessPlaces()?.slot.length === 400"),
-    f"{GRID}/classes-0.js": ("atlas.set({lit: '1'})", "atlas.attribution(atlas.shown())?.column === 1"),
-    f"{GRID}/share-0.js": ("atlas.set({colour: 'share-0'})", "atlas.colours(atlas.shown()) !== null"),
+    f"{GRID}/classes-0.js": ("atlas.set({lit: '1'})", "atlas.attributionOf(atlas.gridShown())?.column === 1"),
+    f"{GRID}/share-0.js": ("atlas.set({colour: 'share-0'})", "atlas.coloursOver(atlas.gridShown()) !== null"),
     f"{GRID}/icons-overview-full.js": (
         "atlas.set({full: true})",
-        "atlas.overview(atlas.shown(), true) !== null",
+        "atlas.overviewOf(atlas.gridShown(), true) !== null",
     ),
     f"{GRID}/block-0-0.js": (
         "atlas.set({cell: '8.0.0'})",
@@ -27,7 +30,7 @@ FILES = {
     ),
     f"{GRID}/crops-0-0.js": (
         "atlas.set({crops: true})",
-        "atlas.sheet(atlas.shown(), 'crops', 0, 0, {full: false, far: 0}) !== null",
+        "atlas.sheetOf(atlas.gridShown(), 'crops', 0, 0, {full: false, far: 0}) !== null",
     ),
     "late/all/tiles-8/crops-0-0.js": (
         "atlas.goTo('late', 'all').then(patch).then(() => (window.got = 1), (e) => atlas.warn(e.message))",
@@ -41,8 +44,8 @@ FILES = {
 }
 
 
-PATCH = """async () => { while (!atlas.shown()) await new Promise(requestAnimationFrame);
-    return atlas.picture(atlas.shown(), 0, "crops"); }"""
+PATCH = """async () => { while (!atlas.gridShown()) await new Promise(requestAnimationFrame);
+    return atlas.cellPicture(atlas.gridShown(), 0, "crops"); }"""
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from PIL import Image
 from atlas_pipeline.numerics.mosaic import icon_sides
 from atlas_pipeline.viewer.grid_files import class_files, number_file, overview_files
 from atlas_pipeline.viewer.layout_files import place_file
-from atlas_pipeline.viewer.page_files import SCRIPTS, page_files
+from atlas_pipeline.viewer.page_files import page_files, viewer_modules
 from atlas_pipeline.viewer.scripts import packed, script
 from atlas_pipeline.viewer.sprites import block_files, overview_px, sheet_files, sheet_px
 
@@ -57,7 +57,7 @@ def test_the_numbers_of_a_grid_come_back():
         assert array(read[name]).tolist() == getattr(numbers, name).tolist()
     assert (read["cells"], read["activations"]) == (64, 400)
     assert array(read["side"]).tolist() == icon_sides(numbers.count, 255).tolist()
-    assert np.abs(array(read["fidelity"]) / 10000 - numbers.cosines["fidelity"]).max() < 1e-4
+    assert np.abs(array(read["fidelity"]) / 10000 - numbers.measures["fidelity"]).max() < 1e-4
     top = array(read["top"]).reshape(64, read["numTop"])
     assert top.tolist() == np.argsort(-numbers.attribution, axis=1, kind="stable").tolist()
     back = array(read["topValue"]).reshape(64, -1) * read["topStep"]
@@ -155,14 +155,14 @@ def test_icons_in_sheets_are_even_and_not_too_large():
     assert [sheet_px(side) for side in (1, 33, 64, 200)] == [2, 32, 64, 96]
 
 
-def test_the_page_names_every_script_once_refuses_others_and_needs_no_network():
-    files = page_files('<run> "x"', script({}))
+def test_the_page_names_its_scripts_refuses_others_and_needs_no_network():
+    files = page_files({"run": '<run> "x"'})
     html = files["index.html"].decode()
     names = re.findall(r'<script src="\./viewer/(\w+\.js)\?', html)
-    assert names == [*SCRIPTS[:-1], "run.js", SCRIPTS[-1]]
+    assert names == ["viewer.js", "run.js"]
     assert {f"viewer/{name}" for name in (*names, "viewer.css")} == set(files) - {"index.html"}
     assert "<title>&lt;run&gt; &quot;x&quot;" in html
     assert "default-src 'none'" in html
     everything = b"".join(files.values()).decode()
     assert not re.search(r"https?:|innerHTML|insertAdjacent|eval\(|fetch\(|import |@import|url\(", everything)
-    assert all(len(files[f"viewer/{name}"].splitlines()) < 300 for name in SCRIPTS)
+    assert all(len(code.splitlines()) < 300 for code in viewer_modules().values())

@@ -97,7 +97,7 @@ def test_what_is_seen_is_saved_as_png(opened):
         page.get_by_role("button", name="Save PNG").first.click()
     assert download.value.suggested_filename == "made-early-All-activations.png"
     saved = Image.open(download.value.path()).convert("RGB")
-    width, height = page.evaluate("[atlas.camera().width, atlas.camera().height]")
+    width, height = page.evaluate("[atlas.cameraOf().width, atlas.cameraOf().height]")
     assert saved.size == (2 * width, 2 * (height + 46))
     assert np.abs(np.subtract(saved.getpixel((width, height)), pixel(page, 0.5, 0.5))).max() < NEAR
 
@@ -120,7 +120,7 @@ def test_a_saved_png_is_as_fine_as_its_pixels(opened, tmp_path, monkeypatch):
     with page.expect_download() as download:
         page.get_by_role("button", name="Save PNG").first.click()
     saved = np.asarray(Image.open(download.value.path()).convert("L")).astype(int)
-    left, top, scale = page.evaluate("(({ left, top, scale }) => [left, top, scale])(atlas.camera())")
+    left, top, scale = page.evaluate("(({ left, top, scale }) => [left, top, scale])(atlas.cameraOf())")
     across, down = round(2 * (left + x * scale)), round(2 * (top + y * scale))
     assert np.ptp(saved[down, across - 30 : across + 30]) > 120
 
@@ -131,13 +131,13 @@ def test_a_link_opened_anew_shows_the_same_picture(opened):
     page.evaluate("atlas.set({x: 0.4, y: 0.6, z: 2.5, lit: '3', sign: 'against', strength: 2})")
     page.evaluate("atlas.set({cell: '8.3.3', crops: true, colour: 'fidelity', found: 'label:1'})")
     page.get_by_role("button", name="Copy link").click()
-    until(page, "atlas.attribution(atlas.shown())")
+    until(page, "atlas.attributionOf(atlas.gridShown())")
     page.wait_for_selector("#detail:not([hidden])")
     settle(page)
     page.mouse.move(5, 5)
     link = page.evaluate("location.hash")
     again = opened(link)
-    until(again, "atlas.attribution(atlas.shown())")
+    until(again, "atlas.attributionOf(atlas.gridShown())")
     settle(again)
     assert state(again) == state(page)
     first, second = (p.evaluate("document.getElementById('map').toDataURL()") for p in (page, again))
@@ -148,7 +148,7 @@ def test_views_are_listed_and_chosen(opened):
     page = opened("#layer=late")
     page.get_by_role("button", name="cat class atlas").click()
     settle(page)
-    assert (state(page)["view"], page.evaluate("atlas.shown().activations")) == ("class-cat", 80)
+    assert (state(page)["view"], page.evaluate("atlas.gridShown().activations")) == ("class-cat", 80)
     page.get_by_role("button", name="early").first.click()
     settle(page)
     assert (state(page)["layer"], state(page)["view"]) == ("early", "all")
@@ -158,7 +158,7 @@ def test_activations_glide_from_layer_to_layer_while_icons_fade(opened):
     page = opened("#grid=8&labels=false", reduced_motion="no-preference")
     page.evaluate("performance.now = () => window.moment ?? 0")
     icon, _ = pixel(page, *centre(3, 3, 8)), page.get_by_role("button", name="late").first.click()
-    until(page, "atlas.isGliding() && atlas.shown()?.folder.startsWith('late')")
+    until(page, "atlas.isGliding() && atlas.gridShown()?.folder.startsWith('late')")
     # At the beginning the old icons are there still.
     until(page, "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
     assert np.abs(np.subtract(pixel(page, *centre(3, 3, 8)), icon)).max() < NEAR

@@ -23,7 +23,7 @@ def test_labels_are_text_whatever_they_hold(opened, tmp_path):
     options = page.locator("#class-list li bdi").all_text_contents()
     assert options == list(HOSTILE)
     page.locator("#class-list li").first.click()
-    until(page, "atlas.attribution(atlas.shown())")
+    until(page, "atlas.attributionOf(atlas.gridShown())")
     assert page.input_value("#class") == HOSTILE[0]
     assert page.locator("#run-name").text_content() == "<i>run</i>"
     assert page.evaluate("document.querySelectorAll('img[src=x], aside b, h1 i').length") == 0
@@ -47,7 +47,7 @@ def test_a_run_without_classes_has_no_class_filter(opened, tmp_path):
     settle(page)
     assert not page.locator("#class-section").is_visible()
     assert page.locator("#detail .class-bar").count() == 0
-    assert page.evaluate("atlas.shown().cells") == 64
+    assert page.evaluate("atlas.gridShown().cells") == 64
 
 
 def test_a_layer_without_icons_shows_its_layout_and_says_what_is_missing(opened):
@@ -63,7 +63,7 @@ def test_a_layer_without_icons_shows_its_layout_and_says_what_is_missing(opened)
 
 def test_an_atlas_of_one_cell(opened, tmp_path):
     page = opened("#colour=fidelity&crops=true", make_viewer(tmp_path, grids=(1,)))
-    assert page.evaluate("atlas.shown().cells") == 1
+    assert page.evaluate("atlas.gridShown().cells") == 1
     page.mouse.click(*at_cell(page, 0, 0, 1))
     page.wait_for_selector("#detail .class-bar")
     assert state(page)["cell"] == "1.0.0"
@@ -88,14 +88,14 @@ def test_an_atlas_of_one_cell(opened, tmp_path):
 def test_a_broken_link_shows_what_there_is(opened, link):
     page = opened(link)
     assert page.evaluate("atlas.state.layer") == "early"
-    assert page.evaluate("atlas.shown().cells") > 0
+    assert page.evaluate("atlas.gridShown().cells") > 0
     assert not page.locator("#detail").is_visible()
     if "map=other" in link:
         assert "another map" in page.inner_text("#notice") or "not of this run" in page.inner_text("#notice")
 
 
 def test_a_link_is_foreign_where_its_map_has_moved_or_is_gone_and_not_where_another_has(opened, tmp_path):
-    link = opened("#layer=late&view=class-cat&z=2").evaluate("atlas.link()").partition("#")[2]
+    link = opened("#layer=late&view=class-cat&z=2").evaluate("atlas.currentLink()").partition("#")[2]
     assert "map=late-class-cat" in link
     for moved, is_foreign in (("early-all", False), ("late-all", False), ("late-class-cat", True)):
         folder = make_viewer(tmp_path / moved, moved=moved)
@@ -109,7 +109,7 @@ def test_every_file_is_asked_for_by_the_digest_of_all_of_them(opened):
     page = opened("#grid=8")
     page.on("request", lambda request: asked.append(request.url))
     page.evaluate("atlas.set({layer: 'late', colour: 'count', lit: '1', cell: '8.3.3'})")
-    until(page, "atlas.shown() && atlas.attribution(atlas.shown())")
+    until(page, "atlas.gridShown() && atlas.attributionOf(atlas.gridShown())")
     page.reload()
     settle(page)
     asked = [url for url in asked if "/viewer/" not in url and "/index.html" not in url]

@@ -18,13 +18,13 @@ def test_icons_are_where_their_cells_are(opened):
 
 def test_a_finer_grid_comes_with_zoom_and_by_choice(opened):
     page = opened("#labels=false")
-    assert page.evaluate("atlas.shown().size") == 8
+    assert page.evaluate("atlas.gridShown().size") == 8
     page.evaluate("atlas.set({z: 3})")
     settle(page)
-    assert page.evaluate("atlas.shown().size") == 32
+    assert page.evaluate("atlas.gridShown().size") == 32
     page.get_by_role("button", name="8 by 8 cells").click()
     settle(page)
-    assert (state(page)["grid"], page.evaluate("atlas.shown().size")) == (8, 8)
+    assert (state(page)["grid"], page.evaluate("atlas.gridShown().size")) == (8, 8)
     page.get_by_role("button", name="Grid by zoom").click()
     assert state(page)["grid"] == 0
 
@@ -122,7 +122,7 @@ def test_patches_take_the_place_of_icons(opened):
 def test_icons_are_sized_by_density_or_fill_their_cells(opened):
     page = opened("#grid=8&labels=false")
     numbers = numbers_of(images_xy(0), 8, ())
-    sides = page.evaluate("[...atlas.shown().side]")
+    sides = page.evaluate("[...atlas.gridShown().side]")
     cell = int(np.argmin(sides))
     assert sides[cell] < 255
     # A fifth in from the corner of its cell.

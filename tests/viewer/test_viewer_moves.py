@@ -26,7 +26,7 @@ def test_a_hand_ends_a_flight(opened, hand, is_begun):
     page = opened("#grid=8&z=3&x=0.3&y=0.3", reduced_motion="no-preference")
     act, name = HANDS[hand]
     moved, rested = page.evaluate(
-        f"""async () => {{ atlas.home();
+        f"""async () => {{ atlas.goHome();
         for (let frame = 0; frame < {3 if is_begun else 0}; frame++) await new Promise(requestAnimationFrame);
         {act};
         const moved = atlas.state.{name};
@@ -38,7 +38,7 @@ def test_a_hand_ends_a_flight(opened, hand, is_begun):
 
 def test_a_flight_ends_where_it_was_sent(opened):
     page = opened("#grid=8&z=3&x=0.3", reduced_motion="no-preference")
-    page.evaluate("atlas.home()")
+    page.evaluate("atlas.goHome()")
     until(page, "!atlas.isFlying()")
     assert [state(page)[name] for name in "xyz"] == [0.5, 0.5, 1]
 
@@ -54,10 +54,11 @@ def test_another_layer_waits_for_no_flight_and_loses_none(opened):
 def test_a_map_that_was_moved_is_not_taken_away_when_the_other_layer_has_come(opened):
     page = opened("#grid=8&z=3")
     place = page.evaluate(
-        """async () => { const plain = atlas.places;
+        """async () => { const plain = Response.prototype.arrayBuffer;
         let open;
         const gate = new Promise((done) => (open = done));
-        atlas.places = async (...names) => (await gate, plain(...names));
+        // Everything that is packed waits, the other layer's places too.
+        Response.prototype.arrayBuffer = async function () { return (await gate, plain.call(this)); };
         const going = atlas.goTo("late", "all");
         atlas.set({ x: 0.2, y: 0.25 });
         open();
@@ -91,7 +92,7 @@ def test_a_cell_chosen_in_the_next_layer_takes_the_place_of_the_one_before(opene
     page.focus("#map")
     for layer, key, (row, col) in (("early", "]", (2, 2)), ("late", "[", (5, 6))):
         page.evaluate("(cell) => atlas.set({cell})", f"8.{row}.{col}")
-        until(page, "atlas.chosen() !== null")
+        until(page, "atlas.chosenCell() !== null")
         page.keyboard.press(key)
         settle(page)
         words = f"{images_in(('early', 'late').index(layer), row, col)} images of a region of {layer}"
@@ -107,7 +108,7 @@ def test_the_chosen_cell_lights_up_by_a_key_and_by_its_panel_and_it_is_said(open
     page.focus("#map")
     page.keyboard.press("b")
     assert "Choose an icon first" in page.inner_text("#notice")
-    page.evaluate("([x, y]) => atlas.pick(x, y)", centre(2, 3, 8))
+    page.evaluate("([x, y]) => atlas.pickAt(x, y)", centre(2, 3, 8))
     words = f"{images_in(0, 2, 3)} images of a region of early"
     page.keyboard.press("b")
     until(page, "(words) => document.getElementById('said').textContent === words", words)

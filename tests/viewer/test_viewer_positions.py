@@ -35,7 +35,7 @@ def test_every_activation_glides_from_its_own_place(opened, twice):
     page = opened("#grid=8&labels=false", twice, reduced_motion="no-preference")
     page.evaluate("performance.now = () => window.moment ?? 0")
     page.get_by_role("button", name="late").first.click()
-    until(page, "atlas.isGliding() && atlas.shown()?.folder.startsWith('late')")
+    until(page, "atlas.isGliding() && atlas.gridShown()?.folder.startsWith('late')")
     until(page, "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
     page.evaluate("window.moment = 0.45 * 1400")
     until(page, "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")

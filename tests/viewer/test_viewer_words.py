@@ -14,7 +14,7 @@ DRAWN = """(draw) => { const context = new OffscreenCanvas(1, 1).getContext("2d"
     context.fillText = (words, x) => drawn.push([words, x, context.measureText(words).width]);
     draw(context);
     return drawn; }"""
-NAMES = f"({DRAWN})((context) => atlas.drawLabels(context, atlas.shown(), atlas.camera()))"
+NAMES = f"({DRAWN})((context) => atlas.drawLabels(context, atlas.gridShown(), atlas.cameraOf()))"
 
 
 def test_a_class_at_both_edges_has_its_name_at_both(opened, tmp_path):
@@ -29,15 +29,15 @@ def test_a_class_at_both_edges_has_its_name_at_both(opened, tmp_path):
     )
     page = opened("", folder)
     ants = [x for words, x, _ in page.evaluate(NAMES) if words == "ant"]
-    left, middle = page.evaluate("[atlas.camera().left, atlas.camera().width / 2]")
+    left, middle = page.evaluate("[atlas.cameraOf().left, atlas.cameraOf().width / 2]")
     assert any(left < x < middle for x in ants)
     assert any(x > middle for x in ants)
 
 
 def test_names_of_a_zoom_that_was_seen_are_not_looked_for_again(opened):
     page = opened("#grid=8")
-    page.evaluate("""() => { const plain = atlas.cosine; window.looked = 0;
-        atlas.cosine = (...cell) => (window.looked++, plain(...cell)); }""")
+    page.evaluate("""() => { window.looked = 0;
+        Object.defineProperty(atlas.gridShown(), "consistency", { get: () => void window.looked++ }); }""")
     looked = []
     names = []
     for zoom in (0.6, 0.7, 0.6):
@@ -53,9 +53,9 @@ def test_names_of_a_zoom_that_was_seen_are_not_looked_for_again(opened):
 @pytest.mark.parametrize("zoom", [0.5, 1, 3])
 def test_the_ends_of_an_axis_do_not_meet(opened, zoom):
     page = opened(f"#grid=8&z={zoom}")
-    draw = f"""([left, right]) => {{ atlas.view().axis = [left, right];
-        const drawn = ({DRAWN})((context) => atlas.drawAxis(context, atlas.camera()));
-        delete atlas.view().axis;
+    draw = f"""([left, right]) => {{ atlas.viewShown().axis = [left, right];
+        const drawn = ({DRAWN})((context) => atlas.drawAxis(context, atlas.cameraOf()));
+        delete atlas.viewShown().axis;
         return drawn; }}"""
     (left, x0, width0), (right, x1, width1) = page.evaluate(draw, ["wide " * 60, "long " * 60])
     assert x0 + width0 < x1 - width1
@@ -66,7 +66,7 @@ def test_the_ends_of_an_axis_do_not_meet(opened, zoom):
 def test_how_many_of_the_activations_the_dots_are(opened):
     page = opened("#layer=bare")
     until(page, "document.getElementById('status').textContent.endsWith('The dots are 400 activations.')")
-    page.evaluate("atlas.view().activations = 1000000; atlas.arrived()")
+    page.evaluate("atlas.viewShown().activations = 1000000; atlas.arrived()")
     assert page.inner_text("#status").endswith("The dots are 400 of 1,000,000 activations.")
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from atlas_pipeline.config.network import labels_digest, model_config, run_settings
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.engine.declaration import FILES, Publishes, ViewerFacts
+from atlas_pipeline.engine.declaration import FILES, Publishes, ViewerFacts, by_role
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.pictures.colours import PAPER
 from atlas_pipeline.pictures.png_codec import over_ground, picture_of
@@ -19,13 +19,8 @@ from atlas_pipeline.tables.columns import column_matrix
 from atlas_pipeline.tables.files import file_stream, file_table
 from atlas_pipeline.viewer.bands import band_of, num_bands
 from atlas_pipeline.viewer.grid_files import GridNumbers, class_files, number_file, overview_files
+from atlas_pipeline.viewer.measure_files import in_tiles
 from atlas_pipeline.viewer.sprites import sheet_files, sheet_px
-
-# What the viewer calls the columns of cosines, by where they are.
-COSINES = {
-    "bin": {"coherence": "coherence", "consistency": "consistency", "nearest": "nearest"},
-    "invert": {"fidelity": "fidelity", "noise": "noise"},
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +65,7 @@ def _grid_files(job: TilesJob) -> Iterator[tuple[str, bytes]]:
 def _numbers(job: TilesJob) -> GridNumbers:
     from atlas_pipeline.models import class_labels
 
-    cells, icons, notes = job.inputs.bin, job.inputs.invert, job.inputs.bin.notes
+    cells, notes, inputs = job.inputs.bin, job.inputs.bin.notes, by_role(job.inputs)
     columns = cells.read(["row", "col", "count"])
     labels = class_labels(job.settings.model, notes["num_classes"])
     attributed = "attribution" in cells.schema.names
@@ -81,12 +76,10 @@ def _numbers(job: TilesJob) -> GridNumbers:
         row=columns["row"].to_numpy(),
         col=columns["col"].to_numpy(),
         count=columns["count"].to_numpy(),
-        round_trip=icons.read(["round_trip"])["round_trip"].to_numpy(),
-        cosines={
-            name: getattr(job.inputs, role).read([column])[column].to_numpy()
-            for role, columns_of in COSINES.items()
-            for column, name in columns_of.items()
-            if column in getattr(job.inputs, role).schema.names
+        measures={
+            measure.name: inputs[measure.source].read([measure.name])[measure.name].to_numpy()
+            for measure in in_tiles()
+            if measure.name in inputs[measure.source].schema.names
         },
         attribution=column_matrix(cells.read(["attribution"]), "attribution") if attributed else None,
         labels=[str(labels[c]) if labels else f"class {c}" for c in notes["classes"]] if attributed else [],

@@ -1,80 +1,85 @@
-"use strict";
 // A region is chosen by a drag; what is found is drawn as dots.
-{
-  const { byId } = atlas;
-  let box = null;
 
-  /** A drag that chooses a region: phase, and the place on the canvas. */
-  atlas.brushDrag = (phase, x, y) => {
-    const at = atlas.toMap(x, y);
-    if (phase === "start") box = [at, at];
-    if (phase === "move" && box) box[1] = at;
-    if (phase === "end" && box) {
-      const [[x0, y0], [x1, y1]] = box;
-      const corners = [Math.min(x0, x1), Math.min(y0, y1), Math.max(x0, x1), Math.max(y0, y1)];
-      const { layer, view } = atlas.state;
-      // A tap is no region.
-      if ((corners[2] - corners[0]) * atlas.camera().scale > 3)
-        atlas.set({ found: atlas.boxName(layer, view, corners) });
-    }
-    if (phase === "end" || phase === "cancel") {
-      box = null;
-      setBrush(false);
-    }
-    atlas.redraw();
-  };
+import { cameraOf, toMap } from "./camera.js";
+import { fileStore } from "./data.js";
+import { redraw, theme } from "./draw.js";
+import { boxName, litHere, placesOf } from "./found.js";
+import { arrived } from "./legend.js";
+import { byId, notice } from "./page.js";
+import { dragMode, takeDrags } from "./pointers.js";
+import { set, state, viewShown } from "./state.js";
 
-  function setBrush(on) {
-    atlas.takeDrags(on ? "brush" : "pan", on ? atlas.brushDrag : null);
-    byId("brush").setAttribute("aria-pressed", String(on));
-    byId("trace").setAttribute("aria-pressed", "false");
-    if (on) atlas.notice("Drag over the map: the activations there light up in every layer.");
+let box = null;
+
+/** A drag that chooses a region: phase, and the place on the canvas. */
+export const brushDrag = (phase, x, y) => {
+  const at = toMap(x, y);
+  if (phase === "start") box = [at, at];
+  if (phase === "move" && box) box[1] = at;
+  if (phase === "end" && box) {
+    const [[x0, y0], [x1, y1]] = box;
+    const corners = [Math.min(x0, x1), Math.min(y0, y1), Math.max(x0, x1), Math.max(y0, y1)];
+    const { layer, view } = state;
+    // A tap is no region.
+    if ((corners[2] - corners[0]) * cameraOf().scale > 3) set({ found: boxName(layer, view, corners) });
   }
-
-  function dots(target, { left, top, scale, width, height }, { x, y }, colour, radius) {
-    const { paper } = atlas.theme(),
-      path = new Path2D();
-    for (let n = 0; n < x.length; n++) {
-      const px = left + x[n] * scale,
-        py = top + y[n] * scale;
-      if (px < -9 || py < -9 || px > width + 9 || py > height + 9) continue;
-      path.moveTo(px + radius, py);
-      path.arc(px, py, radius, 0, 7);
-    }
-    if (radius > 2) (Object.assign(target, { strokeStyle: paper, lineWidth: 2.5 }), target.stroke(path));
-    target.fillStyle = colour;
-    target.fill(path);
+  if (phase === "end" || phase === "cancel") {
+    box = null;
+    setBrush(false);
   }
+  redraw();
+};
 
-  /** What is found, as dots on the map, and the box it was found by where this is its view. */
-  atlas.drawFound = (target, camera) => {
-    const { accent } = atlas.theme(),
-      { points: lit, box: region } = atlas.litHere();
-    if (lit) dots(target, camera, lit, accent, lit.x.length < 60 ? 5 : lit.x.length < 800 ? 3 : 1.8);
-    const corners = box?.flat() ?? region;
-    if (!corners) return;
-    const [x0, y0, x1, y1] = corners.map((at, n) => camera[n % 2 ? "top" : "left"] + at * camera.scale);
-    target.strokeStyle = accent;
-    target.lineWidth = 1.5;
-    target.strokeRect(x0, y0, x1 - x0, y1 - y0);
-  };
-
-  const iconless = atlas.store();
-
-  /** The known images' activations in a view without icons; null: not there yet, or a view with icons. */
-  atlas.iconlessPlaces = () => {
-    const { layer, view } = atlas.state;
-    if (!atlas.view().missing) return null;
-    return iconless.get(`${layer}/${view}`, () => atlas.places(layer, view), atlas.arrived);
-  };
-
-  /** A view without icons: its activations as dots. */
-  atlas.drawPlaces = (target, camera) => {
-    const places = atlas.iconlessPlaces();
-    if (places) dots(target, camera, places, atlas.theme().muted, camera.scale > 300 ? 1.4 : 0.6);
-  };
-
-  atlas.startBrush = () => {
-    byId("brush").onclick = () => setBrush(atlas.dragMode() !== "brush");
-  };
+function setBrush(on) {
+  takeDrags(on ? "brush" : "pan", on ? brushDrag : null);
+  byId("brush").setAttribute("aria-pressed", String(on));
+  byId("trace").setAttribute("aria-pressed", "false");
+  if (on) notice("Drag over the map: the activations there light up in every layer.");
 }
+
+function dots(target, { left, top, scale, width, height }, { x, y }, colour, radius) {
+  const { paper } = theme(),
+    path = new Path2D();
+  for (let n = 0; n < x.length; n++) {
+    const px = left + x[n] * scale,
+      py = top + y[n] * scale;
+    if (px < -9 || py < -9 || px > width + 9 || py > height + 9) continue;
+    path.moveTo(px + radius, py);
+    path.arc(px, py, radius, 0, 7);
+  }
+  if (radius > 2) (Object.assign(target, { strokeStyle: paper, lineWidth: 2.5 }), target.stroke(path));
+  target.fillStyle = colour;
+  target.fill(path);
+}
+
+/** What is found, as dots on the map, and the box it was found by where this is its view. */
+export const drawFound = (target, camera) => {
+  const { accent } = theme(),
+    { points: lit, box: region } = litHere();
+  if (lit) dots(target, camera, lit, accent, lit.x.length < 60 ? 5 : lit.x.length < 800 ? 3 : 1.8);
+  const corners = box?.flat() ?? region;
+  if (!corners) return;
+  const [x0, y0, x1, y1] = corners.map((at, n) => camera[n % 2 ? "top" : "left"] + at * camera.scale);
+  target.strokeStyle = accent;
+  target.lineWidth = 1.5;
+  target.strokeRect(x0, y0, x1 - x0, y1 - y0);
+};
+
+const iconless = fileStore();
+
+/** The known images' activations in a view without icons; null: not there yet, or a view with icons. */
+export const iconlessPlaces = () => {
+  const { layer, view } = state;
+  if (!viewShown().missing) return null;
+  return iconless.get(`${layer}/${view}`, () => placesOf(layer, view), arrived);
+};
+
+/** A view without icons: its activations as dots. */
+export const drawPlaces = (target, camera) => {
+  const places = iconlessPlaces();
+  if (places) dots(target, camera, places, theme().muted, camera.scale > 300 ? 1.4 : 0.6);
+};
+
+export const startBrush = () => {
+  byId("brush").onclick = () => setBrush(dragMode() !== "brush");
+};

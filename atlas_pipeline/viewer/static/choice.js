@@ -1,163 +1,162 @@
-"use strict";
 // A field with a list below it that narrows as one types (the combobox pattern of ARIA).
-{
-  const MOST_SHOWN = 60;
 
-  /**
-   * options: {input, list, find(text, isTyped) -> [{words, beside?, value, isChosen?}], choose(value)}.
-   * find may return a promise.
-   */
-  atlas.choice = ({ input, list, find, choose }) => {
-    let shown = [],
-      active = -1,
-      asked = 0,
-      isTyped = false; // since the field has the focus: else what was chosen before stands there
+import { gridShown, numberWords } from "./cells.js";
+import { attributionOf } from "./overlay.js";
+import { byId, element } from "./page.js";
+import { onChange, set, state, viewShown } from "./state.js";
 
-    const close = () => {
-      list.hidden = true;
-      active = -1;
-      input.setAttribute("aria-expanded", "false");
-      input.removeAttribute("aria-activedescendant");
-    };
+const MOST_SHOWN = 60;
 
-    function activate(number) {
-      active = number;
-      [...list.children].forEach((item, at) => item.setAttribute("aria-selected", String(at === active)));
-      const item = list.children[active];
-      if (!item) return void input.removeAttribute("aria-activedescendant");
-      input.setAttribute("aria-activedescendant", item.id);
-      item.scrollIntoView({ block: "nearest" });
-    }
+/**
+ * options: {input, list, find(text, isTyped) -> [{words, beside?, value, isChosen?}], choose(value)}.
+ * find may return a promise.
+ */
+export const choiceField = ({ input, list, find, choose }) => {
+  let shown = [],
+    active = -1,
+    asked = 0,
+    isTyped = false; // since the field has the focus: else what was chosen before stands there
 
-    function take(number) {
-      const option = shown[number];
-      close();
-      if (option && option.value !== undefined) choose(option.value);
-    }
+  const close = () => {
+    list.hidden = true;
+    active = -1;
+    input.setAttribute("aria-expanded", "false");
+    input.removeAttribute("aria-activedescendant");
+  };
 
-    async function open() {
-      const turn = ++asked,
-        text = input.value.trim(),
-        isAsked = isTyped && text !== "";
-      const found = await find(text, isTyped);
-      // A later key has asked anew.
-      if (turn !== asked) return;
-      shown = found.slice(0, MOST_SHOWN);
-      const rest = found.length - shown.length;
-      if (rest > 0) shown.push({ words: `and ${atlas.number(rest)} more: type on` });
-      if (!found.length) shown.push({ words: "Nothing by this name" });
-      list.replaceChildren(
-        ...shown.map(({ words, beside, value }, at) =>
-          atlas.element(
-            "li",
-            {
-              id: `${list.id}-${at}`,
-              role: "option",
-              "aria-selected": "false",
-              "aria-disabled": String(value === undefined),
-              onpointerdown: (event) => event.preventDefault(),
-              onclick: () => take(at),
-            },
-            atlas.element("bdi", { textContent: words }),
-            beside ? atlas.element("small", { textContent: beside }) : null,
-          ),
+  function activate(number) {
+    active = number;
+    [...list.children].forEach((item, at) => item.setAttribute("aria-selected", String(at === active)));
+    const item = list.children[active];
+    if (!item) return void input.removeAttribute("aria-activedescendant");
+    input.setAttribute("aria-activedescendant", item.id);
+    item.scrollIntoView({ block: "nearest" });
+  }
+
+  function take(number) {
+    const option = shown[number];
+    close();
+    if (option && option.value !== undefined) choose(option.value);
+  }
+
+  async function open() {
+    const turn = ++asked,
+      text = input.value.trim(),
+      isAsked = isTyped && text !== "";
+    const found = await find(text, isTyped);
+    // A later key has asked anew.
+    if (turn !== asked) return;
+    shown = found.slice(0, MOST_SHOWN);
+    const rest = found.length - shown.length;
+    if (rest > 0) shown.push({ words: `and ${numberWords(rest)} more: type on` });
+    if (!found.length) shown.push({ words: "Nothing by this name" });
+    list.replaceChildren(
+      ...shown.map(({ words, beside, value }, at) =>
+        element(
+          "li",
+          {
+            id: `${list.id}-${at}`,
+            role: "option",
+            "aria-selected": "false",
+            "aria-disabled": String(value === undefined),
+            onpointerdown: (event) => event.preventDefault(),
+            onclick: () => take(at),
+          },
+          element("bdi", { textContent: words }),
+          beside ? element("small", { textContent: beside }) : null,
         ),
-      );
-      list.hidden = false;
-      input.setAttribute("aria-expanded", "true");
-      // Enter takes what was asked for by its name, or what is chosen already; else nothing.
-      activate(isAsked && found.length ? 0 : shown.findIndex(({ isChosen }) => isChosen));
-    }
+      ),
+    );
+    list.hidden = false;
+    input.setAttribute("aria-expanded", "true");
+    // Enter takes what was asked for by its name, or what is chosen already; else nothing.
+    activate(isAsked && found.length ? 0 : shown.findIndex(({ isChosen }) => isChosen));
+  }
 
-    input.addEventListener("input", () => {
-      isTyped = true;
-      open();
-    });
-    input.addEventListener("focus", () => {
-      isTyped = false;
-      input.select();
-      open();
-    });
-    input.addEventListener("click", open);
-    input.addEventListener("blur", () => {
-      asked++;
+  input.addEventListener("input", () => {
+    isTyped = true;
+    open();
+  });
+  input.addEventListener("focus", () => {
+    isTyped = false;
+    input.select();
+    open();
+  });
+  input.addEventListener("click", open);
+  input.addEventListener("blur", () => {
+    asked++;
+    close();
+  });
+  input.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) {
+      event.preventDefault();
+      if (list.hidden) return void open();
+      activate((Math.max(active, step < 0 ? 0 : -1) + step + shown.length) % shown.length);
+    } else if (event.key === "Enter" && !list.hidden) {
+      event.preventDefault();
+      if (active >= 0) take(active);
+    } else if (event.key === "Escape") {
       close();
-    });
-    input.addEventListener("keydown", (event) => {
-      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-      if (step) {
-        event.preventDefault();
-        if (list.hidden) return void open();
-        activate((Math.max(active, step < 0 ? 0 : -1) + step + shown.length) % shown.length);
-      } else if (event.key === "Enter" && !list.hidden) {
-        event.preventDefault();
-        if (active >= 0) take(active);
-      } else if (event.key === "Escape") {
-        close();
-      }
-    });
-  };
+    }
+  });
+};
 
-  /** Those whose words hold the text, the ones that begin with it first; each {words, ...}. */
-  atlas.matching = (options, text) => {
-    const wanted = text.toLowerCase();
-    const ranked = [];
-    options.forEach((option, order) => {
-      const at = option.words.toLowerCase().indexOf(wanted);
-      if (at >= 0) ranked.push({ option, rank: at === 0 ? 0 : 1, order });
-    });
-    return ranked.sort((a, b) => a.rank - b.rank || a.order - b.order).map(({ option }) => option);
-  };
+/** Those whose words hold the text, the ones that begin with it first; each {words, ...}. */
+export const matching = (options, text) => {
+  const wanted = text.toLowerCase();
+  const ranked = [];
+  options.forEach((option, order) => {
+    const at = option.words.toLowerCase().indexOf(wanted);
+    if (at >= 0) ranked.push({ option, rank: at === 0 ? 0 : 1, order });
+  });
+  return ranked.sort((a, b) => a.rank - b.rank || a.order - b.order).map(({ option }) => option);
+};
 
-  const byId = atlas.byId;
-
-  /** Classes of the grid that is shown, with their logits; of two with one name each says its number. */
-  function classes() {
-    const grid = atlas.shown();
-    return (grid?.classes ?? []).map((words, column) => {
-      const twice = grid.classes.indexOf(words) !== grid.classes.lastIndexOf(words);
-      return {
-        words,
-        value: grid.classIndices[column],
-        beside: twice ? `class ${grid.classIndices[column]}` : "",
-        isChosen: String(grid.classIndices[column]) === atlas.state.lit,
-      };
-    });
-  }
-
-  function showClass() {
-    const { lit } = atlas.state,
-      grid = atlas.shown();
-    const hasClasses = Boolean(grid?.classes.length);
-    byId("class-section").hidden = !atlas.view().grids.length || (grid !== null && !hasClasses);
-    if (!hasClasses) return;
-    const column = lit === "" ? -1 : grid.classIndices.indexOf(Number(lit));
-    if (document.activeElement !== byId("class"))
-      byId("class").value = column < 0 ? "" : grid.classes[column];
-    byId("class-clear").hidden = byId("class-how").hidden = column < 0;
-    const attribution = column < 0 ? null : atlas.attribution(grid);
-    if (!attribution) return;
-    const amount = atlas.state.sign === "for" ? attribution.most : attribution.least;
-    const sign = atlas.state.sign === "for" ? "+" : "−";
-    byId("class-note").textContent = amount
-      ? `Opacity: mean attribution; the strongest cell has ${sign}${amount.toPrecision(3)} logits.`
-      : `No cell speaks ${atlas.state.sign} it.`;
-  }
-  atlas.showClass = showClass;
-
-  atlas.startClasses = () => {
-    atlas.choice({
-      input: byId("class"),
-      list: byId("class-list"),
-      // The name of the class that is lit up stands there unasked: no filter.
-      find: (text, isTyped) => atlas.matching(classes(), isTyped ? text : ""),
-      choose: (index) => {
-        byId("class").blur();
-        atlas.set({ lit: String(index) });
-      },
-    });
-    byId("class").addEventListener("blur", showClass);
-    byId("class-clear").onclick = () => atlas.set({ lit: "" });
-    atlas.onChange(showClass);
-  };
+/** Classes of the grid that is shown, with their logits; of two with one name each says its number. */
+function classes() {
+  const grid = gridShown();
+  return (grid?.classes ?? []).map((words, column) => {
+    const twice = grid.classes.indexOf(words) !== grid.classes.lastIndexOf(words);
+    return {
+      words,
+      value: grid.classIndices[column],
+      beside: twice ? `class ${grid.classIndices[column]}` : "",
+      isChosen: String(grid.classIndices[column]) === state.lit,
+    };
+  });
 }
+
+export function showClass() {
+  const { lit } = state,
+    grid = gridShown();
+  const hasClasses = Boolean(grid?.classes.length);
+  byId("class-section").hidden = !viewShown().grids.length || (grid !== null && !hasClasses);
+  if (!hasClasses) return;
+  const column = lit === "" ? -1 : grid.classIndices.indexOf(Number(lit));
+  if (document.activeElement !== byId("class")) byId("class").value = column < 0 ? "" : grid.classes[column];
+  byId("class-clear").hidden = byId("class-how").hidden = column < 0;
+  const attribution = column < 0 ? null : attributionOf(grid);
+  if (!attribution) return;
+  const amount = state.sign === "for" ? attribution.most : attribution.least;
+  const sign = state.sign === "for" ? "+" : "−";
+  byId("class-note").textContent = amount
+    ? `Opacity: mean attribution; the strongest cell has ${sign}${amount.toPrecision(3)} logits.`
+    : `No cell speaks ${state.sign} it.`;
+}
+
+export const startClasses = () => {
+  choiceField({
+    input: byId("class"),
+    list: byId("class-list"),
+    // The name of the class that is lit up stands there unasked: no filter.
+    find: (text, isTyped) => matching(classes(), isTyped ? text : ""),
+    choose: (index) => {
+      byId("class").blur();
+      set({ lit: String(index) });
+    },
+  });
+  byId("class").addEventListener("blur", showClass);
+  byId("class-clear").onclick = () => set({ lit: "" });
+  onChange(showClass);
+};

@@ -1,196 +1,204 @@
-"use strict";
 // One cell: the tooltip where the pointer is, and the panel of the one that is chosen.
-{
-  const { byId, element } = atlas;
 
-  const fixed = (value) => (value === null ? "–" : atlas.decimals(value));
+import { chosenCell, decimals, measureOf, numberWords, topClasses, wordsFor } from "./cells.js";
+import { run } from "./data.js";
+import { attributionOf } from "./overlay.js";
+import { byId, element, say, warn } from "./page.js";
+import { findImage } from "./search.js";
+import { cellExamples, cellPicture } from "./sheets.js";
+import { set } from "./state.js";
+import { lightUp } from "./travel.js";
 
-  /** Bars of a cell's top classes; with `choose` they can be pressed. */
-  function bars(grid, cell, choose) {
-    const top = atlas.topClasses(grid, cell),
-      most = Math.max(...top.map(({ value }) => Math.abs(value)), 1e-9);
-    return top.map(({ index, label, value }) => {
-      const bar = element("span", { className: value < 0 ? "bar negative" : "bar" });
-      bar.style.width = `${(100 * Math.abs(value)) / most}%`;
-      const content = [
-        element("bdi", { textContent: label }),
-        element("span", { className: "value", textContent: atlas.decimals(value) }),
-        element("span", { className: "track" }, bar),
-      ];
-      return choose
-        ? element(
-            "button",
-            { className: "class-bar", title: `Light up ${label}`, onclick: () => choose(index) },
-            ...content,
-          )
-        : element("div", { className: "class-bar" }, ...content);
-    });
-  }
-
-  /** The tooltip at a point of the screen, or none (cell -1). */
-  atlas.showTip = (grid, cell, x, y) => {
-    const tip = byId("tip");
-    tip.hidden = cell < 0;
-    if (cell < 0) return;
-    // The class that is lit up has a line, as soon as its numbers have come.
-    const attribution = atlas.attribution(grid),
-      name = `${attribution?.column ?? ""}#${grid.folder}#${cell}`;
-    if (tip.dataset.cell !== name) {
-      const lines = [
-        element("p", {
-          textContent: `Average of ${atlas.number(grid.count[cell])} activation${grid.count[cell] === 1 ? "" : "s"}`,
-        }),
-        ...bars(grid, cell),
-      ];
-      if (attribution) {
-        const level = attribution.levels[cell],
-          value = (level * (level > 0 ? attribution.most : attribution.least)) / 127;
-        lines.push(
-          element(
-            "p",
-            { className: "of-class" },
-            element("bdi", { textContent: grid.classes[attribution.column] }),
-            ` ${atlas.decimals(value)}`,
-          ),
-        );
-      }
-      tip.replaceChildren(...lines);
-      tip.dataset.cell = name;
-    }
-    const { width, height } = tip.getBoundingClientRect();
-    tip.style.left = `${x + 18 + width > innerWidth ? Math.max(4, x - 18 - width) : x + 18}px`;
-    tip.style.top = `${y + 18 + height > innerHeight ? Math.max(4, y - 12 - height) : y + 18}px`;
-  };
-
-  function numbers(grid, cell) {
-    const of = (name) => fixed(atlas.cosine(grid, name, cell)),
-      rank = grid.roundTrip[cell];
-    const beside = ["noise", "nearest"]
-      .filter((name) => grid[name])
-      .map((name) => `${{ noise: "noise", nearest: "nearest real" }[name]} ${of(name)}`);
-    const rows = [
-      ["Activations", atlas.number(grid.count[cell]), ""],
-      ["Fidelity", of("fidelity"), beside.join(", ")],
-      ["Coherence", of("coherence"), ""],
-      ["Round trip", rank === 0 ? "own cell" : `rank ${rank + 1}`, `of ${atlas.number(grid.cells)}`],
-    ];
-    if (grid.consistency)
-      rows.push([
-        "Agreement",
-        `${Math.round(100 * (atlas.cosine(grid, "consistency", cell) ?? 0))} %`,
-        "share one top class",
-      ]);
-    return element(
-      "dl",
-      { className: "numbers" },
-      ...rows.map(([name, value, small]) =>
-        element(
-          "div",
-          {},
-          element("dt", { textContent: name }),
-          element("dd", { textContent: value }, small ? element("small", { textContent: small }) : null),
-        ),
-      ),
-    );
-  }
-
-  async function fillPicture(canvas, grid, cell) {
-    const picture = await atlas.picture(grid, cell);
-    Object.assign(canvas, { width: picture.width, height: picture.height });
-    canvas.getContext("2d").drawImage(picture, 0, 0);
-  }
-
-  async function fillExamples(place, grid, cell) {
-    const examples = await atlas.examples(grid, cell),
-      words = element("p", { className: "note" });
-    const tell = ({ image, row, col, key }) =>
-      words.replaceChildren(
-        element("bdi", { textContent: key }),
-        ` · image ${image}, position ${row}, ${col}`,
-      );
-    const shown = examples.map((example) => {
-      example.canvas.setAttribute("aria-hidden", "true");
-      const tellThis = () => tell(example);
-      return element(
-        "button",
-        {
-          "aria-label": `Image ${example.image}, ${example.key}, position ${example.row}, ${example.col}: find it on the map`,
-          title: `${example.key} · image ${example.image}, position ${example.row}, ${example.col}`,
-          onpointerenter: tellThis,
-          onfocus: tellThis,
-          onclick: () => atlas.findImage(example.image),
-        },
-        example.canvas,
-      );
-    });
-    if (examples.length) tell(examples[0]);
-    place.replaceChildren(
-      element("h3", { textContent: "Nearest real patches" }),
-      element("div", { className: "nine" }, ...shown),
-      words,
-    );
-  }
-
-  let shownCell = "";
-
-  /** The panel of the chosen cell. */
-  atlas.showDetail = () => {
-    const chosen = atlas.chosen(),
-      panel = byId("detail");
-    panel.hidden = !chosen;
-    if (!chosen) return void (shownCell = "");
-    const { grid, cell } = chosen,
-      name = `${grid.folder}#${cell}`;
-    if (name === shownCell) return;
-    shownCell = name;
-    const icon = element("canvas", {
-      className: "icon",
-      role: "img",
-      "aria-label": `Icon of ${atlas.wordsFor(grid, cell)}`,
-    });
-    const examples = element("div", {}),
-      top = bars(grid, cell, (index) => atlas.set({ lit: String(index) }));
-    panel.replaceChildren(
-      element(
-        "header",
-        {},
-        element(
-          "h2",
-          { textContent: `Row ${grid.row[cell] + 1}, column ${grid.col[cell] + 1}` },
-          element("small", { textContent: `${grid.size} × ${grid.size} grid` }),
-        ),
-        element("button", {
-          className: "plain",
-          "aria-label": "Close",
-          textContent: "✕",
-          onclick: () => atlas.set({ cell: "" }),
-        }),
-      ),
-      icon,
-      numbers(grid, cell),
-      atlas.run.layers.length > 1
-        ? element("button", {
-            className: "link",
-            textContent: "Light up in all layers",
-            title: "Key: b",
-            onclick: atlas.lightUp,
-          })
-        : "",
-      ...(top.length
-        ? [
-            element(
-              "h3",
-              { textContent: "Speaks for" },
-              element("small", { textContent: "mean attribution, logits" }),
-            ),
-            element("div", {}, ...top),
-          ]
-        : []),
-      examples,
-    );
-    panel.scrollTop = 0;
-    fillPicture(icon, grid, cell).catch((error) => atlas.warn(error.message));
-    if (grid.cropPx) fillExamples(examples, grid, cell).catch((error) => atlas.warn(error.message));
-    atlas.say(atlas.wordsFor(grid, cell));
-  };
+/** A measure of a cell in words. */
+export function measureWords(grid, measure, cell) {
+  const value = measureOf(grid, measure, cell);
+  if (value === null) return "–";
+  if (measure.kind === "rank") return value === 0 ? "own cell" : `rank ${value + 1}`;
+  return measure.kind === "share" ? `${Math.round(100 * value)} %` : decimals(value);
 }
+
+/** Bars of a cell's top classes; with `choose` they can be pressed. */
+function bars(grid, cell, choose) {
+  const top = topClasses(grid, cell),
+    most = Math.max(...top.map(({ value }) => Math.abs(value)), 1e-9);
+  return top.map(({ index, label, value }) => {
+    const bar = element("span", { className: value < 0 ? "bar negative" : "bar" });
+    bar.style.width = `${(100 * Math.abs(value)) / most}%`;
+    const content = [
+      element("bdi", { textContent: label }),
+      element("span", { className: "value", textContent: decimals(value) }),
+      element("span", { className: "track" }, bar),
+    ];
+    return choose
+      ? element(
+          "button",
+          { className: "class-bar", title: `Light up ${label}`, onclick: () => choose(index) },
+          ...content,
+        )
+      : element("div", { className: "class-bar" }, ...content);
+  });
+}
+
+/** The tooltip at a point of the screen, or none (cell -1). */
+export const showTip = (grid, cell, x, y) => {
+  const tip = byId("tip");
+  tip.hidden = cell < 0;
+  if (cell < 0) return;
+  // The class that is lit up has a line, as soon as its numbers have come.
+  const attribution = attributionOf(grid),
+    name = `${attribution?.column ?? ""}#${grid.folder}#${cell}`;
+  if (tip.dataset.cell !== name) {
+    const lines = [
+      element("p", {
+        textContent: `Average of ${numberWords(grid.count[cell])} activation${grid.count[cell] === 1 ? "" : "s"}`,
+      }),
+      ...bars(grid, cell),
+    ];
+    if (attribution) {
+      const level = attribution.levels[cell],
+        value = (level * (level > 0 ? attribution.most : attribution.least)) / 127;
+      lines.push(
+        element(
+          "p",
+          { className: "of-class" },
+          element("bdi", { textContent: grid.classes[attribution.column] }),
+          ` ${decimals(value)}`,
+        ),
+      );
+    }
+    tip.replaceChildren(...lines);
+    tip.dataset.cell = name;
+  }
+  const { width, height } = tip.getBoundingClientRect();
+  tip.style.left = `${x + 18 + width > innerWidth ? Math.max(4, x - 18 - width) : x + 18}px`;
+  tip.style.top = `${y + 18 + height > innerHeight ? Math.max(4, y - 12 - height) : y + 18}px`;
+};
+
+/** The rows of a cell's panel: [name, value, words beside it]. */
+export function panelRows(grid, cell) {
+  const there = run.measures.filter(({ column }) => grid[column]),
+    known = new Map(there.map((measure) => [measure.name, measure]));
+  const rows = there
+    .filter(({ panel }) => panel)
+    .map((measure) => {
+      const beside = measure.beside
+        .filter(({ name }) => known.has(name))
+        .map(({ name, words }) => `${words} ${measureWords(grid, known.get(name), cell)}`);
+      if (measure.kind === "rank") beside.unshift(`of ${numberWords(grid.cells)}`);
+      if (measure.note) beside.unshift(measure.note);
+      return [measure.panel, measureWords(grid, measure, cell), beside.join(", ")];
+    });
+  return [["Activations", numberWords(grid.count[cell]), ""], ...rows];
+}
+
+function numberList(grid, cell) {
+  return element(
+    "dl",
+    { className: "numbers" },
+    ...panelRows(grid, cell).map(([name, value, small]) =>
+      element(
+        "div",
+        {},
+        element("dt", { textContent: name }),
+        element("dd", { textContent: value }, small ? element("small", { textContent: small }) : null),
+      ),
+    ),
+  );
+}
+
+async function fillPicture(canvas, grid, cell) {
+  const picture = await cellPicture(grid, cell);
+  Object.assign(canvas, { width: picture.width, height: picture.height });
+  canvas.getContext("2d").drawImage(picture, 0, 0);
+}
+
+async function fillExamples(place, grid, cell) {
+  const examples = await cellExamples(grid, cell),
+    words = element("p", { className: "note" });
+  const tell = ({ image, row, col, key }) =>
+    words.replaceChildren(element("bdi", { textContent: key }), ` · image ${image}, position ${row}, ${col}`);
+  const shown = examples.map((example) => {
+    example.canvas.setAttribute("aria-hidden", "true");
+    const tellThis = () => tell(example);
+    return element(
+      "button",
+      {
+        "aria-label": `Image ${example.image}, ${example.key}, position ${example.row}, ${example.col}: find it on the map`,
+        title: `${example.key} · image ${example.image}, position ${example.row}, ${example.col}`,
+        onpointerenter: tellThis,
+        onfocus: tellThis,
+        onclick: () => findImage(example.image),
+      },
+      example.canvas,
+    );
+  });
+  if (examples.length) tell(examples[0]);
+  place.replaceChildren(
+    element("h3", { textContent: "Nearest real patches" }),
+    element("div", { className: "nine" }, ...shown),
+    words,
+  );
+}
+
+let shownCell = "";
+
+/** The panel of the chosen cell. */
+export const showDetail = () => {
+  const chosen = chosenCell(),
+    panel = byId("detail");
+  panel.hidden = !chosen;
+  if (!chosen) return void (shownCell = "");
+  const { grid, cell } = chosen,
+    name = `${grid.folder}#${cell}`;
+  if (name === shownCell) return;
+  shownCell = name;
+  const icon = element("canvas", {
+    className: "icon",
+    role: "img",
+    "aria-label": `Icon of ${wordsFor(grid, cell)}`,
+  });
+  const examples = element("div", {}),
+    top = bars(grid, cell, (index) => set({ lit: String(index) }));
+  panel.replaceChildren(
+    element(
+      "header",
+      {},
+      element(
+        "h2",
+        { textContent: `Row ${grid.row[cell] + 1}, column ${grid.col[cell] + 1}` },
+        element("small", { textContent: `${grid.size} × ${grid.size} grid` }),
+      ),
+      element("button", {
+        className: "plain",
+        "aria-label": "Close",
+        textContent: "✕",
+        onclick: () => set({ cell: "" }),
+      }),
+    ),
+    icon,
+    numberList(grid, cell),
+    run.layers.length > 1
+      ? element("button", {
+          className: "link",
+          textContent: "Light up in all layers",
+          title: "Key: b",
+          onclick: lightUp,
+        })
+      : "",
+    ...(top.length
+      ? [
+          element(
+            "h3",
+            { textContent: "Speaks for" },
+            element("small", { textContent: "mean attribution, logits" }),
+          ),
+          element("div", {}, ...top),
+        ]
+      : []),
+    examples,
+  );
+  panel.scrollTop = 0;
+  fillPicture(icon, grid, cell).catch((error) => warn(error.message));
+  if (grid.cropPx) fillExamples(examples, grid, cell).catch((error) => warn(error.message));
+  say(wordsFor(grid, cell));
+};

@@ -1,60 +1,60 @@
-"use strict";
 // Numbers of cells that the map can be coloured by.
-{
-  const cosine = (words, name) => ({ words, value: (grid, cell) => atlas.cosine(grid, name, cell) });
 
-  /** name: {words, value(grid, cell), log?, percent?, group?, ready?(grid)}; a value is null where not known. */
-  atlas.MEASURES = {
-    count: { words: "Activations", value: (grid, cell) => grid.count[cell], log: true },
-    fidelity: cosine("Fidelity", "fidelity"),
-    coherence: cosine("Coherence", "coherence"),
-    consistency: cosine("Agreement on a class", "consistency"),
-    classes: { words: "Top class" },
-  };
+import { decimals, levelled, measureOf, numberWords } from "./cells.js";
+import { fileStore, loadFile, run, unpackAll } from "./data.js";
+import { arrived } from "./legend.js";
 
-  const shares = atlas.store(40);
+/** name: {words, value(grid, cell), log?, percent?, group?, ready?(grid)}; a value is null where not known. */
+export const MEASURES = {};
 
-  /** The numbers of one share on a grid if they are there; if not they are sent for. */
-  function share(grid, number) {
-    const file = `${grid.folder}/share-${number}.js`;
-    return shares.get(file, () => atlas.load(file).then(atlas.unpackAll), atlas.arrived);
-  }
+const shares = fileStore(40);
 
-  /** A measure for every share and mean of what is known of the images. */
-  atlas.startMeasures = () => {
-    atlas.run.shares.forEach(({ column, value }, number) => {
-      atlas.MEASURES[`share-${number}`] = {
-        words: value === null ? `Mean ${column}` : `${column}: ${value}`,
-        group: value === null ? "Means of the images" : `Share of images by ${column}`,
-        percent: value !== null,
-        ready: (grid) => share(grid, number) !== null,
-        value: (grid, cell) => {
-          const numbers = share(grid, number);
-          return numbers === null ? null : atlas.levelled(numbers.levels[cell], numbers.step);
-        },
-      };
-    });
-  };
-
-  /** Lowest and highest of a measure over a grid, without the outermost hundredths; null where none is known. */
-  atlas.rangeOf = (grid, name) => {
-    const { value, percent } = atlas.MEASURES[name],
-      values = [];
-    for (let cell = 0; cell < grid.cells; cell++) {
-      const number = value(grid, cell);
-      if (number !== null) values.push(number);
-    }
-    if (!values.length) return null;
-    values.sort((a, b) => a - b);
-    const at = (part) => values[Math.round(part * (values.length - 1))];
-    // Shares begin at none; one that few cells have is not cut off.
-    return percent ? [0, at(0.99) || at(1)] : [at(0.01), at(0.99)];
-  };
-
-  /** A number of a measure in words. */
-  atlas.measured = (name, number) => {
-    if (atlas.MEASURES[name].percent) return `${Math.round(100 * number)} %`;
-    const isWhole = name === "count" || Math.abs(number) >= 100;
-    return isWhole ? atlas.number(Math.round(number)) : atlas.decimals(number);
-  };
+/** The numbers of one share on a grid if they are there; if not they are sent for. */
+function share(grid, number) {
+  const file = `${grid.folder}/share-${number}.js`;
+  return shares.get(file, () => loadFile(file).then(unpackAll), arrived);
 }
+
+/** The run's own measures, and one for every share and mean of what is known of the images. */
+export const startMeasures = () => {
+  MEASURES.count = { words: "Activations", value: (grid, cell) => grid.count[cell], log: true };
+  for (const measure of run.measures) {
+    const { name, colour: words } = measure;
+    if (words) MEASURES[name] = { words, value: (grid, cell) => measureOf(grid, measure, cell) };
+  }
+  MEASURES.classes = { words: "Top class" };
+  run.shares.forEach(({ column, value }, number) => {
+    MEASURES[`share-${number}`] = {
+      words: value === null ? `Mean ${column}` : `${column}: ${value}`,
+      group: value === null ? "Means of the images" : `Share of images by ${column}`,
+      percent: value !== null,
+      ready: (grid) => share(grid, number) !== null,
+      value: (grid, cell) => {
+        const numbers = share(grid, number);
+        return numbers === null ? null : levelled(numbers.levels[cell], numbers.step);
+      },
+    };
+  });
+};
+
+/** Lowest and highest of a measure over a grid, without the outermost hundredths; null where none is known. */
+export const rangeOf = (grid, name) => {
+  const { value, percent } = MEASURES[name],
+    values = [];
+  for (let cell = 0; cell < grid.cells; cell++) {
+    const number = value(grid, cell);
+    if (number !== null) values.push(number);
+  }
+  if (!values.length) return null;
+  values.sort((a, b) => a - b);
+  const at = (part) => values[Math.round(part * (values.length - 1))];
+  // Shares begin at none; one that few cells have is not cut off.
+  return percent ? [0, at(0.99) || at(1)] : [at(0.01), at(0.99)];
+};
+
+/** A number of a measure in words. */
+export const measured = (name, number) => {
+  if (MEASURES[name].percent) return `${Math.round(100 * number)} %`;
+  const isWhole = name === "count" || Math.abs(number) >= 100;
+  return isWhole ? numberWords(Math.round(number)) : decimals(number);
+};

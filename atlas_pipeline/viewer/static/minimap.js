@@ -1,61 +1,70 @@
-"use strict";
 // The whole map in a corner, with a frame around what is seen; the frame can be dragged.
-{
-  const canvas = document.getElementById("minimap"),
-    context = canvas.getContext("2d");
 
-  let small = { name: "" };
+import { drawPlaces } from "./brush.js";
+import { cameraOf } from "./camera.js";
+import { gridOf } from "./cells.js";
+import { theme } from "./draw.js";
+import { byId } from "./page.js";
+import { overviewOf } from "./sheets.js";
+import { set, state, viewShown } from "./state.js";
 
-  /** The overview at the minimap's size, made once. */
-  function reduced(whole, name, side) {
-    if (small.name === name) return small.canvas;
-    const canvas = new OffscreenCanvas(side, side),
-      target = canvas.getContext("2d");
-    target.imageSmoothingQuality = "high";
-    target.drawImage(whole, 0, 0, side, side);
-    small = { name, canvas };
-    return canvas;
+let small = { name: "" };
+
+/** The overview at the minimap's size, made once. */
+function reduced(whole, name, side) {
+  if (small.name === name) return small.canvas;
+  const canvas = new OffscreenCanvas(side, side),
+    target = canvas.getContext("2d");
+  target.imageSmoothingQuality = "high";
+  target.drawImage(whole, 0, 0, side, side);
+  small = { name, canvas };
+  return canvas;
+}
+
+export const drawMinimap = () => {
+  const canvas = byId("minimap");
+  const context = canvas.getContext("2d");
+  const side = canvas.clientWidth,
+    ratio = devicePixelRatio || 1;
+  if (!side) return;
+  if (canvas.width !== Math.round(side * ratio)) canvas.width = canvas.height = Math.round(side * ratio);
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, side, side);
+  const { grids } = viewShown(),
+    camera = { left: 0, top: 0, width: side, height: side, scale: side };
+  const coarsest = grids.length ? gridOf(grids[0].size) : null;
+  if (coarsest) {
+    const whole = overviewOf(coarsest, state.full);
+    const name = `${coarsest.folder}#${state.full}#${canvas.width}`;
+    if (whole) context.drawImage(reduced(whole, name, canvas.width), 0, 0, side, side);
+  } else if (!grids.length) {
+    drawPlaces(context, camera);
   }
+  const { left, top, width, height, scale } = cameraOf();
+  const box = [
+    (-left / scale) * side,
+    (-top / scale) * side,
+    (width / scale) * side,
+    (height / scale) * side,
+  ];
+  context.fillStyle = theme().paper;
+  context.globalAlpha = 0.55;
+  const around = new Path2D();
+  around.rect(0, 0, side, side);
+  around.rect(...box);
+  context.fill(around, "evenodd");
+  context.globalAlpha = 1;
+  context.strokeStyle = theme().accent;
+  context.lineWidth = 1.5;
+  context.strokeRect(...box);
+};
 
-  atlas.drawMinimap = () => {
-    const side = canvas.clientWidth,
-      ratio = devicePixelRatio || 1;
-    if (!side) return;
-    if (canvas.width !== Math.round(side * ratio)) canvas.width = canvas.height = Math.round(side * ratio);
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, side, side);
-    const { grids } = atlas.view(),
-      camera = { left: 0, top: 0, width: side, height: side, scale: side };
-    const coarsest = grids.length ? atlas.grid(grids[0].size) : null;
-    if (coarsest) {
-      const whole = atlas.overview(coarsest, atlas.state.full);
-      const name = `${coarsest.folder}#${atlas.state.full}#${canvas.width}`;
-      if (whole) context.drawImage(reduced(whole, name, canvas.width), 0, 0, side, side);
-    } else if (!grids.length) {
-      atlas.drawPlaces(context, camera);
-    }
-    const { left, top, width, height, scale } = atlas.camera();
-    const box = [
-      (-left / scale) * side,
-      (-top / scale) * side,
-      (width / scale) * side,
-      (height / scale) * side,
-    ];
-    context.fillStyle = atlas.theme().paper;
-    context.globalAlpha = 0.55;
-    const around = new Path2D();
-    around.rect(0, 0, side, side);
-    around.rect(...box);
-    context.fill(around, "evenodd");
-    context.globalAlpha = 1;
-    context.strokeStyle = atlas.theme().accent;
-    context.lineWidth = 1.5;
-    context.strokeRect(...box);
-  };
-
+/** Listen to drags of the frame. */
+export const startMinimap = () => {
+  const canvas = byId("minimap");
   const go = (event) => {
     const box = canvas.getBoundingClientRect();
-    atlas.set({ x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height });
+    set({ x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height });
   };
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
@@ -64,4 +73,4 @@
   canvas.addEventListener("pointermove", (event) => {
     if (canvas.hasPointerCapture(event.pointerId)) go(event);
   });
-}
+};

@@ -1,106 +1,111 @@
-"use strict";
 // Images by number, by name and by label: where does their activation lie?
-{
-  const { byId } = atlas;
 
-  const keys = () => atlas.keep("keys/keys.js", atlas.unpackAll);
+import { flyTo, largestZoom } from "./camera.js";
+import { numberWords } from "./cells.js";
+import { choiceField, matching } from "./choice.js";
+import { keepFile, run, unpackAll } from "./data.js";
+import { maskOf, placesOf } from "./found.js";
+import { byId, notice, warn } from "./page.js";
+import { set, state } from "./state.js";
 
-  const labelOf = (all, slot) =>
-    all.labelNames[all.label[slot]] ?? (all.label[slot] >= 0 ? `label ${all.label[slot]}` : "");
+const keys = () => keepFile("keys/keys.js", unpackAll);
 
-  function labels(all) {
-    const counts = new Map();
-    for (const label of all.label) if (label >= 0) counts.set(label, (counts.get(label) ?? 0) + 1);
-    return [...counts]
-      .sort((a, b) => a[0] - b[0])
-      .map(([label, count]) => ({
-        words: all.labelNames[label] ?? `label ${label}`,
-        beside: `label, ${atlas.number(count)} images`,
-        value: `label:${label}`,
-      }));
-  }
+const labelOf = (all, slot) =>
+  all.labelNames[all.label[slot]] ?? (all.label[slot] >= 0 ? `label ${all.label[slot]}` : "");
 
-  const imageOption = (all, slot) => ({
-    words: all.key[slot],
-    beside: [`image ${all.imageId[slot]}`, labelOf(all, slot)].filter(Boolean).join(", "),
-    value: `image:${all.imageId[slot]}`,
-  });
-
-  async function find(text) {
-    if (!atlas.run.keys) return [];
-    const all = await keys(),
-      found = atlas.matching(labels(all), text);
-    if (!text) return found;
-    const number = text.replace(/^(image\s*|#)/i, ""),
-      exact = /^\d+$/.test(number) ? all.imageId.indexOf(Number(number)) : -1;
-    if (exact >= 0) found.unshift(imageOption(all, exact));
-    else if (/^\d+$/.test(number) && Number(number) < atlas.run.images) {
-      found.push({
-        words: `Image ${number} is not among the ${atlas.number(all.imageId.length)} that can be found`,
-      });
-    }
-    const wanted = text.toLowerCase();
-    for (let slot = 0; slot < all.key.length; slot++) {
-      if (slot !== exact && all.key[slot].toLowerCase().includes(wanted)) found.push(imageOption(all, slot));
-    }
-    return found;
-  }
-
-  /** "image:12" or "label:3" -> {mask over activations, words}; null: not of this run. */
-  atlas.searched = async (found) => {
-    const [kind, number] = found.split(":");
-    if (!atlas.run.keys || !/^\d+$/.test(number ?? "")) return null;
-    const all = await keys();
-    if (kind === "image") {
-      const slot = all.imageId.indexOf(Number(number));
-      if (slot < 0) return null;
-      return { mask: atlas.maskOf([slot]), words: `Image ${number}: ${all.key[slot]}` };
-    }
-    if (kind !== "label") return null;
-    const slots = [...all.label.keys()].filter((slot) => all.label[slot] === Number(number));
-    return slots.length
-      ? {
-          mask: atlas.maskOf(slots),
-          words: `${atlas.number(slots.length)} images of label ${all.labelNames[number] ?? number}`,
-        }
-      : null;
-  };
-
-  const middle = (values) => (Math.min(...values) + Math.max(...values)) / 2;
-  const extent = (values) => Math.max(...values) - Math.min(...values);
-
-  /** Light an image up and go to its activation, or to where all of them are in sight. */
-  async function findImage(image) {
-    if (!atlas.run.keys) return void atlas.notice("This run has no list of images to find.");
-    const all = await keys(),
-      slot = all.imageId.indexOf(image);
-    if (slot < 0)
-      return void atlas.notice(
-        `Image ${image} is not among the ${atlas.number(all.imageId.length)} that can be found.`,
-      );
-    atlas.set({ found: `image:${image}` });
-    const { layer, view, z } = atlas.state,
-      places = await atlas.places(layer, view),
-      here = (values) => [...values].filter((_, n) => places.slot[n] === slot);
-    const [x, y] = [here(places.x), here(places.y)];
-    if (!x.length) return void atlas.notice(`Image ${image} is not in this view.`);
-    const nearest = 0.8 / Math.max(extent(x), extent(y));
-    const wanted = Math.max(z, Math.min(4, atlas.largestZoom()));
-    atlas.flyTo({ x: middle(x), y: middle(y), z: Math.max(1, Math.min(wanted, nearest)) });
-  }
-  atlas.findImage = (image) => findImage(image).catch((error) => atlas.warn(error.message));
-
-  atlas.startSearch = () => {
-    atlas.choice({
-      input: byId("find"),
-      list: byId("find-list"),
-      find: (text) => find(text).catch((error) => (atlas.warn(error.message), [])),
-      choose: (found) => {
-        const [kind, number] = found.split(":");
-        byId("find").blur();
-        if (kind === "image") atlas.findImage(Number(number));
-        else atlas.set({ found });
-      },
-    });
-  };
+function labelOptions(all) {
+  const counts = new Map();
+  for (const label of all.label) if (label >= 0) counts.set(label, (counts.get(label) ?? 0) + 1);
+  return [...counts]
+    .sort((a, b) => a[0] - b[0])
+    .map(([label, count]) => ({
+      words: all.labelNames[label] ?? `label ${label}`,
+      beside: `label, ${numberWords(count)} images`,
+      value: `label:${label}`,
+    }));
 }
+
+const imageOption = (all, slot) => ({
+  words: all.key[slot],
+  beside: [`image ${all.imageId[slot]}`, labelOf(all, slot)].filter(Boolean).join(", "),
+  value: `image:${all.imageId[slot]}`,
+});
+
+/** What a text may mean: labels, an image by its number, images by their names. all: keys/keys.js. */
+export function optionsFor(all, text) {
+  const found = matching(labelOptions(all), text);
+  if (!text) return found;
+  const number = text.replace(/^(image\s*|#)/i, ""),
+    exact = /^\d+$/.test(number) ? all.imageId.indexOf(Number(number)) : -1;
+  if (exact >= 0) found.unshift(imageOption(all, exact));
+  else if (/^\d+$/.test(number) && Number(number) < run.images) {
+    found.push({
+      words: `Image ${number} is not among the ${numberWords(all.imageId.length)} that can be found`,
+    });
+  }
+  const wanted = text.toLowerCase();
+  for (let slot = 0; slot < all.key.length; slot++) {
+    if (slot !== exact && all.key[slot].toLowerCase().includes(wanted)) found.push(imageOption(all, slot));
+  }
+  return found;
+}
+
+const find = async (text) => (run.keys ? optionsFor(await keys(), text) : []);
+
+/** "image:12" or "label:3" -> {mask over activations, words}; null: not of this run. */
+export const searched = async (found) => {
+  const [kind, number] = found.split(":");
+  if (!run.keys || !/^\d+$/.test(number ?? "")) return null;
+  const all = await keys();
+  if (kind === "image") {
+    const slot = all.imageId.indexOf(Number(number));
+    if (slot < 0) return null;
+    return { mask: maskOf([slot]), words: `Image ${number}: ${all.key[slot]}` };
+  }
+  if (kind !== "label") return null;
+  const slots = [...all.label.keys()].filter((slot) => all.label[slot] === Number(number));
+  return slots.length
+    ? {
+        mask: maskOf(slots),
+        words: `${numberWords(slots.length)} images of label ${all.labelNames[number] ?? number}`,
+      }
+    : null;
+};
+
+const middle = (values) => (Math.min(...values) + Math.max(...values)) / 2;
+const extent = (values) => Math.max(...values) - Math.min(...values);
+
+/** Light an image up and go to its activation, or to where all of them are in sight. */
+async function goToImage(image) {
+  if (!run.keys) return void notice("This run has no list of images to find.");
+  const all = await keys(),
+    slot = all.imageId.indexOf(image);
+  if (slot < 0)
+    return void notice(
+      `Image ${image} is not among the ${numberWords(all.imageId.length)} that can be found.`,
+    );
+  set({ found: `image:${image}` });
+  const { layer, view, z } = state,
+    places = await placesOf(layer, view),
+    here = (values) => [...values].filter((_, n) => places.slot[n] === slot);
+  const [x, y] = [here(places.x), here(places.y)];
+  if (!x.length) return void notice(`Image ${image} is not in this view.`);
+  const nearest = 0.8 / Math.max(extent(x), extent(y));
+  const wanted = Math.max(z, Math.min(4, largestZoom()));
+  flyTo({ x: middle(x), y: middle(y), z: Math.max(1, Math.min(wanted, nearest)) });
+}
+export const findImage = (image) => goToImage(image).catch((error) => warn(error.message));
+
+export const startSearch = () => {
+  choiceField({
+    input: byId("find"),
+    list: byId("find-list"),
+    find: (text) => find(text).catch((error) => (warn(error.message), [])),
+    choose: (found) => {
+      const [kind, number] = found.split(":");
+      byId("find").blur();
+      if (kind === "image") findImage(Number(number));
+      else set({ found });
+    },
+  });
+};

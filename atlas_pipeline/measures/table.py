@@ -1,0 +1,254 @@
+"""The table of measures: JSON, its schema, tiles, report, figures and viewer are made from it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from atlas_pipeline.measures.measure import Baseline, Column, InViewer, Measure, of_baseline, of_cells
+
+MEASURES: tuple[Measure, ...] = (
+    Measure(
+        name="fidelity",
+        source="invert",
+        kind="cosine",
+        description="Cosine between the finished icon's own activation and the cell's mean activation",
+        is_required=True,
+        baselines=(
+            Baseline(
+                name="fidelity_noise",
+                description="Median over the cells of their noise: what an image of noise has as fidelity",
+                source="median",
+                of="noise",
+            ),
+            Baseline(
+                name="fidelity_nearest",
+                description="Median over the cells of their nearest: what the best real activation has as "
+                "fidelity",
+                source="median",
+                of="nearest",
+            ),
+        ),
+        columns=(
+            Column(
+                name="fidelity_median",
+                heading="fidelity",
+                style="decimal",
+                value=of_cells("fidelity", np.median),
+                meaning="Cosine between what the finished icon makes the layer do and the mean activation it "
+                "was made for: the median over the icons, and the value that only 5 % of them fall below. "
+                "1 is perfect.",
+                large="fidelity, median",
+            ),
+            Column(
+                name="fidelity_p5",
+                heading="5th percentile",
+                style="decimal",
+                value=of_cells("fidelity", lambda values: np.percentile(values, 5)),
+                large="5th percentile",
+            ),
+            Column(
+                name="fidelity_noise",
+                heading="noise",
+                style="decimal",
+                value=of_baseline("fidelity_noise"),
+                meaning="What fidelity is worth: the same cosine for images of noise, and for the one of "
+                "each cell's own activations that is nearest to its mean; medians over the cells.",
+                large="noise",
+                is_baseline=True,
+            ),
+            Column(
+                name="fidelity_nearest",
+                heading="nearest",
+                style="decimal",
+                value=of_baseline("fidelity_nearest"),
+                large="nearest activation",
+                is_baseline=True,
+            ),
+        ),
+        viewer=InViewer(
+            column="fidelity",
+            colour="Fidelity",
+            panel="Fidelity",
+            beside=(("noise", "noise"), ("nearest", "nearest real")),
+            help="the cosine between what the icon really produces and that mean.",
+        ),
+        figure="fidelity, a cosine",
+    ),
+    Measure(
+        name="fidelity_whitened",
+        source="invert",
+        kind="cosine",
+        description="The same in the whitened metric",
+        is_required=True,
+    ),
+    Measure(
+        name="round_trip",
+        source="invert",
+        kind="rank",
+        description="Rank of the icon's own cell among all cells by that cosine; 0: its own is nearest",
+        is_required=True,
+        baselines=(
+            Baseline(
+                name="round_trip",
+                description="Share of round trips of rank 0 by chance: one over the number of cells",
+                source="chance",
+            ),
+        ),
+        columns=(
+            Column(
+                name="round_trip_top1",
+                heading="round trip",
+                style="share",
+                value=of_cells("round_trip", lambda ranks: (ranks < 1).mean()),
+                meaning="Shown to the network, is an icon nearest to its own cell among all cells? The share "
+                "of the icons that are, of those whose own cell is among the nearest five, and of those that "
+                "would be by chance.",
+                large="own cell is the nearest",
+            ),
+            Column(
+                name="round_trip_top5",
+                heading="among five",
+                style="share",
+                value=of_cells("round_trip", lambda ranks: (ranks < 5).mean()),
+                large="among the nearest five",
+            ),
+            Column(
+                name="round_trip_chance",
+                heading="chance",
+                style="share",
+                value=of_baseline("round_trip"),
+                large="by chance",
+                is_baseline=True,
+            ),
+        ),
+        viewer=InViewer(
+            column="roundTrip",
+            panel="Round trip",
+            help="whether of all cells its own is nearest to the icon.",
+        ),
+    ),
+    Measure(
+        name="coherence",
+        source="bin",
+        kind="cosine",
+        description="Mean cosine of the cell's activations to their mean",
+        is_required=True,
+        columns=(
+            Column(
+                name="coherence_median",
+                heading="coherence",
+                style="decimal",
+                value=of_cells("coherence", np.median),
+                meaning="Mean cosine of a cell's activations to their mean, the median over the cells: is a "
+                "cell one thing?",
+                large="coherence, median",
+            ),
+        ),
+        viewer=InViewer(
+            column="coherence",
+            colour="Coherence",
+            panel="Coherence",
+            help="how alike the cell's activations are.",
+        ),
+        figure="coherence, a mean cosine",
+    ),
+    Measure(
+        name="consistency",
+        source="bin",
+        kind="share",
+        description="Share of the cell's activations whose top class, that of their highest attribution, is "
+        "the cell's commonest",
+        columns=(
+            Column(
+                name="consistency_median",
+                heading="consistency",
+                style="share",
+                value=of_cells("consistency", np.median),
+                meaning="How many of a cell's activations have the same top class, the one of their highest "
+                "attribution; the median over the cells. Where it is low, attribution says little of single "
+                "classes.",
+                large="consistency, median",
+            ),
+        ),
+        viewer=InViewer(
+            column="consistency",
+            colour="Agreement on a class",
+            panel="Agreement",
+            note="share one top class",
+        ),
+        figure="share of the commonest top class",
+    ),
+    Measure(
+        name="nearest",
+        source="bin",
+        kind="cosine",
+        description="Cosine to the mean of the cell's activation that is nearest to it",
+        viewer=InViewer(column="nearest"),
+    ),
+    Measure(
+        name="noise",
+        source="invert",
+        kind="cosine",
+        description="Median cosine to the mean of the activations of images of noise",
+        viewer=InViewer(column="noise"),
+    ),
+    Measure(
+        name="saturated",
+        source="invert",
+        kind="share",
+        description="Share of the icon's pixels with a channel at its limit",
+        baselines=(
+            Baseline(
+                name="saturated",
+                description="Mean share of saturated pixels in real crops of the icons' size",
+                source="real crops",
+            ),
+        ),
+        columns=(
+            Column(
+                name="saturated",
+                heading="saturated",
+                style="share",
+                value=of_cells("saturated", np.mean),
+                meaning="Share of the icons' pixels at the limit of a colour, and the same of real crops of "
+                "their size. Far more than in real images is glare.",
+                large="saturated pixels",
+            ),
+            Column(
+                name="saturated_real",
+                heading="real crops",
+                style="share",
+                value=of_baseline("saturated"),
+                large="real crops",
+                is_baseline=True,
+            ),
+        ),
+    ),
+    Measure(
+        name="spectrum_distance",
+        source="invert",
+        kind="distance",
+        description="Distance of the icon's spectrum from that of real crops; real crops have about 1",
+        baselines=(
+            Baseline(name="spectrum_distance", description="Median of real crops", source="real crops"),
+        ),
+    ),
+    Measure(
+        name="colour_distance",
+        source="invert",
+        kind="distance",
+        description="Distance of the icon's colours from those of real crops; real crops have about 1",
+        baselines=(
+            Baseline(name="colour_distance", description="Median of real crops", source="real crops"),
+        ),
+    ),
+)
+
+# Documents had these keys first before there was a table; any other measure follows in the table's order.
+_FIRST_IN_DOCUMENT = ("round_trip", "coherence", "consistency")
+
+
+def in_document_order() -> list[Measure]:
+    """The measures in the order of their keys in a cell of the JSON."""
+    first = {name: place for place, name in enumerate(_FIRST_IN_DOCUMENT)}
+    return sorted(MEASURES, key=lambda measure: first.get(measure.name, len(first)))

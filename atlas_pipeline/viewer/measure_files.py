@@ -1,0 +1,66 @@
+"""The measures as the viewer gets them: their columns in ``grid.js``, and how to show them in ``run.js``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atlas_pipeline.measures import table
+from atlas_pipeline.measures.measure import Kind, Measure
+from atlas_pipeline.numerics.quantise import COSINE_STEPS, cosines, wide_levels
+from atlas_pipeline.viewer.scripts import packed
+
+# Ranks beyond are all alike: far.
+_LAST_RANK = 65_535
+_SHOWN_ORDER: tuple[Kind, ...] = ("cosine", "rank", "share", "distance")
+
+
+def in_tiles() -> list[Measure]:
+    """The measures that the viewer loads, in the order of ``grid.js``: ranks, then bin's, then invert's."""
+    shown = [measure for measure in table.MEASURES if measure.viewer]
+    return sorted(shown, key=lambda measure: (measure.kind != "rank", measure.source))
+
+
+def measure_columns(values: Mapping[str, NDArray[np.number]]) -> dict[str, Any]:
+    """What ``grid.js`` holds of the measures that are there: a packed column each.
+
+    A rank is a uint16. Cosines and shares are levels of 1e-4; distances are levels of a step that stands
+    beside them.
+    """
+    columns: dict[str, Any] = {}
+    for measure in in_tiles():
+        if measure.viewer is None or measure.name not in values:
+            continue
+        column, numbers = measure.viewer.column, values[measure.name]
+        if measure.kind == "rank":
+            columns[column] = packed(np.clip(numbers, 0, _LAST_RANK).astype(np.uint16))
+        elif measure.kind == "distance":
+            levels, columns[f"{column}Step"] = wide_levels(numbers)
+            columns[column] = packed(levels)
+        else:
+            columns[column] = packed(cosines(numbers))
+    return columns
+
+
+def measure_list() -> list[dict[str, Any]]:
+    """The measures for ``run.js``, in the order that the viewer shows; step: the value of a level."""
+    shown = sorted(table.MEASURES, key=lambda measure: _SHOWN_ORDER.index(measure.kind))
+    return [
+        {
+            "name": measure.name,
+            "column": of.column,
+            "kind": measure.kind,
+            # A distance has its own beside its column.
+            "step": {"rank": 1, "distance": None}.get(measure.kind, 1 / COSINE_STEPS),
+            "colour": of.colour,
+            "panel": of.panel,
+            "note": of.note,
+            "beside": [{"name": name, "words": words} for name, words in of.beside],
+            "help": of.help,
+        }
+        for measure in shown
+        if (of := measure.viewer) is not None
+    ]

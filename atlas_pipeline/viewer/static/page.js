@@ -1,0 +1,34 @@
+// Small helpers of the panels: elements, and lines that say something.
+
+export const byId = (id) => document.getElementById(id);
+
+/** An element with properties and children; text is text, never markup. */
+export const element = (tag, properties = {}, ...children) => {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in made) made[name] = value;
+    else made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child !== null));
+  return made;
+};
+
+let noticeTimer = 0;
+
+/** A line that goes away by itself. */
+export const notice = (words, seconds = 6) => {
+  clearTimeout(noticeTimer);
+  byId("notice").textContent = words;
+  byId("notice").hidden = false;
+  noticeTimer = setTimeout(() => (byId("notice").hidden = true), seconds * 1000);
+};
+export const warn = (words) => notice(words, 15);
+
+/** For screen readers. */
+export const say = (words) => (byId("said").textContent = words);
+
+/** Open or close the options, on a phone. */
+export function showSide(on) {
+  document.body.classList.toggle("side-open", on);
+  byId("open-side").setAttribute("aria-expanded", String(on));
+}

@@ -1,0 +1,33 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { cameraAt, toMap, zoomedAt } from "../../../atlas_pipeline/viewer/static/camera.js";
+
+const near = (found, wanted) =>
+  found.forEach((value, n) => assert.ok(Math.abs(value - wanted[n]) < 1e-9, `${found} is not ${wanted}`));
+
+test("the whole map is 94 % of the shorter side, in the middle", () => {
+  const camera = cameraAt({ x: 0.5, y: 0.5, z: 1 }, 1000, 500);
+  assert.equal(camera.scale, 470);
+  near([camera.left + camera.scale / 2, camera.top + camera.scale / 2], [500, 250]);
+});
+
+test("a point of the canvas comes back from the map", () => {
+  const camera = cameraAt({ x: 0.2, y: 0.9, z: 7 }, 640, 480);
+  const [x, y] = toMap(100, 50, camera);
+  near([camera.left + x * camera.scale, camera.top + y * camera.scale], [100, 50]);
+  near(toMap(320, 240, camera), [0.2, 0.9]);
+});
+
+test("what is under the pointer stays there when the map is zoomed", () => {
+  const before = { x: 0.3, y: 0.6, z: 2 };
+  for (const z of [0.5, 2, 30]) {
+    const after = zoomedAt(before, z, 77, 333, 800, 600);
+    assert.equal(after.z, z);
+    near(toMap(77, 333, cameraAt(after, 800, 600)), toMap(77, 333, cameraAt(before, 800, 600)));
+  }
+});
+
+test("zoomed at its middle the map keeps its place", () => {
+  const { x, y } = zoomedAt({ x: 0.3, y: 0.6, z: 2 }, 5, 400, 300, 800, 600);
+  near([x, y], [0.3, 0.6]);
+});

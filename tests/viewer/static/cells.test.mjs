@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  cellAt,
+  decimals,
+  levelled,
+  measureOf,
+  nameOfCell,
+  numberWords,
+  topClasses,
+  wordsFor,
+} from "../../../atlas_pipeline/viewer/static/cells.js";
+import { measureWords, panelRows } from "../../../atlas_pipeline/viewer/static/detail.js";
+import { giveRun, gridOfSize, MISSING, RUN } from "./given.mjs";
+
+giveRun();
+const named = (name) => RUN.measures.find((measure) => measure.name === name);
+const GRID = gridOfSize(2, {
+  fidelity: Int16Array.of(5000, -2500, MISSING, 10000),
+  noise: Int16Array.of(1000, 1000, 1000, 1000),
+  roundTrip: Uint16Array.of(0, 4, 65535, 1),
+  consistency: Int16Array.of(0, 3333, 10000, MISSING),
+  far: Int16Array.of(0, 100, 32767, MISSING),
+  farStep: 0.5,
+  numTop: 2,
+  top: Uint16Array.of(1, 0, 0, 1, 1, 0, 0, 1),
+  topValue: Int16Array.of(200, -100, 10, 5, MISSING, MISSING, 1, 0),
+  topStep: 0.01,
+  classes: ["ant", "bee"],
+  classIndices: [7, 3],
+});
+
+test("a level is a number of steps; a missing one and one that is not there are not known", () => {
+  assert.equal(levelled(-3, 0.5), -1.5);
+  assert.equal(levelled(MISSING, 0.5), null);
+  assert.equal(levelled(undefined, 0.5), null);
+});
+
+test("measures are read by the step of their kind, or the one beside their column", () => {
+  assert.deepEqual(
+    [0, 1, 2].map((cell) => measureOf(GRID, named("fidelity"), cell)),
+    [0.5, -0.25, null],
+  );
+  assert.deepEqual(
+    [1, 3].map((cell) => measureOf(GRID, named("far"), cell)),
+    [50, null],
+  );
+  assert.equal(measureOf(GRID, named("round_trip"), 1), 4);
+  assert.equal(measureOf(GRID, named("nearest"), 1), null);
+});
+
+test("a measure in words is that of its kind", () => {
+  const words = (name) => [0, 1, 3].map((cell) => measureWords(GRID, named(name), cell));
+  assert.deepEqual(words("fidelity"), ["0.50", "−0.25", "1.00"]);
+  assert.deepEqual(words("round_trip"), ["own cell", "rank 5", "rank 2"]);
+  assert.deepEqual(words("consistency"), ["0 %", "33 %", "–"]);
+});
+
+test("the panel has a row for every measure that the run shows there and the grid has", () => {
+  const { far, ...without } = GRID;
+  assert.deepEqual(panelRows(without, 1), [
+    ["Activations", "20", ""],
+    ["Fidelity", "−0.25", "noise 0.10"],
+    ["Round trip", "rank 5", "of 4"],
+    ["Agreement", "33 %", "share one top class"],
+  ]);
+  assert.deepEqual(panelRows(GRID, 1).at(-1), ["Far", "50.00", ""]);
+  assert.ok(far);
+});
+
+test("top classes come with their own indices, and without what is missing", () => {
+  assert.deepEqual(topClasses(GRID, 0), [
+    { column: 1, index: 3, label: "bee", value: 2 },
+    { column: 0, index: 7, label: "ant", value: -1 },
+  ]);
+  assert.deepEqual(topClasses(GRID, 2), []);
+  assert.deepEqual(topClasses(gridOfSize(2), 0), []);
+});
+
+test("a point of the map is in the cell whose row counts from the top", () => {
+  const grid = gridOfSize(4);
+  assert.equal(cellAt(grid, 0.99, 0.01), 3);
+  assert.equal(cellAt(grid, 0.01, 0.99), 12);
+  assert.equal(nameOfCell(grid, 12), "4.3.0");
+  for (const [x, y] of [
+    [-0.01, 0.5],
+    [1, 0.5],
+    [0.5, 1],
+  ])
+    assert.equal(cellAt(grid, x, y), -1);
+});
+
+test("numbers have a minus that is as wide as a plus, and nothing has none", () => {
+  assert.deepEqual([-1.234, 0.005, -0.001, 12].map(decimals), ["−1.23", "0.01", "0.00", "12.00"]);
+  assert.equal(numberWords(1234567), "1,234,567");
+  assert.equal(wordsFor(GRID, 0), "Row 1, column 1, 10 activations, strongest class bee");
+});
