@@ -99,6 +99,11 @@ class Column:
         return pa.types.is_fixed_size_list(found) and found.value_type in self.type.types
 
 
+def columns_of(schema: pa.Schema) -> tuple[Column, ...]:
+    """The columns of a table whose types are all known beforehand."""
+    return tuple(Column(of.name, of.type) for of in schema)
+
+
 def check_columns(stage: str, columns: Sequence[Column], found: pa.Schema) -> None:
     """Refuse a table whose columns are not as declared; without a declaration everything passes.
 

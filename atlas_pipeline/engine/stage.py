@@ -140,6 +140,7 @@ class Stage:
 
     The work:
         name, version: bump the version when the same inputs give other values.
+        config: the frozen dataclass of a step's config, or several of which a step has one; None: a mapping.
         inputs: a frozen dataclass with a field for each role (`Artefact`, or `Artefact | None`); None: a
             step's inputs reach the stage as a plain mapping by role.
         split: the tasks of a job, at least one; cheap, for `plan` asks too.
@@ -155,13 +156,15 @@ class Stage:
         publishes: where the files that it makes go (columns `declaration.FILES`); None: it makes none.
         is_checked: whether the network is checked before it runs.
         needs: disk and memory of the steps of this stage that compute together. Args: the steps; for each
-            its `Extent`, or None where that is not known. None: too little to count.
+            its `Extent`, or None where that is not known. Raises AtlasError where the steps cannot be
+            made. None: too little to count.
         remarks: lines that a reader of an artefact's results must know.
         viewer: what the viewer is told about an artefact.
     """
 
     name: str
     version: int
+    config: type[Any] | tuple[type[Any], ...] | None = None
     inputs: type[Any] | None = None
     split: Callable[[Job[Any, Any]], Sequence[Task]]
     compute: Callable[[Task, Sequence[Job[Any, Any]], Runtime], Sequence[Output]]
@@ -191,7 +194,7 @@ class Step:
         `compute` makes part i of every one of them that lacks it. Their splits must be equal.
     own_inputs: roles in which such siblings may differ.
 
-    Raises: TypeError: a role that its stage does not have, or one that is missing.
+    Raises: TypeError: a config or a role that its stage does not have, or a role that is missing.
     """
 
     stage: Stage
@@ -205,6 +208,9 @@ class Step:
     own_inputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        wanted = self.stage.config
+        if wanted is not None and not isinstance(self.config, wanted):
+            raise TypeError(f"the config of a {self.stage.name} step is a {type(self.config).__name__}")
         bind(self.stage.inputs, self.inputs)
 
 

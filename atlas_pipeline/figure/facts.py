@@ -86,9 +86,7 @@ class Facts:
             return tuple(config["axis"])
         if self.selection.get("class") is None:
             return ()
-        # Where the provenance has no label, the view's name is as near as it gets.
-        slug = self.atlas.view.removeprefix("class-").removesuffix("-negative" if self.against else "")
-        return (config.get("label") or slug,)
+        return (config.get("label") or self.atlas.view,)
 
     @property
     def selection(self) -> Mapping[str, Any]:

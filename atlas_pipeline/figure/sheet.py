@@ -56,7 +56,7 @@ def _layers(run: AtlasRun, request: SheetRequest) -> list[tuple[str, str]]:
 
 
 def _classes(run: AtlasRun, request: SheetRequest) -> list[tuple[str, str]]:
-    views = {layer: [v for v in of if v.startswith("class-")] for layer, of in run.views.items()}
+    views = {layer: [v for v in of if run.kinds[v] == "class"] for layer, of in run.views.items()}
     known = [layer for layer, of in views.items() if of]
     if not known:
         raise ConfigError(f"run '{run.name}' has no class atlases; ask for them in its config: classes: all")

@@ -105,6 +105,7 @@ def _answers(job: PatchAnswersJob, images: torch.Tensor, runtime: Runtime) -> tu
 PATCH_ANSWERS = Stage(
     name="patch_answers",
     version=1,
+    config=PatchAnswersStepConfig,
     inputs=PatchAnswersInputs,
     unit="patched images",
     split=_split,

@@ -140,6 +140,7 @@ def _none_right(job: PatchImagesJob, labelled: bool, num_candidates: int) -> str
 PATCH_IMAGES = Stage(
     name="patch_images",
     version=1,
+    config=PatchImagesStepConfig,
     inputs=PatchImagesInputs,
     unit="images",
     split=lambda job: [{"num_images": min(job.config.num_images, job.inputs.index.num_rows)}],

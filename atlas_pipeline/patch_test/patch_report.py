@@ -149,6 +149,7 @@ def summary_of(artefact: Artefact) -> PatchSummary:
 PATCH_REPORT = Stage(
     name="patch_report",
     version=2,
+    config=PatchReportStepConfig,
     inputs=PatchReportInputs,
     unit="reports",
     split=lambda job: [{}],

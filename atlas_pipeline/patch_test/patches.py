@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from atlas_pipeline.config.network import model_config, run_settings
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.engine.declaration import Column
+from atlas_pipeline.engine.declaration import columns_of
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.inversion.settings import MID_GREY
 from atlas_pipeline.models.network_cache import receptive_field_of
@@ -136,12 +136,13 @@ def _crops(examples: Sequence[Mapping[str, int]], job: PatchesJob, runtime: Runt
 PATCHES = Stage(
     name="patches",
     version=1,
+    config=PatchesStepConfig,
     inputs=PatchesInputs,
     unit="sets of patches",
     split=lambda job: [{}],
     size=lambda task: 1,
     compute=_compute,
-    columns=tuple(Column(of.name, of.type) for of in SCHEMA),
+    columns=columns_of(SCHEMA),
     commands=("patch-test",),
 )
 

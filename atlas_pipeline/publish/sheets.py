@@ -18,7 +18,7 @@ from atlas_pipeline.engine.artefact import StoredArtefact
 from atlas_pipeline.engine.declaration import Publishes
 from atlas_pipeline.engine.location import Location, content_of
 from atlas_pipeline.engine.stage import Step
-from atlas_pipeline.models.network_name import has_random_weights, model_title, weights_note
+from atlas_pipeline.models.network_name import has_random_weights, network_name, weights_note
 from atlas_pipeline.pictures.figures import png_bytes
 from atlas_pipeline.pictures.overview import Panel, most_panels, overview
 from atlas_pipeline.publish.entries import AtlasEntry
@@ -85,7 +85,11 @@ def _sheet(
     panels = [_panel(entry, kind, panel_px, folder) for entry in in_depth]
     some = f"{len(chosen):,} of {len(all_of_them):,} {things}"
     model = model_config(config)
-    caption = f"{weights_note(model)} - {model_title(model)}" if has_random_weights(model) else None
+    caption = (
+        f"{weights_note(model)} - {network_name(config.model.source, config.model.name)}"
+        if has_random_weights(model)
+        else None
+    )
     note = None if len(chosen) == len(all_of_them) else f"{some}: the others are in the viewer"
     text = {"Title": config.name, "Weights": weights_note(model)}
     titles = [(panel.title, panel.subtitle) for panel in panels]

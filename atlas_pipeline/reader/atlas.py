@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -20,6 +20,27 @@ from atlas_pipeline.reader.file_names import RunFiles
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+ViewKind = Literal["all", "class", "comparison"]
+# Cells follow it, one a line: see `document.atlas_json`.
+_CELLS = b'"cells":['
+
+
+def head_of(document: bytes) -> dict[str, Any]:
+    """An atlas's JSON document without its cells, of which there may be a hundred thousand."""
+    head, cells, _ = document.partition(_CELLS)
+    if not cells:
+        return json.loads(document)
+    return json.loads(head.rstrip().removesuffix(b",") + b"}")
+
+
+def kind_of(document: Mapping[str, Any]) -> ViewKind:
+    """The kind of view that an atlas shows, by how its activations were selected."""
+    selection = document.get("selection")
+    if not selection:
+        return "all"
+    return "class" if "class" in selection else "comparison"
 
 
 class Atlas:

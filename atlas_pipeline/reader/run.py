@@ -11,7 +11,7 @@ import yaml
 
 from atlas_pipeline.engine.location import Location
 from atlas_pipeline.errors import ConfigError, MissingInputError, unknown_name
-from atlas_pipeline.reader.atlas import Atlas
+from atlas_pipeline.reader.atlas import Atlas, ViewKind, head_of, kind_of
 from atlas_pipeline.reader.file_names import CONFIG_FILE, RunFiles, files_at
 
 if TYPE_CHECKING:
@@ -64,6 +64,12 @@ class AtlasRun:
     def views(self) -> dict[str, list[str]]:
         """Layer -> its views that have an atlas, ``all`` first."""
         return {layer: sorted(views, key=lambda v: (v != "all", v)) for layer, views in self._found.items()}
+
+    @cached_property
+    def kinds(self) -> dict[str, ViewKind]:
+        """View -> its kind: ``all``, ``class`` or ``comparison``, as its atlas says."""
+        names = {view: grids[min(grids)] for views in self._found.values() for view, grids in views.items()}
+        return {view: kind_of(head_of(self._files.read(f"{name}.json"))) for view, name in names.items()}
 
     def grids(self, layer: str, view: str = "all") -> list[int]:
         """The grids of a layer and view, ascending.

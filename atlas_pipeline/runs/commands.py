@@ -23,7 +23,7 @@ from atlas_pipeline.errors import (
     TasksFailedError,
 )
 from atlas_pipeline.models.network_cache import opened_network
-from atlas_pipeline.models.network_name import model_title, weights_note
+from atlas_pipeline.models.network_name import network_name, weights_note
 from atlas_pipeline.patch_test.patch_report import PATCH_REPORT, PatchSummary, summary_of
 from atlas_pipeline.patch_test.steps import with_patch_test
 from atlas_pipeline.publish.folder import note_reach, run_folder
@@ -233,7 +233,7 @@ def check(config: Config, pipeline: str | None = None, **how: Any) -> CheckResul
     make(config, steps, store, RunOptions(only=CHECKS, **how), partial(_note, config, steps, store, False))
     made = engine.artefacts_of(checks, store)
     return CheckResult(
-        title=f"{model_title(model_config(config))} ({weights_note(model_config(config))})",
+        title=_network_title(config),
         num_images=max(artefact.notes["num_images"] for artefact in made.values()),
         rows=tuple(rows_of(made.values())),
         refuse=partial(refuse_failed, checks, store, cached=False),
@@ -249,10 +249,12 @@ def layers(config: Config) -> tuple[str, list[LayerInfo]]:
     """A title, and the network's layers that have a spatial map, in the order they run."""
     from atlas_pipeline.models import list_layers
 
-    model = model_config(config)
-    return f"{model_title(model)} ({weights_note(model)})", list_layers(
-        opened_network(model_spec(config), "cpu")
-    )
+    return _network_title(config), list_layers(opened_network(model_spec(config), "cpu"))
+
+
+def _network_title(config: Config) -> str:
+    name = network_name(config.model.source, config.model.name)
+    return f"{name} ({weights_note(model_config(config))})"
 
 
 def page(config: Config) -> Location:

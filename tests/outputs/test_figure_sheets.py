@@ -99,10 +99,10 @@ def test_a_sheet_of_some_classes_has_them_in_the_order_asked_for(made_run):
 def test_more_atlases_than_a_page_holds_are_refused_before_they_are_read(made_run):
     folder = made_run()
     for number in range(399):
-        # Not one of them could be read.
+        # None of them could be drawn: only the head says that it is a class atlas.
         path = folder / "conv2" / f"class-c{number}" / "atlas-6.json"
         path.parent.mkdir()
-        path.write_text("")
+        path.write_text('{"selection":{"class":1},\n"cells":[\n')
     for width, height in ((180.0, 3.44), (420.0, 1.21)):
         size = Print(width_mm=width)
         with pytest.raises(ConfigError, match=rf"400 atlases are {height} m tall .* --view class-a,class-b"):

@@ -195,8 +195,12 @@ def test_activations_beyond_float16_are_stored_as_float32(small, atlas, tmp_path
 def test_too_few_activations_for_any_cell_says_what_would_work(small, atlas, refused):
     config = {**small, "grid": {"sizes": [40], "min_count": 30}}
     refused(atlas("run", config), "grid.min_count (30)", "grid.sizes=", "would work")
-    impossible = {**small, "grid": {"sizes": [3], "min_count": 1000}}
-    refused(atlas("run", impossible), "only 60 activations")
+    # No layout is needed to know that this cannot be.
+    impossible = {**small, "grid": {"sizes": [3], "min_count": 1000}, "name": "impossible", "seed": 9}
+    said = "the images give 60 activations, fewer than grid.min_count (1000)"
+    refused(atlas("run", impossible), said, "lower grid.min_count to 6 or so")
+    sampled = Path(small["run"]["workspace"]) / "cache" / "sample"
+    assert len(list(sampled.glob("*"))) == 1
 
 
 def test_no_deps_says_what_is_missing(small, atlas, refused):

@@ -91,10 +91,14 @@ def _why_empty(cells: Cells, job: BinJob) -> str | None:
             f"{where}: the mean activation of every cell is zero; "
             "the layer is silent on these images, take another layer"
         )
-    remedy = f"grid.sizes={works} would work" if works else f"there are only {len(xy)} activations in all"
+    if not works:
+        return (
+            f"{where}: its {len(xy)} activations are fewer than grid.min_count ({min_count}); lower "
+            "grid.min_count or give more images"
+        )
     return (
-        f"{where}: no cell has grid.min_count ({min_count}) activations; {remedy}, "
-        f"or lower grid.min_count or give more images"
+        f"{where}: no cell has grid.min_count ({min_count}) activations; grid.sizes={works} would work, "
+        "as would a lower grid.min_count or more images"
     )
 
 
@@ -126,10 +130,17 @@ def _examples(nearest: np.ndarray, layout: Artefact) -> pa.ListArray:
 
 
 def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
+    """Raises: ImagesError: there are fewer activations than a cell needs, known before they are sampled."""
     # A vector for each cell in float32; in memory the sums of one grid at a time, and a copy.
     known = [(step.config.size, extent) for step, extent in zip(steps, extents, strict=True) if extent]
     if not known:
         return Needs()
+    num_rows, min_count = known[0][1].num_rows, steps[0].config.min_count
+    if num_rows < min_count:
+        raise ImagesError(
+            f"the images give {num_rows} activations, fewer than grid.min_count ({min_count}), so no cell "
+            f"can have an icon; lower grid.min_count to {max(1, num_rows // 10)} or so, or give more images"
+        )
     numbers = [extent.cells_within(size) * extent.width for size, extent in known]
     num_bytes = 2 * max(numbers) * SUM_BYTES
     need = MemoryNeed(f"binning {steps[0].layer}", num_bytes, LOWER_GRID)
@@ -145,6 +156,7 @@ def _remarks(step: Step, artefact: Artefact) -> list[str]:
 BIN = Stage(
     name="bin",
     version=5,
+    config=BinStepConfig,
     inputs=BinInputs,
     unit="rows",
     split=lambda job: [{"rows": job.inputs.project.num_rows}],

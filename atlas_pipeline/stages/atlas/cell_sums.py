@@ -78,6 +78,7 @@ def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
 CELL_SUMS = Stage(
     name="cell_sums",
     version=1,
+    config=CellSumsStepConfig,
     inputs=CellSumsInputs,
     unit="rows",
     split=_split,

@@ -148,6 +148,7 @@ def _magnitude(crops: np.ndarray, settings: InversionSettings) -> torch.Tensor |
 INVERT = Stage(
     name="invert",
     version=3,
+    config=InvertStepConfig,
     inputs=InvertInputs,
     unit="icons",
     split=_split,

@@ -97,6 +97,7 @@ def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
 NEIGHBORS = Stage(
     name="neighbors",
     version=3,
+    config=NeighborsStepConfig,
     inputs=NeighborsInputs,
     unit="rows",
     split=lambda job: [{"rows": _population(job).num_rows}],

@@ -277,6 +277,7 @@ def _remarks(step: Step, artefact: Artefact) -> Iterator[str]:
 PROJECT = Stage(
     name="project",
     version=4,
+    config=(TsneStepConfig, UmapStepConfig),
     inputs=ProjectInputs,
     unit="rows",
     split=_split,

@@ -134,6 +134,7 @@ def _remarks(step: Step, artefact: Artefact) -> list[str]:
 SELECT = Stage(
     name="select",
     version=2,
+    config=(ClassSelectConfig, TopClassSelectConfig, ComparisonSelectConfig),
     inputs=SelectInputs,
     unit="rows",
     split=lambda job: [{"rows": job.inputs.sample.num_rows}],

@@ -79,6 +79,7 @@ def _needs(steps: Sequence[Step], extents: Sequence[Any]) -> Needs:
 STITCH = Stage(
     name="stitch",
     version=2,
+    config=StitchStepConfig,
     inputs=StitchInputs,
     unit="icons",
     split=lambda job: [{"icons": job.inputs.bin.num_rows}],

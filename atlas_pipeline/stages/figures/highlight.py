@@ -125,6 +125,7 @@ def _remarks(step: Step, artefact: Artefact) -> list[str]:
 HIGHLIGHT = Stage(
     name="highlight",
     version=1,
+    config=HighlightStepConfig,
     inputs=HighlightInputs,
     unit="icons",
     split=lambda job: [{"icons": job.inputs.bin.num_rows}],

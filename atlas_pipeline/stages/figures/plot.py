@@ -59,6 +59,7 @@ def _compute(task: Task, jobs: Sequence[Job[PlotStepConfig, PlotInputs]], runtim
 PLOT = Stage(
     name="plot",
     version=1,
+    config=PlotStepConfig,
     inputs=PlotInputs,
     unit="pictures",
     split=lambda job: [{}],

@@ -147,6 +147,7 @@ def _remarks(step: Step, artefact: Artefact) -> list[str]:
 VOCABULARY = Stage(
     name="vocabulary",
     version=1,
+    config=VocabularyStepConfig,
     inputs=VocabularyInputs,
     unit="layers",
     split=lambda job: [{"layers": len(job.config.layers)}],

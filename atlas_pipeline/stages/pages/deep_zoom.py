@@ -65,6 +65,7 @@ def _needs(steps: Sequence[Step], extents: Sequence[Any]) -> Needs:
 DEEP_ZOOM = Stage(
     name="deep_zoom",
     version=1,
+    config=DeepZoomStepConfig,
     inputs=DeepZoomInputs,
     unit="icons",
     split=lambda job: [{"icons": job.inputs.bin.num_rows}],

@@ -131,6 +131,7 @@ def _summarise(job: ExamplesJob, notes: Sequence[Notes]) -> Notes:
 EXAMPLES = Stage(
     name="examples",
     version=1,
+    config=ExamplesStepConfig,
     inputs=ExamplesInputs,
     unit="bands",
     split=lambda job: [{"band": band} for band in range(num_bands(job.config.grid))],

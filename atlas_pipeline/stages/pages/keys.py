@@ -58,6 +58,7 @@ def _compute(task: Task, jobs: Sequence[Job[KeysStepConfig, KeysInputs]], runtim
 KEYS = Stage(
     name="keys",
     version=1,
+    config=KeysStepConfig,
     inputs=KeysInputs,
     unit="lists",
     split=lambda job: [{}],

@@ -70,6 +70,7 @@ def _ordinals(job: PlacesJob, num_rows: int) -> np.ndarray | None:
 PLACES = Stage(
     name="places",
     version=1,
+    config=PlacesStepConfig,
     inputs=PlacesInputs,
     unit="rows",
     split=lambda job: [{"rows": job.inputs.project.num_rows}],

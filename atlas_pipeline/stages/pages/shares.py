@@ -122,6 +122,7 @@ def _viewer_facts(artefact: Artefact) -> ViewerFacts:
 SHARES = Stage(
     name="shares",
     version=1,
+    config=SharesStepConfig,
     inputs=SharesInputs,
     unit="lists",
     split=lambda job: [{}],

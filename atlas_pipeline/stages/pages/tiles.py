@@ -115,6 +115,7 @@ def _split(job: TilesJob) -> list[Task]:
 TILES = Stage(
     name="tiles",
     version=2,
+    config=TilesStepConfig,
     inputs=TilesInputs,
     unit="bands",
     split=_split,

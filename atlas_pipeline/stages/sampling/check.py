@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.engine.declaration import Column
+from atlas_pipeline.engine.declaration import columns_of
 from atlas_pipeline.engine.fingerprint import canonical_json
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.models.network_cache import opened_cut, opened_network
@@ -203,12 +203,13 @@ def _remarks(step: Step, artefact: Artefact) -> list[str]:
 CHECK = Stage(
     name="check",
     version=1,
+    config=CheckStepConfig,
     inputs=CheckInputs,
     unit="images",
     split=lambda job: [{}],
     size=lambda task: NUM_IMAGES,
     compute=_compute,
-    columns=tuple(Column(of.name, of.type) for of in _ROWS),
+    columns=columns_of(_ROWS),
     commands=("check",),
     is_checked=True,
     remarks=_remarks,

@@ -79,6 +79,7 @@ def _crop(image: torch.Tensor, size_px: int, rng: np.random.Generator) -> bytes:
 CROPS = Stage(
     name="crops",
     version=1,
+    config=CropsStepConfig,
     inputs=CropsInputs,
     unit="images",
     split=lambda job: [{}],

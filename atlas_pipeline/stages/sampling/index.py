@@ -8,7 +8,7 @@ from typing import Any
 
 from atlas_pipeline.config.network import run_settings
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.engine.declaration import Column
+from atlas_pipeline.engine.declaration import columns_of
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.images.index_table import index_schema
 from atlas_pipeline.images.left_out import left_out_line
@@ -16,7 +16,7 @@ from atlas_pipeline.images.listing import listing, listing_stamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IndexConfig:
+class IndexStepConfig:
     """stamp: changes where the listing has to be made again, see `listing_stamp`."""
 
     source: str
@@ -26,7 +26,7 @@ class IndexConfig:
     seed: int
 
 
-def _compute(task: Task, jobs: Sequence[Job[IndexConfig, Any]], runtime: Runtime) -> list[Output]:
+def _compute(task: Task, jobs: Sequence[Job[IndexStepConfig, Any]], runtime: Runtime) -> list[Output]:
     (job,) = jobs
     found = listing(
         job.config.source,
@@ -49,6 +49,7 @@ def _remarks(step: Step, artefact: Artefact) -> list[str]:
 INDEX = Stage(
     name="index",
     version=3,
+    config=IndexStepConfig,
     # How many images there are is known when they are listed.
     unit="listing",
     split=lambda job: [{}],
@@ -56,9 +57,7 @@ INDEX = Stage(
     compute=_compute,
     # Later stages hang on what the images are, not on where they lie or when they were listed.
     identity=("key", "label", "digest"),
-    columns=tuple(
-        Column(name, kind) for name, kind in zip(index_schema().names, index_schema().types, strict=True)
-    ),
+    columns=columns_of(index_schema()),
     commands=("index",),
     remarks=_remarks,
 )
@@ -72,7 +71,7 @@ def step(config: Config, stamp: str | None = None) -> Step:
     images = config.images
     return Step(
         stage=INDEX,
-        config=IndexConfig(
+        config=IndexStepConfig(
             source=images.source,
             stamp=listing_stamp(images.source, images.path, images.root) if stamp is None else stamp,
             num_images=images.wanted,

@@ -207,6 +207,7 @@ def _remarks(step: Step, artefact: Artefact) -> Iterator[str]:
 SAMPLE = Stage(
     name="sample",
     version=3,
+    config=SampleStepConfig,
     inputs=SampleInputs,
     unit="images",
     split=_split,
