@@ -26,6 +26,7 @@ from atlas_pipeline.engine import (
 from atlas_pipeline.engine.declaration import Publishes
 from atlas_pipeline.engine.location import Location, content_of, disk_errors
 from atlas_pipeline.engine.stage import Step
+from atlas_pipeline.images.sources import SOURCES
 from atlas_pipeline.models.network_name import has_random_weights, network_name, weights_note
 from atlas_pipeline.patch_test.patch_report import CONTACT_SHEET
 from atlas_pipeline.publish.entries import AtlasEntry, RunSummary, entry_of
@@ -159,7 +160,8 @@ def _summary(
     config: Config, made: Mapping[Step, Artefact], sheets: Sequence[Sheet], figures: Sequence[str]
 ) -> RunSummary:
     model = model_config(config)
-    where = "generated images" if config.images.source == "generated" else f"images of {config.images.path}"
+    source = SOURCES[config.images.source]
+    where = f"images of {config.images.path}" if source.takes_path else source.title
     return RunSummary(
         name=config.name,
         model=network_name(config.model.source, config.model.name),

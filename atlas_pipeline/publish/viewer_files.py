@@ -16,6 +16,7 @@ from atlas_pipeline.engine import Artefact
 from atlas_pipeline.engine.declaration import Publishes, ViewerFacts
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.errors import CorruptArtefactError
+from atlas_pipeline.images.sources import SOURCES
 from atlas_pipeline.models.network_name import has_random_weights, network_name, weights_note
 from atlas_pipeline.pictures.colours import QUALITATIVE, density_colours
 from atlas_pipeline.stages.sampling.index import INDEX
@@ -55,7 +56,7 @@ def viewer_files(
         "images": num_images,
         "known": min(num_images, MOST_IMAGES),
         "positions": config.sample.positions_per_image,
-        "generated": config.images.source == "generated",
+        "generated": not SOURCES[config.images.source].takes_path,
         "layers": layers,
         **of_run,
         "report": has_report,
