@@ -14,6 +14,10 @@ MODULES = [
     "inversion.objective",
     "inversion.objectives",
     "inversion.settings",
+    "numerics.comparison",
+    "numerics.fidelity",
+    "numerics.grid",
+    "numerics.whitening",
 ]
 
 

@@ -79,7 +79,7 @@ def optimise(
             torch.empty(0, dtype=torch.int32),
         )
     loop = _Loop(objective, seeds, settings, start, canvas, device, batch_size, advance)
-    return loop.drawn()
+    return loop.run()
 
 
 class _Loop:
@@ -105,7 +105,7 @@ class _Loop:
             raise memory.out_of_memory_error(settings.size_px, device) from error
         self._batch_size = batch_size or self._chosen_batch_size()
 
-    def drawn(self) -> Drawn:
+    def run(self) -> Drawn:
         """Optimise all icons."""
         steps_per_check = self._settings.steps if self._settings.patience is None else _STEPS_BETWEEN_CHECKS
         batch: IconBatch | None = None

@@ -85,7 +85,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
                     "round_trip": fidelity.round_trip(
                         activation, means, np.arange(task["start"], task["stop"])
                     ),
-                    "noise": fidelity.of_others(noise, means[mine]),
+                    "noise": fidelity.chance_fidelity(noise, means[mine]),
                     "objective": icons.objective.numpy(),
                     "steps": icons.steps.numpy(),
                     **legibility_numbers(over_ground(images, MID_GREY), crops),

@@ -36,13 +36,13 @@ class LayoutResult:
 
 def by_tsne(job: Job, chosen: Artefact, num_dimensions: int) -> LayoutResult:
     """One layout by t-SNE; of it no second seed is made."""
-    from atlas_pipeline.layout.distinct import distinct, vectors_of
+    from atlas_pipeline.layout.distinct import distinct, read_vectors
     from atlas_pipeline.layout.tsne_layout import tsne_of_vectors
 
     config, blocks = job.config, ActivationBlocks(chosen)
     same = distinct(blocks, config["metric"], config["seed"])
     places = tsne_of_vectors(
-        vectors_of(blocks, same.rows, config["metric"]),
+        read_vectors(blocks, same.rows, config["metric"]),
         metric=config["metric"],
         seed=config["seed"],
         num_dimensions=num_dimensions,
@@ -79,7 +79,7 @@ def by_aligned_umap(job: Job) -> list[LayoutResult]:
     for sample, of_layer in zip(samples, near, strict=True):
         blocks: Blocks = ActivationBlocks(sample)
         blocks = blocks if fitted is None else ChosenRows(blocks, fitted)
-        own = replace(of_layer, same=of_layer.same.among(rows))
+        own = replace(of_layer, same=of_layer.same.restricted_to(rows))
         # Row by row they are of the same images.
         layers.append(AlignedLayer(activations=blocks, neighbors=own, ids=rows))
     alignment = Alignment(regularisation=aligned["regularisation"], window_size=aligned["window_size"])
@@ -126,12 +126,12 @@ def _seeds(config: Mapping[str, Any]) -> list[int]:
 
 def _finished(layouts: Sequence[np.ndarray], near: NearVertices, config: Mapping[str, Any]) -> LayoutResult:
     """The first seed's layout with the rest placed in it, and how far the second seed's agrees."""
-    from atlas_pipeline.layout.placing import with_the_rest
+    from atlas_pipeline.layout.placing import add_unfitted
     from atlas_pipeline.numerics.quality import seed_agreement
 
     among, *others = layouts
     agreement = seed_agreement(among, others[0], seed=config["seed"]) if others else {}
-    return LayoutResult(with_the_rest(among, near, config["num_neighbors"]), near.same, agreement)
+    return LayoutResult(add_unfitted(among, near, config["num_neighbors"]), near.same, agreement)
 
 
 def _refuse_different_images(samples: Sequence[Artefact]) -> None:

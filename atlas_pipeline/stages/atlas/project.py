@@ -44,7 +44,7 @@ def _compute(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
 
 
 def _alone(job: Job, device: str) -> Output:
-    from atlas_pipeline.layout.distinct import spread
+    from atlas_pipeline.layout.distinct import separate_equal
 
     chosen, config = population(job.inputs), job.config
     compared = config.get("compared", False)
@@ -54,7 +54,7 @@ def _alone(job: Job, device: str) -> Output:
     else:
         result = by_umap(job, chosen, num_dimensions, device)
     # Stretched before equal activations are set down: one vertex has one say in where the outliers begin.
-    layout = spread(normalise_layout(result.places), result.same, config["seed"])
+    layout = separate_equal(normalise_layout(result.places), result.same, config["seed"])
     if compared:
         select = job.inputs["select"]
         x = comparison_axis(select.read(["value"])["value"].to_numpy(), select.notes["scale"])
@@ -64,12 +64,12 @@ def _alone(job: Job, device: str) -> Output:
 
 def _aligned(jobs: Sequence[Job]) -> list[Output]:
     """The layouts that are missing, of all that are laid out together."""
-    from atlas_pipeline.layout.distinct import spread
+    from atlas_pipeline.layout.distinct import separate_equal
 
     every = by_aligned_umap(jobs[0])
     seed = jobs[0].config["seed"]
     boxed = [
-        spread(places, result.same, seed)
+        separate_equal(places, result.same, seed)
         for places, result in zip(normalise_together([result.places for result in every]), every, strict=True)
     ]
     outputs = []
@@ -85,7 +85,7 @@ def _aligned(jobs: Sequence[Job]) -> list[Output]:
 def _output(
     job: Job, chosen: Artefact, layout: np.ndarray, same: Distinct, figures: Mapping[str, Any]
 ) -> Output:
-    from atlas_pipeline.layout.tsne_layout import bearable_perplexity
+    from atlas_pipeline.layout.tsne_layout import effective_perplexity
     from atlas_pipeline.numerics.quality import layout_quality
 
     config = job.config
@@ -98,7 +98,7 @@ def _output(
     table = table.append_column("x", pa.array(layout[:, 0])).append_column("y", pa.array(layout[:, 1]))
     notes: dict[str, Any] = {"quality": {**quality, **figures, **equal}}
     if config["method"] == "tsne":
-        notes["perplexity"] = bearable_perplexity(config["perplexity"], len(rows))
+        notes["perplexity"] = effective_perplexity(config["perplexity"], len(rows))
     return Output(table=table, notes=notes)
 
 
