@@ -1,4 +1,4 @@
-"""BibTeX of what a figure rests on: the method, its parts, the network, this software."""
+"""BibTeX entries for a figure: the method, its parts, the network and this software."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ _ENTRIES: Mapping[str, str] = {
 }
 """,
 }
-# Of each source of networks: what its makers ask to be cited.
+# Citation that the authors of each model source ask for.
 _MODELS: Mapping[str, str] = {
     "inception_v1": """@inproceedings{model,
   title = {Going Deeper with Convolutions},
@@ -111,7 +111,7 @@ _OTHER_MODEL = """@misc{model,
 
 
 def bibliography_of(facts: Facts, methods: str) -> str:
-    """The entries that a methods paragraph cites, in BibTeX, in the order in which it cites them."""
+    """BibTeX entries that a methods paragraph cites, in order of citation."""
     entries = {**_ENTRIES, "model": _model(facts), "atlaspipeline": _software(facts)}
     cited = dict.fromkeys(re.findall(r"(?<!\\)@(\w+)", methods))
     return "\n".join(entries[key] for key in cited)
@@ -119,10 +119,10 @@ def bibliography_of(facts: Facts, methods: str) -> str:
 
 def _model(facts: Facts) -> str:
     config = facts.run.config.get("model", {})
-    note = _escaped(f"model {config.get('name') or facts.model}, {facts.weights}")
+    note = _escape(f"model {config.get('name') or facts.model}, {facts.weights}")
     title = "The demo network of atlas-pipeline" if config.get("source") == "demo" else facts.model
     known = _MODELS.get(str(config.get("source")))
-    return known % note if known else _OTHER_MODEL % (_escaped(title), note)
+    return known % note if known else _OTHER_MODEL % (_escape(title), note)
 
 
 def _software(facts: Facts) -> str:
@@ -133,7 +133,7 @@ def _software(facts: Facts) -> str:
     )
 
 
-def _escaped(text: str) -> str:
-    """Text for a BibTeX field: no unbalanced braces, LaTeX's own signs escaped."""
+def _escape(text: str) -> str:
+    """Escape text for a BibTeX field: no braces, LaTeX's special characters escaped."""
     plain = text.replace("\\", "/").replace("{", "(").replace("}", ")")
     return "".join(f"\\{c}" if c in "#$%&_~^" else c for c in plain)
