@@ -115,7 +115,7 @@ def _cached_mismatch(requirements: Requirements) -> str | None:
 
 @cache
 def exit_on_memory_error() -> None:
-    """From now on, end this process when Dask logs a MemoryError.
+    """Install a log handler that ends this process when Dask logs a MemoryError.
 
     A MemoryError inside a task is the outcome of the task. If Dask itself has no memory to send an outcome,
     the worker stays alive and the driver waits forever. If the worker ends, it is restarted and another

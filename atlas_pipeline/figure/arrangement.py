@@ -12,7 +12,7 @@ from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.figure.window import Window
 
 MARGIN, GAP = 2.0, 5.0
-# From this width a page has a column beside the map; on narrower pages the panels are in rows below the map.
+# Page width from which a column fits beside the map; narrower pages have the panels in rows below the map.
 WITH_COLUMN_FROM = 120.0
 NARROWEST_COLUMN, WIDEST_COLUMN = 24.0, 44.0
 # Heights of the text of a panel: two lines below a loupe; title, colour bar and numbers; the legend of sizes.

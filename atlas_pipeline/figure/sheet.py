@@ -15,7 +15,7 @@ from atlas_pipeline.figure.side_panels import POINTS
 from atlas_pipeline.figure.words import sheet_caption_of
 from atlas_pipeline.reader.run import AtlasRun
 
-# Of a panel, mm: smallest readable width; height of its two lines of text; gap between panels.
+# Panel sizes, mm: smallest readable width; height of two lines of text; gap between panels.
 NARROWEST_MM, _TEXT_MM, _GAP_MM = 27.0, 7.0, 4.0
 # Largest total height, mm: A0. PDF allows 5 m, a picture at 1,200 dpi 1.4 m.
 TALLEST_MM = 1189.0

@@ -1,4 +1,4 @@
-"""One UMAP of several layers over the same images: similar images lie at the same place in every layer.
+"""One UMAP of several layers over the same images: an image keeps its place where the layers agree.
 
 Every image has the same number in all layers, so that the same random vertices repel it in each. The order of
 the numbers is random. Equal activations of a layer move together: the first of them, their representative,

@@ -15,8 +15,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-# umap-learn's values: random vertices per pull, largest step along an axis, softening that keeps a push
-# finite.
+# umap-learn's values: random vertices per pull, largest step along an axis, term that keeps a push finite.
 NUM_PUSHES, MAX_STEP, SOFTENING = 5, 4.0, 1e-3
 # umap-learn moves both ends of an edge each time; here each end processes only its own copy.
 PULL = 2.0

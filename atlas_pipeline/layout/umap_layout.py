@@ -195,7 +195,7 @@ def _by_parallel_optimiser(
 ) -> NDArray[np.float32]:
     num_rows, num_dimensions = start.shape
     num_epochs = settings.epochs_for(num_rows)
-    # For one dimension the second axis stays 0.
+    # A one-dimensional layout has a second axis that stays 0.
     plane = np.zeros((num_rows, 2), np.float32)
     plane[:, :num_dimensions] = scaled_to_span(start)
     edges, force = build_edges(graph, num_epochs), settings.force()

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from atlas_pipeline.numerics.grid import cell_of, flat_cell, unflat_cell
 
-# Rows converted to float64 at a time. The allocator keeps blocks of up to 32 MB; larger ones are mapped anew
+# Rows converted to float64 at a time. The allocator keeps blocks of up to 32 MB; larger ones are mapped again
 # each time, which takes longer than the sums.
 ROWS_AT_ONCE = 4096
 

@@ -1,7 +1,7 @@
 """Cells of a grid over the unit square; the only module that defines orientation.
 
 The x axis of a layout points right and its y axis points up, as in a plot. The rows of a grid count from the
-top and its columns from the left, as in an image: row 0 holds the largest y. No other module flips an axis.
+top and its columns from the left, as in an image: row 0 holds the largest y. No other module flips axes.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ Scale = Literal["density", "full"]
 FULL_AT_MEDIAN_SHARE = 0.5
 # Smallest share of the cell's side: a smaller icon would be an unreadable dot.
 SMALLEST_SIDE = 0.25
-# From this share the icon fills its cell: the remaining gap would be a thin line that looks like a flaw.
+# Share of the cell's side from which an icon fills the cell: a thin gap would look like a flaw.
 CLOSED_FROM_SIDE = 0.9
 # 320 cells of 96 px: the size at which 102,400 icons are shown at full resolution.
 LARGEST_PICTURE_PX = 30_720

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# The int16 that stands for a missing number.
+# int16 value of a missing number.
 MISSING = -32768
 COSINE_STEPS = 10_000
 

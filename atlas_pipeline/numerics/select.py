@@ -24,10 +24,10 @@ BLOCK_VALUES = 1 << 22
 class ClassRequest:
     """Requests the activations that support a class (``positive``) or oppose it (``negative``).
 
-    column: of the class. filter: ``rank`` selects rows whose highest attribution (ties: the first) is to the
-    class and above 0; with ``negative``, rows whose lowest is to the class and below 0. ``magnitude`` selects
-    the ``top`` rows by attribution to the class, only above 0 (below 0), with ties broken by a hash. ``both``
-    selects the union.
+    column: of the class. filter: ``rank`` selects the rows whose highest attribution is the one to the class
+    and above 0; ties go to the first class. ``magnitude`` selects the ``top`` rows by attribution to the
+    class, only above 0; a hash breaks ties. ``both`` selects the union of the two. With sign ``negative``,
+    the lowest attributions below 0 take the place of the highest above 0.
     """
 
     column: int
