@@ -31,7 +31,7 @@ from atlas_pipeline.layout.neighbors import NearVertices, neighbors
 from atlas_pipeline.layout.springs import Alignment
 from atlas_pipeline.layout.umap_layout import UmapSettings, umap_layouts
 from atlas_pipeline.numerics.alignment import layout_alignment
-from atlas_pipeline.numerics.blocks import gathered
+from atlas_pipeline.numerics.blocks import gather_rows
 from atlas_pipeline.numerics.normalise import normalise_layout, normalise_together
 from atlas_pipeline.numerics.quality import layout_quality
 from atlas_pipeline.numerics.subset import random_subset
@@ -68,7 +68,7 @@ def layers_of(config: Config, num_rows: int | None) -> list[Layer]:
         sample = artefact_of(step, store)
         assert sample is not None, "it was made just now"
         rows = random_subset(sample.num_rows, num_rows, config.seed, 0)
-        matrix = gathered(ActivationBlocks(sample), rows)
+        matrix = gather_rows(ActivationBlocks(sample), rows)
         label = sample.read(["label"])["label"].to_numpy()[rows]
         start = time.process_time()
         near = neighbors(

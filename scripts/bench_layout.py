@@ -86,18 +86,18 @@ class Clock:
 
 def lay_out(rows: StoredRows, engine: str, method: Any, device: str, clock: Clock) -> list[np.ndarray]:
     """Layouts of two seeds by one of the package's engines."""
-    from atlas_pipeline.layout.distinct import vectors_of
+    from atlas_pipeline.layout.distinct import read_vectors
     from atlas_pipeline.layout.neighbors import neighbors
-    from atlas_pipeline.layout.umap_layout import UmapSettings, fuzzy_graph, optimised, spread_start
+    from atlas_pipeline.layout.umap_layout import UmapSettings, fuzzy_graph, optimise_graph, spread_start
 
     settings = UmapSettings(num_neighbors=20, min_dist=0.01, engine=engine, device=device)  # type: ignore[arg-type]
     near = clock.timed("neighbors", lambda: neighbors(rows, rows.num_rows, 20, method=method, device=device))
     start = clock.timed(
-        "start", lambda: spread_start([vectors_of(rows, near.same.rows, "cosine")], 2, "cosine")
+        "start", lambda: spread_start([read_vectors(rows, near.same.rows, "cosine")], 2, "cosine")
     )
-    graph = clock.timed("graph", lambda: fuzzy_graph(near.of_fitted(), 20))
-    first = clock.timed("optimise", lambda: optimised(graph, start, settings, 0))
-    second = clock.timed("second seed", lambda: optimised(graph, start, settings, 1))
+    graph = clock.timed("graph", lambda: fuzzy_graph(near.fitted(), 20))
+    first = clock.timed("optimise", lambda: optimise_graph(graph, start, settings, 0))
+    second = clock.timed("second seed", lambda: optimise_graph(graph, start, settings, 1))
     return [layout[near.same.vertex] for layout in (first, second)]
 
 

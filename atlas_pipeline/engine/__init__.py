@@ -1,12 +1,12 @@
-"""The engine: steps in, artefacts out. Knows nothing of atlases.
+"""The engine: takes steps, makes artefacts. It knows nothing of atlases.
 
-stage.py, declaration.py        what a stage, a step and a job are, and what a stage declares
-fingerprint.py, values.py       what identifies an artefact
-location.py -> atomic_files.py -> part.py -> manifest.py -> artefact.py, store.py   on disk, or behind a URL
-survey.py -> plan.py, reason.py                                 what of it is there, and why a step would run
-agenda.py -> execute.py -> group.py -> making.py                what is made, and how
-task.py -> executor.py; worker.py -> dask_executor.py; nanny.py, hardware.py -> cluster.py    where
-lock.py, repair.py, force.py, clean.py, progress.py, bars.py    what goes with it
+stage.py, declaration.py        stages, steps, jobs; what a stage declares
+fingerprint.py, values.py       the identity of an artefact
+location.py -> atomic_files.py -> part.py -> manifest.py -> artefact.py, store.py    files on disk or at a URL
+survey.py -> plan.py, reason.py                         which artefacts exist; why a step would run
+agenda.py -> execute.py -> group.py -> unfinished.py    which artefacts to make; making them
+task.py -> executor.py; worker.py -> dask_executor.py; nanny.py, hardware.py -> cluster.py    where tasks run
+lock.py, repair.py, force.py, clean.py, progress.py, bars.py    locks, repair, removal, progress
 """
 
 from atlas_pipeline.engine.clean import Reach, reach_of, reachable, remove, unreachable

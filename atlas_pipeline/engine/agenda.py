@@ -1,4 +1,4 @@
-"""Which steps of a run are to be made, and which of them can start now."""
+"""Decides which steps of a run must be made, and which of them can start now."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from atlas_pipeline.errors import MissingInputError
 
 
 class Agenda:
-    """The steps of a run. only, force: names of stages to make, and to make anew; see execute.run."""
+    """The steps of a run. only, force: names of stages to make, and to make again; see execute.run."""
 
     def __init__(
         self, steps: Sequence[Step], store: Store, only: Collection[str] | None, force: Collection[str]
@@ -22,7 +22,7 @@ class Agenda:
         self._retired: set[tuple[str, str]] = set()
 
     def refuse_missing_inputs(self) -> None:
-        """Raises: MissingInputError: a step to make needs one that is not done and not to be made either."""
+        """Raises: MissingInputError: a step to make needs an input that is neither done nor to be made."""
         for step in filter(self._is_target, self._steps):
             if self.survey.look(step).is_done:
                 continue
@@ -34,26 +34,26 @@ class Agenda:
                     )
 
     def ready(self, busy: Collection[str], stages: Collection[str]) -> dict[tuple[str, ...], list[Step]]:
-        """What can start now, siblings together.
+        """The steps that can start now, siblings together.
 
-        busy: fingerprints that are under way or failed. stages: if there are any, only these.
+        busy: fingerprints of steps that are running or failed. stages: if not empty, only these stages.
         """
         ready: dict[tuple[str, ...], list[Step]] = {}
         seen = set(busy)
         for step in self.needed():
-            job = self.job_to_do(step)
+            job = self.pending_job(step)
             if job is None or job.fingerprint in seen or (stages and step.stage.name not in stages):
                 continue
             seen.add(job.fingerprint)
             ready.setdefault(_group_key(step, job), []).append(step)
         return ready
 
-    def job_to_do(self, step: Step) -> Job | None:
-        """None where the step is done, or an input is not."""
+    def pending_job(self, step: Step) -> Job | None:
+        """The job of a step that is not done; None if it is done or an input is not."""
         return None if self.survey.look(step).is_done else self.survey.job(step)
 
-    def retired(self, stage: str, fingerprint: str) -> None:
-        """A forced step's old artefact is gone: from here on it is a step like any other."""
+    def mark_retired(self, stage: str, fingerprint: str) -> None:
+        """Note that a forced step's old artefact was removed; from now on the step is like any other."""
         self._retired.add((stage, fingerprint))
         self.survey.forget(stage, fingerprint)
 
@@ -65,7 +65,7 @@ class Agenda:
         return stage in self._force and self._is_target(step) and (stage, fingerprint) not in self._retired
 
     def needed(self) -> list[Step]:
-        """The targets, and what is missing for those of them that are not done."""
+        """The target steps, and the steps that undone targets depend on."""
         needed: set[Step] = set()
 
         def visit(step: Step) -> None:

@@ -1,4 +1,4 @@
-"""Reading a finished artefact: streamed by parts or by row ranges, page checksums verified."""
+"""Reads a finished artefact by parts, row groups or row ranges; page checksums are verified."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from atlas_pipeline.errors import CorruptArtefactError
 
 @dataclass(frozen=True)
 class StoredArtefact:
-    """An `Artefact` in a store's folder. Picklable: workers open the files themselves."""
+    """An `Artefact` in a store's folder. It is picklable: workers open the files themselves."""
 
     folder: Location
     manifest: Manifest
@@ -59,13 +59,13 @@ class StoredArtefact:
 
     @property
     def digest(self) -> str:
-        """32 hex digits of the bytes of its parts: the same artefact, made anew, may have others."""
+        """32 hex digits over the bytes of the parts; they may change if the same artefact is made again."""
         digests = "\n".join(part.digest for part in self.manifest.parts)
         return hashlib.blake2b(digests.encode(), digest_size=16).hexdigest()
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """The columns of all parts. Where parts differ (float16 here, float32 there) the wider type."""
+        """The columns of all parts; where parts differ (float16 and float32), the wider type."""
         different = {part.schema: part for part in self.manifest.parts}.values()
         schemas = []
         for part in different:
@@ -74,17 +74,17 @@ class StoredArtefact:
         return pa.unify_schemas(schemas, promote_options="permissive")
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """All rows, in memory."""
+        """Read all rows into memory."""
         return pa.concat_tables(self.parts(columns))
 
     def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """One table a part, in order."""
+        """Iterate over the parts in order, one table per part."""
         schema = self._columns(columns)
         for part in self.manifest.parts:
             yield self._read(part, schema, 0, part.rows)
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """One table a row group, in order."""
+        """Iterate over the row groups in order, one table per row group."""
         schema = self._columns(columns)
         for part in self.manifest.parts:
             with self._opened(part) as file:
@@ -92,9 +92,9 @@ class StoredArtefact:
                     yield file.read_row_group(group, columns=schema.names).select(schema.names).cast(schema)
 
     def rows(self, start: int, stop: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Rows [start, stop); opens only the parts and row groups that hold them.
+        """Read rows [start, stop); opens only the parts and row groups that contain them.
 
-        Raises: IndexError: outside the artefact. CorruptArtefactError: a file is damaged.
+        Raises: IndexError: the range is outside the artefact. CorruptArtefactError: a file is damaged.
         """
         if not 0 <= start <= stop <= self.num_rows:
             raise IndexError(f"rows {start} to {stop} of {self.num_rows}")
@@ -114,7 +114,7 @@ class StoredArtefact:
         if columns is None:
             return schema
         if unknown := [name for name in columns if name not in schema.names]:
-            # pyarrow leaves unknown columns out without a word.
+            # pyarrow silently ignores unknown columns.
             raise KeyError(f"{self.stage} has no column {unknown}; it has {schema.names}")
         return pa.schema([schema.field(name) for name in columns])
 
@@ -131,7 +131,7 @@ class StoredArtefact:
     @contextmanager
     def _opened(self, part: PartRecord) -> Iterator[pq.ParquetFile]:
         path = self.folder / part.name
-        # A store far away is asked for the pages of a row group in few large reads.
+        # For a remote store, read the pages of a row group in few large requests.
         is_far = not isinstance(path, Path)
         try:
             with (
@@ -142,7 +142,7 @@ class StoredArtefact:
         except MemoryError:
             raise
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            # With an errno it is the system's trouble (too many open files), unless the file is not there.
+            # An error with an errno is a system problem (too many open files), unless the file is missing.
             if getattr(error, "errno", None) in (None, errno.ENOENT):
                 raise CorruptArtefactError(f"{path} is damaged ({error})") from error
             raise

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written aside, synced, renamed; to an object store sent in one piece."""
+"""Atomic files: written to a temporary file, synced and renamed; sent to an object store in one request."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ _DIGEST_BYTES = 16
 
 @contextmanager
 def atomic_file(path: Location) -> Iterator[DigestingFile]:
-    """A file that appears under its name only when the block ends well; else nothing is left behind.
+    """Open a file for writing that appears under its name only if the block succeeds.
 
     Raises: ResourceError: disk full, read-only, not permitted, or the store cannot be reached.
     """
     if not isinstance(path, Path):
-        # In memory: what is written was there uncompressed, and a killed run leaves nothing to sweep.
+        # Buffered in memory: the uncompressed content was in memory anyway, and a killed run leaves no file.
         buffer = io.BytesIO()
         yield DigestingFile(buffer)
         put(path, buffer.getvalue())
         return
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open_aside(aside) as raw:
+            with open_temporary(temporary) as raw:
                 yield DigestingFile(raw)
                 raw.flush()
                 os.fsync(raw.fileno())
-            os.replace(aside, path)
+            os.replace(temporary, path)
         except BaseException:
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
 
-def open_aside(path: Path) -> IO[bytes]:
-    """Opens the file that is written aside. Apart, so that a test can put a full disk in its place."""
+def open_temporary(path: Path) -> IO[bytes]:
+    """Open the temporary file. Separate function, so that a test can simulate a full disk."""
     return open(path, "xb")
 
 
 def sync_folder(folder: Location) -> None:
-    """Make the names in a folder outlive a power cut; before a manifest is written that lists them."""
+    """Sync a folder so that its file names survive a power cut. Call it before writing a manifest."""
     if not isinstance(folder, Path):
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -59,16 +59,16 @@ def sync_folder(folder: Location) -> None:
         os.close(handle)
 
 
-def sweep(folder: Location) -> None:
-    """Remove what killed runs left half written. Only under the folder's lock."""
+def remove_temporary_files(folder: Location) -> None:
+    """Remove the temporary files that killed runs left in a folder. Requires the folder's lock."""
     if not isinstance(folder, Path):
         return
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
 
 
-def sweep_aside(path: Location) -> None:
-    """Remove what killed processes left half written of one file. Only while nobody else writes it."""
+def remove_temporary_files_of(path: Location) -> None:
+    """Remove the temporary files that killed processes left of one file, which nobody may be writing."""
     if isinstance(path, Path):
         with disk_errors(path):
             for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
@@ -76,7 +76,7 @@ def sweep_aside(path: Location) -> None:
 
 
 def file_digest(path: Location) -> str:
-    """blake2b of the file's bytes, 32 hex digits."""
+    """blake2b digest of the file's bytes, 32 hex digits."""
     if not isinstance(path, Path):
         return hashlib.blake2b(content_of(path), digest_size=_DIGEST_BYTES).hexdigest()
     with open(path, "rb") as file:
@@ -84,7 +84,7 @@ def file_digest(path: Location) -> str:
 
 
 class DigestingFile(io.RawIOBase):
-    """Passes bytes on and digests them on the way, so that nothing is read back for it."""
+    """Writes bytes through to a file and digests them on the way, so that the file need not be read back."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw

@@ -9,21 +9,21 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from atlas_pipeline.engine.progress import Bar, Pace, rate_text
+from atlas_pipeline.engine.progress import Bar, StepProgress, rate_text
 
 
 class BarsReporter:
-    """A bar a step under way: label, count, rate, time left.
+    """One bar per running step: label, count, rate, time left.
 
-    A step that ended becomes a line above the bars, so that a run of many steps fits on any screen.
+    A step that ends becomes a line above the bars, so that a run of many steps fits on any screen.
     """
 
     def __init__(self, stream: TextIO) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), _PaceColumn())
+        columns = (TextColumn("{task.description}"), BarColumn(), _RateColumn())
         self._progress = Progress(*columns, console=Console(file=stream), refresh_per_second=4)
 
     def bar(self, label: str, unit: str, *, total: int, done: int) -> Bar:
-        return _Bar(self._progress, Pace(label, unit, total, done))
+        return _Bar(self._progress, StepProgress(label, unit, total, done))
 
     def say(self, text: str) -> None:
         self._progress.console.print(text, markup=False, highlight=False)
@@ -39,20 +39,20 @@ class BarsReporter:
 
 
 class _Bar:
-    def __init__(self, progress: Progress, pace: Pace) -> None:
-        self._progress, self._pace = progress, pace
-        self._task = progress.add_task(pace.label, total=pace.total, completed=pace.done, pace=pace)
+    def __init__(self, progress: Progress, step: StepProgress) -> None:
+        self._progress, self._step = progress, step
+        self._task = progress.add_task(step.label, total=step.total, completed=step.done, step=step)
 
     def advance(self, units: int) -> None:
-        self._pace.done += units
+        self._step.done += units
         self._progress.advance(self._task, units)
 
     def close(self, finished: bool) -> None:
         self._progress.remove_task(self._task)
-        self._progress.console.print(self._pace.last_line(finished), markup=False, highlight=False)
+        self._progress.console.print(self._step.last_line(finished), markup=False, highlight=False)
 
 
-class _PaceColumn(ProgressColumn):
+class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
-        pace = task.fields["pace"]
-        return Text("  ".join([pace.count(), rate_text(pace.rate, pace.unit), pace.left()]))
+        step = task.fields["step"]
+        return Text("  ".join([step.count(), rate_text(step.rate, step.unit), step.left()]))

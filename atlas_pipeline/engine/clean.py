@@ -1,4 +1,4 @@
-"""Artefacts that no config reaches any more."""
+"""Finds and removes artefacts that no config needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from atlas_pipeline.engine.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """What a run needs. stages: of artefacts whose fingerprint is not known yet."""
+    """The artefacts that a run needs. stages: those of needed artefacts with unknown fingerprints."""
 
     fingerprints: frozenset[str] = frozenset()
     stages: frozenset[str] = frozenset()
@@ -23,7 +23,7 @@ class Reach:
 
 
 def reach_of(states: Iterable[StepState]) -> Reach:
-    """What the planned steps need."""
+    """The artefacts that the planned steps need."""
     planned = list(states)
     return Reach(
         fingerprints=frozenset(state.fingerprint for state in planned if state.fingerprint is not None),
@@ -32,13 +32,13 @@ def reach_of(states: Iterable[StepState]) -> Reach:
 
 
 def reachable(reach: Reach, store: Store) -> set[str]:
-    """Fingerprints of what is needed. Where one is not known yet, all of its stage's."""
+    """Fingerprints of needed artefacts; if one is unknown, all artefacts of its stage count as needed."""
     unknown = (folder.name for stage in reach.stages for folder in store.folders(stage))
     return {*reach.fingerprints, *unknown}
 
 
 def unreachable(store: Store, reachable_fingerprints: Collection[str]) -> list[tuple[Location, int]]:
-    """Folder and size in bytes of every artefact that is not among them, and of what a killed removal left.
+    """Folder and size in bytes of every artefact that is not reachable, and of half-finished removals.
 
     Removes nothing.
     """
@@ -50,9 +50,10 @@ def unreachable(store: Store, reachable_fingerprints: Collection[str]) -> list[t
 
 
 def remove(store: Store, folders: Iterable[Location]) -> list[Location]:
-    """Remove what `unreachable` gave, but for what a run is making just now. Returns the removed ones.
+    """Remove folders that `unreachable` returned, except those that a run is making now.
 
-    Raises: ResourceError: read-only or not permitted.
+    Returns: the removed folders.
+    Raises:  ResourceError: read-only or not permitted.
     """
     removed, half_removed = [], set[Location](store.half_removed())
     for folder in folders:

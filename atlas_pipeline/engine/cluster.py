@@ -1,7 +1,8 @@
-"""Workers for tasks: one process each, one thread each; on this machine, or those of an existing scheduler.
+"""Dask workers: one process with one thread each, on this machine or at an existing scheduler.
 
-Workers write the parts themselves (they see the workspace under the same path or URL); only records and notes
-come back. A worker that is killed is started again and its task goes to another: tasks are idempotent.
+Workers write the parts themselves, because they see the workspace under the same path or URL; only records
+and notes are sent back. A worker that is killed is restarted, and its task goes to another worker: tasks are
+idempotent.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ CONNECT_S = 20.0
 
 @contextmanager
 def local_cluster(num_workers: int, *, device: str = "cpu") -> Iterator[DaskExecutor]:
-    """Workers on this machine, on the loopback, without a dashboard; on CUDA at most one a visible GPU.
+    """Start workers on this machine (localhost, no dashboard); with CUDA at most one per visible GPU.
 
-    Raises: ResourceError: CUDA, and no GPU to be seen.
+    Raises: ResourceError: the device is CUDA and no GPU is visible.
     """
     environments = worker_environments(num_workers, device)
     with ExitStack() as stack:
@@ -32,10 +33,10 @@ def local_cluster(num_workers: int, *, device: str = "cpu") -> Iterator[DaskExec
 
 @contextmanager
 def existing_cluster(address: str) -> Iterator[DaskExecutor]:
-    """The workers of the scheduler at `tcp://host:port`; they need this package and the same workspace.
+    """Use the workers of the scheduler at `tcp://host:port`; they need this package and the same workspace.
 
-    Raises, with the first task: ResourceError: nobody answers, it has no workers, or one of them has other
-    versions or does not see the workspace.
+    Raises, with the first task: ResourceError: the scheduler does not answer or has no workers, or a worker
+    has other versions or does not see the workspace.
     """
     with ExitStack() as stack:
         yield DaskExecutor(lambda: _connect(address, stack), stack)
@@ -47,43 +48,48 @@ def _start_workers(environments: Sequence[Mapping[str, str]], stack: ExitStack) 
 
     from atlas_pipeline.engine.nanny import SteadyNanny
 
-    place = {"host": "127.0.0.1", "dashboard": False}
-    options = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL, **place}
+    network = {"host": "127.0.0.1", "dashboard": False}
+    options = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL, **network}
     workers = {
         f"worker-{number}": {"cls": SteadyNanny, "options": {**options, "env": environment}}
         for number, environment in enumerate(environments)
     }
-    own = {"port": 0, "dashboard_address": "127.0.0.1:0", "allowed_failures": _allowed_failures()}
-    scheduler = {"cls": Scheduler, "options": {**own, **place}}
+    scheduler_options = {
+        "port": 0,
+        "dashboard_address": "127.0.0.1:0",
+        "allowed_failures": _allowed_failures(),
+    }
+    scheduler = {"cls": Scheduler, "options": {**scheduler_options, **network}}
     stack.enter_context(dask.config.set(_LOCAL_CONFIG))
     try:
         cluster = SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
     except RuntimeError as error:
         raise ResourceError(
-            f"the workers of --local-cluster do not start ({error}); most often memory is short: take fewer"
+            f"the workers of --local-cluster do not start ({error}); "
+            "the usual cause is a lack of memory: use fewer workers"
         ) from error
     return stack.enter_context(Client(stack.enter_context(cluster), set_as_default=False))
 
 
 _LOCAL_CONFIG: dict[str, Any] = {
-    # Only the task a worker is at is blamed for its death, not those that wait behind.
+    # Count a worker's death only against the task it is running, not against those queued behind it.
     "distributed.scheduler.worker-saturation": 1.0,
-    # Compiled code may hold the interpreter for minutes: silence is not death.
-    # A dead process is noticed at once.
+    # Compiled code may hold the interpreter for minutes, so a silent worker is not a dead one. A dead process
+    # is noticed at once anyway.
     "distributed.scheduler.worker-ttl": None,
-    # Else a task could not start processes of its own for decoding.
+    # Daemon processes could not start processes of their own for decoding.
     "distributed.worker.daemon": False,
-    # Dask lets workers give freed memory back at once; a network that takes it again at every step is then
-    # three times as slow.
+    # Dask makes workers return freed memory at once; a network that allocates it again at every step then
+    # takes three times as long.
     "distributed.nanny.pre-spawn-environ": {},
-    # Without a dashboard there are still pages of figures and a proxy, which nobody asked for.
+    # Even without a dashboard, Dask would serve pages of statistics and a proxy.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
 }
 
 
 def _allowed_failures() -> int:
-    """How often a task may lose its worker before it is given up: Dask's own setting, where there is one."""
+    """How often a task may lose its worker before it fails: Dask's own setting, if the user set it."""
     import dask
 
     key = "distributed.scheduler.allowed-failures"
@@ -93,7 +99,7 @@ def _allowed_failures() -> int:
 def _connect(address: str, stack: ExitStack) -> Any:
     from distributed import Client
 
-    # What it has to say of a lost scheduler is one line of ours.
+    # We report a lost scheduler in one line of our own.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         client = stack.enter_context(Client(address, timeout=CONNECT_S, set_as_default=False))
@@ -112,14 +118,14 @@ def _connect(address: str, stack: ExitStack) -> Any:
 
 
 def worker_environments(num_workers: int, device: str) -> list[Mapping[str, str]]:
-    """One a worker: its share of the cores, or OMP_NUM_THREADS where that is set, and with CUDA its own GPU.
+    """Environment of each worker: its share of the cores, or OMP_NUM_THREADS if set; with CUDA its own GPU.
 
-    Raises: ResourceError: CUDA, and no GPU to be seen.
+    Raises: ResourceError: the device is CUDA and no GPU is visible.
     """
     gpus: Sequence[str | None] = [None] * num_workers
     if device.startswith("cuda"):
         gpus = visible_gpus()
-        if ":" in device:  # one of them was asked for
+        if ":" in device:  # a specific GPU
             first = int(device.partition(":")[2])
             gpus = gpus[first : first + 1]
         gpus = gpus[:num_workers]

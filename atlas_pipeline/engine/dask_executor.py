@@ -1,4 +1,4 @@
-"""Tasks sent to a Dask scheduler, and what comes back: outcomes, lost workers, a lost scheduler."""
+"""Sends tasks to a Dask scheduler and handles outcomes, lost workers and a lost scheduler."""
 
 from __future__ import annotations
 
@@ -16,89 +16,102 @@ from typing import Any
 from atlas_pipeline.engine.location import Location, state_of
 from atlas_pipeline.engine.stage import Runtime
 from atlas_pipeline.engine.task import Outcome, TaskCall
-from atlas_pipeline.engine.worker import Terms, fault_of_this_process, refusal, run_if_fit, terms_of
+from atlas_pipeline.engine.worker import (
+    Requirements,
+    find_mismatch,
+    mismatch_error,
+    requirements_for,
+    run_if_compatible,
+)
 from atlas_pipeline.errors import AtlasError, ResourceError, TasksFailedError
 
-# A task that loses its worker this often more is given up: it may be what kills them.
+# A task that loses its worker this many times more fails: the task itself may kill its workers.
 RETRIES = 2
-# How often to see whether the scheduler is still there: one that ends in good order says nothing of it.
+# Interval for checking that the scheduler is alive: a scheduler that shuts down sends no message.
 WATCH_S = 1.0
-# A network file system may show what a worker wrote late.
+# A network file system may show a file that a worker wrote with a delay.
 PATIENCE_S = 20.0
 
 
 class DaskExecutor:
     """Sends calls to a scheduler.
 
-    It connects, or starts workers, with the first call: a run with nothing to do needs none. Made by
-    `local_cluster` and `existing_cluster`, which also end what it put on their stack.
+    It connects, or starts workers, at the first call: a run with nothing to do needs neither. `local_cluster`
+    and `existing_cluster` create it and close everything that it adds to their stack.
     """
 
     concurrent = True
 
     def __init__(self, connect: Callable[[], Any], stack: ExitStack) -> None:
         self._connect, self._stack = connect, stack
-        # A future that nobody holds is dropped by the scheduler.
-        self._held: dict[str, tuple[TaskCall, Any]] = {}
+        # Hold every future: the scheduler drops a task whose future is released.
+        self._pending: dict[str, tuple[TaskCall, Any]] = {}
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._terms: dict[Location, Terms] = {}
+        self._requirements: dict[Location, Requirements] = {}
 
     @cached_property
     def client(self) -> Any:
-        """The `distributed.Client`. Raises: ResourceError: nobody answers, or there are no workers."""
+        """The `distributed.Client`. Raises: ResourceError: no scheduler answers, or there are no workers."""
         return self._connect()
 
     def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
-        """Raises: ResourceError: no workers, or one that has other versions or does not see the workspace."""
+        """Raises: ResourceError: no workers, or one that has other versions or cannot see the workspace."""
         from distributed.protocol.pickle import dumps
 
         call = replace(call, runtime=worker_runtime(call.runtime))
-        terms = self._agreed(call.folders[0].parents[1])
+        requirements = self._requirements_for(call.folders[0].parents[1])
         key = f"atlas-{call.stage.name}-{call.index}-{uuid.uuid4().hex}"
         future = self.client.submit(
-            run_if_fit, terms, call.group, call.index, dumps(call), key=key, pure=False, retries=RETRIES
+            run_if_compatible,
+            requirements,
+            call.group,
+            call.index,
+            dumps(call),
+            key=key,
+            pure=False,
+            retries=RETRIES,
         )
-        self._held[key] = call, future
+        self._pending[key] = call, future
         future.add_done_callback(self._finished.put)
 
     def wait(self, timeout_s: float | None) -> list[Outcome]:
-        """Raises: TasksFailedError: the scheduler is gone."""
+        """Raises: TasksFailedError: the connection to the scheduler is lost."""
         future = self._next(timeout_s)
-        held = self._held.pop(future.key, None) if future is not None else None
-        if future is None or held is None:
-            return []  # of a run that was given up
-        call, _ = held
+        pending = self._pending.pop(future.key, None) if future is not None else None
+        if future is None or pending is None:
+            return []  # a task of an abandoned run
+        call, _ = pending
         try:
-            # Where the worker died with the result, this waits for the task to be run again.
-            return [_seen(call, future.result())]
+            # If the worker died with the result, this waits until the task has run again.
+            return [_check_visible(call, future.result())]
         except (Exception, CancelledError) as error:
             if getattr(error, "reason", None) == "scheduler-connection-lost":
                 raise self._lost_scheduler() from error
-            return [Outcome(group=call.group, index=call.index, error=_lost(error))]
+            return [Outcome(group=call.group, index=call.index, error=_worker_error(error))]
 
     def cancel(self) -> None:
         with suppress(Exception):
-            if self._held and not self._scheduler_is_gone():
-                self.client.cancel([future for _, future in self._held.values()], force=True)
-        self._held.clear()
+            if self._pending and not self._scheduler_is_gone():
+                self.client.cancel([future for _, future in self._pending.values()], force=True)
+        self._pending.clear()
 
-    def _agreed(self, root: Location) -> Terms:
-        """The terms for work under `root`; the first time all workers are asked whether they keep them."""
-        if root not in self._terms:
+    def _requirements_for(self, root: Location) -> Requirements:
+        """Requirements for work under `root`; the first call checks them on all workers."""
+        if root not in self._requirements:
             client = self.client
-            terms = self._stack.enter_context(terms_of(root))
-            faults = client.run(fault_of_this_process, terms, on_error="return")
-            for worker, fault in faults.items():
-                if _is_lost(fault):
-                    continue  # the one in its place is asked with its first task
-                if isinstance(fault, AtlasError):
-                    raise fault
-                if isinstance(fault, Exception):
-                    fault = f"cannot run this package ({fault}); install the same version there"
-                if fault is not None:
-                    raise refusal(worker, fault)
-            self._terms[root] = terms
-        return self._terms[root]
+            requirements = self._stack.enter_context(requirements_for(root))
+            mismatches = client.run(find_mismatch, requirements, on_error="return")
+            for worker, mismatch in mismatches.items():
+                if _worker_is_lost(mismatch):
+                    continue  # its replacement is checked with its first task
+                if isinstance(mismatch, AtlasError):
+                    raise mismatch
+                if isinstance(mismatch, Exception):
+                    mismatch = f"cannot run this package ({mismatch}); install the same version there"
+                if mismatch is not None:
+                    raise mismatch_error(worker, mismatch)
+            self._requirements[root] = requirements
+        return self._requirements[root]
 
     def _next(self, timeout_s: float | None) -> Any:
         ends = None if timeout_s is None else time.monotonic() + timeout_s
@@ -106,7 +119,7 @@ class DaskExecutor:
             left = WATCH_S if ends is None else min(WATCH_S, max(0.0, ends - time.monotonic()))
             with suppress(queue.Empty):
                 return self._finished.get(timeout=left)
-            if self._held and self._scheduler_is_gone():
+            if self._pending and self._scheduler_is_gone():
                 raise self._lost_scheduler()
             if ends is not None and time.monotonic() >= ends:
                 return None
@@ -116,7 +129,7 @@ class DaskExecutor:
         return self.client.status != "running" or stream is None or stream.comm.closed()
 
     def _lost_scheduler(self) -> TasksFailedError:
-        self._held.clear()
+        self._pending.clear()
         return TasksFailedError(
             "the Dask scheduler is gone; what is done is kept, start a scheduler and workers, "
             "then run the same command to go on"
@@ -124,7 +137,7 @@ class DaskExecutor:
 
 
 def worker_runtime(runtime: Runtime) -> Runtime:
-    """The runtime on a worker: it sees one GPU, its own, and decodes by itself unless told otherwise."""
+    """The runtime on a worker: one GPU, and no decoding processes unless their number is set."""
     device = "cuda" if runtime.device.startswith("cuda") else runtime.device
     return Runtime(
         device=device,
@@ -133,13 +146,13 @@ def worker_runtime(runtime: Runtime) -> Runtime:
     )
 
 
-def _is_lost(fault: object) -> bool:
-    """Whether a worker ended while it was asked: Dask's errors of connections have no number, a file's do."""
-    return isinstance(fault, ConnectionError) or (isinstance(fault, OSError) and fault.errno is None)
+def _worker_is_lost(mismatch: object) -> bool:
+    """Whether a worker ended during the check: Dask's connection errors have no errno, file errors do."""
+    return isinstance(mismatch, ConnectionError) or (isinstance(mismatch, OSError) and mismatch.errno is None)
 
 
-def _seen(call: TaskCall, outcome: Outcome) -> Outcome:
-    """The outcome, if the parts it tells of are there for this machine too."""
+def _check_visible(call: TaskCall, outcome: Outcome) -> Outcome:
+    """Return the outcome if this machine sees the parts too, else the outcome with an error."""
     for folder, record in zip(call.folders, outcome.records, strict=False):
         path = folder / record.name
         ends = time.monotonic() + PATIENCE_S
@@ -161,10 +174,10 @@ def _is_there(path: Location, num_bytes: int) -> bool:
         return False
 
 
-def _lost(error: BaseException) -> Exception:
+def _worker_error(error: BaseException) -> Exception:
     if type(error).__name__ == "KilledWorker":
         times = getattr(error, "allowed_failures", RETRIES) + 1
-        return RuntimeError(f"its worker died {times} times; most often for want of memory")
+        return RuntimeError(f"its worker died {times} times; the usual cause is a lack of memory")
     if isinstance(error, CancelledError | FutureCancelled):
         return RuntimeError("the Dask scheduler dropped the task")
     return error if isinstance(error, Exception) else RuntimeError(repr(error))

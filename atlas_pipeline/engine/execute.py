@@ -1,4 +1,4 @@
-"""Run a pipeline's steps: what is done is left, what is partial is finished, what is missing is made."""
+"""Runs the steps of a pipeline: skips finished artefacts, completes partial ones, makes missing ones."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from atlas_pipeline.engine.force import retire
 from atlas_pipeline.engine.group import Group, tasks_failed
 from atlas_pipeline.engine.lock import allow_many_locks, try_locks
 from atlas_pipeline.engine.progress import Reporter, SilentReporter
-from atlas_pipeline.engine.repair import take_back_damaged
+from atlas_pipeline.engine.repair import remove_damaged_parts
 from atlas_pipeline.engine.reporter import RunReport, StepReport
 from atlas_pipeline.engine.stage import Runtime, Step, describe
 from atlas_pipeline.engine.store import Store
 from atlas_pipeline.errors import CorruptArtefactError
 
 POLL_S = 0.5
-# A disk that spoils a file again and again cannot be mended by making the file again and again.
+# Repeated damage to one file means that the disk is faulty; making the file again does not help.
 MAX_REPAIRS = 3
 
 
@@ -35,18 +35,18 @@ def run(
     runtime: Runtime | None = None,
     reporter: Reporter | None = None,
 ) -> RunReport:
-    """Make every artefact of the steps that is not there.
+    """Make every missing artefact of the steps.
 
     Args:
-        only: names of stages to run; None: all. What they need and is not there is made first.
-        no_deps: then it is not, and a missing input is an error.
-        force: names of stages to make anew though they are done.
+        only: names of stages to run; None: all. Missing inputs of theirs are made first.
+        no_deps: do not make missing inputs; they are an error.
+        force: names of stages to make again even if they are done.
         executor: where tasks run; None: in this process.
-        runtime: device, batch size and workers for the tasks. reporter: who hears of the progress.
+        runtime: device, batch size and workers for the tasks. reporter: receives the progress.
     Raises:
-        MissingInputError: with no_deps. UserError: from a stage or from the disk; stops the run, what is done
-        is kept. TasksFailedError: some tasks failed; the rest of their stage was done and is kept.
-        CorruptArtefactError: a file turns out damaged however often it is made.
+        MissingInputError: an input is missing and no_deps is set. UserError: from a stage or from the disk;
+        stops the run, and finished work is kept. TasksFailedError: some tasks failed; the rest of their stage
+        was finished and is kept. CorruptArtefactError: a file is damaged each time it is made.
     """
     agenda = Agenda(ordered(steps), store, only, force)
     if no_deps:
@@ -57,7 +57,7 @@ def run(
         agenda, store, executor or InlineExecutor(), runtime or Runtime(), reporter or SilentReporter()
     )
     try:
-        work.go()
+        work.run_all()
     finally:
         work.release()
     if work.failed:
@@ -79,11 +79,11 @@ class _Run:
         self._groups: dict[int, Group] = {}
         self._num_groups = 0
         self._waiting = False
-        self._said: set[str] = set()
+        self._already_said: set[str] = set()
         self._repairs: Counter[str] = Counter()
 
-    def go(self) -> None:
-        """Start what can start, take back what comes back, until neither is left."""
+    def run_all(self) -> None:
+        """Start the steps that are ready and process outcomes until nothing is left."""
         while True:
             self._waiting = False
             self._start_ready()
@@ -99,7 +99,7 @@ class _Run:
                 return
 
     def release(self) -> None:
-        """Drop what is under way and give back its locks. What is finished stays."""
+        """Cancel running work and release its locks. Finished work is kept."""
         if self._groups:
             self._executor.cancel()
         for group in self._groups.values():
@@ -108,12 +108,13 @@ class _Run:
 
     def _ready(self) -> dict[tuple[str, ...], list[Step]]:
         busy = {job.fingerprint for group in (*self._groups.values(), *self.failed) for job in group.jobs}
-        # After a failure its stage goes on, and nothing else begins.
+        # After a failure, finish the stage that failed, but start no other.
         return self._agenda.ready(busy, {group.stage.name for group in self.failed})
 
     def _start_ready(self) -> None:
         tried: set[tuple[str, ...]] = set()
-        # Where another run is at a step, wait for it: two runs of one pipeline would only crowd each other.
+        # If another run is making a step, wait for it: two runs of one pipeline would only slow each other
+        # down.
         while not self._waiting and (self._executor.concurrent or not self._groups):
             untried = {key: steps for key, steps in self._ready().items() if key not in tried}
             if not untried:
@@ -130,10 +131,10 @@ class _Run:
             self._waiting = True
             self._say_once(f"{describe(*steps)}: another run is making it; waiting for that to end")
             return
-        # Another run may have finished it while we waited.
+        # Another run may have finished the step before we got the lock.
         for name in names:
             survey.forget(*name)
-        left = [(step, job) for step in steps if (job := self._agenda.job_to_do(step)) is not None]
+        left = [(step, job) for step in steps if (job := self._agenda.pending_job(step)) is not None]
         if not left:
             locks.close()
             return
@@ -150,7 +151,7 @@ class _Run:
             found = survey.look(step)
             if found.forced:
                 retire(self._store, step.stage, job.fingerprint, found.manifest, found.damage)
-                self._agenda.retired(step.stage.name, job.fingerprint)
+                self._agenda.mark_retired(step.stage.name, job.fingerprint)
             elif found.damage:
                 self._reporter.say(f"{describe(step)}: {', '.join(found.damage)} damaged; making it again")
         try:
@@ -163,7 +164,7 @@ class _Run:
             self._end(group)
 
     def _end(self, group: Group) -> None:
-        """All calls are back: finish the group, or repair what it read, or remember that it failed."""
+        """All calls are back: finish the group, repair its damaged inputs, or record its failure."""
         try:
             if group.corrupt is None and not group.failures:
                 group.finish(self._agenda.survey)
@@ -181,17 +182,17 @@ class _Run:
             self._agenda.survey.forget(step.stage.name, job.fingerprint)
 
     def _repair(self, group: Group, error: CorruptArtefactError) -> None:
-        """The next round makes again what was damaged, then the rest of the group."""
+        """Remove damaged inputs; the next round makes them again, then the rest of the group."""
         self._repairs[group.label] += 1
         if self._repairs[group.label] > MAX_REPAIRS:
             raise error
         for job in group.jobs:
-            for stage, fingerprint, names in take_back_damaged(self._store, job):
+            for stage, fingerprint, names in remove_damaged_parts(self._store, job):
                 self._agenda.survey.forget(stage, fingerprint)
                 if names:
                     self._reporter.say(f"{stage} {fingerprint}: {', '.join(names)} damaged; making it again")
 
     def _say_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
+        if text not in self._already_said:
+            self._already_said.add(text)
             self._reporter.say(text)

@@ -1,4 +1,4 @@
-"""Where tasks run. Here: in this process, one at a time. On Dask: cluster.py."""
+"""Where tasks run: in this process, one at a time. For Dask see cluster.py."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from atlas_pipeline.engine.task import Outcome, TaskCall, compute_task, write_ta
 
 
 class Executor(Protocol):
-    """Takes calls, gives outcomes back in any order.
+    """Accepts calls and returns their outcomes in any order.
 
-    concurrent: whether several steps may be started at once.
+    concurrent: whether several steps may run at once.
     """
 
     concurrent: bool
@@ -21,17 +21,17 @@ class Executor(Protocol):
     def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None: ...
 
     def wait(self, timeout_s: float | None) -> list[Outcome]:
-        """At least one outcome; none only where the time ran out."""
+        """At least one outcome, or none if the timeout has passed."""
 
     def cancel(self) -> None:
-        """Drop what is not finished."""
+        """Drop all unfinished calls."""
 
 
 class InlineExecutor:
-    """In this process, one task at a time, in the order they came.
+    """Runs tasks in this process, one at a time, in order of submission.
 
-    The parts of a task are written on a thread of their own while the next task computes: compressing and
-    syncing leave the interpreter to others. At most one task waits to be written, so that memory holds two.
+    A thread writes the parts of a task while the next task computes, because compression and syncing release
+    the interpreter lock. At most one task waits to be written, so that at most two are in memory.
     """
 
     concurrent = False
@@ -60,13 +60,13 @@ class InlineExecutor:
         return finished
 
     def cancel(self) -> None:
-        """Drop what is not computed; what is being written is written to its end, then nothing writes."""
+        """Drop the calls that are not computed. A part that is being written is finished first."""
         self._calls.clear()
         self._take_written()
         self._finished.clear()
 
     def _take_written(self) -> None:
         if self._written is not None:
-            # Before it is forgotten: an interrupt may end the waiting, and `cancel` then waits again.
+            # Take the result before clearing the field: if an interrupt ends the wait, `cancel` waits again.
             self._finished.append(self._written.result())
             self._written = None

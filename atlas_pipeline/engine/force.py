@@ -1,9 +1,9 @@
-"""Making an artefact anew that is there (`--force`), so that nothing after it is silently stale.
+"""Makes an existing artefact again (`--force`) without leaving later artefacts silently stale.
 
-A forced artefact keeps its fingerprint. Where it comes out with other values (the code changed without a new
-version), its *identity* changes, and with it the fingerprint of everything after it. What is needed for this
-is written beside the folder before anything is removed: killed at any time, there is either the old artefact,
-whole, or parts of the new one and the note of what they replace.
+A forced artefact keeps its fingerprint. If its values change (the code changed without a new version), its
+*identity* changes, and with it the fingerprints of all later artefacts. The information for this is written
+next to the folder before anything is removed. A run that is killed at any time leaves either the complete old
+artefact, or parts of the new one and the record of what they replace.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from atlas_pipeline.errors import CorruptArtefactError
 def retire(
     store: Store, stage: Stage, fingerprint: str, manifest: Manifest | None, damage: Collection[str]
 ) -> None:
-    """Remove an artefact that is to be made anew, under its lock.
+    """Remove an artefact that is to be made again. Requires its lock.
 
-    manifest: None where it is not finished, or its manifest is among the damage.
+    manifest: None if the artefact is not finished, or if its manifest is damaged.
     Raises: ResourceError: read-only or not permitted.
     """
-    # Of what was never finished nothing was made.
+    # Nothing was made from an artefact that was never finished, so it needs no record.
     if not stage.identity and (manifest is not None or damage):
         replaced = store.replaced(stage.name, fingerprint) or {"identity": None, "values": None}
         if manifest is not None:
@@ -38,14 +38,14 @@ def retire(
 
 
 def known_identity(store: Store, stage: Stage, fingerprint: str) -> str | None:
-    """The identity of an artefact that is not finished, where it is known before."""
+    """Identity of an unfinished artefact, if it is known before the artefact is finished; else None."""
     if stage.identity or store.replaced(stage.name, fingerprint) is not None:
         return None
     return fingerprint
 
 
 def identity_of(store: Store, stage: Stage, manifest: Manifest) -> str:
-    """The identity of an artefact whose parts are all there; manifest: the one about to be written.
+    """Identity of an artefact whose parts are all present. manifest: the one about to be written.
 
     Raises: CorruptArtefactError: a part cannot be read back.
     """

@@ -1,4 +1,4 @@
-"""The siblings that are computed together, from lock to manifest; a step that shares nothing is one alone."""
+"""Siblings that are computed together, from lock to manifest; a step without siblings is a group of one."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from atlas_pipeline.engine.making import Making
 from atlas_pipeline.engine.progress import Bar, Reporter
 from atlas_pipeline.engine.reporter import StepReport
 from atlas_pipeline.engine.stage import Job, Runtime, Step, Task, describe
 from atlas_pipeline.engine.store import Store
 from atlas_pipeline.engine.survey import Survey
 from atlas_pipeline.engine.task import Outcome, TaskCall
+from atlas_pipeline.engine.unfinished import UnfinishedArtefact
 from atlas_pipeline.errors import CorruptArtefactError, TasksFailedError, UserError
 
 
 class Group:
-    """Steps under way, under their locks.
+    """Running steps and their locks.
 
-    failures: tasks that failed, by number. corrupt: set where a file that was read turned out damaged.
+    failures: failed tasks, by number. corrupt: set if a file that was read is damaged.
     """
 
     def __init__(
@@ -34,8 +34,8 @@ class Group:
         self.num_tasks = 0
         self._started = time.monotonic()
         self._locks, self._store = locks, store
-        self._calls: dict[int, tuple[TaskCall, list[Making]]] = {}
-        self._makings: list[Making] = []
+        self._calls: dict[int, tuple[TaskCall, list[UnfinishedArtefact]]] = {}
+        self._artefacts: list[UnfinishedArtefact] = []
         self._bar: Bar | None = None
         self._is_finished = False
         self._reported: dict[int, int] = {}
@@ -46,32 +46,32 @@ class Group:
         return not self._calls
 
     def open(self, survey: Survey, runtime: Runtime, reporter: Reporter) -> list[TaskCall]:
-        """Split the work and take over what is there; the calls that are still to be made.
+        """Split the work and adopt existing parts; returns the calls that remain.
 
-        Raises: CorruptArtefactError: an input was found damaged. AtlasError: the stage stops the run.
+        Raises: CorruptArtefactError: an input is damaged. AtlasError: the stage stops the run.
         """
         tasks = self._split()
         self.num_tasks = len(tasks)
         for step, job in zip(self.steps, self.jobs, strict=True):
-            making = Making(step, job, tasks, self._store)
-            if making.adopt(survey.look(step).manifest):
-                making.summary()  # what stopped the last run stops this one before it begins
-            self._makings.append(making)
+            artefact = UnfinishedArtefact(step, job, tasks, self._store)
+            if artefact.adopt(survey.look(step).manifest):
+                artefact.summary()  # an error that stopped the last run stops this one before it begins
+            self._artefacts.append(artefact)
         for index, task in enumerate(tasks):
-            lacking = [making for making in self._makings if making.lacks(index)]
-            if lacking:
-                self._calls[index] = self._call(index, task, lacking, runtime), lacking
+            incomplete = [artefact for artefact in self._artefacts if artefact.lacks(index)]
+            if incomplete:
+                self._calls[index] = self._call(index, task, incomplete, runtime), incomplete
         sizes = [self.stage.size(task) for task in tasks]
         left = sum(sizes[index] for index in self._calls)
         self._bar = reporter.bar(self.label, self.stage.unit, total=sum(sizes), done=sum(sizes) - left)
         return [call for call, _ in self._calls.values()]
 
     def advance(self, index: int) -> Callable[[int], None]:
-        """How the task with this number tells its progress."""
+        """The progress callback of a task."""
         size = self.stage.size(self._calls[index][0].task)
 
         def advance(units: int) -> None:
-            # A stage that counts wrongly must not push the bar over its end.
+            # A stage that counts wrongly must not push the bar beyond its end.
             before = self._reported.get(index, 0)
             self._reported[index] = min(size, before + units)
             if self._bar:
@@ -80,12 +80,12 @@ class Group:
         return advance
 
     def accept(self, outcome: Outcome) -> None:
-        """Take back a call.
+        """Record the outcome of a call.
 
-        Raises: UserError: of the task. AtlasError: the stage, seeing the notes so far, stops the run.
+        Raises: UserError: from the task. AtlasError: the stage stops the run because of the notes so far.
         """
         advance = self.advance(outcome.index)
-        call, makings = self._calls.pop(outcome.index)
+        call, artefacts = self._calls.pop(outcome.index)
         if isinstance(outcome.error, UserError):
             raise outcome.error
         if isinstance(outcome.error, CorruptArtefactError):
@@ -95,21 +95,21 @@ class Group:
         else:
             self.tasks_run += 1
             advance(self.stage.size(call.task))
-            for making, record, notes in zip(makings, outcome.records, outcome.notes, strict=True):
-                making.accept(outcome.index, record, notes)
-                making.summary()
+            for artefact, record, notes in zip(artefacts, outcome.records, outcome.notes, strict=True):
+                artefact.accept(outcome.index, record, notes)
+                artefact.summary()
 
     def finish(self, survey: Survey) -> None:
         """Write the manifests.
 
-        Raises: CorruptArtefactError: a part cannot be read back. AtlasError: see Making.finish.
+        Raises: CorruptArtefactError: a part cannot be read back. AtlasError: see UnfinishedArtefact.finish.
         """
-        for making in self._makings:
-            making.finish(survey)
+        for artefact in self._artefacts:
+            artefact.finish(survey)
         self._is_finished = True
 
     def reports(self) -> list[StepReport]:
-        """What was done so far, for each step."""
+        """A report of the work so far, for each step."""
         return [
             StepReport(
                 step=step,
@@ -123,7 +123,7 @@ class Group:
         ]
 
     def close(self) -> None:
-        """Give the locks back."""
+        """Release the locks."""
         if self._bar:
             self._bar.close(finished=self._is_finished)
         self._locks.close()
@@ -136,20 +136,22 @@ class Group:
         )
         return tasks
 
-    def _call(self, index: int, task: Task, makings: Sequence[Making], runtime: Runtime) -> TaskCall:
+    def _call(
+        self, index: int, task: Task, artefacts: Sequence[UnfinishedArtefact], runtime: Runtime
+    ) -> TaskCall:
         return TaskCall(
             group=self.number,
             index=index,
             stage=self.stage,
             task=task,
-            jobs=tuple(making.job for making in makings),
-            folders=tuple(making.folder for making in makings),
+            jobs=tuple(artefact.job for artefact in artefacts),
+            folders=tuple(artefact.folder for artefact in artefacts),
             runtime=runtime,
         )
 
 
 def tasks_failed(groups: Sequence[Group]) -> TasksFailedError:
-    """The error of a run: how many tasks of these groups failed, and the first of them, its cause."""
+    """The error of a run: how many tasks of these groups failed, with the first failure as its cause."""
     first = groups[0]
     index, cause = min(first.failures.items())
     failed = sum(len(group.failures) for group in groups)

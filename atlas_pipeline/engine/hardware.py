@@ -1,4 +1,4 @@
-"""What this process may use: cores, and GPUs; these without loading torch, but to resolve a device."""
+"""Cores and GPUs that this process may use; only resolving a device loads torch."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from atlas_pipeline.errors import ResourceError
 
 
 def num_cores() -> int:
-    """Those that this process may run on."""
+    """Number of cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def resolved_device(device: str) -> str:
-    """``auto`` to the GPU where there is one.
+    """Resolve ``auto`` to the GPU if there is one, else to the CPU.
 
-    Raises: ResourceError: a GPU was asked for that is not there.
+    Raises: ResourceError: the requested GPU does not exist.
     """
     if device == "cpu":
         return device
     import torch
 
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
-        return "cuda" if there else "cpu"
+        return "cuda" if num_gpus else "cpu"
     number = int(device.partition(":")[2] or 0)
-    if number >= there:
+    if number >= num_gpus:
         raise ResourceError(
-            f"run.device {device}: this machine has {there} usable GPUs; use cpu or auto"
-            + (f", or cuda:0 to cuda:{there - 1}" if there else "")
+            f"run.device {device}: this machine has {num_gpus} usable GPUs; use cpu or auto"
+            + (f", or cuda:0 to cuda:{num_gpus - 1}" if num_gpus else "")
         )
     return device
 
 
 def visible_gpus() -> list[str]:
-    """As CUDA_VISIBLE_DEVICES names them; all that the driver lists where it is not set."""
+    """GPUs as CUDA_VISIBLE_DEVICES names them; if it is not set, all GPUs that the driver lists."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1")]

@@ -1,4 +1,4 @@
-"""One run at a time makes an artefact. The lock is the system's: it goes with its process, killed or not."""
+"""Locks: only one run makes an artefact. The system releases a lock when its process ends, even if killed."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from atlas_pipeline.engine.location import disk_errors
 
 
 def allow_many_locks() -> None:
-    """Raise this process's limit of open files as far as it may: 1,000 steps in one pass hold 1,000 locks."""
+    """Raise this process's limit of open files to the maximum: 1,000 steps in one pass hold 1,000 locks."""
     with suppress(ImportError, ValueError, OSError):
         import resource  # not on Windows
 
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
 
 
 @contextmanager
 def waiting_lock(path: Path) -> Iterator[None]:
-    """Hold a lock; another process has it while it brings a run's folder up to date, draws or packs it.
+    """Hold a lock; waits while another process updates, draws or packs the run's folder.
 
     Raises: ResourceError: read-only, full, or not permitted.
     """
@@ -37,11 +37,11 @@ def waiting_lock(path: Path) -> Iterator[None]:
 
 
 def try_locks(paths: Iterable[Path]) -> ExitStack | None:
-    """All locks, held until the stack is closed, or None: another process has one of them. Never waits.
+    """Acquire all locks until the stack is closed, or return None if another process holds one. Never waits.
 
     Raises: ResourceError: read-only, full, or not permitted.
     """
-    # Sorted, and all or none: two runs that want the same ones never hold half each for long.
+    # Sorted, and all or none: two runs that want the same locks never each keep half of them.
     with ExitStack() as stack:
         for path in sorted(paths):
             with disk_errors(path):

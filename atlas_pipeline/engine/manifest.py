@@ -1,4 +1,4 @@
-"""The manifest of an artefact: written last, it lists the parts and says how they were made."""
+"""The manifest of an artefact: it is written last, lists the parts and records how they were made."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ MANIFEST_SCHEMA = "atlas-artefact/1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """How an artefact was made, and of what it consists.
+    """How an artefact was made, and its parts.
 
-    inputs: by role, {stage, fingerprint, identity} of what went in. identity: what the fingerprints of later
-    steps take in. seconds: the sum of its tasks' where known. finished: UTC, ISO 8601.
+    inputs: by role, {stage, fingerprint, identity} of each input. identity: enters the fingerprints of later
+    steps. finished: UTC, ISO 8601. The JSON file also has num_rows and seconds, the compute time of the
+    parts.
     """
 
     stage: str
@@ -53,7 +54,7 @@ class Manifest:
 
 
 def write_manifest(folder: Location, manifest: Manifest) -> None:
-    """Write `manifest.json`, whole or not at all.
+    """Write `manifest.json` atomically.
 
     Raises: ResourceError: disk full, read-only or not permitted.
     """
@@ -70,18 +71,18 @@ def write_manifest(folder: Location, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Location) -> Manifest | None:
-    """The manifest of an artefact's folder; None where there is none.
+    """Read the manifest in an artefact's folder; None if there is none.
 
-    Raises: CorruptArtefactError: it is cut short, altered, or of another artefact. ResourceError: the store
-        cannot be reached.
+    Raises: CorruptArtefactError: it is truncated, altered, or belongs to another artefact. ResourceError: the
+        store cannot be reached.
     """
     path = folder / MANIFEST_NAME
     try:
         body = json.loads(content_of(path))
         if body.pop("digest") != _digest(body) or body["schema"] != MANIFEST_SCHEMA:
-            raise ValueError("its digest does not fit")
+            raise ValueError("its digest does not match")
         if (body["stage"], body["fingerprint"]) != (folder.parent.name, folder.name):
-            raise ValueError(f"it is of {body['stage']} {body['fingerprint']}")
+            raise ValueError(f"it belongs to {body['stage']} {body['fingerprint']}")
         own = {field.name: body[field.name] for field in fields(Manifest)}
         return Manifest(**{**own, "parts": tuple(PartRecord(**part) for part in body["parts"])})
     except FileNotFoundError:
@@ -92,7 +93,7 @@ def read_manifest(folder: Location) -> Manifest | None:
 
 @cache
 def package_versions() -> Mapping[str, str]:
-    """Versions of Python, this package and what it requires, as far as installed; imports none of them."""
+    """Installed versions of Python, this package and its requirements; imports none of them."""
     found = {"python": platform.python_version()}
     try:
         required = requires(PACKAGE) or []

@@ -1,4 +1,4 @@
-"""A nanny that keeps its worker whatever the terminal and the system do to it. Apart, for it imports Dask."""
+"""A Dask nanny that keeps its worker alive. Separate module, because it imports Dask."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from distributed import Nanny, Status
 
 from atlas_pipeline.interrupts import block_interrupts
 
-# A worker may be killed while it starts: Dask's own nanny gives up then.
+# Number of start attempts: a worker may be killed while it starts, and Dask's own nanny then gives up.
 _STARTS = 5
 
 
 class SteadyNanny(Nanny):
-    """Its worker does not hear Ctrl-C: the driver answers it.
+    """A nanny whose worker ignores Ctrl-C, because the driver handles it.
 
     A worker that dies while it starts is started again.
     """
 
     async def instantiate(self) -> Status:
-        # In the thread that starts the process, which inherits that, from its first moment on. For good:
-        # another nanny may start one on the same thread meanwhile.
+        # Block interrupts in the thread that starts the process: the process inherits the block from the
+        # start. The block stays, because another nanny may be starting a worker on the same thread.
         block_interrupts()
         for _ in range(_STARTS):
             status = await super().instantiate()

@@ -1,7 +1,7 @@
-"""One part of an artefact: a Parquet file that says in its footer how it was made.
+"""A part of an artefact: a Parquet file whose footer records how it was made.
 
 Footer keys: atlas.stage, atlas.version, atlas.fingerprint, atlas.config, atlas.inputs, atlas.task,
-atlas.notes, atlas.package. No times, hosts or paths: the same task gives the same bytes.
+atlas.notes, atlas.package. The footer has no times, hosts or paths, so the same task gives the same bytes.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ import pyarrow.parquet as pq
 from atlas_pipeline.engine.atomic_files import atomic_file, file_digest
 from atlas_pipeline.engine.declaration import by_role, plain_config
 from atlas_pipeline.engine.fingerprint import canonical_json
-from atlas_pipeline.engine.location import Location, source_of, state_of, whole_source
+from atlas_pipeline.engine.location import Location, full_source, source_of, state_of
 from atlas_pipeline.engine.stage import Job, Notes, Stage, Task
 from atlas_pipeline.errors import CorruptArtefactError
 
 ROW_GROUP_ROWS = 8192
 PACKAGE = "atlas-pipeline"
 
-# The task too: a split may follow a setting that is not fingerprinted (shards of another size).
+# Includes the task: the split may depend on a setting that is not fingerprinted (such as the shard size).
 _TRUSTED = ("atlas.stage", "atlas.fingerprint", "atlas.task")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartRecord:
-    """What a manifest says of a part. digest: of the file's bytes; schema: a digest of its columns' types;
-    seconds: of the task that made it (shared with its siblings), None where an earlier run made it."""
+    """A manifest's record of a part.
+
+    digest: of the file's bytes. schema: digest of the column types. seconds: duration of the task that made
+    it (shared with its siblings); None if an earlier run made it.
+    """
 
     name: str
     rows: int
@@ -54,7 +57,7 @@ def is_part(name: str) -> bool:
 
 
 def provenance(stage: Stage, job: Job, task: Task) -> dict[str, str]:
-    """What the footer says, without the notes."""
+    """The footer's content, without the notes."""
     inputs = {role: source.fingerprint for role, source in by_role(job.inputs).items()}
     return {
         "atlas.stage": stage.name,
@@ -69,15 +72,15 @@ def provenance(stage: Stage, job: Job, task: Task) -> dict[str, str]:
 def write_part(
     path: Location, table: pa.Table | pa.RecordBatchReader, made: Mapping[str, str], notes: Notes
 ) -> PartRecord:
-    """Write one part, whole or not at all.
+    """Write one part atomically.
 
-    Raises: ResourceError: disk full, read-only or not permitted. TypeError: notes that are not plain values.
+    Raises: ResourceError: disk full, read-only or not permitted. TypeError: notes are not plain values.
     """
-    own = {**made, "atlas.notes": canonical_json(notes), "atlas.package": _package_version()}
-    schema = table.schema.with_metadata({**(table.schema.metadata or {}), **own})
+    footer = {**made, "atlas.notes": canonical_json(notes), "atlas.package": _package_version()}
+    schema = table.schema.with_metadata({**(table.schema.metadata or {}), **footer})
     num_rows = 0
     with atomic_file(path) as file:
-        # Dictionaries only cost time on activations; page checksums find a flipped byte when a page is read.
+        # Dictionaries only cost time on activations; page checksums detect flipped bytes when a page is read.
         with pq.ParquetWriter(
             file, schema, compression="zstd", use_dictionary=False, write_page_checksum=True
         ) as writer:
@@ -104,9 +107,9 @@ def _blocks(table: pa.Table | pa.RecordBatchReader) -> Iterator[pa.Table]:
 
 
 def read_footer(path: Location) -> dict[str, str]:
-    """The footer's `atlas.` keys.
+    """Read the `atlas.` keys of a part's footer.
 
-    Raises: CorruptArtefactError: not there, cut short, or not Parquet.
+    Raises: CorruptArtefactError: the file is missing, truncated, or not Parquet.
     """
     try:
         with source_of(path) as source:
@@ -117,7 +120,7 @@ def read_footer(path: Location) -> dict[str, str]:
 
 
 def is_trusted(path: Location, made: Mapping[str, str]) -> bool:
-    """Whether a part without a manifest is whole (footers come last) and was made by the same recipe."""
+    """Whether a part without a manifest is complete (Parquet writes footers last) and has this provenance."""
     try:
         footer = read_footer(path)
     except CorruptArtefactError:
@@ -130,12 +133,12 @@ def footer_notes(path: Location) -> dict[str, Any]:
 
 
 def adopt_part(path: Location) -> PartRecord:
-    """The record of a part that an earlier run left without a manifest; every page is read, for its checksum.
+    """Make the record of a part that an earlier run left without a manifest; reads every page to verify it.
 
     Raises: CorruptArtefactError: a page is damaged.
     """
     try:
-        with pq.ParquetFile(whole_source(path), page_checksum_verification=True) as file:
+        with pq.ParquetFile(full_source(path), page_checksum_verification=True) as file:
             for group in range(file.num_row_groups):
                 file.read_row_group(group)
             rows, schema = file.metadata.num_rows, file.schema_arrow
@@ -153,7 +156,7 @@ def adopt_part(path: Location) -> PartRecord:
 
 
 def _as_read_back(schema: pa.Schema) -> pa.Schema:
-    """Parquet has its own name for what is in a list: a later run that takes the part over sees that one."""
+    """The schema after a round trip, as a later run sees it: Parquet renames the items of lists."""
     buffer = pa.BufferOutputStream()
     pq.write_table(schema.empty_table(), buffer)
     return pq.read_schema(pa.BufferReader(buffer.getvalue()))

@@ -1,4 +1,4 @@
-"""What a run tells while it works: a bar a step on a terminal (bars.py), plain lines elsewhere."""
+"""Progress messages of a run: bars on a terminal (bars.py), plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ PLAIN_LINE_EVERY_S = 5.0
 
 
 class Bar(Protocol):
-    """The progress of one step (or of siblings), in units."""
+    """Progress of one step (or of siblings), in units."""
 
     def advance(self, units: int) -> None: ...
 
     def close(self, finished: bool) -> None:
-        """No more comes; finished: because all is done."""
+        """End the bar. finished: whether all work is done."""
 
 
 class Reporter(Protocol):
-    """Who hears of the progress."""
+    """Receives the progress of a run."""
 
     def bar(self, label: str, unit: str, *, total: int, done: int) -> Bar:
-        """A step begins. done: of the total, what earlier runs did."""
+        """A step begins. done: units that earlier runs finished, out of total."""
 
     def say(self, text: str) -> None:
-        """One line for the user."""
+        """Print one line for the user."""
 
     def __enter__(self) -> Self: ...
 
@@ -36,7 +36,7 @@ class Reporter(Protocol):
 
 
 def open_reporter(*, quiet: bool = False, stream: TextIO | None = None) -> Reporter:
-    """Bars on a terminal, plain lines elsewhere, nothing when quiet. stream: None is stderr."""
+    """Choose a reporter: bars on a terminal, plain lines elsewhere, none if quiet. stream: None is stderr."""
     stream = stream or sys.stderr
     if quiet:
         return SilentReporter()
@@ -48,7 +48,7 @@ def open_reporter(*, quiet: bool = False, stream: TextIO | None = None) -> Repor
 
 
 class SilentBar:
-    """For who does not want to know."""
+    """A bar that shows nothing."""
 
     def advance(self, units: int) -> None:
         pass
@@ -58,7 +58,7 @@ class SilentBar:
 
 
 class SilentReporter:
-    """Says nothing."""
+    """A reporter that prints nothing."""
 
     def bar(self, label: str, unit: str, *, total: int, done: int) -> Bar:
         return SilentBar()
@@ -76,39 +76,39 @@ class SilentReporter:
 
 
 class PlainReporter(SilentReporter):
-    """Lines for logs: every few seconds, and one at the end of each step."""
+    """Prints lines for logs: one every few seconds, and one at the end of each step."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def bar(self, label: str, unit: str, *, total: int, done: int) -> Bar:
-        return _PlainBar(self, Pace(label, unit, total, done))
+        return _PlainBar(self, StepProgress(label, unit, total, done))
 
     def say(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
 
 
 class _PlainBar:
-    def __init__(self, reporter: PlainReporter, pace: Pace) -> None:
-        self._reporter, self._pace = reporter, pace
-        self._said = time.monotonic()
+    def __init__(self, reporter: PlainReporter, step: StepProgress) -> None:
+        self._reporter, self._step = reporter, step
+        self._last_line_at = time.monotonic()
 
     def advance(self, units: int) -> None:
-        self._pace.done += units
-        if time.monotonic() - self._said >= PLAIN_LINE_EVERY_S:
-            self._said = time.monotonic()
-            self._reporter.say(self._pace.line())
+        self._step.done += units
+        if time.monotonic() - self._last_line_at >= PLAIN_LINE_EVERY_S:
+            self._last_line_at = time.monotonic()
+            self._reporter.say(self._step.line())
 
     def close(self, finished: bool) -> None:
-        self._reporter.say(self._pace.last_line(finished))
+        self._reporter.say(self._step.last_line(finished))
 
 
-class Pace:
-    """How far one step is and how fast it goes, as text."""
+class StepProgress:
+    """Progress and rate of one step, as text."""
 
     def __init__(self, label: str, unit: str, total: int, done: int) -> None:
         self.label, self.unit, self.total, self.done = label, unit, total, done
-        self._before = done
+        self._done_before = done
         self._started = time.monotonic()
 
     @property
@@ -117,8 +117,8 @@ class Pace:
 
     @property
     def rate(self) -> float:
-        """Units a second, of this run."""
-        return (self.done - self._before) / max(self.seconds, 1e-9)
+        """Units per second in this run."""
+        return (self.done - self._done_before) / max(self.seconds, 1e-9)
 
     def count(self) -> str:
         return f"{self.done:,} of {self.total:,} {self.unit}"
@@ -127,31 +127,31 @@ class Pace:
         return f"{duration((self.total - self.done) / self.rate)} left" if self.rate else ""
 
     def line(self) -> str:
-        return ", ".join(filter(None, [self._begin(), self.left()]))
+        return ", ".join(filter(None, [self._beginning(), self.left()]))
 
     def last_line(self, finished: bool) -> str:
-        return f"{self._begin()}, {'done' if finished else 'stopped'} after {duration(self.seconds)}"
+        return f"{self._beginning()}, {'done' if finished else 'stopped'} after {duration(self.seconds)}"
 
-    def _begin(self) -> str:
+    def _beginning(self) -> str:
         return f"{self.label}: {self.count()}, {rate_text(self.rate, self.unit)}"
 
 
 def rate_text(per_s: float | None, unit: str) -> str:
-    """``312 images/s``, ``0.42 icons/s``."""
+    """Format a rate: ``312 images/s``, ``0.42 icons/s``."""
     if not per_s:
         return f"- {unit}/s"
     return f"{per_s:,.0f} {unit}/s" if per_s >= 10 else f"{per_s:.2g} {unit}/s"
 
 
 def duration(seconds: float) -> str:
-    """``0:42``, ``1:05:09``."""
+    """Format a duration: ``0:42``, ``1:05:09``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def size_text(num_bytes: float) -> str:
-    """``27.3 GB``."""
+    """Format a size: ``27.3 GB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if num_bytes < 1000:
             return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""Why a step would run, in words for whoever pays for it."""
+"""Explains why a step would run."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from atlas_pipeline.engine.manifest import Manifest
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.engine.survey import Finding, Survey
 
-_MOST = 3
+_MAX_NAMED = 3
 
 
 def why_damaged(names: Sequence[str], folder: Location, tasks: int | None) -> str:
     if len(names) == 1:
         return f"{names[0]} is {'damaged' if (folder / names[0]).exists() else 'missing'}"
-    return f"{len(names)} of {tasks} parts are damaged or missing: {_few(names)}"
+    return f"{len(names)} of {tasks} parts are damaged or missing: {_first_few(names)}"
 
 
 def why_missing(step: Step, found: Finding, survey: Survey, earlier: Sequence[Manifest]) -> str:
-    """By comparison with the latest artefact of the same stage and labels; earlier: all of that stage."""
+    """Compare a step with the latest artefact with its stage and labels. earlier: manifests of the stage."""
     waits = [
         f"input {source.stage.name} has to run first"
         for source in step.inputs.values()
@@ -35,12 +35,12 @@ def why_missing(step: Step, found: Finding, survey: Survey, earlier: Sequence[Ma
 
 
 def _latest(step: Step, found: Finding, earlier: Sequence[Manifest]) -> Manifest | None:
-    alike = [
+    same_labels = [
         manifest
         for manifest in earlier
         if manifest.labels == (step.layer, step.view, step.grid) and manifest.fingerprint != found.fingerprint
     ]
-    return max(alike, key=lambda manifest: manifest.finished, default=None)
+    return max(same_labels, key=lambda manifest: manifest.finished, default=None)
 
 
 def _differences(step: Step, survey: Survey, latest: Manifest) -> Iterator[str]:
@@ -48,12 +48,12 @@ def _differences(step: Step, survey: Survey, latest: Manifest) -> Iterator[str]:
         yield f"stage version {latest.version} -> {step.stage.version}"
     before, after = dict(_flat(latest.config)), dict(_flat(plain_config(step.config)))
     changed = [
-        f"{key} {_short(before, key)} -> {_short(after, key)}"
+        f"{key} {_value_text(before, key)} -> {_value_text(after, key)}"
         for key in dict.fromkeys([*after, *before])
-        if _short(before, key) != _short(after, key)
+        if _value_text(before, key) != _value_text(after, key)
     ]
     if changed:
-        yield f"config changed: {_few(changed)}"
+        yield f"config changed: {_first_few(changed)}"
     for role, source in step.inputs.items():
         identity = survey.look(source).identity
         recorded = latest.inputs.get(role, {}).get("identity")
@@ -69,14 +69,14 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield prefix + key, value
 
 
-def _short(flat: Mapping[str, Any], key: str) -> str:
+def _value_text(flat: Mapping[str, Any], key: str) -> str:
     return json.dumps(flat[key], ensure_ascii=False) if key in flat else "(not there)"
 
 
-def _few(items: Sequence[str]) -> str:
-    more = f" and {len(items) - _MOST} more" if len(items) > _MOST else ""
-    return ", ".join(_cut(item) for item in items[:_MOST]) + more
+def _first_few(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _MAX_NAMED} more" if len(items) > _MAX_NAMED else ""
+    return ", ".join(_truncate(item) for item in items[:_MAX_NAMED]) + more
 
 
-def _cut(text: str, most: int = 80) -> str:
+def _truncate(text: str, most: int = 80) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"

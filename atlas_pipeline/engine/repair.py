@@ -1,4 +1,4 @@
-"""Damage that only shows on reading: the damaged parts are taken back, so that they are made again."""
+"""Removes parts whose damage only shows when they are read, so that they are made again."""
 
 from __future__ import annotations
 
@@ -13,37 +13,38 @@ from atlas_pipeline.engine.store import Store
 from atlas_pipeline.errors import CorruptArtefactError
 
 
-def take_back_damaged(store: Store, job: Job) -> Iterator[tuple[str, str, list[str]]]:
-    """Read every input of a job through and take back what is not as its manifest says.
+def remove_damaged_parts(store: Store, job: Job) -> Iterator[tuple[str, str, list[str]]]:
+    """Verify every input of a job and remove the parts that do not match their manifest.
 
-    Yields: stage, fingerprint and names of the damaged parts of each input that is not done any more.
+    Yields: stage, fingerprint and names of the damaged parts of each input; without damage the names are
+    empty.
     """
     for artefact in by_role(job.inputs).values():
         assert isinstance(artefact, StoredArtefact)
-        yield _look_through(store, artefact)
+        yield _verify(store, artefact)
 
 
 def verify(store: Store) -> list[tuple[str, str, list[str]]]:
-    """Read every finished artefact of the workspace through and take back what is not as its manifest says.
+    """Verify every finished artefact of the workspace and remove the parts that do not match their manifest.
 
-    Returns: stage, fingerprint and names of the damaged parts of each artefact that is not done any more.
+    Returns: stage, fingerprint and names of the damaged parts of each damaged artefact.
     """
-    found = [_look_through(store, store.artefact(manifest)) for manifest in store.manifests("*")]
+    found = [_verify(store, store.artefact(manifest)) for manifest in store.manifests("*")]
     return [one for one in found if one[2]]
 
 
-def _look_through(store: Store, artefact: StoredArtefact) -> tuple[str, str, list[str]]:
+def _verify(store: Store, artefact: StoredArtefact) -> tuple[str, str, list[str]]:
     locks = try_locks([store.lock_path(artefact.stage, artefact.fingerprint)])
     names: list[str] = []
-    if locks is not None:  # else another run has found it too and is at it
+    if locks is not None:  # otherwise another run is already repairing it
         with locks:
-            names = _take_back(store, artefact)
+            names = _remove_damaged(store, artefact)
     return artefact.stage, artefact.fingerprint, names
 
 
-def _take_back(store: Store, artefact: StoredArtefact) -> list[str]:
+def _remove_damaged(store: Store, artefact: StoredArtefact) -> list[str]:
     try:
-        # Not the manifest in memory: another run may have mended it since.
+        # Read the manifest again: another run may have repaired the artefact since.
         manifest = read_manifest(artefact.folder)
     except CorruptArtefactError:
         return []

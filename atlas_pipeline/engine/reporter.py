@@ -1,4 +1,4 @@
-"""What a run did."""
+"""Reports of a finished run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from atlas_pipeline.engine.stage import Step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
-    """A step that was worked on. tasks_run: of `tasks` in all; seconds: start to end. Siblings share both."""
+    """A step that was worked on. tasks_run: out of `tasks`; seconds: start to end. Siblings share both."""
 
     step: Step
     fingerprint: str
@@ -21,7 +21,7 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """tasks_run: calls of a stage's compute, one for siblings that were computed together."""
+    """A run's summary. tasks_run: calls of compute functions; siblings computed together count once."""
 
     steps: tuple[StepReport, ...]
     tasks_run: int

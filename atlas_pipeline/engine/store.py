@@ -1,8 +1,8 @@
-"""Where artefacts live: `<workspace>/cache/<stage>/<fingerprint>/`, parts and `manifest.json`.
+"""Storage of artefacts: `<workspace>/cache/<stage>/<fingerprint>/` holds the parts and `manifest.json`.
 
-The workspace is a folder, or a URL of an object store. Of two runs at once the lock lets one make an
-artefact. Behind a URL the lock holds for one machine: two of them may both make it, and as objects are whole
-and the same whoever writes them, nothing comes of it but the work done twice.
+The workspace is a folder or a URL of an object store. A lock ensures that only one of several runs makes an
+artefact. For a URL the lock covers only one machine, so two machines may both make an artefact. Objects are
+complete and identical whoever writes them, so this only costs time.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 
 
 class Store:
-    """The artefacts of a workspace. Makes no folder before the first artefact."""
+    """The artefacts of a workspace. No folder is created before the first artefact."""
 
     def __init__(self, workspace: Location | str) -> None:
-        # Absolute: workers may run elsewhere in the tree.
+        # Absolute: workers may run in another working directory.
         self.root = location_of(workspace).absolute() / "cache"
-        # Beside the folders, for a folder may be moved away under its lock.
-        self._locks = self.root / ".locks" if isinstance(self.root, Path) else _locks_here(self.root)
+        # Outside the artefact folders, because a folder may be moved away while its lock is held.
+        self._locks = self.root / ".locks" if isinstance(self.root, Path) else _local_lock_folder(self.root)
         self._verified: set[tuple[Location, FileState]] = set()
 
     def folder(self, stage: str, fingerprint: str) -> Location:
@@ -53,7 +53,7 @@ class Store:
         return self._locks / f"{stage}-{fingerprint}.lock"
 
     def folders(self, stage: str = "*") -> Iterator[Location]:
-        """Every artefact's folder; nothing else that may lie in the workspace."""
+        """Folders of all artefacts; other content of the workspace is skipped."""
         with disk_errors(self.root):
             found: list[Location] = sorted(self.root.glob(f"{stage}/*"), key=str)
             found = [f for f in found if _FINGERPRINT.fullmatch(f.name) and f.is_dir()]
@@ -70,8 +70,11 @@ class Store:
         return StoredArtefact(self.folder(manifest.stage, manifest.fingerprint), manifest)
 
     def damaged(self, manifest: Manifest, *, thorough: bool = False) -> list[str]:
-        """Names of the parts that are not what the manifest says: by size always, by digest where the
-        modification time is not the recorded one, or of all with `thorough`."""
+        """Names of the parts that do not match the manifest.
+
+        Sizes are always compared. Digests are compared if the modification time differs from the recorded
+        one, or always with `thorough`.
+        """
         folder = self.folder(manifest.stage, manifest.fingerprint)
         states = states_in(folder)
         return [
@@ -87,8 +90,8 @@ class Store:
             return True
         if file_digest(path) != part.digest:
             return False
-        # A copied workspace has new times: set them back, so that it is read through once and not every time.
-        # Objects keep theirs: there it is once a run.
+        # A copied workspace has new times: restore the recorded ones, so that the files are digested only
+        # once. Objects keep their times and are digested once per run.
         if isinstance(path, Path):
             with suppress(OSError):
                 os.utime(path, ns=(part.mtime_ns, part.mtime_ns))
@@ -96,22 +99,24 @@ class Store:
         return True
 
     def trusted_parts(self, stage: str, fingerprint: str, made: Sequence[Mapping[str, str]]) -> list[int]:
-        """Numbers of the parts that an unfinished run left whole. made: the provenance of each task."""
+        """Numbers of the intact parts of an unfinished run. made: the provenance of each task."""
         folder = self.folder(stage, fingerprint)
         there = states_in(folder)
         return [
             index
-            for index, recipe in enumerate(made)
-            if part_name(index) in there and is_trusted(folder / part_name(index), recipe)
+            for index, expected in enumerate(made)
+            if part_name(index) in there and is_trusted(folder / part_name(index), expected)
         ]
 
     def count_parts(self, stage: str, fingerprint: str) -> int:
-        """How many parts an unfinished artefact has, its tasks not being known."""
+        """Number of parts of an unfinished artefact whose tasks are not known."""
         folder = self.folder(stage, fingerprint)
-        return sum(_says(folder / name, stage, fingerprint) for name in states_in(folder) if is_part(name))
+        return sum(
+            _belongs_to(folder / name, stage, fingerprint) for name in states_in(folder) if is_part(name)
+        )
 
     def replaced(self, stage: str, fingerprint: str) -> Mapping[str, Any] | None:
-        """What a forced run said of the artefact that it replaced; see force.py."""
+        """The record of the artefact that a forced run replaced; see force.py."""
         try:
             return json.loads(content_of(self._replaced_path(stage, fingerprint)))
         except FileNotFoundError:
@@ -119,56 +124,59 @@ class Store:
         except ValueError:
             return {"identity": None, "values": None}
 
-    def write_replaced(self, stage: str, fingerprint: str, what: Mapping[str, Any]) -> None:
+    def write_replaced(self, stage: str, fingerprint: str, record: Mapping[str, Any]) -> None:
         with atomic_file(self._replaced_path(stage, fingerprint)) as file:
-            file.write(json.dumps(what).encode())
+            file.write(json.dumps(record).encode())
 
     def _replaced_path(self, stage: str, fingerprint: str) -> Location:
         return self.root / stage / f"{fingerprint}.replaced.json"
 
     def remove(self, stage: str, fingerprint: str) -> None:
-        """Remove an artefact's folder. By one rename first: no half of it is ever seen. Where there is no
-        renaming the manifest goes first: what is left are parts of an unfinished artefact."""
+        """Remove an artefact's folder.
+
+        On disk it is renamed first, so that no partial artefact is ever visible. Object stores cannot rename:
+        the manifest is removed first, and the remaining parts are those of an unfinished artefact.
+        """
         folder = self.folder(stage, fingerprint)
         if not isinstance(folder, Path):
             with disk_errors(folder):
                 (folder / MANIFEST_NAME).unlink(missing_ok=True)
             remove_folder(folder)
             return
-        aside = folder.with_name(f".{fingerprint}.{uuid.uuid4().hex}.removed")
+        removed = folder.with_name(f".{fingerprint}.{uuid.uuid4().hex}.removed")
         with disk_errors(folder):
             with suppress(FileNotFoundError):
-                os.replace(folder, aside)
+                os.replace(folder, removed)
             for leftover in folder.parent.glob(f".{fingerprint}.*.removed"):
                 remove_folder(leftover)
 
     def half_removed(self) -> list[Path]:
-        """What a removal that was killed left aside; no artefact any more."""
+        """Leftovers of removals that were killed; they are no longer artefacts."""
         return sorted(self.root.glob("*/.*.removed")) if isinstance(self.root, Path) else []
 
     def remove_parts(self, manifest: Manifest, names: Sequence[str]) -> None:
-        """Take back a manifest and the named parts: the artefact is unfinished again."""
+        """Remove the manifest and the named parts; the artefact is then unfinished."""
         folder = self.folder(manifest.stage, manifest.fingerprint)
         with disk_errors(folder):
             for name in (MANIFEST_NAME, *names):
                 (folder / name).unlink(missing_ok=True)
 
     def forget(self, stage: str, fingerprint: str) -> None:
-        """Remove an artefact and all that stands beside it."""
+        """Remove an artefact and the files next to its folder."""
         self.remove(stage, fingerprint)
         with disk_errors(self.root):
             self._replaced_path(stage, fingerprint).unlink(missing_ok=True)
             self.lock_path(stage, fingerprint).unlink(missing_ok=True)
 
 
-def _locks_here(root: Location) -> Path:
-    """Where this machine keeps its locks of a URL: object stores have none."""
+def _local_lock_folder(root: Location) -> Path:
+    """Folder of this machine's locks for a URL, because object stores have no locks."""
     user = os.getuid() if hasattr(os, "getuid") else "user"
     name = hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()
     return Path(tempfile.gettempdir()) / f"atlas-locks-{user}" / name
 
 
-def _says(path: Location, stage: str, fingerprint: str) -> bool:
+def _belongs_to(path: Location, stage: str, fingerprint: str) -> bool:
     try:
         footer = read_footer(path)
     except CorruptArtefactError:

@@ -1,6 +1,6 @@
-"""One call of a stage's compute function: what is sent to a worker, and what comes back.
+"""One call of a stage's compute function: what a worker receives and returns.
 
-The worker writes the parts; only their records and notes travel.
+The worker writes the parts; only their records and notes are sent back.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from atlas_pipeline.engine.stage import Job, Notes, Output, Runtime, Stage, Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCall:
-    """Task `index` of a group of siblings, for the jobs that lack its part; folders: where their parts go."""
+    """Task `index` of a group of siblings, for the jobs that lack its part. folders: where the parts go."""
 
     group: int
     index: int
@@ -44,7 +44,7 @@ class TaskCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of a call: a record and notes for each job, or the error."""
+    """The result of a call: a record and notes for each job, or the error."""
 
     group: int
     index: int
@@ -55,7 +55,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Computed:
-    """A call whose parts are still to be written. made: provenance of each part; seconds: of computing."""
+    """A call whose parts are not written yet. made: provenance of each part; seconds: compute time."""
 
     call: TaskCall
     made: tuple[Mapping[str, str], ...]
@@ -66,35 +66,35 @@ class Computed:
 def run_task(call: TaskCall, advance: Callable[[int], None] = ignore) -> Outcome:
     """Compute and write the parts of one call.
 
-    Errors of the stage come back as values: a scheduler's retries are for lost workers.
+    Errors of the stage are returned, not raised: the scheduler's retries are only for lost workers.
     """
     computed = compute_task(call, advance)
     return computed if isinstance(computed, Outcome) else write_task(computed)
 
 
 def compute_task(call: TaskCall, advance: Callable[[int], None] = ignore) -> Computed | Outcome:
-    """The first half: what is to be written, or at once what became of the call."""
+    """First half of a call: the computed outputs, or the outcome if nothing remains to be written."""
     try:
-        computed = _already_there(call) or _compute(call, advance)
+        computed = _existing_parts(call) or _compute(call, advance)
     except Exception as error:
         return _failed(call, error)
-    # What computes while it is written leaves nothing to do beside the next task.
+    # A streamed output computes while it is written, so writing it next to the following task gains nothing.
     if isinstance(computed, Computed) and any(map(_is_stream, computed.outputs)):
         return write_task(computed)
     return computed
 
 
 def write_task(computed: Computed) -> Outcome:
-    """The second half; it may run on another thread than the first."""
+    """Second half of a call; it may run in another thread."""
     call, records, notes = computed.call, [], []
     try:
-        for path, recipe, output in zip(_paths(call), computed.made, computed.outputs, strict=True):
+        for path, made, output in zip(_paths(call), computed.made, computed.outputs, strict=True):
             started = time.perf_counter()
             check_columns(call.stage.name, call.stage.columns, output.table.schema)
-            record = write_part(path, output.table, recipe, output.notes)
+            record = write_part(path, output.table, made, output.notes)
             streaming = time.perf_counter() - started if _is_stream(output) else 0
             records.append(replace(record, seconds=round(computed.seconds + streaming, 3)))
-            # As a later run will read them from the footer.
+            # Round-trip the notes through JSON, so that they equal those a later run reads from the footer.
             notes.append(json.loads(canonical_json(output.notes)))
     except Exception as error:
         return _failed(call, error)
@@ -105,10 +105,10 @@ def _is_stream(output: Output) -> bool:
     return isinstance(output.table, pa.RecordBatchReader)
 
 
-def _already_there(call: TaskCall) -> Outcome | None:
-    # A worker may die after it wrote its parts and before anybody heard of them: then they are there.
+def _existing_parts(call: TaskCall) -> Outcome | None:
+    # A worker may die after it wrote its parts but before it reported them.
     paths = _paths(call)
-    if not all(is_trusted(path, recipe) for path, recipe in zip(paths, _made(call), strict=True)):
+    if not all(is_trusted(path, made) for path, made in zip(paths, _provenances(call), strict=True)):
         return None
     return Outcome(
         group=call.group,
@@ -124,22 +124,22 @@ def _compute(call: TaskCall, advance: Callable[[int], None]) -> Computed:
     if len(outputs) != len(call.jobs):
         raise TypeError(f"{call.stage.name} made {len(outputs)} outputs for {len(call.jobs)} jobs")
     seconds = round(time.perf_counter() - started, 3)
-    return Computed(call=call, made=_made(call), outputs=tuple(outputs), seconds=seconds)
+    return Computed(call=call, made=_provenances(call), outputs=tuple(outputs), seconds=seconds)
 
 
 def _paths(call: TaskCall) -> list[Location]:
     return [folder / part_name(call.index) for folder in call.folders]
 
 
-def _made(call: TaskCall) -> tuple[Mapping[str, str], ...]:
+def _provenances(call: TaskCall) -> tuple[Mapping[str, str], ...]:
     return tuple(provenance(call.stage, job, call.task) for job in call.jobs)
 
 
 def _failed(call: TaskCall, error: Exception) -> Outcome:
-    return Outcome(group=call.group, index=call.index, error=_portable(error))
+    return Outcome(group=call.group, index=call.index, error=_picklable(error))
 
 
-def _portable(error: Exception) -> Exception:
+def _picklable(error: Exception) -> Exception:
     error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))

@@ -1,6 +1,6 @@
-"""What a worker must have in common with the driver before it is given work: the code, and the workspace.
+"""Checks that a worker matches the driver before it gets work: same code, same workspace.
 
-Every call carries the driver's terms: workers that join in mid-run are held to them too.
+Every call carries the driver's requirements, so that workers that join during a run are checked too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from atlas_pipeline.engine.part import PACKAGE
 from atlas_pipeline.engine.task import Outcome, TaskCall, run_task
 from atlas_pipeline.errors import AtlasError, ResourceError
 
-# A result follows the values that these compute.
+# Results depend on the versions of these packages.
 _PACKAGES = (
     PACKAGE,
     "numba",
@@ -41,17 +41,17 @@ _PACKAGES = (
     "torchvision",
     "umap-learn",
 )
-# A machine without an extra that a run uses says so when it opens the network.
+# A worker without an optional package reports it when it opens a network that needs it.
 _EXTRAS = ("timm",)
 _ABSENT = "(none)"
 _SOURCE = "source of atlas_pipeline"
-# A network file system may show a new file late.
+# A network file system may show a new file with a delay.
 _PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What a worker must find. token_path: a file that holds `token` and lies in the workspace."""
+class Requirements:
+    """Requirements for a worker. token_path: a file in the workspace that contains `token`."""
 
     versions: tuple[tuple[str, str], ...]
     token_path: Location
@@ -59,44 +59,48 @@ class Terms:
 
 
 @contextmanager
-def terms_of(root: Location) -> Iterator[Terms]:
-    """The terms for work under `root`; its token file is removed at the end.
+def requirements_for(root: Location) -> Iterator[Requirements]:
+    """The requirements for work under `root`; the token file is removed at the end.
 
-    Raises: ResourceError: it cannot be written.
+    Raises: ResourceError: the token file cannot be written.
     """
     token = uuid.uuid4().hex
     path = root / ".workers" / token
     with atomic_file(path) as file:
         file.write(token.encode())
     try:
-        yield Terms(versions=tuple(own_versions().items()), token_path=path, token=token)
+        yield Requirements(versions=tuple(own_versions().items()), token_path=path, token=token)
     finally:
         with suppress(OSError, AtlasError):
             path.unlink(missing_ok=True)
 
 
-def fault_of_this_process(terms: Terms) -> str | None:
-    """Why this process is not to be given work; None where it is. Run on workers."""
+def find_mismatch(requirements: Requirements) -> str | None:
+    """Why this process must not get work; None if it may. Runs on workers."""
     own = own_versions()
-    for name, wanted in terms.versions:
+    for name, wanted in requirements.versions:
         is_left_out = name in _EXTRAS and _ABSENT in (own[name], wanted)
         if own[name] != wanted and not is_left_out:
             return (
                 f"has {name} {own[name]}, this machine {wanted}; "
                 "install the same versions on both and start the workers again"
             )
-    return _fault_of_workspace(terms)
+    return _workspace_mismatch(requirements)
 
 
-def _fault_of_workspace(terms: Terms) -> str | None:
-    workspace = terms.token_path.parents[2]
+def _workspace_mismatch(requirements: Requirements) -> str | None:
+    workspace = requirements.token_path.parents[2]
     ends = time.monotonic() + _PATIENCE_S
     while True:
         with suppress(FileNotFoundError):
-            found = content_of(terms.token_path).decode()
-            return None if found == terms.token else f"sees another folder at {workspace}; mount the same one"
-        # Where there is no workspace at all, nothing is on its way.
-        if time.monotonic() > ends or not terms.token_path.parent.exists():
+            found = content_of(requirements.token_path).decode()
+            return (
+                None
+                if found == requirements.token
+                else f"sees another folder at {workspace}; mount the same one"
+            )
+        # Without the parent folder the token will not appear, so do not wait.
+        if time.monotonic() > ends or not requirements.token_path.parent.exists():
             return (
                 f"does not see the workspace {workspace}; give a path or URL that all machines share "
                 "as run.workspace"
@@ -105,55 +109,56 @@ def _fault_of_workspace(terms: Terms) -> str | None:
 
 
 @cache
-def _fault_once(terms: Terms) -> str | None:
-    return fault_of_this_process(terms)
+def _cached_mismatch(requirements: Requirements) -> str | None:
+    return find_mismatch(requirements)
 
 
 @cache
-def end_without_memory() -> None:
-    """From now on, end this process when Dask's log tells of a MemoryError.
+def exit_on_memory_error() -> None:
+    """Install a log handler that ends this process when Dask logs a MemoryError.
 
-    A task's own is its outcome. Where Dask has no memory to send an outcome, the worker would live on and
-    the driver wait; where it ends, it is started again and another takes the task.
+    A MemoryError inside a task is the outcome of the task. If Dask itself has no memory to send an outcome,
+    the worker stays alive and the driver waits forever. If the worker ends, it is restarted and another
+    worker takes the task.
     """
-    for name in ("distributed", "asyncio", "tornado"):  # Dask lets nothing through to the root
-        logging.getLogger(name).addHandler(_EndWithoutMemory())
+    for name in ("distributed", "asyncio", "tornado"):  # Dask does not propagate to the root logger
+        logging.getLogger(name).addHandler(_ExitOnMemoryError())
 
 
-class _EndWithoutMemory(logging.Handler):
+class _ExitOnMemoryError(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info and isinstance(record.exc_info[1], MemoryError):
             os._exit(1)
 
 
-def run_if_fit(terms: Terms, group: int, index: int, call: bytes) -> Outcome:
-    """Run a call, pickled by Dask, where this worker keeps the terms; else a ResourceError is its outcome.
+def run_if_compatible(requirements: Requirements, group: int, index: int, call: bytes) -> Outcome:
+    """Run a call, pickled by Dask, if this worker meets the requirements; else return a ResourceError.
 
-    Pickled, for with other versions it might not even be read.
+    The call is pickled because a worker with other versions might not be able to load it.
     """
     from distributed import get_worker
     from distributed.protocol.pickle import loads
 
-    end_without_memory()
+    exit_on_memory_error()
     try:
-        fault = _fault_once(terms)
+        mismatch = _cached_mismatch(requirements)
     except AtlasError as error:
         return Outcome(group=group, index=index, error=error)
-    if fault is not None:
-        return Outcome(group=group, index=index, error=refusal(get_worker().address, fault))
+    if mismatch is not None:
+        return Outcome(group=group, index=index, error=mismatch_error(get_worker().address, mismatch))
     task: TaskCall = loads(call)
-    if task.runtime.device == "auto":  # is for the machine that computes to say
+    if task.runtime.device == "auto":  # resolved on the machine that computes
         task = replace(task, runtime=replace(task.runtime, device=resolved_device("auto")))
     return run_task(task)
 
 
-def refusal(worker: str, fault: str) -> ResourceError:
-    return ResourceError(f"the worker at {worker} {fault}")
+def mismatch_error(worker: str, mismatch: str) -> ResourceError:
+    return ResourceError(f"the worker at {worker} {mismatch}")
 
 
 @cache
 def own_versions() -> Mapping[str, str]:
-    """Versions of the packages that results follow. The source has a digest: a checkout keeps its version."""
+    """Versions that affect results. The source is digested, because a checkout keeps its version number."""
     found = {"python": ".".join(platform.python_version_tuple()[:2])}
     for name in _PACKAGES:
         try:
@@ -167,7 +172,8 @@ def _source_digest(package: Path) -> str:
     digest = hashlib.blake2b(digest_size=4)
     for path in sorted(package.rglob("*.py")):
         name = path.relative_to(package).as_posix()
-        # A wheel carries them inside the package, a checkout beside it; workers do not use them.
+        # Skip the pipelines: a wheel has them inside the package, a checkout next to it; workers do not use
+        # them.
         if not name.startswith("pipelines/"):
             digest.update(f"{name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
     return digest.hexdigest()

@@ -1,10 +1,13 @@
-"""Figures for print: one atlas with labels and loupes, or many on a sheet, as PDF, SVG or PNG.
+"""Figures for print: one atlas with labels and loupes, or several on a sheet, as PDF, SVG or PNG.
 
-    run = open_run("data/runs/quickstart")
-    save_figure(run, FigureRequest(layer="mixed5", num_labels=8), Path("fig.pdf"))
+>>> from pathlib import Path
+>>> from atlas_pipeline.figure import FigureRequest, save_figure
+>>> from atlas_pipeline.reader import open_run
+>>> run = open_run("data/runs/quickstart")
+>>> written = save_figure(run, FigureRequest(layer="mixed5", num_labels=8), Path("fig.pdf"))
 
-Drawn with matplotlib, from the files of a finished run alone; beside the figure its BibTeX and a paragraph
-for the methods section.
+Figures are drawn with matplotlib from the files of a finished run. Each figure comes with its BibTeX and a
+paragraph for the methods section.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Where the parts of an atlas figure lie on the page: the map, and beside or beneath it loupes and legends.
+"""Page layout of an atlas figure: the map, with loupes and legends beside or below it.
 
-Lengths in mm from the top left corner.
+Lengths are in mm from the top left corner.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.figure.window import Window
 
 MARGIN, GAP = 2.0, 5.0
-# A page this wide has room for a column beside the map; a narrower one has its panels in rows below.
+# Page width from which a column fits beside the map; narrower pages have the panels in rows below the map.
 WITH_COLUMN_FROM = 120.0
 NARROWEST_COLUMN, WIDEST_COLUMN = 24.0, 44.0
-# Of the panels without their picture: a loupe's two lines; a title, a colour bar and its numbers.
+# Heights of the text of a panel: two lines below a loupe; title, colour bar and numbers; the legend of sizes.
 LOUPE_WORDS, COLOUR_WORDS, SIZES_HEIGHT = 8.0, 12.0, 14.5
-# A map is no taller than this: a page of A4 with its caption.
+# Largest height of a map: an A4 page minus the caption.
 TALLEST_MAP = 215.0
 _IN_A_ROW = 3
 
@@ -42,10 +42,10 @@ class Box:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrangement:
-    """The boxes of a figure's pictures; words stand below or above theirs.
+    """The boxes of a figure's pictures; text is placed above or below its box.
 
-    Attributes: cell: side of a cell in print. sizes: of the legend of icon sizes, its words in it. beside:
-                the panels stand beside the map, not below it. foot: top of what is below all pictures.
+    Attributes: cell: side of a cell in print. sizes: box of the legend of icon sizes, text included. beside:
+                whether the panels are beside the map, not below it. foot: top of the area below all pictures.
     """
 
     map: Box
@@ -60,22 +60,22 @@ class Arrangement:
 def arrange(
     width: float, dpi: int, window: Window, loupes: Sequence[Window], head: float, axis: float
 ) -> Arrangement:
-    """Lay out a page ``width`` mm wide. head, axis: height of what stands over and under the map.
+    """Lay out a page ``width`` mm wide. head, axis: heights of the areas above and below the map.
 
-    Raises: ConfigError: the cells are so many that each has less than a pixel.
+    Raises: ConfigError: the cells are smaller than a pixel.
     """
     inner, cell = width - 2 * MARGIN, cell_side(width, dpi, window, len(loupes))
     if cell == 0:
         raise ConfigError(
-            f"of {window.cols} x {window.rows} cells each has less than a pixel at --width-mm {width:g} and "
-            f"--dpi {dpi}; take a coarser --grid, a --region, or more --dpi"
+            f"each of the {window.cols} x {window.rows} cells has less than a pixel at --width-mm {width:g} "
+            f"and --dpi {dpi}; take a coarser --grid, a --region, or more --dpi"
         )
-    box = _map(cell, dpi, window, head)
+    box = _map_box(cell, dpi, window, head)
     if width < WITH_COLUMN_FROM:
-        return _below(inner, box, cell, len(loupes), axis)
+        return _arrange_below(inner, box, cell, len(loupes), axis)
     column = _column_width(inner, window, len(loupes))
-    centres = [box.top + (of.top + of.rows / 2 - window.top) * cell for of in loupes]
-    tops, legends = _stacked(column, box, centres)
+    centres = [box.top + (loupe.top + loupe.rows / 2 - window.top) * cell for loupe in loupes]
+    tops, legends = _stack_column(column, box, centres)
     left = width - MARGIN - column
     sizes = Box(left, legends + column + COLOUR_WORDS, column, SIZES_HEIGHT)
     bottom = max([sizes.bottom, *(top + column + LOUPE_WORDS for top in tops)])
@@ -91,35 +91,35 @@ def arrange(
 
 
 def cell_side(width: float, dpi: int, window: Window, num_loupes: int) -> float:
-    """Side of a cell of the map in print, whole in pixels; 0 where that would be less than one."""
+    """Side of a cell of the map in print, a whole number of pixels; 0 if it would be less than one."""
     inner = width - 2 * MARGIN
     room = inner if width < WITH_COLUMN_FROM else inner - GAP - _column_width(inner, window, num_loupes)
     side = min(room / window.cols, TALLEST_MAP / window.rows)
     return int(side * dpi / 25.4) * 25.4 / dpi
 
 
-def _stacked(column: float, box: Box, centres: Sequence[float]) -> tuple[list[float], float]:
+def _stack_column(column: float, box: Box, centres: Sequence[float]) -> tuple[list[float], float]:
     """Tops of the loupes and of the legends, in a column beside the map.
 
-    The legends stand between those loupes where the others are nearest what they enlarge.
+    The legends are placed between the loupes so that the loupes are as near as possible to their windows.
 
-    Args: centres: of what each loupe enlarges, from the top down.
+    Args: centres: vertical centre of each loupe's window on the page, from the top down.
     """
     loupe, legends, number = column + LOUPE_WORDS, column + COLOUR_WORDS + SIZES_HEIGHT, len(centres)
     spare = max(0.0, box.height - number * loupe - legends)
     stacks = []
     for before in range(number, -1, -1):
         tops = [box.top + k * loupe + (0 if k < before else legends + spare) for k in range(number)]
-        far = sum(abs(top + column / 2 - centre) for top, centre in zip(tops, centres, strict=True))
-        # Flush with the map's top or bottom where they come first or last.
+        distance = sum(abs(top + column / 2 - centre) for top, centre in zip(tops, centres, strict=True))
+        # Align with the map's top or bottom if the legends come first or last.
         share = 0.0 if before == 0 else 1.0 if before == number else 0.5
-        stacks.append((far, tops, box.top + before * loupe + share * spare))
+        stacks.append((distance, tops, box.top + before * loupe + share * spare))
     _, tops, top = min(stacks, key=lambda stack: stack[0])
     return tops, top
 
 
 def _column_width(inner: float, window: Window, num_loupes: int) -> float:
-    """So that the panels are as high as the map, if they can be."""
+    """Column width that makes the panels as high as the map, within limits."""
     # rows / cols * (inner - gap - column) = num_pictures * column + words
     aspect = window.rows / window.cols
     words = num_loupes * LOUPE_WORDS + COLOUR_WORDS + SIZES_HEIGHT
@@ -127,14 +127,14 @@ def _column_width(inner: float, window: Window, num_loupes: int) -> float:
     return min(max(column, NARROWEST_COLUMN), WIDEST_COLUMN if num_loupes else 36.0)
 
 
-def _below(inner: float, box: Box, cell: float, num_loupes: int, axis: float) -> Arrangement:
+def _arrange_below(inner: float, box: Box, cell: float, num_loupes: int, axis: float) -> Arrangement:
     side = min((inner - GAP * (_IN_A_ROW - 1)) / _IN_A_ROW, WIDEST_COLUMN)
     top, boxes = box.bottom + axis + GAP / 2, []
     for number in range(num_loupes + 2):
         row, col = divmod(number, _IN_A_ROW)
-        # The legend of sizes is a panel as the others, its picture's room left free.
-        at = top + row * (side + COLOUR_WORDS + 4.0)
-        boxes.append(Box(MARGIN + col * (side + GAP), at + 4.0, side, side))
+        # The legend of sizes takes a whole panel; the area of its picture stays empty.
+        panel_top = top + row * (side + COLOUR_WORDS + 4.0)
+        boxes.append(Box(MARGIN + col * (side + GAP), panel_top + 4.0, side, side))
     sizes = Box(boxes[-1].left, boxes[-1].top - 4.0, side, SIZES_HEIGHT)
     return Arrangement(
         map=box,
@@ -147,7 +147,7 @@ def _below(inner: float, box: Box, cell: float, num_loupes: int, axis: float) ->
     )
 
 
-def _map(cell: float, dpi: int, window: Window, head: float) -> Box:
-    """The map's box, its corner on a pixel."""
+def _map_box(cell: float, dpi: int, window: Window, head: float) -> Box:
+    """The map's box, with its corner on a pixel."""
     left, top = (round(length * dpi / 25.4) * 25.4 / dpi for length in (MARGIN, head))
     return Box(left, top, window.cols * cell, window.rows * cell)

@@ -1,4 +1,4 @@
-"""One atlas as a figure: title, map with labels, loupes and legends beside it, a caption beneath."""
+"""Draws one atlas as a figure: title, map with labels, loupes and legends beside it, caption below."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from atlas_pipeline.reader.atlas import Atlas
 from atlas_pipeline.reader.run import AtlasRun
 
 TITLE_POINTS, SUBTITLE_POINTS = 9.0, 7.0
-# Narrower icons cannot be read in print.
+# Narrower icons cannot be recognised in print.
 SMALLEST_ICON_MM = 3.0
 _SCALE, _AXIS = 5.5, 13.0
 
 
 def draw_atlas(run: AtlasRun, request: FigureRequest) -> tuple[Page, list[Facts], str]:
-    """The page, the facts of its one atlas, and its caption.
+    """Draw one atlas: returns the page, the facts of the atlas, and the caption.
 
-    Raises: ConfigError: unknown layer, view or grid; a region or loupe outside the map; labels of an atlas
-            without attributions; a measure that it does not have; cells of less than a pixel.
+    Raises: ConfigError: unknown layer, view or grid; a region or loupe outside the map; labels for an atlas
+            without attributions; a measure that the atlas does not have; cells smaller than a pixel.
     """
     atlas = _atlas(run, request)
     facts, shown = Facts(run, atlas), window_of(atlas, request.region)
-    loupes = _in_order([loupe_window(atlas, loupe, shown) for loupe in request.loupes], request)
+    loupes = _sort_loupes([loupe_window(atlas, loupe, shown) for loupe in request.loupes], request)
     regions = named_regions(atlas, shown, _num_labels(facts, request))
     _check_measure(atlas, request)
     compared = len(facts.classes) == 2
     title = title_lines(request.title or title_of(facts), request.size.width_mm)
-    under = _AXIS if compared else _SCALE
-    layout = arrange(request.size.width_mm, request.size.dpi, shown, loupes, head_height(title), under)
+    axis_height = _AXIS if compared else _SCALE
+    layout = arrange(request.size.width_mm, request.size.dpi, shown, loupes, head_height(title), axis_height)
     extras = _extras(request, len(loupes), len(regions))
     caption = caption_of(facts, None if request.region is None else shown.region(atlas.grid), extras)
     lines = wrapped(caption, POINTS, request.size.width_mm - 2 * MARGIN)
@@ -65,17 +65,17 @@ def draw_atlas(run: AtlasRun, request: FigureRequest) -> tuple[Page, list[Facts]
 
 
 def title_lines(title: str, width: float) -> list[str]:
-    """The title in lines that fit the page."""
+    """Wrap the title to the page width."""
     return wrapped(title, TITLE_POINTS, width - 2 * MARGIN, most=3, bold=True)
 
 
 def head_height(title: Sequence[str]) -> float:
-    """What a title and a subtitle take, mm."""
+    """Height of a title and subtitle, mm."""
     return 6.5 + line_height(TITLE_POINTS) * len(title)
 
 
 def draw_head(page: Page, title: Sequence[str], subtitle: str) -> None:
-    """Title and subtitle, at the top."""
+    """Draw title and subtitle at the top."""
     step, y = line_height(TITLE_POINTS), 4.8
     for line in title:
         page.text(MARGIN, y, line, TITLE_POINTS, bold=True)
@@ -85,7 +85,7 @@ def draw_head(page: Page, title: Sequence[str], subtitle: str) -> None:
 
 
 def draw_caption(page: Page, lines: Sequence[str], top: float, *, alarm: bool) -> None:
-    """The caption, in red above it what a reader must not miss."""
+    """Draw the caption; with ``alarm``, a red warning above it."""
     step = line_height(POINTS)
     if alarm:
         words = fitted(ALARM_WORDS, POINTS + 1, page.width - 2 * MARGIN, bold=True)
@@ -96,7 +96,7 @@ def draw_caption(page: Page, lines: Sequence[str], top: float, *, alarm: bool) -
 
 
 def _atlas(run: AtlasRun, request: FigureRequest) -> Atlas:
-    """The grid that is asked for, or the finest that can be read in print."""
+    """The requested grid, or the finest grid that is readable in print."""
     if request.grid is not None:
         return run.atlas(request.layer, request.view, request.grid)
     grids, page = run.grids(request.layer, request.view), request.size
@@ -108,17 +108,17 @@ def _atlas(run: AtlasRun, request: FigureRequest) -> Atlas:
     return run.atlas(request.layer, request.view, max(readable, default=grids[0]))
 
 
-def _in_order(loupes: Sequence[Window], request: FigureRequest) -> list[Window]:
-    """From the top down, or from left to right where they stand below: their lines then do not cross."""
+def _sort_loupes(loupes: Sequence[Window], request: FigureRequest) -> list[Window]:
+    """Order from top to bottom, or left to right below the map, so that the leader lines do not cross."""
     beside = request.size.width_mm >= WITH_COLUMN_FROM
     return sorted(loupes, key=lambda w: (w.top, w.left) if beside else (w.left, w.top))
 
 
 def _num_labels(facts: Facts, request: FigureRequest) -> int:
     if (facts.atlas.cells["class_index"] >= 0).any():
-        # What a class atlas is about its title says.
-        unless_told = 0 if len(facts.classes) == 1 else DEFAULT_LABELS
-        return unless_told if request.num_labels is None else request.num_labels
+        # The title of a class atlas already names its class.
+        default = 0 if len(facts.classes) == 1 else DEFAULT_LABELS
+        return default if request.num_labels is None else request.num_labels
     if request.num_labels:
         raise ConfigError(
             "--labels needs attributions, and this run has none (sample.attribution: none); leave it out"
@@ -129,7 +129,7 @@ def _num_labels(facts: Facts, request: FigureRequest) -> int:
 def _check_measure(atlas: Atlas, request: FigureRequest) -> None:
     values = atlas.cells.get(request.measure)
     if values is None or not values.notna().any():
-        raise ConfigError(f"--colour {request.measure}: this atlas has no {request.measure}; take count")
+        raise ConfigError(f"--colour {request.measure}: this atlas has no {request.measure}; use count")
 
 
 def _extras(request: FigureRequest, num_loupes: int, num_regions: int) -> list[str]:
@@ -146,7 +146,7 @@ def _extras(request: FigureRequest, num_loupes: int, num_regions: int) -> list[s
 
 
 def _draw_scale(page: Page, shown: Window, layout: Arrangement) -> None:
-    """A bar of some cells' length."""
+    """Draw a scale bar with the length of a few cells."""
     box = layout.map
     number = max(n for n in (1, 2, 5, 10, 20, 50) if n <= max(1, shown.cols // 4))
     y, right = box.bottom + 2.2, box.left + number * layout.cell
@@ -156,14 +156,14 @@ def _draw_scale(page: Page, shown: Window, layout: Arrangement) -> None:
 
 
 def _draw_axis(page: Page, facts: Facts, shown: Window, layout: Arrangement) -> None:
-    """Of a comparison: x is the difference of two attributions, its ends in logits."""
+    """Draw the x axis of a comparison: the difference of two attributions, in logits."""
     box, grid = layout.map, facts.atlas.grid
     left, right = facts.classes
     scale = float(facts.selection["scale"])
     y = box.bottom + 2.0
     page.lines([[[box.left, y], [box.right, y]]], points=0.7)
-    for x, turn in ((box.left, 1), (box.right, -1)):
-        page.polygon([(x, y), (x + turn * 1.6, y - 0.7), (x + turn * 1.6, y + 0.7)])
+    for x, direction in ((box.left, 1), (box.right, -1)):
+        page.polygon([(x, y), (x + direction * 1.6, y - 0.7), (x + direction * 1.6, y + 0.7)])
     for share, align in ((0.0, "left"), (0.5, "center"), (1.0, "right")):
         value = scale * (2 * (shown.left + share * shown.cols) / grid - 1)
         x = box.left + share * box.width

@@ -1,4 +1,4 @@
-"""BibTeX of what a figure rests on: the method, its parts, the network, this software."""
+"""BibTeX entries for a figure: the method, its parts, the network and this software."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ _OTHER_MODEL = """@misc{model,
 
 
 def bibliography_of(facts: Facts, methods: str) -> str:
-    """The entries that a methods paragraph cites, in BibTeX, in the order in which it cites them."""
+    """BibTeX entries that a methods paragraph cites, in order of citation."""
     entries = {**_ENTRIES, "model": _model(facts), "atlaspipeline": _software(facts)}
     cited = dict.fromkeys(re.findall(r"(?<!\\)@(\w+)", methods))
     return "\n".join(entries[key] for key in cited)
@@ -92,10 +92,10 @@ def bibliography_of(facts: Facts, methods: str) -> str:
 
 def _model(facts: Facts) -> str:
     source = SOURCES.get(str(facts.run.config.get("model", {}).get("source")))
-    note = _escaped(f"model {facts.model}, {facts.weights}")
+    note = _escape(f"model {facts.model}, {facts.weights}")
     if source and source.citation:
         return source.citation % note
-    return _OTHER_MODEL % (_escaped(facts.model), note)
+    return _OTHER_MODEL % (_escape(facts.model), note)
 
 
 def _software(facts: Facts) -> str:
@@ -106,7 +106,7 @@ def _software(facts: Facts) -> str:
     )
 
 
-def _escaped(text: str) -> str:
-    """Text for a BibTeX field: no unbalanced braces, LaTeX's own signs escaped."""
+def _escape(text: str) -> str:
+    """Escape text for a BibTeX field: no braces, LaTeX's special characters escaped."""
     plain = text.replace("\\", "/").replace("{", "(").replace("}", ")")
     return "".join(f"\\{c}" if c in "#$%&_~^" else c for c in plain)

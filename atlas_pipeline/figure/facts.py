@@ -1,4 +1,4 @@
-"""What captions and methods paragraphs say of an atlas: facts from its JSON and the run's config."""
+"""Facts about an atlas for captions and methods paragraphs, from its JSON and the run's config."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Facts:
-    """One atlas of one run, in words."""
+    """Facts about one atlas of one run."""
 
     run: AtlasRun
     atlas: Atlas
 
     @property
     def model(self) -> str:
-        """The network as people call it."""
+        """The network's common name."""
         config = self.run.config.get("model")
         return (
             network_name(config["source"], config.get("name"))
@@ -52,7 +52,7 @@ class Facts:
 
     @property
     def images(self) -> str:
-        """Where the images come from; of a path its last two parts: the rest is the machine's."""
+        """Source of the images; a path is cut to its last two parts, because the rest is machine-specific."""
         images = self.run.config.get("images", {})
         if not images.get("path"):
             source = SOURCES.get(str(images.get("source")))
@@ -61,17 +61,17 @@ class Facts:
 
     @property
     def sample(self) -> Mapping[str, Any]:
-        """Config of the sample."""
+        """Config of the sampling."""
         return self.run.config.get("sample", {})
 
     @property
     def positions(self) -> int:
-        """Sampled spatial positions an image."""
+        """Sampled spatial positions per image."""
         return int(self.sample.get("positions_per_image", 1))
 
     @property
     def num_sampled(self) -> int:
-        """Activations of the layer, of which a selection takes some."""
+        """Number of sampled activations of the layer, before any selection."""
         return int(self.selection.get("of") or self.atlas.num_activations)
 
     @property
@@ -80,7 +80,7 @@ class Facts:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The class of a class atlas, the two of a comparison; none of a layer atlas."""
+        """The class of a class atlas, or the two classes of a comparison; empty for a layer atlas."""
         config = self.atlas.provenance.get("config", {})
         if "axis" in config:
             return tuple(config["axis"])
@@ -90,17 +90,17 @@ class Facts:
 
     @property
     def selection(self) -> Mapping[str, Any]:
-        """How the activations of a view were chosen; empty of a layer atlas."""
+        """How the activations of a view were selected; empty for a layer atlas."""
         return self.atlas.document.get("selection", {})
 
     @property
     def against(self) -> bool:
-        """Do the activations of a class atlas speak against its class, not for it?"""
+        """Whether the activations of a class atlas oppose its class."""
         return self.selection.get("sign") == "negative"
 
     @property
     def subject(self) -> str:
-        """What the atlas is of: ``all activations``, ``cat``, ``against cat``, ``cat or dog``."""
+        """The subject of the atlas: ``all activations``, ``cat``, ``against cat``, ``cat or dog``."""
         names = " or ".join(self.classes) or "all activations"
         return f"against {names}" if self.against else names
 
@@ -111,17 +111,17 @@ class Facts:
 
     @property
     def aligned(self) -> bool:
-        """Were the layers laid out together, so that an image stays where it is?"""
+        """Whether the layers share one layout, in which an image keeps its place."""
         return "aligned" in self.layout
 
     @property
     def layout_method(self) -> str:
-        """``UMAP (20 neighbours, minimum distance 0.01, cosine)``."""
+        """The layout method with its settings: ``UMAP (20 neighbours, minimum distance 0.01, cosine)``."""
         return self._layout_words([])
 
     @property
     def layout_words(self) -> str:
-        """The same with how well it keeps neighbourhoods."""
+        """The layout method with its settings and its neighbourhood preservation."""
         values = {words: self.atlas.document["layout"].get(key) for key, words in _QUALITY.items()}
         return self._layout_words(
             [f"{words} {value:.3f}" for words, value in values.items() if isinstance(value, float | int)]
@@ -129,7 +129,7 @@ class Facts:
 
     def _layout_words(self, quality: list[str]) -> str:
         method = _METHODS.get(str(self.layout.get("method")), "a layout")
-        # What is not set is the method's own choice, and not known here.
+        # A setting that is not set is left to the method, so its value is not known here.
         settings = [
             words.format(self.layout[key])
             for key, words in _SETTINGS.items()
@@ -158,13 +158,13 @@ class Facts:
         return str(self.atlas.provenance.get("fingerprint", "unknown"))
 
     def median(self, column: str) -> float | None:
-        """Of a column of the cells; None where there is none."""
+        """Median of a column of the cells; None without values."""
         values = self.atlas.cells.get(column)
         return None if values is None or not values.notna().any() else float(values.median())
 
     @property
     def round_trip(self) -> float | None:
-        """Share of the icons whose own cell is the nearest."""
+        """Share of the icons that are nearest to their own cell."""
         ranks = self.atlas.cells["round_trip"].dropna()
         return float((ranks == 0).mean()) if len(ranks) else None
 
@@ -172,16 +172,16 @@ class Facts:
         return self.atlas.provenance.get("inputs", {}).get(role, {}).get("config", {})
 
 
-def differing(facts: Sequence[Facts]) -> list[str]:
-    """Which settings of several atlases are not the same in all of them."""
+def differing_settings(facts: Sequence[Facts]) -> list[str]:
+    """Names of the settings that differ between several atlases."""
     settings = [
         {
-            # Which class, for or against it, its name says.
-            "selection": (of.selection.get("filter"), of.selection.get("top")),
-            "layout": of.layout_method,
-            "grid": of.atlas.grid,
-            "least count of a cell": of.min_count,
+            # Class and sign are left out: the name of the atlas states them.
+            "selection": (each.selection.get("filter"), each.selection.get("top")),
+            "layout": each.layout_method,
+            "grid": each.atlas.grid,
+            "least count of a cell": each.min_count,
         }
-        for of in facts
+        for each in facts
     ]
     return [name for name in settings[0] if len({setting[name] for setting in settings}) > 1]

@@ -1,4 +1,4 @@
-"""The map of a figure: icons, the outlines of the regions that are named, their labels with leader lines."""
+"""The map of a figure: icons, outlines of the named regions, and their labels with leader lines."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from atlas_pipeline.numerics.regions import connected_regions, innermost_cell, l
 from atlas_pipeline.reader.atlas import Atlas
 
 POINTS = 7.0
-# Of the ground that labels avoid, in mm; a label's widest line and its margin.
+# mm: step of the raster of occupied area that labels avoid; widest line of a label; margin around a label.
 _INK_STEP, _WIDEST_LABEL, _LABEL_MARGIN = 0.4, 34.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class NamedRegion:
-    """Cells of a region: (cell, 2) row, col; the one that its label points to, among them; its name."""
+    """A region: its cells (cell, 2) row, col; the cell among them that its label points to; its name."""
 
     cells: NDArray[np.int64]
     anchor: tuple[int, int]
@@ -33,7 +33,7 @@ class NamedRegion:
 
 
 def named_regions(atlas: Atlas, window: Window, most: int) -> list[NamedRegion]:
-    """The largest connected regions of one top class within a window, by activations, largest first."""
+    """The connected regions of one top class with the most activations within a window, largest first."""
     cells = cells_of(atlas)
     inside = window.holds(cells)
     classes = np.where(inside, atlas.cells["class_index"].to_numpy(dtype=np.int64), -1)
@@ -49,7 +49,7 @@ def named_regions(atlas: Atlas, window: Window, most: int) -> list[NamedRegion]:
 
 
 def draw_map(page: Page, atlas: Atlas, window: Window, layout: Arrangement) -> None:
-    """The icons, at the page's resolution."""
+    """Draw the icons at the page's resolution."""
     cell_px = round(layout.cell * page.dpi / 25.4)
     box = layout.map
     page.picture(icons_picture(atlas, window, cell_px), box.left, box.top, box.width, box.height)
@@ -63,33 +63,34 @@ def draw_labels(
     regions: Sequence[NamedRegion],
     avoided: NDArray[np.float64],
 ) -> int:
-    """Outline and name regions. avoided: (line, 2, 2) on the page that no label or leader line should cross.
+    """Outline and label regions.
 
-    Returns: how many found room.
+    Args:    avoided: (line, 2, 2) on the page, lines that labels and leaders should not cross.
+    Returns: the number of labels that were placed.
     """
     lines = [wrapped(region.name, POINTS, _WIDEST_LABEL, most=2) for region in regions]
-    sizes = [_size(of) for of in lines]
+    sizes = [_size(label_lines) for label_lines in lines]
     anchors = np.array([_centre(region.anchor, window, layout) for region in regions]).reshape(-1, 2)
-    ground = _ground(page, layout)
-    ink = _ink(atlas, window, layout, ground)
-    places = place_labels(anchors, np.array(sizes).reshape(-1, 2), ground, ink, avoided)
-    found = np.isfinite(places).all(axis=1)
-    _draw_outlines(page, [regions[number] for number in np.flatnonzero(found).tolist()], window, layout)
-    for number in np.flatnonzero(found).tolist():
+    area = _label_area(page, layout)
+    ink = _ink(atlas, window, layout, area)
+    places = place_labels(anchors, np.array(sizes).reshape(-1, 2), area, ink, avoided)
+    placed = np.isfinite(places).all(axis=1)
+    _draw_outlines(page, [regions[number] for number in np.flatnonzero(placed).tolist()], window, layout)
+    for number in np.flatnonzero(placed).tolist():
         box = Box(float(places[number, 0]), float(places[number, 1]), *sizes[number])
         _draw_leader(page, box, anchors[number])
         _draw_words(page, box, lines[number], anchors[number])
-    return int(found.sum())
+    return int(placed.sum())
 
 
 def _size(lines: Sequence[str]) -> tuple[float, float]:
-    """Width and height of a label."""
+    """Width and height of a label, mm."""
     width = max(text_width(line, POINTS) for line in lines)
     return width + 2 * _LABEL_MARGIN, len(lines) * line_height(POINTS) + 2 * _LABEL_MARGIN
 
 
 def corner(row: float, col: float, window: Window, layout: Arrangement) -> tuple[float, float]:
-    """x, y on the page of a corner between cells; (0, 0) is the top left of the grid."""
+    """x, y on the page of a corner between cells; corner (0, 0) is the top left of the grid."""
     box = layout.map
     return box.left + (col - window.left) * layout.cell, box.top + (row - window.top) * layout.cell
 
@@ -98,8 +99,8 @@ def _centre(cell: tuple[int, int], window: Window, layout: Arrangement) -> tuple
     return corner(cell[0] + 0.5, cell[1] + 0.5, window, layout)
 
 
-def _ground(page: Page, layout: Arrangement) -> tuple[float, float, float, float]:
-    """Where labels may lie: the map, and what is free at its sides."""
+def _label_area(page: Page, layout: Arrangement) -> tuple[float, float, float, float]:
+    """Area where labels may lie: the map and the free space at its sides."""
     right = min(box.left for box in (*layout.loupes, layout.colours)) if layout.beside else page.width
     return (MARGIN, layout.map.top, right - MARGIN, layout.map.bottom)
 
@@ -108,14 +109,14 @@ def _ink(
     atlas: Atlas,
     window: Window,
     layout: Arrangement,
-    ground: tuple[float, float, float, float],
+    area: tuple[float, float, float, float],
 ) -> NDArray[np.float64]:
-    """(row, col) over the ground: 1 where icons are."""
-    shape = [max(1, int((ground[k + 2] - ground[k]) / _INK_STEP)) for k in (1, 0)]
+    """(row, col) raster of the area: 1 where icons are, else 0."""
+    shape = [max(1, int((area[k + 2] - area[k]) / _INK_STEP)) for k in (1, 0)]
     ink = np.zeros(shape)
-    scale = np.array([shape[1] / (ground[2] - ground[0]), shape[0] / (ground[3] - ground[1])])
+    scale = np.array([shape[1] / (area[2] - area[0]), shape[0] / (area[3] - area[1])])
     for row, col in cells_of(atlas)[window.holds(cells_of(atlas))].tolist():
-        low = np.array(corner(row, col, window, layout)) - ground[:2]
+        low = np.array(corner(row, col, window, layout)) - area[:2]
         left, top = np.floor(low * scale).astype(int)
         right, bottom = np.ceil((low + layout.cell) * scale).astype(int)
         ink[max(top, 0) : bottom, max(left, 0) : right] = 1
@@ -123,7 +124,7 @@ def _ink(
 
 
 def _draw_outlines(page: Page, regions: Sequence[NamedRegion], window: Window, layout: Arrangement) -> None:
-    """All light edges before all dark lines: where two regions touch, the one must not hide the other's."""
+    """Draw all light edges, then all dark lines, so that touching regions hide no outlines."""
     lines = [line for region in regions for line in outline(region.cells).tolist()]
     if not lines:
         return
@@ -141,7 +142,8 @@ def _draw_leader(page: Page, box: Box, anchor: NDArray[np.float64]) -> None:
 
 def _draw_words(page: Page, box: Box, lines: Sequence[str], anchor: NDArray[np.float64]) -> None:
     page.rectangle(box.left, box.top, box.width, box.height, fill=PAPER, opacity=0.88)
-    # Towards what it names: the leader line then meets the words, not the room beside a short line.
+    # Align the text towards its target, so that the leader meets the words and not the gap beside a short
+    # line.
     x, align = box.left + box.width / 2, "center"
     if anchor[0] < box.left:
         x, align = box.left + _LABEL_MARGIN, "left"

@@ -1,4 +1,4 @@
-"""What a figure shall show, and how it is told on the command line."""
+"""What a figure should show, and how the command line specifies it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Literal
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.measures.table import MEASURES
 
-# What a figure may be coloured by, and its words there.
+# Measures that can colour a figure, and their words there.
 COLOURS = {
     "count": "activations in a cell",
     **{measure.name: measure.figure for measure in MEASURES if measure.figure},
 }
-# Of what journals print: narrower than a column nothing can be read, wider than A3 is a poster.
+# Printable widths: text is unreadable below a narrow column, and a page wider than A3 is a poster.
 NARROWEST_MM, WIDEST_MM = 60.0, 420.0
 DEFAULT_LABELS, DEFAULT_LOUPE_CELLS = 12, 3
 
@@ -31,7 +31,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Loupe:
-    """A window of some cells around a place of the layout, shown enlarged."""
+    """A window of some cells around a position in the layout, shown enlarged."""
 
     x: float
     y: float
@@ -40,26 +40,29 @@ class Loupe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Print:
-    """How large a figure is printed: its width, and how fine its pictures are."""
+    """Size of a printed figure: its width, and the resolution of its pictures."""
 
     width_mm: float = 180.0
     dpi: int = 300
 
     def __post_init__(self) -> None:
         if not NARROWEST_MM <= self.width_mm <= WIDEST_MM:
-            raise ConfigError(f"--width-mm {self.width_mm:g}: from {NARROWEST_MM:g} to {WIDEST_MM:g}")
+            raise ConfigError(f"--width-mm {self.width_mm:g}: give {NARROWEST_MM:g} to {WIDEST_MM:g}")
         if not 50 <= self.dpi <= 1200:
-            raise ConfigError(f"--dpi {self.dpi}: from 50 to 1200")
+            raise ConfigError(f"--dpi {self.dpi}: give 50 to 1200")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigureRequest:
-    """One atlas as a figure.
+    """Requests a figure of one atlas.
 
-    Attributes: grid: None: the finest whose icons are still large enough to read in print. region: None:
-                the whole map. num_labels: regions to name; None: up to 12, but none in a class atlas or
-                where the run has no attributions. measure: what the small map beside the atlas is coloured
-                by, a key of ``COLOURS``. title: None: one is made.
+    Attributes: grid: None: the finest grid whose icons are readable in print. region: None: the whole map.
+                num_labels: number of labelled regions; None: up to 12, but none for a class atlas or without
+                attributions. measure: colours the small map beside the atlas, a key of ``COLOURS``.
+                title: None: a default title.
+
+    >>> FigureRequest(layer="mixed5", region=parse_region("0.2,0.5,0.6,0.9")).region.x1
+    0.6
     """
 
     layer: str
@@ -75,10 +78,11 @@ class FigureRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SheetRequest:
-    """Many atlases on one sheet: of all ``layers``, or of all ``classes`` in one layer.
+    """Requests a sheet of several atlases: of all ``layers``, or of all ``classes`` in one layer.
 
-    Attributes: layer: of the classes; None: the last that has any. views: which class atlases, in this order;
-                empty: all. grid: None: the coarsest of each.
+    Attributes: layer: the layer of the classes; None: the last layer that has class atlases. views: class
+    atlases
+                to show, in order; empty: all. grid: None: the coarsest grid of each atlas.
     """
 
     kind: Literal["layers", "classes"]
@@ -90,9 +94,12 @@ class SheetRequest:
 
 
 def parse_region(text: str) -> Region:
-    """``x0,y0,x1,y1`` in the layout's units.
+    """Parse ``x0,y0,x1,y1`` in the layout's units.
 
     Raises: ConfigError: not four numbers, or no area.
+
+    >>> parse_region("0.2,0.5,0.6,0.9")
+    Region(x0=0.2, y0=0.5, x1=0.6, y1=0.9)
     """
     example = "--region 0.2,0.5,0.6,0.9: x from left to right, y from bottom to top, both from 0 to 1"
     numbers = _numbers(text)
@@ -105,9 +112,12 @@ def parse_region(text: str) -> Region:
 
 
 def parse_loupe(text: str) -> Loupe:
-    """``x,y`` or ``x,y,cells`` in the layout's units.
+    """Parse ``x,y`` or ``x,y,cells`` in the layout's units.
 
-    Raises: ConfigError: not two or three numbers, or a number of cells that is not whole.
+    Raises: ConfigError: not two or three numbers, or the number of cells is not a whole number.
+
+    >>> parse_loupe("0.3,0.8,4")
+    Loupe(x=0.3, y=0.8, cells=4)
     """
     numbers = _numbers(text)
     cells = numbers[2] if len(numbers) == 3 else float(DEFAULT_LOUPE_CELLS)

@@ -1,4 +1,4 @@
-"""Contact sheets: the atlases of all layers, or of all classes in one layer, each under its name."""
+"""Contact sheets: the atlases of all layers, or of all classes in one layer, each with its name."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from atlas_pipeline.figure.side_panels import POINTS
 from atlas_pipeline.figure.words import sheet_caption_of
 from atlas_pipeline.reader.run import AtlasRun
 
-# Of a panel: the narrowest in which an atlas can be read; its two lines of words; the room between two.
-NARROWEST_MM, _WORDS, _GAP = 27.0, 7.0, 4.0
-# All panels together are no taller: A0. A PDF ends at 5 m, a picture of 1,200 dpi at 1.4 m.
+# Panel sizes, mm: smallest readable width; height of two lines of text; gap between panels.
+NARROWEST_MM, _TEXT_MM, _GAP_MM = 27.0, 7.0, 4.0
+# Largest total height, mm: A0. PDF allows 5 m, a picture at 1,200 dpi 1.4 m.
 TALLEST_MM = 1189.0
 
 
 def draw_sheet(run: AtlasRun, request: SheetRequest) -> tuple[Page, list[Facts], str]:
-    """The page, the facts of its atlases, and its caption.
+    """Draw a sheet: returns the page, the facts of its atlases, and the caption.
 
-    Raises: ConfigError: no class atlases, in that layer or at all; an unknown layer, view or grid; more than
-            one page holds.
+    Raises: ConfigError: no class atlases in that layer or in the run; unknown layer, view or grid; more
+            atlases than fit on one page.
     """
     chosen = _layers(run, request) if request.kind == "layers" else _classes(run, request)
     _check_number(len(chosen), request)
@@ -35,18 +35,18 @@ def draw_sheet(run: AtlasRun, request: SheetRequest) -> tuple[Page, list[Facts],
     boxes = _panels(len(facts), width, head_height(title))
     caption = sheet_caption_of(facts)
     lines = wrapped(caption, POINTS, width - 2 * MARGIN)
-    foot, alarm = boxes[-1].bottom + _GAP / 2, facts[0].random_weights
+    foot, alarm = boxes[-1].bottom + _GAP_MM / 2, facts[0].random_weights
     page = Page(width, foot + line_height(POINTS) * (len(lines) + 1.5 * alarm) + MARGIN, request.size.dpi)
-    apart = "laid out together" if all(of.aligned for of in facts) else "each with a map of its own"
+    apart = "laid out together" if all(each.aligned for each in facts) else "each with a map of its own"
     draw_head(page, title, f"{len(facts)} {request.kind}, {apart} · activations, median fidelity")
-    for box, of in zip(boxes, facts, strict=True):
-        _draw_panel(page, box, of, of.subject if request.kind == "classes" else of.atlas.layer)
+    for box, each in zip(boxes, facts, strict=True):
+        _draw_panel(page, box, each, each.subject if request.kind == "classes" else each.atlas.layer)
     draw_caption(page, lines, foot, alarm=alarm)
     return page, facts, caption
 
 
 def _layers(run: AtlasRun, request: SheetRequest) -> list[tuple[str, str]]:
-    """Layer and view of each atlas."""
+    """Layer and view of each layer atlas."""
     if request.layer is not None or request.views:
         raise ConfigError("--sheet layers shows all of every layer; leave --layer and --view out")
     layers = [layer for layer in run.layers if "all" in run.views[layer]]
@@ -56,8 +56,8 @@ def _layers(run: AtlasRun, request: SheetRequest) -> list[tuple[str, str]]:
 
 
 def _classes(run: AtlasRun, request: SheetRequest) -> list[tuple[str, str]]:
-    views = {layer: [v for v in of if run.kinds[v] == "class"] for layer, of in run.views.items()}
-    known = [layer for layer, of in views.items() if of]
+    views = {layer: [v for v in each if run.kinds[v] == "class"] for layer, each in run.views.items()}
+    known = [layer for layer, each in views.items() if each]
     if not known:
         raise ConfigError(f"run '{run.name}' has no class atlases; ask for them in its config: classes: all")
     layer = request.layer or known[-1]
@@ -73,7 +73,7 @@ def _classes(run: AtlasRun, request: SheetRequest) -> list[tuple[str, str]]:
 
 
 def _check_number(number: int, request: SheetRequest) -> None:
-    """Refuse before anything is read what no page holds."""
+    """Refuse more atlases than a page can hold, before anything is read."""
     width = request.size.width_mm
     height = _panels(number, width, 0)[-1].bottom
     if height <= TALLEST_MM:
@@ -81,7 +81,7 @@ def _check_number(number: int, request: SheetRequest) -> None:
     fewer = "name some: --view class-a,class-b" if request.kind == "classes" else "draw one by one: --layer"
     raise ConfigError(
         f"--sheet {request.kind}: {number:,} atlases are {height / 1000:.2f} m tall at --width-mm {width:g}, "
-        f"a page at most {TALLEST_MM / 1000:.2f}; {fewer}, or make it wider"
+        f"but a page is at most {TALLEST_MM / 1000:.2f} m; {fewer}, or make it wider"
     )
 
 
@@ -96,24 +96,24 @@ def _title(facts: Facts, request: SheetRequest) -> str:
 
 
 def _panels(number: int, width: float, top: float) -> list[Box]:
-    """Boxes in rows of equal length, as many in a row as make the sheet about as high as it is wide."""
+    """Boxes in rows of equal length, so that the sheet is about as high as it is wide."""
     inner = width - 2 * MARGIN
-    most = max(1, int((inner + _GAP) / (NARROWEST_MM + _GAP)))
-    # Up to three stand side by side; more make about as many rows as columns, the last one full if it can be.
+    most = max(1, int((inner + _GAP_MM) / (NARROWEST_MM + _GAP_MM)))
+    # Up to three go side by side. More get about as many rows as columns, with a full last row if possible.
     wanted = min(most, number if number <= 3 else -(-number // max(1, round(number**0.5))))
-    near = range(min(most, max(2, wanted - 1)), min(most, wanted + 1) + 1)
-    sides = {n: (inner - _GAP * (n - 1)) / n for n in (wanted, *near)}
+    candidates = range(min(most, max(2, wanted - 1)), min(most, wanted + 1) + 1)
+    sides = {n: (inner - _GAP_MM * (n - 1)) / n for n in (wanted, *candidates)}
 
-    def unfit(n: int) -> tuple[bool, int, int]:
-        height = -(-number // n) * (sides[n] + _WORDS + _GAP) - _GAP
+    def badness(n: int) -> tuple[bool, int, int]:
+        height = -(-number // n) * (sides[n] + _TEXT_MM + _GAP_MM) - _GAP_MM
         return height > TALLEST_MM, -number % n, abs(n - wanted)
 
-    in_a_row = wanted if number <= 3 else min(near, key=unfit)
+    in_a_row = wanted if number <= 3 else min(candidates, key=badness)
     side, boxes = sides[in_a_row], []
     for panel in range(number):
         row, col = divmod(panel, in_a_row)
-        y = top + row * (side + _WORDS + _GAP)
-        boxes.append(Box(MARGIN + col * (side + _GAP), y, side, side + _WORDS))
+        y = top + row * (side + _TEXT_MM + _GAP_MM)
+        boxes.append(Box(MARGIN + col * (side + _GAP_MM), y, side, side + _TEXT_MM))
     return boxes
 
 
@@ -126,6 +126,6 @@ def _draw_panel(page: Page, box: Box, facts: Facts, name: str) -> None:
     if fidelity is not None:
         words = [f"{words[0]}, fidelity {fidelity:.2f}", f"{number}, fidelity {fidelity:.2f}", *words]
     page.text(box.left, box.top + 5.6, first_fitting(words, POINTS - 0.5, side), POINTS - 0.5, colour=MUTED)
-    # Not the atlas's own image, which it would keep: of large grids half a gigabyte each.
+    # Not atlas.image: the atlas would keep it in memory, half a gigabyte for each large grid.
     picture = atlas.reduced(max(1, int(side * page.dpi / 25.4)))
-    page.picture(np.asarray(picture), box.left, box.top + _WORDS, side, side)
+    page.picture(np.asarray(picture), box.left, box.top + _TEXT_MM, side, side)

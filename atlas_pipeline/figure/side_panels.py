@@ -1,4 +1,4 @@
-"""What stands beside the map: loupes with lines to it, the map coloured by a number, the icons' sizes."""
+"""Panels beside the map: loupes with lines to their windows, the map coloured by a measure, icon sizes."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from atlas_pipeline.reader.atlas import Atlas
 
 POINTS = 6.5
 _BAR, _BAR_STEPS = 2.0, 256
-# Sides of the icons in the legend of sizes, shares of a cell.
+# Icon sides shown in the legend of sizes, as shares of a cell.
 _SIDES = (0.4, 0.7, 1.0)
-_FINE = 10_000
+_FINE_PX = 10_000
 
 
 def letter(number: int) -> str:
-    """a, b, ... z, aa, ab...: what a loupe is called."""
+    """Name of a loupe: a, b, ... z, aa, ab, ..."""
     return (letter(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
 
 
 def loupe_lines(windows: Sequence[Window], shown: Window, layout: Arrangement) -> NDArray[np.float64]:
-    """(loupe, 2, 2, 2): for each two lines from its frame on the map to its picture, x, y on the page."""
+    """(loupe, 2, 2, 2): two lines per loupe, from its frame on the map to its picture, x, y on the page."""
     lines = []
     for window, box in zip(windows, layout.loupes, strict=True):
         left, top = corner(window.top, window.left, shown, layout)
@@ -46,7 +46,7 @@ def loupe_lines(windows: Sequence[Window], shown: Window, layout: Arrangement) -
 def draw_loupes(
     page: Page, atlas: Atlas, windows: Sequence[Window], shown: Window, layout: Arrangement
 ) -> None:
-    """Frames on the map, lines, and the enlarged windows with what they hold in words."""
+    """Draw the frames on the map, the lines, and the enlarged windows with their texts."""
     for number, (window, box, lines) in enumerate(
         zip(windows, layout.loupes, loupe_lines(windows, shown, layout), strict=True)
     ):
@@ -66,7 +66,7 @@ def draw_loupes(
 
 
 def _loupe_words(page: Page, atlas: Atlas, window: Window, box: Box, name: str) -> None:
-    """The loupe's letter, the class that most of its activations speak for, and its numbers."""
+    """Write a loupe's letter, the class with the most of its activations, and its numbers."""
     inside = atlas.cells[window.holds(cells_of(atlas))]
     fidelity = inside["fidelity"].median()
     classes = inside.groupby("label")["count"].sum() if inside["label"].notna().any() else None
@@ -83,7 +83,7 @@ def _loupe_words(page: Page, atlas: Atlas, window: Window, box: Box, name: str) 
 def draw_colours(
     page: Page, atlas: Atlas, measure: str, shown: Window, loupes: Sequence[Window], box: Box
 ) -> None:
-    """The whole map coloured by a number, what the figure shows of it framed, over its colour bar."""
+    """Draw the whole map coloured by a measure, with frames for the shown windows, and its colour bar."""
     values = atlas.cells[measure].to_numpy(dtype=np.float64)
     scale = colour_scale(values, measure)
     words = fitted(COLOURS[measure], POINTS, box.width)
@@ -107,22 +107,23 @@ def draw_colours(
 
 
 def _ticks(low: float, high: float, middle: float, box: Box) -> list[tuple[float, str, float]]:
-    """Value, alignment and x of the numbers under a colour bar."""
+    """Value, alignment and x of the numbers below a colour bar."""
     centre = box.left + box.width / 2
     return [(low, "left", box.left), (middle, "center", centre), (high, "right", box.right)]
 
 
 def draw_sizes(page: Page, atlas: Atlas, cell: float, box: Box) -> None:
-    """How large an icon is for how many activations, at the size that they have on this map."""
+    """Draw the legend of icon sizes: the number of activations for some sizes, at the scale of this map."""
     if atlas.provenance.get("config", {}).get("scale", "density") != "density":
         return
     counts = atlas.cells["count"].to_numpy()
-    sides = icon_sides(counts, _FINE) / _FINE
+    sides = icon_sides(counts, _FINE_PX) / _FINE_PX
     title = first_fitting(["icon size: activations", "icon size"], POINTS, box.width)
     page.text(box.left, box.top + 2.8, title, POINTS, colour=MUTED)
     side, step = min(cell, 7.0), box.width / len(_SIDES)
     for number, share in enumerate(_SIDES):
-        # The cell nearest in size says how many, of full ones the emptiest: the rule itself is the mosaic's.
+        # The cell nearest in size gives the number (the smallest count among full cells): the mosaic has the
+        # rule.
         nearest = np.lexsort([counts, np.abs(sides - share)])[0]
         middle, top = box.left + step * (number + 0.5), box.top + 4.0
         inner = side * float(sides[nearest])

@@ -1,4 +1,4 @@
-"""The typeface within an SVG: without it a browser would set the words in another, wider or narrower one."""
+"""Embeds the typeface in an SVG: a browser would otherwise substitute a wider or narrower one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from atlas_pipeline.figure.lettering import OWN_FAMILY
 
 
 def with_typeface(svg: bytes, letters: str) -> bytes:
-    """The SVG with the letters that it uses, of both weights, as fonts of its own.
+    """Embed fonts with the used letters, in both weights.
 
-    Args: svg: as matplotlib writes it, its text as text. letters: every letter in it.
+    Args: svg: written by matplotlib with text as text. letters: all letters in it.
     """
     faces = "".join(_face(weight, letters) for weight in ("normal", "bold"))
     head, opened, rest = svg.partition(b"<svg")
@@ -26,10 +26,10 @@ def with_typeface(svg: bytes, letters: str) -> bytes:
 
 def _face(weight: str, letters: str) -> str:
     path = font_manager.findfont(FontProperties(family=OWN_FAMILY, weight=weight))
-    # The time of the font's own making stays: the same figure twice is the same file.
+    # Keep the font's own timestamp, so that the same figure gives the same file.
     font = TTFont(path, recalcTimestamp=False)
     options = subset.Options(layout_features=["kern", "liga"])
-    # FontForge's own table: fontTools cannot subset it, and would say so on stderr.
+    # Drop FontForge's own table: fontTools cannot subset it and would warn on stderr.
     options.drop_tables += ["FFTM"]
     subsetter = subset.Subsetter(options)
     subsetter.populate(text=letters)

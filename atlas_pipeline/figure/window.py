@@ -1,4 +1,4 @@
-"""Windows onto an atlas, in whole cells: the part that a figure shows, and what its loupes enlarge."""
+"""Windows onto an atlas, in whole cells: the part that a figure shows, and the parts that loupes enlarge."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from atlas_pipeline.figure.request import Loupe, Region
 from atlas_pipeline.numerics.grid import cell_of
 from atlas_pipeline.reader.atlas import Atlas
 
-# Rounding up to whole cells must not take one more for 0.3 * 20 = 6.000000001.
+# Tolerance of rounding up to whole cells: 0.3 * 20 = 6.000000001 must give 6.
 _EPSILON = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Cells [top, top + rows) x [left, left + cols); row 0 on top."""
+    """Cells [top, top + rows) x [left, left + cols); row 0 is the top."""
 
     top: int
     left: int
@@ -27,12 +27,12 @@ class Window:
     cols: int
 
     def holds(self, cells: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(cell, 2) row, col -> (cell,): are they in it?"""
+        """(cell, 2) row, col -> (cell,): whether each cell is inside."""
         inner = cells - np.array([self.top, self.left])
         return ((inner >= 0) & (inner < np.array([self.rows, self.cols]))).all(axis=1)
 
     def region(self, grid: int) -> Region:
-        """The same in the layout's units."""
+        """The window in the layout's units."""
         bottom = grid - self.top - self.rows
         return Region(
             self.left / grid, bottom / grid, (self.left + self.cols) / grid, (bottom + self.rows) / grid
@@ -45,64 +45,65 @@ def cells_of(atlas: Atlas) -> NDArray[np.int64]:
 
 
 def window_of(atlas: Atlas, region: Region | None) -> Window:
-    """The region, rounded out to whole cells; all of the map where there is none.
+    """The region, rounded out to whole cells; the whole map without a region.
 
-    Raises: ConfigError: it lies outside the map, or holds no icon.
+    Raises: ConfigError: the region lies outside the map, or contains no icon.
     """
     window = cells_within(region, atlas.grid)
     if region is not None:
-        _check_icons(atlas, window, _given(region))
+        _check_icons(atlas, window, _option_text(region))
     return window
 
 
 def cells_within(region: Region | None, grid: int) -> Window:
-    """The same of any grid, whether there are icons or not.
+    """The region, rounded out to whole cells of any grid, with or without icons.
 
-    Raises: ConfigError: it lies outside the map, or has no area.
+    Raises: ConfigError: the region lies outside the map, or has no area.
     """
     if region is None:
         return Window(0, 0, grid, grid)
-    given = _given(region)
+    option = _option_text(region)
     if min(region.x0, region.y0) < 0 or max(region.x1, region.y1) > 1:
-        raise ConfigError(f"{given} lies outside the map, which runs from 0 to 1 in x and in y")
+        raise ConfigError(f"{option} lies outside the map, which runs from 0 to 1 in x and in y")
     left, right = math.floor(region.x0 * grid + _EPSILON), math.ceil(region.x1 * grid - _EPSILON)
     bottom, top = math.floor(region.y0 * grid + _EPSILON), math.ceil(region.y1 * grid - _EPSILON)
     if left >= right or bottom >= top:
-        raise ConfigError(f"{given} has no area; give the lower left corner first")
+        raise ConfigError(f"{option} has no area; give the lower left corner first")
     return Window(grid - top, left, top - bottom, right - left)
 
 
 def loupe_window(atlas: Atlas, loupe: Loupe, within: Window) -> Window:
-    """The cells around a loupe's place, moved inside the part of the map that is shown.
+    """The cells around a loupe's position, shifted to lie inside the shown part of the map.
 
-    Raises: ConfigError: the place is not in it, it takes more cells than there are, or holds no icon.
+    Raises: ConfigError: the position is outside the shown part, the loupe is larger than it, or contains no
+            icon.
     """
-    given = f"--loupe {loupe.x:g},{loupe.y:g},{loupe.cells}"
+    option = f"--loupe {loupe.x:g},{loupe.y:g},{loupe.cells}"
     if not (0 <= loupe.x <= 1 and 0 <= loupe.y <= 1):
-        raise ConfigError(f"{given} lies outside the map, which runs from 0 to 1 in x and in y")
-    place = cell_of([[loupe.x, loupe.y]], atlas.grid)
-    if not within.holds(place).all():
-        raise ConfigError(f"{given} lies outside the region that is shown")
+        raise ConfigError(f"{option} lies outside the map, which runs from 0 to 1 in x and in y")
+    position = cell_of([[loupe.x, loupe.y]], atlas.grid)
+    if not within.holds(position).all():
+        raise ConfigError(f"{option} lies outside the region that is shown")
     if loupe.cells > min(within.rows, within.cols):
-        raise ConfigError(f"{given} is larger than what is shown: {within.cols} x {within.rows} cells")
-    row, col = (int(number) - (loupe.cells - 1) // 2 for number in place[0])
+        raise ConfigError(f"{option} is larger than what is shown: {within.cols} x {within.rows} cells")
+    row, col = (int(number) - (loupe.cells - 1) // 2 for number in position[0])
     top = min(max(row, within.top), within.top + within.rows - loupe.cells)
     left = min(max(col, within.left), within.left + within.cols - loupe.cells)
     window = Window(top, left, loupe.cells, loupe.cells)
-    _check_icons(atlas, window, given)
+    _check_icons(atlas, window, option)
     return window
 
 
-def _given(region: Region) -> str:
+def _option_text(region: Region) -> str:
     return f"--region {region.x0:g},{region.y0:g},{region.x1:g},{region.y1:g}"
 
 
-def _check_icons(atlas: Atlas, window: Window, given: str) -> None:
+def _check_icons(atlas: Atlas, window: Window, option: str) -> None:
     cells = cells_of(atlas)
     if window.holds(cells).any():
         return
     if len(cells) == 0:
-        raise ConfigError(f"{given}: this atlas has no icons at all")
+        raise ConfigError(f"{option}: this atlas has no icons at all")
     x, y = atlas.cells["x"], atlas.cells["y"]
     span = f"x {x.min():.2f} to {x.max():.2f}, y {y.min():.2f} to {y.max():.2f}"
     gap = np.hypot(
@@ -110,5 +111,5 @@ def _check_icons(atlas: Atlas, window: Window, given: str) -> None:
         y - 1 + (window.top + window.rows / 2) / atlas.grid,
     )
     nearest = atlas.cells.iloc[int(gap.argmin())]
-    place = f"{nearest['x']:.2f},{nearest['y']:.2f}"
-    raise ConfigError(f"{given} holds no icon; the nearest is at {place}, all of them in {span}")
+    position = f"{nearest['x']:.2f},{nearest['y']:.2f}"
+    raise ConfigError(f"{option} holds no icon; the nearest is at {position}, all of them in {span}")

@@ -1,17 +1,17 @@
-"""Title and caption of a figure, from its facts."""
+"""Title and caption of a figure, from the facts of its atlas."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atlas_pipeline.figure.facts import Facts, differing
+from atlas_pipeline.figure.facts import Facts, differing_settings
 from atlas_pipeline.figure.request import Region
 
 ALARM_WORDS = "RANDOM WEIGHTS: nobody trained this network"
 
 
 def title_of(facts: Facts) -> str:
-    """One line that says which atlas it is."""
+    """A title that identifies the atlas, in one line."""
     kind = {
         0: "Activation atlas",
         1: f"Class atlas {'' if facts.against else 'of '}{facts.subject}",
@@ -21,14 +21,14 @@ def title_of(facts: Facts) -> str:
 
 
 def subtitle_of(facts: Facts) -> str:
-    """What there is to see, in numbers."""
+    """The numbers of activations, cells and icons."""
     atlas = facts.atlas
     grid = f"{atlas.grid} × {atlas.grid} grid"
     return f"{atlas.num_activations:,} activations · {grid} · {len(atlas.cells):,} icons"
 
 
 def caption_of(facts: Facts, region: Region | None, extras: Sequence[str]) -> str:
-    """Every setting that matters. extras: sentences on what is drawn on top."""
+    """A caption with all important settings. extras: sentences about what is drawn on top."""
     atlas = facts.atlas
     shown = (
         f" Shown: x {region.x0:g} to {region.x1:g}, y {region.y0:g} to {region.y1:g} of the layout."
@@ -45,11 +45,13 @@ def caption_of(facts: Facts, region: Region | None, extras: Sequence[str]) -> st
 
 
 def sheet_caption_of(facts: Sequence[Facts]) -> str:
-    """What holds for all atlases of a sheet; ranges where they differ."""
+    """A caption with the settings of all atlases of a sheet; ranges where they differ."""
     first = facts[0]
     sizes = " and ".join(f"{grid} × {grid}" for grid in sorted({f.atlas.grid for f in facts}))
     apart = "" if all(f.aligned for f in facts) else ", each by itself"
-    layout = "with settings that differ" if "layout" in differing(facts) else f"by {first.layout_method}"
+    layout = (
+        "with settings that differ" if "layout" in differing_settings(facts) else f"by {first.layout_method}"
+    )
     counts = sorted({f.min_count for f in facts})
     least = f"{counts[0]} or more" + (f", up to {counts[-1]} where atlases differ" if len(counts) > 1 else "")
     layers = ", ".join(dict.fromkeys(f.atlas.layer for f in facts))
@@ -71,14 +73,14 @@ def _sample(facts: Facts) -> str:
         number = atlas.num_activations // facts.positions
         at = "one random position" if facts.positions == 1 else f"{facts.positions} random positions"
         return f"{atlas.num_activations:,} activations, {at} in each of {number:,} {facts.images}"
-    of = facts.selection.get("of")
-    total = f" of {of:,}" if of else ""
-    speak = f"speak {'' if facts.against else 'for '}{facts.subject}"
-    return f"The {atlas.num_activations:,}{total} activations of {facts.images} that {speak}"
+    num_sampled = facts.selection.get("of")
+    total = f" of {num_sampled:,}" if num_sampled else ""
+    verb = f"speak {'' if facts.against else 'for '}{facts.subject}"
+    return f"The {atlas.num_activations:,}{total} activations of {facts.images} that {verb}"
 
 
 def fidelity_of(facts: Facts) -> str:
-    """How true the icons are, beside what noise and real activations reach."""
+    """The fidelity of the icons, compared with noise and real activations."""
     fidelity, baselines = facts.median("fidelity"), facts.atlas.document.get("baselines", {})
     if fidelity is None:
         return ""
@@ -86,7 +88,7 @@ def fidelity_of(facts: Facts) -> str:
     known = [
         f"{words} {baselines[key]:.2f}" for words, key in against.items() if baselines.get(key) is not None
     ]
-    held = f" ({', '.join(known)})" if known else ""
-    trip = facts.round_trip
-    own = "" if trip is None else f"; {trip:.0%} of the icons are nearest to their own cell"
-    return f"Median fidelity, the cosine of icon and mean activation: {fidelity:.2f}{held}{own}."
+    comparison = f" ({', '.join(known)})" if known else ""
+    round_trip = facts.round_trip
+    own = "" if round_trip is None else f"; {round_trip:.0%} of the icons are nearest to their own cell"
+    return f"Median fidelity, the cosine of icon and mean activation: {fidelity:.2f}{comparison}{own}."

@@ -1,4 +1,4 @@
-"""Feature inversion: images whose activation points along given directions. Needs torch alone.
+"""Feature inversion: images whose activation points along given directions. Requires only torch.
 
 import torch, torchvision
 from atlas_pipeline.inversion import InversionSettings, invert
@@ -6,7 +6,7 @@ from atlas_pipeline.inversion import InversionSettings, invert
 network = torchvision.models.googlenet(weights="DEFAULT").eval().requires_grad_(False)
 layer = torch.nn.Sequential(*list(network.children())[:9])         # up to inception4a
 mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-directions = torch.eye(512)[:8]                                    # one channel an icon
+directions = torch.eye(512)[:8]                                    # one channel per icon
 settings = InversionSettings(size_px=80, steps=128)
 icons = invert(lambda images: layer((images - mean) / std), directions, seeds=range(8), settings=settings)
 torchvision.io.write_png(icons.images[0].permute(2, 0, 1), "icon.png")

@@ -1,4 +1,4 @@
-"""The network's arithmetic while icons are made: float32, TensorFloat-32 or bfloat16."""
+"""Numeric precision of the network during optimisation: float32, TensorFloat-32 or bfloat16."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextlib.contextmanager
 def arithmetic(name: str, device: torch.device) -> Iterator[None]:
-    """Within the block the network computes in ``name``; on a CPU `tf32` is float32."""
+    """Run the network in precision ``name`` within the block; on a CPU, `tf32` falls back to float32."""
     if name == "bfloat16":
         with torch.autocast(device.type, dtype=torch.bfloat16):
             yield

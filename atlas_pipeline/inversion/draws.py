@@ -1,7 +1,7 @@
-"""Random numbers that are a pure function of (seed, stream, counter): SplitMix64.
+"""Random numbers as a pure function of (seed, stream, counter): SplitMix64.
 
-An icon's numbers must not depend on which other icons share its batch, on the device, or on the release
-of torch. A stateful generator promises none of these, a hash of the counter promises all three.
+An icon's random numbers must not depend on the other icons in its batch, the device or the torch release. A
+stateful generator guarantees none of this; a hash of the counter guarantees all of it.
 Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (OOPSLA 2014).
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def _signed(value: int) -> int:
-    """The two's complement int64 with the same 64 bits: torch has no arithmetic on unsigned 64-bit."""
+    """Two's complement int64 with the same 64 bits: torch has no unsigned 64-bit arithmetic."""
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
@@ -25,7 +25,7 @@ _MIX_2 = _signed(0x94D049BB133111EB)
 
 
 def _shift_right(bits: Tensor, by: int) -> Tensor:
-    """Logical shift: torch's own keeps the sign."""
+    """Logical right shift; torch's own shift is arithmetic and keeps the sign."""
     return (bits >> by) & ((1 << (64 - by)) - 1)
 
 
@@ -36,22 +36,22 @@ def _mix(bits: Tensor) -> Tensor:
 
 
 def uniform(seeds: Sequence[int], stream: int, num: int) -> Tensor:
-    """Numbers in the open interval (0, 1), for each seed its own.
+    """Uniform numbers in the open interval (0, 1), one sequence per seed.
 
-    Args:    seeds: one an icon, any integers (their low 64 bits count). stream: tells apart what the numbers
-             are for. num: how many for each seed; more of them leave the first ones as they are.
+    Args:    seeds: one per icon, any integers (only their low 64 bits are used). stream: separates numbers
+             that serve different purposes. num: numbers per seed; the first ones do not depend on it.
     Returns: (seed, num) float64 on the CPU.
     """
     keys = torch.tensor([_signed(seed % (1 << 64)) for seed in seeds], dtype=torch.int64)
     keys = _mix(_mix(keys + _GAMMA) + _signed(stream * _GAMMA % (1 << 64)))
     counters = torch.arange(1, num + 1, dtype=torch.int64)
     bits = _mix(keys[:, None] + counters * _GAMMA)
-    # The half step keeps 0 out, so that a logarithm of it is finite.
+    # The half step excludes 0, whose logarithm is infinite.
     return (_shift_right(bits, 12).double() + 0.5) * 2.0**-52
 
 
 def normal(seeds: Sequence[int], stream: int, num: int) -> Tensor:
-    """Standard normal numbers by Box and Muller; arguments as `uniform`.
+    """Standard normal numbers by the Box-Muller transform; arguments as for `uniform`.
 
     Returns: (seed, num) float64 on the CPU.
     """

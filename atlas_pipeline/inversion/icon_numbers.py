@@ -1,4 +1,4 @@
-"""Can icons be read, and what the same numbers are of noise and of real images. Not a stage."""
+"""Legibility of icons, with noise and real images as references. Not a stage."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from atlas_pipeline.numerics import legibility
 if TYPE_CHECKING:
     import torch
 
-# Images of noise whose activations say what a cosine is worth.
+# Noise images whose cosine to a direction is the baseline for an icon's fidelity.
 NUM_NOISE = 64
 
 
-def legible(images: np.ndarray, crops: np.ndarray) -> dict[str, np.ndarray]:
-    """Numbers of images (image, side, side, 3) uint8 beside real crops of that side, by name."""
+def legibility_numbers(images: np.ndarray, crops: np.ndarray) -> dict[str, np.ndarray]:
+    """Legibility measures of images (image, side, side, 3) uint8 against real crops of that side, by name."""
     real = legibility.real_statistics(crops)
     return {
         "saturated": legibility.saturated_share(images),
@@ -26,24 +26,24 @@ def legible(images: np.ndarray, crops: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def of_real(crops: np.ndarray) -> dict[str, float]:
-    """The same of the real crops themselves: the mean share of saturated pixels, the median distances."""
+def legibility_of_real(crops: np.ndarray) -> dict[str, float]:
+    """Legibility of the real crops themselves: mean share of saturated pixels, median distances."""
     return {
         name: float(np.mean(values) if name == "saturated" else np.median(values))
-        for name, values in legible(crops, crops).items()
+        for name, values in legibility_numbers(crops, crops).items()
     }
 
 
 def noise_activation(
     feature_map: Callable[[torch.Tensor], torch.Tensor], size_px: int, seed: int, device: str
 ) -> np.ndarray:
-    """(image, channel) float32 at the map's centre, of images of uniform noise of the icons' size."""
+    """Centre activation (image, channel) float32 of uniform noise images of the icons' size."""
     import torch
 
     from atlas_pipeline.inversion import centre_activation
     from atlas_pipeline.inversion.memory import in_batches
 
-    # The generator takes 64 bits; a seed may have more.
+    # The generator takes 64 bits; seeds may be longer.
     generator = torch.Generator().manual_seed(seed % 2**63)
     noise = torch.rand(NUM_NOISE, 3, size_px, size_px, generator=generator)
 

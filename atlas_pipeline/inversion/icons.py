@@ -1,4 +1,4 @@
-"""Feature inversion of directions: an atlas' icons, and what they really give. S = icon side, P = plane."""
+"""Feature inversion of directions: an atlas's icons and the activations they produce. S = side, P = plane."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.inversion import memory, objective
-from atlas_pipeline.inversion.canvas import as_network_sees
+from atlas_pipeline.inversion.canvas import to_network_input
 from atlas_pipeline.inversion.loop import optimise
 from atlas_pipeline.inversion.objectives import Direction
 from atlas_pipeline.inversion.settings import InversionSettings
@@ -20,18 +20,18 @@ from atlas_pipeline.inversion.visible_window import FeatureMap
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Icons:
-    """Finished icons, on the CPU, in the order of the directions."""
+    """Finished icons on the CPU, in the order of the directions."""
 
     images: Tensor
-    """(icon, S, S, P) uint8, red, green, blue; with `alpha` also opacity."""
+    """(icon, S, S, P) uint8: red, green, blue; with `alpha` also opacity."""
     activation: Tensor
-    """(icon, channel) float32: what the finished uint8 icon gives at the centre, without transforms."""
+    """(icon, channel) float32: centre activation of the finished uint8 icon, without transforms."""
     fidelity: Tensor
-    """(icon,) float32, cosine between that activation and the direction."""
+    """(icon,) float32: cosine between that activation and the direction."""
     objective: Tensor
-    """(icon,) float32, of that activation."""
+    """(icon,) float32: objective of that activation."""
     steps: Tensor
-    """(icon,) int32, steps taken; of the attempt that was kept."""
+    """(icon,) int32: steps taken by the attempt that was kept."""
 
 
 def invert(
@@ -47,20 +47,29 @@ def invert(
     batch_size: int | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> Icons:
-    """An icon for each direction: an image whose activation at the map's centre points along it.
+    """Make an icon for each direction: an image whose centre activation points along it.
 
-    Of several attempts the one whose finished icon has the highest fidelity is kept; the first starts from
-    the icon's own seed. See `optimise` for what an icon depends on, and for the other arguments.
+    With several attempts, the one whose finished icon has the highest fidelity is kept. The first attempt
+    uses the icon's own seed. See `optimise` for the other arguments and for what determines an icon.
 
     Args:    feature_map: images (B, 3, S, S) float32 in [0, 1] on `device` -> (B, channel, height, width),
-             each image on its own (batch norms in evaluation mode), differentiable.
-             directions: (icon, channel), finite, none zero. seeds: one an icon.
-             precision: (channel, channel), for the whitened metric alone.
-             start: (icon, S, S, P) uint8 icons to begin from. magnitude: for image "maco" alone.
-    Raises:  ValueError: a direction, precision, start or magnitude that cannot be used.
-             ModelError: activations that are not finite, or with other channels than the directions.
-             ResourceError: not even one icon fits the memory.
-    Source:  Carter et al., "Activation Atlas" (Distill 2019); objective and image in their modules.
+             differentiable; images must not affect each other (batch norms in evaluation mode).
+             directions: (icon, channel), finite, none zero. seeds: one per icon.
+             precision: (channel, channel), only for the whitened metric.
+             start: (icon, S, S, P) uint8, icons to start from. magnitude: only for image "maco".
+    Raises:  ValueError: a direction, precision, start or magnitude is invalid.
+             ModelError: activations are not finite, or have other channels than the directions.
+             ResourceError: not even one icon fits in memory.
+    Source:  Carter et al., "Activation Atlas" (Distill 2019); see the modules of the objective and the image.
+    Example:
+
+    >>> import torch
+    >>> layer = torch.nn.Conv2d(3, 4, 3, stride=2, padding=1).requires_grad_(False)
+    >>> icons = invert(layer, torch.eye(4), range(4), InversionSettings(size_px=16, steps=8))
+    >>> icons.images.shape, icons.images.dtype
+    (torch.Size([4, 16, 16, 3]), torch.uint8)
+    >>> icons.activation.shape, icons.fidelity.shape
+    (torch.Size([4, 4]), torch.Size([4]))
     """
     settings = InversionSettings() if settings is None else settings
     directions = _checked_directions(directions, seeds)
@@ -82,9 +91,9 @@ def invert(
         magnitude=magnitude,
         device=device,
         batch_size=batch_size,
-        advance=_counted(advance, attempts),
+        advance=_count_icons(advance, attempts),
     )
-    activation, scores = _evaluated(goal, drawn.images, torch.device(device), directions.shape[1])
+    activation, scores = _evaluate(goal, drawn.images, torch.device(device), directions.shape[1])
     _check_finite(activation, attempts)
     cosine = torch.nn.functional.cosine_similarity(
         activation.double(), directions.repeat_interleave(attempts, 0).double()
@@ -95,15 +104,15 @@ def invert(
 
 
 def attempt_seed(seed: int, attempt: int) -> int:
-    """The seed of an icon's further attempts; the first keeps the icon's own."""
+    """Seed of an icon's attempt; attempt 0 uses the icon's own seed."""
     if attempt == 0:
         return seed
     digest = hashlib.blake2b(f"{seed}/{attempt}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
-def _counted(advance: Callable[[int], None] | None, attempts: int) -> Callable[[int], None] | None:
-    """Attempts finished -> icons finished, rounded down, none lost."""
+def _count_icons(advance: Callable[[int], None] | None, attempts: int) -> Callable[[int], None] | None:
+    """Convert a callback that counts icons to one that counts attempts."""
     if advance is None or attempts == 1:
         return advance
     done = 0
@@ -116,19 +125,19 @@ def _counted(advance: Callable[[int], None] | None, attempts: int) -> Callable[[
     return counted
 
 
-def _evaluated(
+def _evaluate(
     goal: Direction, images: Tensor, device: torch.device, num_channels: int
 ) -> tuple[Tensor, Tensor]:
-    """(activation (icon, channel), objective (icon,)) of finished icons, in float32, on the CPU."""
+    """(activation (icon, channel), objective (icon,)) of finished icons, float32 on the CPU."""
 
     def activation_of(which: Tensor) -> Tensor:
-        return goal.activations(as_network_sees(images[which], device))
+        return goal.activations(to_network_input(images[which], device))
 
     with torch.no_grad():
         try:
             parts = list(memory.in_batches(activation_of, len(images)))
         except torch.OutOfMemoryError as error:
-            raise memory.too_large(images.shape[1], device) from error
+            raise memory.out_of_memory_error(images.shape[1], device) from error
         activation = torch.cat(parts) if parts else torch.empty(0, num_channels)
         scores = goal.of_activations(activation.to(device), torch.arange(len(images), device=device))
     return activation, scores.cpu()
@@ -142,7 +151,7 @@ def _checked_directions(directions: Tensor, seeds: Sequence[int]) -> Tensor:
     directions = directions.detach().to("cpu", torch.float32)
     for bad, what in (
         (~torch.isfinite(directions).all(1), "is not finite"),
-        ((directions == 0).all(1), "is zero: it points nowhere, leave it out"),
+        ((directions == 0).all(1), "is zero and has no orientation; leave it out"),
     ):
         if bad.any():
             raise ValueError(f"direction {int(bad.nonzero()[0])} {what}")
@@ -170,5 +179,5 @@ def _check_finite(activations: Tensor, attempts: int) -> None:
     if len(bad):
         raise ModelError(
             f"the icon of direction {int(bad[0]) // attempts} gives activations that are not finite; "
-            "check the network's weights, or use arithmetic float32"
+            "check the network's weights, or set arithmetic to float32"
         )

@@ -1,4 +1,4 @@
-"""The loop: icons board in the order of their numbers, are made together, and leave as they are done."""
+"""The optimisation loop: icons enter the batch in order, and each leaves it when it is finished."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import torch
 from torch import Tensor
 
 from atlas_pipeline.inversion import memory, schedule
-from atlas_pipeline.inversion.canvas import Canvas, as_network_sees
+from atlas_pipeline.inversion.canvas import Canvas, to_network_input
 from atlas_pipeline.inversion.icon_batch import IconBatch, Optimizer
 from atlas_pipeline.inversion.objectives import Objective
 from atlas_pipeline.inversion.settings import InversionSettings
 
-# With patience: steps between two looks at who is done, each of which waits for the device.
-_STEPS_BETWEEN_LOOKS = 4
+# With patience: steps between two checks for finished icons. Each check waits for the device.
+_STEPS_BETWEEN_CHECKS = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """Finished icons of any objective, on the CPU, by their numbers. P = 3, or 4 with `alpha`."""
+    """Finished icons of any objective, on the CPU, in order. P = 3, or 4 with `alpha`."""
 
     images: Tensor
-    """(icon, S, S, P) uint8: red, green, blue, and opacity."""
+    """(icon, S, S, P) uint8: red, green, blue, and opacity if P is 4."""
     steps: Tensor
-    """(icon,) int32, steps taken."""
+    """(icon,) int32: steps taken."""
 
 
 def optimise(
@@ -40,19 +40,28 @@ def optimise(
     batch_size: int | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> Drawn:
-    """An image for each of the objective's icons that scores high.
+    """Optimise one image for each icon of an objective.
 
-    An icon depends on its goal, its seed and its start alone. Which others share its batch changes it only
-    by the rounding of the network's kernels. A batch that does not fit the memory is halved, and its icons
-    start again.
+    An icon depends only on its goal, its seed and its start image. The other icons in its batch change it
+    only by the rounding of the network's kernels. A batch that does not fit in memory is halved, and its
+    icons start again.
 
-    Args:    seeds: one an icon. start: (icon, S, S, P) uint8, icons to begin from: they take `warm_steps`
-             steps, without transforms. magnitude: for image "maco", as `fourier.magnitude_spectrum`.
-             batch_size: icons made together; None: 32 on a CPU, on a GPU what its memory holds, up to 1,024.
+    Args:    seeds: one per icon. start: (icon, S, S, P) uint8, icons to start from: they take `warm_steps`
+             steps without transforms. magnitude: for image "maco", from `fourier.magnitude_spectrum`.
+             batch_size: icons optimised together; None: 32 on a CPU; on a GPU as many as fit, up to 1,024.
              advance: called with the number of icons just finished.
-    Raises:  ValueError: numbers that do not go together.
-             ModelError: the network takes no such images, or gives another map than was asked for.
-             ResourceError: not even one icon fits the memory.
+    Raises:  ValueError: arguments of different lengths, shapes or types, or an invalid batch size.
+             ModelError: the network rejects images of this size, or its map has an unexpected shape.
+             ResourceError: not even one icon fits in memory.
+    Example:
+
+    >>> import torch
+    >>> from atlas_pipeline.inversion import Channel
+    >>> layer = torch.nn.Conv2d(3, 4, 3, stride=2, padding=1).requires_grad_(False)
+    >>> settings = InversionSettings(size_px=16, steps=8)
+    >>> drawn = optimise(Channel(layer, [0, 3]), seeds=[0, 1], settings=settings)
+    >>> drawn.images.shape, drawn.steps.tolist()
+    (torch.Size([2, 16, 16, 3]), [8, 8])
     """
     settings = InversionSettings() if settings is None else settings
     if len(seeds) != objective.num_icons:
@@ -60,7 +69,7 @@ def optimise(
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
     if start is not None:
-        settings = schedule.warm(settings)
+        settings = schedule.warm_settings(settings)
         _check_start(start, settings, len(seeds))
     device = torch.device(device)
     canvas = Canvas(settings, device, magnitude)
@@ -70,7 +79,7 @@ def optimise(
             torch.empty(0, dtype=torch.int32),
         )
     loop = _Loop(objective, seeds, settings, start, canvas, device, batch_size, advance)
-    return loop.drawn()
+    return loop.run()
 
 
 class _Loop:
@@ -93,26 +102,26 @@ class _Loop:
         try:
             self._optimizer = Optimizer(objective, settings, canvas, device)
         except torch.OutOfMemoryError as error:
-            raise memory.too_large(settings.size_px, device) from error
+            raise memory.out_of_memory_error(settings.size_px, device) from error
         self._batch_size = batch_size or self._chosen_batch_size()
 
-    def drawn(self) -> Drawn:
-        """All icons, made."""
-        between = self._settings.steps if self._settings.patience is None else _STEPS_BETWEEN_LOOKS
+    def run(self) -> Drawn:
+        """Optimise all icons."""
+        steps_per_check = self._settings.steps if self._settings.patience is None else _STEPS_BETWEEN_CHECKS
         batch: IconBatch | None = None
         while self._waiting or batch is not None:
             in_batch = [] if batch is None else batch.which.tolist()
             try:
-                batch = self._filled(batch)
+                batch = self._fill(batch)
                 in_batch = batch.which.tolist()
-                for _ in range(between):
+                for _ in range(steps_per_check):
                     self._optimizer.step(batch)
-                batch = self._without_finished(batch)
+                batch = self._remove_finished(batch)
                 continue
             except torch.OutOfMemoryError as error:
                 if self._batch_size == 1:
-                    raise memory.too_large(self._settings.size_px, self._device) from error
-            # Outside the handler: its traceback holds the tensors that did not fit.
+                    raise memory.out_of_memory_error(self._settings.size_px, self._device) from error
+            # Outside the except block: the traceback keeps the tensors that did not fit alive.
             self._waiting.extendleft(reversed(in_batch))
             batch = None
             self._batch_size = max(1, min(self._batch_size, len(self._waiting)) // 2)
@@ -120,8 +129,8 @@ class _Loop:
                 torch.cuda.empty_cache()
         return Drawn(torch.stack([image for image in self._images if image is not None]), self._steps)
 
-    def _filled(self, batch: IconBatch | None) -> IconBatch:
-        """The batch with its free places taken by those who wait."""
+    def _fill(self, batch: IconBatch | None) -> IconBatch:
+        """Fill the free slots of the batch with waiting icons."""
         free = self._batch_size - (0 if batch is None else len(batch.which))
         joining = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
         if not joining:
@@ -130,24 +139,24 @@ class _Loop:
         start = None if self._start is None else self._start[joining]
         try:
             new = self._optimizer.new_batch(joining, [self._seeds[i] for i in joining], start)
-            return new if batch is None else batch.joined(new)
+            return new if batch is None else batch.appended(new)
         except torch.OutOfMemoryError:
             self._waiting.extendleft(reversed(joining))
             raise
 
-    def _without_finished(self, batch: IconBatch) -> IconBatch | None:
-        """The batch without the icons that are done, whose pictures are kept."""
+    def _remove_finished(self, batch: IconBatch) -> IconBatch | None:
+        """Store the finished icons and remove them from the batch."""
         done = self._optimizer.done(batch)
         if not done.any():
             return batch
-        finished = batch.chosen(done.to(self._device))
+        finished = batch.selected(done.to(self._device))
         images, steps = self._canvas.icon(finished.coefficients), finished.age.to(torch.int32).cpu()
         for number, image, taken in zip(finished.which.tolist(), images, steps, strict=True):
             self._images[number] = image
             self._steps[number] = taken
         if self._advance is not None:
             self._advance(len(images))
-        return None if done.all() else batch.chosen(~done.to(self._device))
+        return None if done.all() else batch.selected(~done.to(self._device))
 
     def _chosen_batch_size(self) -> int:
         num_icons = len(self._seeds)
@@ -171,16 +180,24 @@ class _Loop:
 
 
 def score(objective: Objective, images: Tensor, device: str | torch.device = "cpu") -> Tensor:
-    """What finished icons really score: without transforms, in float32; transparent ones over mid grey.
+    """Score finished icons without transforms, in float32; transparent icons are shown over mid grey.
 
-    Args:    images: (icon, S, S, P) uint8, all of the objective's icons, in order.
+    Args:    images: (icon, S, S, P) uint8, all icons of the objective, in order.
     Returns: (icon,) float32 on the CPU.
-    Raises:  ResourceError: not even one icon fits the memory.
+    Raises:  ResourceError: not even one icon fits in memory.
+    Example:
+
+    >>> import torch
+    >>> from atlas_pipeline.inversion import Channel
+    >>> red = torch.nn.Conv2d(3, 1, 1, bias=False).requires_grad_(False)
+    >>> red.weight[:] = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
+    >>> score(Channel(red, [0]), torch.full((1, 8, 8, 3), 255, dtype=torch.uint8))
+    tensor([1.])
     """
     window = objective.window(images.shape[1])
 
     def score_of(which: Tensor) -> Tensor:
-        seen = as_network_sees(images[which], torch.device(device))
+        seen = to_network_input(images[which], torch.device(device))
         part = seen[:, :, window.low : window.high, window.low : window.high]
         return objective(part, which.to(device)).float()
 
@@ -188,7 +205,7 @@ def score(objective: Objective, images: Tensor, device: str | torch.device = "cp
         try:
             scores = list(memory.in_batches(score_of, len(images)))
         except torch.OutOfMemoryError as error:
-            raise memory.too_large(images.shape[1], device) from error
+            raise memory.out_of_memory_error(images.shape[1], device) from error
     return torch.cat(scores) if scores else torch.empty(0)
 
 

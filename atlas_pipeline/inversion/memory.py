@@ -1,4 +1,4 @@
-"""How many icons the device's memory holds."""
+"""How many icons fit in the device's memory."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from atlas_pipeline.errors import ResourceError
 CPU_BATCH = 32
 LARGEST_BATCH = 1024
 _PROBE = 8
-# Of the memory that is free: the allocator wants room for its own rounding.
-_SHARE = 0.7
+# Share of the free memory to use: the allocator rounds sizes up.
+_USABLE_SHARE = 0.7
 
 
 def fitting_batch(icon_bytes: int, free_bytes: int, largest: int = LARGEST_BATCH) -> int:
-    """Icons that fit, a power of two where there is room for more than one; at least 1."""
-    room = min(largest, max(1, int(free_bytes * _SHARE) // max(1, icon_bytes)))
+    """Number of icons that fit, rounded down to a power of two; at least 1."""
+    room = min(largest, max(1, int(free_bytes * _USABLE_SHARE) // max(1, icon_bytes)))
     return 1 << (room.bit_length() - 1)
 
 
 def probe_size(device: torch.device, num_icons: int) -> int | None:
-    """Icons of a first step that shows what one takes; None where the batch needs no trial."""
+    """Icons in a trial step that measures memory per icon; None if no trial is needed."""
     return _PROBE if device.type == "cuda" and num_icons > _PROBE else None
 
 
-def too_large(size_px: int, device: torch.device | str) -> ResourceError:
-    """What to say where not even one icon fits."""
+def out_of_memory_error(size_px: int, device: torch.device | str) -> ResourceError:
+    """The error to raise if not even one icon fits in memory."""
     return ResourceError(
         f"one icon of {size_px} px does not fit the memory of {device}; lower size_px or use the CPU"
     )
 
 
 class PeakMemory:
-    """Bytes that a CUDA device takes at most, from the block's start to its end."""
+    """Measures the peak memory, in bytes, that a block takes on a CUDA device."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -53,7 +53,7 @@ class PeakMemory:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory of a CUDA device that can still be had: the driver's, and what the allocator holds unused."""
+    """Available memory of a CUDA device: free in the driver, plus unused memory held by torch's allocator."""
     free, _ = torch.cuda.mem_get_info(device)
     held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return free + held
@@ -62,7 +62,7 @@ def free_bytes(device: torch.device) -> int:
 def in_batches(
     evaluate: Callable[[Tensor], Tensor], num_icons: int, batch_size: int = CPU_BATCH
 ) -> Iterator[Tensor]:
-    """What ``evaluate`` gives for the icons' numbers, by batches, on the CPU; what does not fit is halved.
+    """Evaluate icons by index in batches; yields values on the CPU. A batch that does not fit is halved.
 
     Raises: torch.OutOfMemoryError: not even one icon fits.
     """

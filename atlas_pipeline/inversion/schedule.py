@@ -1,6 +1,6 @@
-"""How a run of steps goes: the pace of the optimiser and the strength of the transforms, step by step.
+"""Schedule of an optimisation: learning rate and transform strength at each step.
 
-A cold icon goes through all of it; one that starts from a finished icon only through what a warm run needs.
+An icon with a random start runs the full schedule; one that starts from a finished icon runs a shorter one.
 T = step.
 """
 
@@ -15,23 +15,23 @@ from torch import Tensor
 from atlas_pipeline.inversion.settings import InversionSettings
 
 FIRST_MEMORY = 0.7
-_LEAST_STILL = 24
+_MIN_STILL_STEPS = 24
 
 
-def warm(settings: InversionSettings) -> InversionSettings:
-    """The settings of an icon that starts from a finished one: fewer steps at the cold pace, no transforms.
+def warm_settings(settings: InversionSettings) -> InversionSettings:
+    """Settings for icons that start from a finished one: fewer steps, no transforms, the same learning rate.
 
-    What the transforms bring is in the finished icon already; they would only take its details away.
+    The finished icon already has the robustness that transforms add; more transforms would only blur it.
     """
     if settings.warm_steps is None:
-        raise ValueError("warm_steps is null: icons start cold; give a number of steps to take start images")
+        raise ValueError("warm_steps is null, which disables start images; set it to a number of steps")
     return replace(settings, steps=settings.warm_steps, learning_rate=settings.rate, settle=0.0, still=1.0)
 
 
-def paces(settings: InversionSettings) -> Tensor:
-    """The learning rate at each step, with Adam's corrections for its short memory: (T, 2) float32.
+def learning_rates(settings: InversionSettings) -> Tensor:
+    """Learning rate of each step, with Adam's bias corrections: (T, 2) float32.
 
-    A step is ``first moment * pace / (root of the second moment * correction + tiny)``; the columns are pace
+    A step subtracts ``first_moment * rate / (sqrt(second_moment) * correction + tiny)``; the columns are rate
     and correction (Kingma and Ba, "Adam", 2015).
     """
     rows = []
@@ -46,16 +46,16 @@ def paces(settings: InversionSettings) -> Tensor:
 
 
 def first_still_step(settings: InversionSettings) -> int:
-    """From this step on an icon is seen without transforms: its objective is that of the finished icon.
+    """The first step without transforms: from here on the objective is that of the finished icon.
 
-    Transforms want many steps to average over: of a short run they would take more than they give.
+    Transforms average over many steps, so a short run gains less from them than it loses.
     """
-    still = max(round(settings.steps * settings.still), min(_LEAST_STILL, settings.steps))
+    still = max(round(settings.steps * settings.still), min(_MIN_STILL_STEPS, settings.steps))
     return settings.steps - still
 
 
 def strengths(settings: InversionSettings) -> Tensor:
-    """How strong the transforms are at each step: 1, then linearly down to 0, then still.
+    """Transform strength of each step: 1, then linearly down to 0, then 0 to the end.
 
     Returns: (T,) float64.
     """

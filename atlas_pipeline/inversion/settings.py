@@ -1,4 +1,4 @@
-"""What an inversion is: every number that changes an icon, and nothing that does not."""
+"""Inversion settings: every number that changes an icon, and no others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ METRICS = ("raw", "whitened")
 IMAGES = ("fourier", "maco")
 SCHEDULES = ("constant", "cosine")
 ARITHMETICS = ("float32", "tf32", "bfloat16")
-# Level, of 255, behind transparent icons where their numbers are taken.
+# Grey level (0 to 255) behind transparent icons when they are measured.
 MID_GREY = 128
 
 
@@ -19,60 +19,63 @@ MID_GREY = 128
 class InversionSettings:
     """Settings of `invert`; the defaults were chosen by measurement (docs/icons.md).
 
-    Raises: ValueError: a value out of its range; the message names the setting.
+    Raises: ValueError: a value is out of range; the message names the setting.
+
+    >>> InversionSettings(steps=64).canvas_px
+    100
     """
 
     size_px: int = 80
-    """Side of the icon and of what the network sees."""
+    """Side of the icon, and of the network's input."""
     steps: int = 96
     learning_rate: float | None = None
-    """Adam's, in units of the scaled coefficients, or, with maco, in radians of phase; None: 0.25 (maco: 0.6)
-    over the root of the steps."""
+    """Adam's learning rate, in units of the scaled coefficients (with maco, in radians of phase). None: 0.25
+    (maco: 0.6) divided by the square root of the number of steps."""
     schedule: str = "constant"
-    """Of the learning rate: `constant`, or `cosine` (falls to nearly nothing at the last step)."""
+    """Learning rate schedule: `constant`, or `cosine` (falls to almost 0 at the last step)."""
     adam_memory: float = 0.95
-    """Adam's beta 2. The usual 0.999 remembers the steep first steps for longer than a run lasts."""
+    """Adam's beta 2. The usual 0.999 would remember the steep first steps for longer than a run lasts."""
     patience: int | None = None
-    """Steps without a rise of the objective after which an icon is done, once the transforms have come to
-    rest; None: every icon takes all its steps."""
+    """Steps without an increase of the objective after which an icon stops, counted once the transforms have
+    ended. None: every icon takes all its steps."""
     attempts: int = 1
-    """Icons made for each direction from different starts; the one of the highest fidelity is kept."""
+    """Icons made for each direction from different starts; the one with the highest fidelity is kept."""
     warm_steps: int | None = 24
-    """Steps of an icon that starts from a finished one; None: every icon starts cold."""
+    """Steps of an icon that starts from a finished one. None: every icon starts from random coefficients."""
     objective: str = "cosine_power"
-    """`cosine_power`, `cosine` alone, or `dot` alone."""
+    """`cosine_power` (dot product and cosine), `cosine` alone, or `dot` alone."""
     cosine_power: float = 8.0
-    """n of (h.v)^(n+1) / (|h| |v|)^n."""
+    """Exponent n in (h.v)^(n+1) / (|h| |v|)^n."""
     metric: str = "raw"
-    """Where cosines are taken: `raw`, or `whitened` (then `invert` needs a precision matrix)."""
+    """Metric of the cosine: `raw`, or `whitened` (`invert` then needs a precision matrix)."""
     image: str = "fourier"
-    """`fourier`: free coefficients, weighted by frequency; `maco`: phases alone, under the magnitudes of real
-    images (then `invert` needs a magnitude spectrum)."""
+    """`fourier`: free coefficients, weighted by frequency; `maco`: only phases, with the magnitudes of real
+    images (`invert` then needs a magnitude spectrum)."""
     alpha: float = 0.0
-    """Reward of transparency: above 0 an icon has a fourth channel, opaque where the network needs it."""
+    """Weight of the reward for transparency. Above 0 an icon has a fourth channel, its opacity."""
     canvas_scale: float = 1.25
-    """Side of the canvas over side of the icon: room for the transforms."""
+    """Canvas side divided by icon side; the margin is room for the transforms."""
     start_sd: float = 0.01
-    """Of the coefficients at the start."""
+    """Standard deviation of the initial coefficients."""
     spectrum_gain: float = 0.25
-    """Weight of a coefficient of frequency f (cycles per pixel): gain / f ** falloff, damped at the top."""
+    """Weight of a coefficient of frequency f (cycles per pixel): gain / f ** falloff, with a low-pass."""
     spectrum_falloff: float = 1.25
     spectrum_cutoff: float = 0.4
-    """Frequency, in cycles per pixel, from which the canvas is damped: single pixels are not patterns."""
+    """Cut-off of the low-pass, in cycles per pixel; it suppresses single-pixel noise."""
     contrast: float = 4.0
-    """Gain before the sigmoid."""
+    """Gain before the sigmoid that gives pixel values."""
     rotation_degrees: float = 10.0
     zoom_min: float = 0.9
     zoom_max: float = 1.12
     shift: float = 0.5
-    """Furthest shift on either side and axis, in positions of the map; at most 0.12 of the icon's side."""
+    """Largest shift either way along each axis, in map positions; at most 0.12 of the icon's side."""
     settle: float = 0.3
-    """Share of the steps, towards the end, over which the transforms fade to none."""
+    """Share of the steps over which the transforms fade out, before the `still` steps."""
     still: float = 0.45
-    """Share of the steps, at the very end, without transforms; the last 24 are without in any case."""
+    """Share of the steps at the end without transforms; never fewer than the last 24 steps."""
     arithmetic: str = "tf32"
-    """Of the network while an icon is made: `tf32` (on a CPU the same as `float32`), `float32`, or `bfloat16`
-    (autocast). The canvas, the optimiser and the finished icon's numbers are always float32."""
+    """Precision of the network during optimisation: `tf32` (on a CPU the same as `float32`), `float32`, or
+    `bfloat16` (autocast). The canvas, the optimiser and the measures of finished icons are always float32."""
 
     def __post_init__(self) -> None:
         _require(self.size_px >= 1, "size_px", self.size_px, "at least 1")
@@ -115,20 +118,20 @@ class InversionSettings:
 
     @property
     def rate(self) -> float:
-        """The learning rate at the first step: the fewer the steps, the larger they must be."""
+        """Learning rate at the first step; by default, fewer steps use a larger rate."""
         if self.learning_rate is not None:
             return self.learning_rate
         return (0.6 if self.image == "maco" else 0.25) / math.sqrt(self.steps)
 
     @property
     def canvas_px(self) -> int:
-        """Side of the canvas; as even or odd as the icon, so that the icon is its exact middle."""
+        """Canvas side; its parity equals the icon's, so that the icon is centred exactly."""
         spare = round(self.size_px * (self.canvas_scale - 1) / 2)
         return self.size_px + 2 * spare
 
 
 class SettingError(ValueError):
-    """A setting that cannot be used. words: all that it may be, where these are a few words."""
+    """A setting has an invalid value. words: all allowed values, if they form a short list."""
 
     def __init__(self, name: str, value: object, allowed: str, words: Sequence[str] = ()) -> None:
         super().__init__(f"inversion setting {name} is {value!r}; it must be {allowed}")

@@ -1,8 +1,8 @@
-"""The visible window: what of the image, and of every map on the way, the centre of the last map hangs on.
+"""Visible window: the part of the image and of each intermediate map that determines the last map's centre.
 
-Only that much is computed. It is found by trial, for any network: a map is trimmed only where the trimmed one
-gives the same centre. A network that says of which parts it is made (``parts(size_px)``) is trimmed between
-them too; any other at the image alone. S = image side.
+Only that part is computed. It is found by trial, which works for any network: a map is trimmed only if the
+trimmed map gives the same centre activation. A network that exposes its parts (``parts(size_px)``) is also
+trimmed between them; any other network only at the image. S = image side.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from atlas_pipeline.models.nan_guard import NanGuard
 FeatureMap = Callable[[Tensor], Tensor]
 
 PROBE_STREAM = 3
-# Of the largest activation: other shapes take other kernels, which round otherwise.
+# Share of the largest activation: other input shapes use other kernels, which round differently.
 _TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
 class VisibleWindow:
-    """Rows and columns [low, high) of the image that are computed, and the way from there to the centre."""
+    """Rows and columns [low, high) of the image that are computed, and how to reach the centre from there."""
 
     low: int
     high: int
     row: int
-    """Of the centre, in the last map as it is computed."""
+    """Row of the centre in the last map as computed from the window; `col` is its column."""
     col: int
     map_side: int
-    """Positions along the shorter side of the whole image's last map."""
+    """Positions along the shorter side of the last map of the whole image."""
     trims: tuple[tuple[int, int], ...] = ()
-    """Rows and columns [low, high) that each part after the first takes of the map it is given."""
+    """Rows and columns [low, high) of its input map that each part after the first uses."""
 
     def activation(self, parts: Sequence[FeatureMap], images: Tensor) -> Tensor:
-        """The centre's activation (B, channel) of the part [low, high) of images."""
+        """Centre activation (B, channel), given the part [low, high) of the images."""
         feature_map = parts[0](images)
         for part, (low, high) in zip(parts[1:], self.trims, strict=True):
             feature_map = part(feature_map[:, :, low:high, low:high])
@@ -50,31 +50,33 @@ class VisibleWindow:
 
 
 def parts_of(feature_map: FeatureMap, size_px: int) -> Sequence[FeatureMap]:
-    """What does the same one after the other, with one map passing from each to the next."""
+    """Functions whose composition is the feature map; each passes one map to the next."""
     known = getattr(feature_map, "parts", None)
     return [feature_map] if known is None else known(size_px)
 
 
-_KNOWN: WeakKeyDictionary[FeatureMap, dict[tuple[int, torch.device], VisibleWindow]] = WeakKeyDictionary()
+_WINDOW_CACHE: WeakKeyDictionary[FeatureMap, dict[tuple[int, torch.device], VisibleWindow]] = (
+    WeakKeyDictionary()
+)
 
 
 def visible_window(feature_map: FeatureMap, size_px: int, device: torch.device) -> VisibleWindow:
-    """The smallest part of a square image, and of the maps between the network's parts, that will do.
+    """The smallest part of a square image, and of the maps between parts, that determines the centre.
 
     Args:    feature_map: images (B, 3, S, S) in [0, 1] -> (B, channel, height, width).
-    Raises:  ModelError: the network takes no image of this size, or gives no map of it.
+    Raises:  ModelError: the network rejects images of this size, or does not return a map.
     """
     try:
-        known = _KNOWN.setdefault(feature_map, {})
+        known = _WINDOW_CACHE.setdefault(feature_map, {})
     except TypeError:
-        # A callable that cannot be a key is looked at anew each time.
+        # A callable that cannot be a weak dictionary key is analysed again on each call.
         known = {}
     if (size_px, device) not in known:
-        known[size_px, device] = _found(feature_map, size_px, device)
+        known[size_px, device] = _find_window(feature_map, size_px, device)
     return known[size_px, device]
 
 
-def _found(feature_map: FeatureMap, size_px: int, device: torch.device) -> VisibleWindow:
+def _find_window(feature_map: FeatureMap, size_px: int, device: torch.device) -> VisibleWindow:
     num = 3 * size_px * size_px
     noise = draws.uniform([0], PROBE_STREAM, num).float().view(1, 3, size_px, size_px).to(device)
     with torch.no_grad():
@@ -86,13 +88,13 @@ def _found(feature_map: FeatureMap, size_px: int, device: torch.device) -> Visib
         parts = parts_of(feature_map, size_px)
         for part in parts:
             maps.append(part(maps[-1]))
-        # From the centre back to the image: what each part needs is what the one before it must give.
+        # Walk from the centre back to the image: the input that a part needs is the output of the one before.
         low, high = row, row + 1
         needs: list[tuple[int, int, int]] = []
         for part, before, after in reversed(list(zip(parts, maps[:-1], maps[1:], strict=True))):
-            low, high, offset = _needed(part, before, after, low, high)
+            low, high, offset = _required_input(part, before, after, low, high)
             needs.insert(0, (low, high, offset))
-    # A trimmed part's output begins `offset` positions later than the whole one's.
+    # The output of a trimmed part begins `offset` positions later than that of the whole part.
     trims = [(low - before[2], high - before[2]) for before, (low, high, _) in pairwise(needs)]
     low, high, _ = needs[0]
     place = row - needs[-1][2]
@@ -103,11 +105,13 @@ def _untrimmed(feature_map: FeatureMap, noise: Tensor) -> tuple[tuple[int, int],
     return tuple((0, noise.shape[-1]) for _ in parts_of(feature_map, noise.shape[-1])[1:])
 
 
-def _needed(part: FeatureMap, before: Tensor, after: Tensor, low: int, high: int) -> tuple[int, int, int]:
-    """What positions [low, high) of a part's output hang on.
+def _required_input(
+    part: FeatureMap, before: Tensor, after: Tensor, low: int, high: int
+) -> tuple[int, int, int]:
+    """The input that positions [low, high) of a part's output depend on.
 
     Args:    before, after: the part's whole input and output, (1, channel, side, side).
-    Returns: rows and columns [first, last) of the input, and by how many positions the output is shifted.
+    Returns: rows and columns [first, last) of the input, and the offset of the trimmed output in positions.
     """
     side, num = before.shape[-1], after.shape[-1]
     if side % num or after.ndim != 4:
@@ -115,34 +119,34 @@ def _needed(part: FeatureMap, before: Tensor, after: Tensor, low: int, high: int
     stride = side // num
     wanted = after[..., low:high, low:high]
 
-    def repeats(head: int, tail: int) -> bool:
-        """Whether the input without that many positions at its start and its end gives the same."""
+    def output_unchanged(head: int, tail: int) -> bool:
+        """Whether the output stays the same after trimming ``head`` and ``tail`` positions."""
         window = slice(stride * head, side - stride * tail)
-        # What is not a number spreads to all that depends on it, dead ReLUs or not.
-        spoilt = torch.full_like(before, torch.nan)
-        spoilt[..., window, window] = before[..., window, window]
+        # NaN spreads to every output that depends on it, even through ReLUs that are 0.
+        nan_bordered = torch.full_like(before, torch.nan)
+        nan_bordered[..., window, window] = before[..., window, window]
         try:
             with NanGuard():
-                if not torch.isfinite(part(spoilt)[..., low:high, low:high]).all():
+                if not torch.isfinite(part(nan_bordered)[..., low:high, low:high]).all():
                     return False
             trimmed = part(before[..., window, window])
         except torch.OutOfMemoryError:
             raise
         except Exception:
-            # A user's code may raise anything when it meets NaN, or a map of another size.
+            # A user's network may raise any exception on NaN or on a map of another size.
             return False
         if trimmed.shape[-1] != num - head - tail:
             return False
         same = trimmed[..., low - head : high - head, low - head : high - head]
         return bool((same - wanted).abs().max() <= _TOLERANCE * wanted.abs().max())
 
-    head = _furthest(low, lambda count: repeats(count, 0))
-    tail = _furthest(num - high, lambda count: repeats(head, count))
+    head = _largest_count(low, lambda count: output_unchanged(count, 0))
+    tail = _largest_count(num - high, lambda count: output_unchanged(head, count))
     return stride * head, side - stride * tail, head
 
 
-def _furthest(most: int, holds: Callable[[int], bool]) -> int:
-    """The largest count up to ``most`` that holds, given that all below a holding one do."""
+def _largest_count(most: int, holds: Callable[[int], bool]) -> int:
+    """The largest count up to ``most`` that holds, if every smaller count holds too (binary search)."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2

@@ -1,1 +1,1 @@
-"""Layouts of activations: neighbours, UMAP, t-SNE."""
+"""Layouts of activations: neighbour search, UMAP, t-SNE."""

@@ -1,8 +1,8 @@
-"""Equal activations are one vertex of a layout, and no row number decides where a vertex stands.
+"""Equal activations share one vertex of a layout, and row numbers never affect where a vertex lies.
 
-Rows stand by image, and images by class folder: an order that must not show in a layout. Vertices are
-therefore ordered by a keyed hash of their values. Ties between neighbours, the order of moves and the noise
-of the start then depend on values and seed alone.
+Rows are ordered by image, and images by class folder. This order must not show in a layout, so vertices are
+ordered by a keyed hash of their values. Ties between neighbours, the order of moves and the noise of the
+start then depend only on values and seed.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas_pipeline.numerics.blocks import Blocks, in_order
+from atlas_pipeline.numerics.blocks import Blocks, rows_in_order
 from atlas_pipeline.numerics.near_rows import Metric
 
 _ROWS_AT_ONCE = 4096
-# As a share of the layout's longer side: a tenth of a pixel in a picture of 10,000.
+# Share of the layout's longer side: a tenth of a pixel in a picture of 10,000 px.
 SPREAD = 1e-5
-# Keeps this draw apart from other draws with the run's seed.
+# Separates this draw from other draws with the run's seed.
 _SPREAD_STREAM = 0x5B6EAD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distinct:
-    """Which activations are equal.
+    """Groups of equal activations.
 
-    vertex: (activation,) int32, the vertex that each is; vertices are numbered by the hash of their values,
-    those with a fitted activation first. rows: (vertex,) int64, the first row of each. num_fitted: vertices
-    with a fitted activation. has_zeros: an activation of zeros is among them.
+    vertex: (activation,) int32, the vertex of each activation. Vertices are numbered by the hash of their
+    values; those with a fitted activation come first. rows: (vertex,) int64, the first row of each vertex.
+    num_fitted: number of vertices with a fitted activation. has_zeros: whether any activation is all zeros.
     """
 
     vertex: NDArray[np.int32]
@@ -40,11 +40,11 @@ class Distinct:
 
     @property
     def largest_group(self) -> int:
-        """The most activations that are equal; 0 without any."""
+        """Size of the largest group of equal activations; 0 if there are no activations."""
         return int(np.bincount(self.vertex).max(initial=0))
 
-    def among(self, rows: NDArray[np.int64]) -> Distinct:
-        """The same of the fitted rows alone, ascending: every fitted vertex is one of theirs."""
+    def restricted_to(self, rows: NDArray[np.int64]) -> Distinct:
+        """Restrict to the fitted rows, ascending; they must cover every fitted vertex."""
         vertex = self.vertex[rows]
         return Distinct(
             vertex=vertex,
@@ -54,11 +54,11 @@ class Distinct:
         )
 
 
-def as_seen(activations: NDArray[np.floating], metric: Metric) -> NDArray[np.float32]:
-    """(activation, channel) without what the metric does not see: equal to it is equal to the bit.
+def canonical_vectors(activations: NDArray[np.floating], metric: Metric) -> NDArray[np.float32]:
+    """Canonical float32 form of activations: rows that are equal to the metric become bitwise equal.
 
-    The sign of a zero; with ``cosine`` the strength: each is divided by its largest magnitude, which
-    gives positive multiples the same bits.
+    Zeros lose their sign. With ``cosine`` each row is divided by its largest magnitude, which makes positive
+    multiples equal. Shape in and out: (activation, channel).
     """
     vectors = activations.astype(np.float32)
     if metric == "cosine":
@@ -68,23 +68,23 @@ def as_seen(activations: NDArray[np.floating], metric: Metric) -> NDArray[np.flo
     return vectors
 
 
-def vectors_of(activations: Blocks, rows: NDArray[np.int64], metric: Metric) -> NDArray[np.float32]:
-    """(row, channel): the rows in the order asked for, as the metric sees them; rows x channels x 4 bytes."""
+def read_vectors(activations: Blocks, rows: NDArray[np.int64], metric: Metric) -> NDArray[np.float32]:
+    """Read rows in the given order in the form of ``canonical_vectors``: (row, channel), all in memory."""
     vectors = np.empty((len(rows), 0), np.float32)
-    for places, block in in_order(activations, rows):
+    for places, block in rows_in_order(activations, rows):
         if not vectors.size:
             vectors = np.empty((len(rows), block.shape[1]), np.float32)
-        vectors[places] = as_seen(block, metric)
+        vectors[places] = canonical_vectors(block, metric)
     return vectors
 
 
 def distinct(
     activations: Blocks, metric: Metric, seed: int, fitted: NDArray[np.int64] | None = None
 ) -> Distinct:
-    """Group equal activations: a pass over them, and 16 bytes each in memory.
+    """Group equal activations in one pass, with 16 bytes of memory per activation.
 
-    Args:    activations: (activation, channel) blocks, float16 or float32. fitted: rows; None: all.
-    Raises:  ValueError: NaN or infinite activations.
+    Args:    activations: (activation, channel) blocks, float16 or float32. fitted: rows; None: all rows.
+    Raises:  ValueError: activations are NaN or infinite.
     """
     digests, has_zeros = bytearray(), False
     for vectors in _vectors(activations, metric):
@@ -111,12 +111,12 @@ def distinct(
     return Distinct(vertex=vertex, rows=rows, num_fitted=num_fitted, has_zeros=has_zeros)
 
 
-def spread(places: NDArray[np.float32], same: Distinct, seed: int) -> NDArray[np.float32]:
-    """Every activation at its vertex's place; equal ones a hair apart, so that no order shows in ties.
+def separate_equal(places: NDArray[np.float32], same: Distinct, seed: int) -> NDArray[np.float32]:
+    """Place every activation at its vertex; separate equal ones slightly, so that row order breaks no ties.
 
-    Each of several equal activations is moved right and up by a random part of 1e-5 of the longer side, or
-    left and down at the upper border: in the unit square they stay in it, and of a place on a cell's edge
-    all stay in one cell.
+    Each of several equal activations moves right and up by a random distance of up to 1e-5 of the longer
+    side, or left and down at the upper border. In the unit square they stay inside it, and a group that lies
+    on a cell's edge stays in one cell.
 
     Args:    places: (vertex, dimension).
     Returns: (activation, dimension) float32.
@@ -138,6 +138,6 @@ def spread(places: NDArray[np.float32], same: Distinct, seed: int) -> NDArray[np
 def _vectors(activations: Blocks, metric: Metric) -> Iterator[NDArray[np.float32]]:
     for block in activations:
         if not np.isfinite(block).all():
-            raise ValueError("activations hold NaN or infinite values; they have no neighbours")
+            raise ValueError("activations hold NaN or infinite values, which have no neighbours")
         for start in range(0, len(block), _ROWS_AT_ONCE):
-            yield as_seen(block[start : start + _ROWS_AT_ONCE], metric)
+            yield canonical_vectors(block[start : start + _ROWS_AT_ONCE], metric)

@@ -1,7 +1,7 @@
-"""UMAP's optimisation on tensors: the scheme of ``umap_edges``, on a GPU or, to check it, on a CPU.
+"""UMAP's optimisation on tensors, by the scheme of ``umap_edges``: on a GPU, or on a CPU in tests.
 
-Vertices stand by falling degree, so those that have an e-th edge are the first so many: the e-th edges of all
-of them are one slice, every vertex in it once. Nothing is scattered, nothing is added by atomics.
+Vertices are sorted by falling degree, so the vertices with an e-th edge form a prefix. The e-th edges of all
+vertices are one slice in which every vertex occurs once. The code needs no scatter and no atomic additions.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _LOW_32 = 0xFFFFFFFF
 def gpu_layout(
     edges: Edges, start: NDArray[np.float32], force: Force, num_epochs: int, seed: int, device: str
 ) -> NDArray[np.float32]:
-    """Move every vertex from its start, all at once, epoch by epoch.
+    """Optimise all vertices in parallel, epoch by epoch.
 
     Args:    start: (vertex, 2).
-    Returns: (vertex, 2); the same bits on the same GPU and torch, to rounding those of ``parallel_layout``
-             at first: small differences grow from epoch to epoch, as in any such optimisation.
+    Returns: (vertex, 2); bitwise the same on the same GPU and torch. It equals ``parallel_layout`` up to
+             rounding in the first epochs; the differences then grow, as in any such optimisation.
     """
     order = np.argsort(-edges.degree, kind="stable")
     slots = _Slots(edges, order, device)
@@ -32,7 +32,7 @@ def gpu_layout(
     place = torch.argsort(vertex)
     seen = torch.from_numpy(start.astype(np.float32)).to(device)
     for epoch in range(num_epochs):
-        base = _mixed(vertex ^ epoch_key(seed, epoch))
+        base = _mix(vertex ^ epoch_key(seed, epoch))
         moved = seen[vertex]
         for slot in range(len(slots.num_rows)):
             _move(moved, seen, vertex, base, slots, slot, force, epoch, step_size(epoch, num_epochs))
@@ -41,7 +41,7 @@ def gpu_layout(
 
 
 class _Slots:
-    """Edges by their place in their row. num_rows: how many vertices have an e-th edge, for each e."""
+    """Edges by position in their row. num_rows: for each e, the number of vertices with an e-th edge."""
 
     def __init__(self, edges: Edges, order: NDArray[np.int64], device: str):
         degree = edges.degree[order]
@@ -62,7 +62,7 @@ def _move(
     epoch: int,
     step: float,
 ) -> None:
-    """One edge of every vertex that has so many, and its pushes; those that are not due move by 0."""
+    """Apply the e-th edge of every vertex that has one, and its pushes; edges that are not due move by 0."""
     count = slots.num_rows[slot]
     edge = slots.row_start[:count] + slot
     rate = slots.rate[edge].long()
@@ -72,25 +72,25 @@ def _move(
     square = (away**2).sum(dim=1, keepdim=True)
     power = square**force.b
     slope = -2 * force.a * force.b * power / (square * (force.a * power + 1))
-    pulled = own + (umap_edges.PULL * step) * _clipped(torch.where(square > 0, slope, 0) * away)
+    pulled = own + (umap_edges.PULL * step) * _clip(torch.where(square > 0, slope, 0) * away)
 
     draws = slot * NUM_PUSHES + torch.arange(NUM_PUSHES, device=seen.device)
-    bits = _mixed((base[:count, None] + draws * umap_edges.GOLDEN) & _LOW_32)
+    bits = _mix((base[:count, None] + draws * umap_edges.GOLDEN) & _LOW_32)
     other = (bits * len(seen)) >> 32
     away = pulled[:, None, :] - seen[other]
     square = (away**2).sum(dim=2)
     slope = 2 * force.b / ((umap_edges.SOFTENING + square) * (force.a * square**force.b + 1))
     slope = torch.where(other == vertex[:count, None], 0, slope)
-    pushed = pulled + step * _clipped(slope[..., None] * away).sum(dim=1)
+    pushed = pulled + step * _clip(slope[..., None] * away).sum(dim=1)
     moved[:count] = torch.where(due[:, None], pushed, own)
 
 
-def _clipped(step: Tensor) -> Tensor:
-    return step.clamp(-umap_edges.MOST_STEP, umap_edges.MOST_STEP)
+def _clip(step: Tensor) -> Tensor:
+    return step.clamp(-umap_edges.MAX_STEP, umap_edges.MAX_STEP)
 
 
-def _mixed(bits: Tensor) -> Tensor:
-    """32 bits in an int64; a product's lower half is right though the whole overflows."""
+def _mix(bits: Tensor) -> Tensor:
+    """32-bit hash in an int64: the product overflows, but its lower half is exact."""
     bits = ((bits ^ (bits >> 16)) * umap_edges.MIX_FIRST) & _LOW_32
     bits = ((bits ^ (bits >> 13)) * umap_edges.MIX_SECOND) & _LOW_32
     return bits ^ (bits >> 16)

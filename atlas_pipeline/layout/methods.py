@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas_pipeline.layout.aligned_umap import AlignedLayer, aligned_layouts
-from atlas_pipeline.layout.distinct import Distinct, distinct, vectors_of
+from atlas_pipeline.layout.distinct import Distinct, distinct, read_vectors
 from atlas_pipeline.layout.neighbors import NearVertices
-from atlas_pipeline.layout.placing import with_the_rest
+from atlas_pipeline.layout.placing import add_unfitted
 from atlas_pipeline.layout.springs import Alignment
 from atlas_pipeline.layout.tsne_layout import tsne_of_vectors
 from atlas_pipeline.layout.umap_layout import UmapSettings, fitted_layouts
@@ -45,7 +45,7 @@ def tsne_result(
     """A layout by t-SNE, with one seed."""
     same = distinct(activations, metric, seed)
     places = tsne_of_vectors(
-        vectors_of(activations, same.rows, metric),
+        read_vectors(activations, same.rows, metric),
         metric=metric,
         seed=seed,
         num_dimensions=num_dimensions,
@@ -83,7 +83,7 @@ def aligned_umap_results(
     layers = [
         AlignedLayer(
             activations=blocks if fitted is None else ChosenRows(blocks, fitted),
-            neighbors=replace(near, same=near.same.among(rows)),
+            neighbors=replace(near, same=near.same.restricted_to(rows)),
             ids=rows,
         )
         for blocks, near in zip(activations, neighbors, strict=True)
@@ -103,4 +103,4 @@ def _result(
     """The first seed's layout, with the vertices that it was not fitted on; the second seed's agreement."""
     first, *others = layouts
     agreement = seed_agreement(first, others[0], seed=seed) if others else {}
-    return LayoutResult(with_the_rest(first, neighbors, settings.num_neighbors), neighbors.same, agreement)
+    return LayoutResult(add_unfitted(first, neighbors, settings.num_neighbors), neighbors.same, agreement)

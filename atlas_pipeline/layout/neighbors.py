@@ -1,4 +1,4 @@
-"""The nearest vertices of every vertex, exactly or approximately; equal activations are one vertex."""
+"""Nearest vertices of every vertex, by exact or approximate search; equal activations are one vertex."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from atlas_pipeline.layout.distinct import Distinct, distinct
 from atlas_pipeline.layout.search import Neighbors, VectorSearch
-from atlas_pipeline.numerics.blocks import Blocks, in_order
+from atlas_pipeline.numerics.blocks import Blocks, rows_in_order
 from atlas_pipeline.numerics.near_rows import Metric
 
 Method = Literal["auto", "exact", "approximate"]
 
-# The exact search is quadratic: up to here it takes under a minute on two cores.
+# The exact search is quadratic; up to this size it takes under a minute on two cores.
 EXACT_UP_TO = 65_536
 
 
@@ -24,20 +24,20 @@ EXACT_UP_TO = 65_536
 class NearVertices:
     """Neighbours among the fitted vertices.
 
-    indices: (vertex, neighbour) int32, fitted vertices. distances: (vertex, neighbour) float32. same: which
-    vertex an activation is.
+    indices: (vertex, neighbour) int32, of fitted vertices. distances: (vertex, neighbour) float32. same: the
+    vertex of each activation.
     """
 
     indices: NDArray[np.int32]
     distances: NDArray[np.float32]
     same: Distinct
 
-    def of_fitted(self) -> Neighbors:
-        """The rows of the fitted vertices; each is its own first neighbour."""
+    def fitted(self) -> Neighbors:
+        """Rows of the fitted vertices; each vertex is its own first neighbour."""
         return self.indices[: self.same.num_fitted], self.distances[: self.same.num_fitted]
 
-    def of_rest(self) -> Neighbors:
-        """The rows of the others."""
+    def unfitted(self) -> Neighbors:
+        """Rows of the vertices that are not fitted."""
         return self.indices[self.same.num_fitted :], self.distances[self.same.num_fitted :]
 
 
@@ -53,27 +53,27 @@ def neighbors(
     device: str = "cpu",
     advance: Callable[[int], None] = lambda _: None,
 ) -> NearVertices:
-    """The nearest vertices of each, itself first; or the nearest of the fitted ones.
+    """Find the nearest fitted vertices of every vertex; a fitted vertex comes first among its own.
 
-    Equal activations are one vertex (``distinct``): however many they are, they take one place among the
-    neighbours of another.
+    Equal activations are one vertex (``distinct``): together they take one place among the neighbours of
+    another vertex.
 
-    The exact search compares all with all, tile by tile, and is deterministic. The approximate one descends
-    (pynndescent; Dong, Moses and Li 2011): a few in 10,000 neighbours are missed, and on another number of
-    threads about 1 row in 30,000 comes out differently; rows that the descent leaves incomplete are searched
-    exactly. ``auto`` is exact up to 65,536 x 65,536 comparisons and approximate beyond: by their number
-    alone, so that the machine does not decide what comes out.
+    The exact search compares all pairs, tile by tile, and is deterministic. The approximate search is
+    NN-descent (pynndescent; Dong, Moses and Li 2011). It misses a few of 10,000 neighbours, and about 1 row
+    in 30,000 changes with the number of threads. Rows that it leaves incomplete are searched exactly.
+    ``auto`` is exact up to 65,536 x 65,536 comparisons and approximate beyond. It depends only on this
+    number, so that every machine gives the same result.
 
-    A vertex comes first among its own neighbours, then the others by distance; the order of equally distant
-    ones is that of their numbers, which a hash decides. Zeros and another vertex have cosine distance 1.
+    Neighbours are sorted by distance, after the vertex itself. Equally distant ones are sorted by vertex
+    number, which a hash decides. A vertex of zeros has cosine distance 1 to every other vertex.
 
-    Args:    activations: (activation, channel) blocks, finite. num_neighbors: itself included. fitted: rows
-             among which neighbours are searched, ascending; None: all. seed: of the vertices' order and of
-             the descent. advance: told the number done, of ``num_rows``.
-    Returns: as many neighbours as there are where those are fewer. Cosine distance is 1 - cosine. Where more
-             vertices than are compared (8 more than asked for) are as far as the last neighbour to within
-             1e-6, relative to the longest vector, those of lowest number are kept.
-    Raises:  ValueError: NaN or infinite activations.
+    Args:    activations: (activation, channel) blocks, finite. num_neighbors: includes the vertex itself.
+             fitted: rows among which neighbours are searched, ascending; None: all. seed: of the vertex order
+             and of the NN-descent. advance: called with the number of rows just done, of ``num_rows``.
+    Returns: ``num_neighbors`` neighbours of each vertex, or all if there are fewer. Cosine distance is
+             1 - cosine. The search compares 8 candidates more than asked for. If more vertices than that are
+             as far as the last neighbour, within 1e-6 of the longest vector, the lowest numbers are kept.
+    Raises:  ValueError: activations are NaN or infinite.
     """
     same = distinct(activations, metric, seed, fitted)
     num_vertices, num_fitted = len(same.rows), same.num_fitted
@@ -91,12 +91,12 @@ def neighbors(
         advance(len(own))
     if num_fitted < num_vertices:
         del near
-        _find_the_rest(search, found, activations, k, descend, advance)
+        _find_unfitted(search, found, activations, k, descend, advance)
     advance(num_rows - num_vertices)
     return found
 
 
-def _find_the_rest(
+def _find_unfitted(
     search: VectorSearch,
     found: NearVertices,
     activations: Blocks,
@@ -104,11 +104,11 @@ def _find_the_rest(
     descend: bool,
     advance: Callable[[int], None],
 ) -> None:
-    """Neighbours, among the fitted vertices, of those that are not; into ``found``."""
+    """Find the fitted neighbours of the vertices that are not fitted, and write them into ``found``."""
     num_fitted = found.same.num_fitted
-    for places, block in in_order(activations, found.same.rows[num_fitted:]):
+    for places, block in rows_in_order(activations, found.same.rows[num_fitted:]):
         for start in range(0, len(block), search.tile):
-            asked = search.vectors_of(block[start : start + search.tile])
+            asked = search.to_vectors(block[start : start + search.tile])
             candidates = search.query(asked, k) if descend else None
             others = num_fitted + places[start : start + len(asked)]
             _store(found, others, search.nearest(asked, k, None, candidates))

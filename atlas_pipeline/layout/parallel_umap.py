@@ -1,4 +1,4 @@
-"""UMAP's optimisation on all cores, the same to the bit on any number of them; see ``umap_edges``."""
+"""UMAP's optimisation on all cores, bitwise the same on any number of them; see ``umap_edges``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from atlas_pipeline.layout import umap_edges
 from atlas_pipeline.layout.umap_edges import Edges, Force, epoch_key, step_size
 
-# Constants of the compiled code have their types: a plain one would widen what it touches to 64 bits.
+# Typed constants: an untyped constant would widen the arithmetic of the compiled code to 64 bits.
 _f32, _i32, _u32, _u64 = np.float32, np.int32, np.uint32, np.uint64
 _MIX_FIRST, _MIX_SECOND = _u32(umap_edges.MIX_FIRST), _u32(umap_edges.MIX_SECOND)
 _GOLDEN, _NUM_PUSHES = _u32(umap_edges.GOLDEN), umap_edges.NUM_PUSHES
-_RATE_BITS, _MOST_STEP = umap_edges.RATE_BITS, _f32(umap_edges.MOST_STEP)
+_RATE_BITS, _MAX_STEP = umap_edges.RATE_BITS, _f32(umap_edges.MAX_STEP)
 _SOFTENING, _PULL = _f32(umap_edges.SOFTENING), _f32(umap_edges.PULL)
 _ZERO, _HALF, _ONE, _TWO, _LN_2 = _f32(0), _f32(0.5), _f32(1), _f32(2), _f32(np.log(2))
 # log2((1 + t) / (1 - t)) = _LOG2_FACTOR (t + t^3 / 3 + ...)
@@ -30,10 +30,10 @@ Between = Callable[[Sequence[NDArray[np.float32]], float], None]
 def parallel_layout(
     edges: Edges, start: NDArray[np.float32], force: Force, num_epochs: int, seed: int
 ) -> NDArray[np.float32]:
-    """Move every vertex from its start, all at once, epoch by epoch.
+    """Optimise all vertices in parallel, epoch by epoch.
 
     Args:    start: (vertex, 2).
-    Returns: (vertex, 2); the same bits for any number of threads.
+    Returns: (vertex, 2); bitwise the same for any number of threads.
     """
     (layout,) = parallel_layouts([edges], [start], force, num_epochs, seed)
     return layout
@@ -47,25 +47,25 @@ def parallel_layouts(
     seed: int,
     between: Between = lambda layouts, step: None,
 ) -> list[NDArray[np.float32]]:
-    """Several graphs, epoch by epoch side by side; random vertices are the same ones in each.
+    """Optimise several graphs side by side, epoch by epoch, with the same random vertices in each.
 
-    Args:    between: called after every epoch with all layouts, to be changed in place, and the epoch's step.
-    Returns: for each graph what ``parallel_layout`` returns.
+    Args:    between: called after every epoch with all layouts, to change in place, and the epoch's step.
+    Returns: a layout for each graph, as ``parallel_layout`` returns it.
     """
     curve = _f32(force.a), _f32(force.b)
     old = [start.astype(np.float32) for start in starts]
     new = [np.empty_like(layout) for layout in old]
     for epoch in range(num_epochs):
         step, key = step_size(epoch, num_epochs), _u32(epoch_key(seed, epoch))
-        for e, was, will_be in zip(edges, old, new, strict=True):
-            _epoch(was, will_be, e.row_start, e.neighbor, e.rate, epoch, *curve, _f32(step), key)
+        for e, current, updated in zip(edges, old, new, strict=True):
+            _epoch(current, updated, e.row_start, e.neighbor, e.rate, epoch, *curve, _f32(step), key)
         old, new = new, old
         between(old, step)
     return old
 
 
 @numba.njit(inline="always")
-def _mixed(bits: Any) -> Any:
+def _mix(bits: Any) -> Any:
     bits = _u32(_u32(bits ^ (bits >> _u32(16))) * _MIX_FIRST)
     bits = _u32(_u32(bits ^ (bits >> _u32(13))) * _MIX_SECOND)
     return _u32(bits ^ (bits >> _u32(16)))
@@ -73,7 +73,7 @@ def _mixed(bits: Any) -> Any:
 
 @numba.njit(inline="always")
 def _power(base: Any, exponent: Any) -> Any:
-    """base ** exponent to 1e-6, for base > 0 (0 gives 2^-126): half the time of the library's."""
+    """base ** exponent to 1e-6, for base > 0 (0 gives 2^-126); twice as fast as the library function."""
     bits = _f32(base).view(_i32)
     whole = _i32(_i32(bits - _ROOT_HALF_BITS) >> _i32(23))
     above_one = _i32(bits - _i32(whole << _i32(23))).view(_f32) - _ONE
@@ -88,11 +88,11 @@ def _power(base: Any, exponent: Any) -> Any:
 
 
 @numba.njit(inline="always")
-def _clipped(step: Any) -> Any:
-    return min(_MOST_STEP, max(-_MOST_STEP, step))
+def _clip(step: Any) -> Any:
+    return min(_MAX_STEP, max(-_MAX_STEP, step))
 
 
-# Without fastmath: code from the cache would round otherwise than code compiled in this process.
+# No fastmath: cached code would then round differently from code compiled in this process.
 @numba.njit(parallel=True, cache=True)
 def _epoch(
     old: Any,
@@ -109,10 +109,10 @@ def _epoch(
     num_vertices = len(old)
     for j in numba.prange(num_vertices):
         x, y = old[j, 0], old[j, 1]
-        base = _mixed(_u32(key ^ _u32(j)))
+        base = _mix(_u32(key ^ _u32(j)))
         for e in range(row_start[j], row_start[j + 1]):
-            often = np.int64(rate[e])
-            if ((epoch + 1) * often) >> _RATE_BITS == (epoch * often) >> _RATE_BITS:
+            edge_rate = np.int64(rate[e])
+            if ((epoch + 1) * edge_rate) >> _RATE_BITS == (epoch * edge_rate) >> _RATE_BITS:
                 continue
             k = np.int64(neighbor[e])
             dx, dy = x - old[k, 0], y - old[k, 1]
@@ -120,20 +120,20 @@ def _epoch(
             if square > _ZERO:
                 power = _power(square, b)
                 slope = -_TWO * a * b * power / (square * (a * power + _ONE))
-                x += _PULL * step * _clipped(slope * dx)
-                y += _PULL * step * _clipped(slope * dy)
+                x += _PULL * step * _clip(slope * dx)
+                y += _PULL * step * _clip(slope * dy)
             draw = _u32(_u32(e - row_start[j]) * _u32(_NUM_PUSHES))
             push_x, push_y = _ZERO, _ZERO
             for s in range(_NUM_PUSHES):
-                bits = _mixed(_u32(base + _u32(_u32(draw + _u32(s)) * _GOLDEN)))
+                bits = _mix(_u32(base + _u32(_u32(draw + _u32(s)) * _GOLDEN)))
                 k = np.int64((_u64(bits) * _u64(num_vertices)) >> _u64(32))
                 dx, dy = x - old[k, 0], y - old[k, 1]
                 square = dx * dx + dy * dy
                 slope = _TWO * b / ((_SOFTENING + square) * (a * _power(square, b) + _ONE))
                 if k == j:
                     slope = _ZERO
-                push_x += _clipped(slope * dx)
-                push_y += _clipped(slope * dy)
+                push_x += _clip(slope * dx)
+                push_y += _clip(slope * dy)
             x += step * push_x
             y += step * push_y
         new[j, 0], new[j, 1] = x, y

@@ -1,7 +1,7 @@
-"""A deterministic start for layouts: the first principal components.
+"""Deterministic start for layouts: the first principal components.
 
-A spectral start takes most of a UMAP's time and is erratic; this one keeps the neighbourhoods as well and the
-global shape better.
+A spectral start takes most of UMAP's time and varies between runs. The PCA start keeps neighbourhoods as well
+and the global shape better.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ def pca_start(
     num_dimensions: int = 2,
     metric: Literal["cosine", "euclidean"] = "euclidean",
 ) -> NDArray[np.float32]:
-    """Projection on the principal components of largest variance; read twice, the covariance in float64.
+    """Project onto the principal components of largest variance: two passes, covariance in float64.
 
-    With ``cosine`` the unit vectors are projected, so that an activation's strength does not count. Signs are
-    fixed: a component's weight of largest magnitude is positive.
+    With ``cosine`` the unit vectors are projected, so that magnitudes do not count. The signs are fixed: the
+    weight of largest magnitude of each component is positive.
 
     Args:    activations: (activation, channel) blocks, finite.
-    Returns: (activation, dimension); a dimension beyond the channels is 0.
+    Returns: (activation, dimension) float32; dimensions beyond the number of channels are 0.
     """
     num_rows, total, squares = 0, np.zeros(0), np.zeros((0, 0))
     for rows in _rows(activations, metric):

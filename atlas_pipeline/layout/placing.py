@@ -1,4 +1,4 @@
-"""Vertices that a layout was not fitted on, placed by their neighbours among those that it was."""
+"""Places vertices that a layout was not fitted on at the mean of their fitted neighbours."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from atlas_pipeline.layout.neighbors import NearVertices
 from atlas_pipeline.layout.search import Neighbors
 
 
-def with_the_rest(
+def add_unfitted(
     fitted: NDArray[np.float32], neighbors: NearVertices, num_neighbors: int
 ) -> NDArray[np.float32]:
-    """(vertex, dimension): the fitted vertices where they are, the others placed among them.
+    """Add the vertices that were not fitted to a layout; fitted vertices keep their positions.
 
-    Args: fitted: (fitted vertex, dimension).
+    Args:    fitted: (fitted vertex, dimension).
+    Returns: (vertex, dimension), fitted vertices first.
     """
-    rest = neighbors.of_rest()
-    return np.concatenate([fitted, placed(fitted, rest, num_neighbors)]) if len(rest[0]) else fitted
+    rest = neighbors.unfitted()
+    return np.concatenate([fitted, place_unfitted(fitted, rest, num_neighbors)]) if len(rest[0]) else fitted
 
 
-def placed(layout: NDArray[np.float32], neighbors: Neighbors, num_neighbors: int) -> NDArray[np.float32]:
-    """Each at the mean of its neighbours' places, weighted by UMAP's membership of them.
+def place_unfitted(
+    layout: NDArray[np.float32], neighbors: Neighbors, num_neighbors: int
+) -> NDArray[np.float32]:
+    """Place each vertex at the mean position of its neighbours, weighted by UMAP's membership strengths.
 
-    umap-learn goes on to optimise these places; that was measured to lower neighbour recall and
-    trustworthiness (docs/layout.md), so they stay.
+    umap-learn optimises these positions further. Measurements showed that this lowers neighbour recall and
+    trustworthiness (docs/layout.md), so this function does not.
 
-    Args:    layout: (fitted, 2). neighbors: indices into ``layout`` and distances, each (vertex,
-             neighbour), the nearest first.
+    Args:    layout: (fitted, 2). neighbors: indices into ``layout`` and distances, each (vertex, neighbour),
+             sorted by distance.
     Returns: (vertex, 2), in the range of ``layout``.
     """
     if not len(neighbors[0]):
@@ -39,13 +42,13 @@ def placed(layout: NDArray[np.float32], neighbors: Neighbors, num_neighbors: int
 
 
 def _membership(neighbors: Neighbors, num_neighbors: int, num_fitted: int) -> scipy.sparse.csr_matrix:
-    """(vertex, fitted): how much each is a neighbour; a row adds up to about log2 of its neighbours."""
+    """(vertex, fitted) membership strengths; a row sums to about log2 of the number of neighbours."""
     from umap.umap_ import compute_membership_strengths, smooth_knn_dist
 
     k = min(num_neighbors, num_fitted)
     indices = np.ascontiguousarray(neighbors[0][:, :k])
     distances = np.ascontiguousarray(neighbors[1][:, :k], dtype=np.float32)
-    # No neighbour is the activation itself, so none is taken for granted: umap-learn's transform.
+    # The vertex is not among its own neighbours, so local_connectivity is 0, as in umap-learn's transform.
     sigmas, rhos = smooth_knn_dist(distances, float(k), local_connectivity=0.0)
     rows, columns, values, _ = compute_membership_strengths(indices, distances, sigmas, rhos, bipartite=True)
     return scipy.sparse.csr_matrix((values, (rows, columns)), shape=(len(indices), num_fitted))

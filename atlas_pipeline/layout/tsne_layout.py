@@ -1,23 +1,23 @@
-"""t-SNE by scikit-learn, from a PCA start: for class atlases, and in one dimension for comparisons."""
+"""t-SNE by scikit-learn from a PCA start: for class atlases, and in one dimension for comparisons."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas_pipeline.layout.distinct import distinct, spread, vectors_of
+from atlas_pipeline.layout.distinct import distinct, read_vectors, separate_equal
 from atlas_pipeline.layout.pca import pca_start
 from atlas_pipeline.numerics.near_rows import Metric
 
-# scikit-learn's own for a PCA start: small, or the early exaggeration tears clusters apart.
+# scikit-learn's value for a PCA start: with a larger one the early exaggeration splits clusters.
 _START_STD = 1e-4
-_FEWEST_ROWS = 4
+_MIN_ROWS = 4
 
 
-def bearable_perplexity(perplexity: float, num_rows: int) -> float:
-    """The perplexity asked for, or a third of the other activations where that is less.
+def effective_perplexity(perplexity: float, num_rows: int) -> float:
+    """The requested perplexity, limited to a third of the other activations.
 
-    t-SNE weighs about three times as many neighbours as its perplexity says.
+    t-SNE weights about three times as many neighbours as its perplexity.
     """
     return max(0.0, min(perplexity, (num_rows - 1) / 3))
 
@@ -29,14 +29,14 @@ def tsne_layout(
     num_dimensions: int = 2,
     perplexity: float = 30.0,
 ) -> NDArray[np.float32]:
-    """A t-SNE layout (Barnes-Hut) of every activation: equal ones are laid out as one, and lie together.
+    """Lay out every activation by t-SNE (Barnes-Hut); equal activations are one vertex and lie together.
 
-    Args:    activations: (activation, channel), finite. The others as for ``tsne_of_vectors``.
-    Returns: (activation, dimension), in no particular range.
+    Args:    activations: (activation, channel), finite. Other arguments: as in ``tsne_of_vectors``.
+    Returns: (activation, dimension), in any range.
     """
     same = distinct([activations], metric, seed)
-    vectors = vectors_of([activations], same.rows, metric)
-    return spread(tsne_of_vectors(vectors, metric, seed, num_dimensions, perplexity), same, seed)
+    vectors = read_vectors([activations], same.rows, metric)
+    return separate_equal(tsne_of_vectors(vectors, metric, seed, num_dimensions, perplexity), same, seed)
 
 
 def tsne_of_vectors(
@@ -46,11 +46,11 @@ def tsne_of_vectors(
     num_dimensions: int = 2,
     perplexity: float = 30.0,
 ) -> NDArray[np.float32]:
-    """A t-SNE layout (Barnes-Hut), the same for the same seed whatever the number of threads.
+    """Lay out vectors by t-SNE (Barnes-Hut); the same seed gives the same layout for any number of threads.
 
-    Args:    vectors: (vertex, channel), finite, no two equal, in an order that no row number decides
-             (``distinct``). num_dimensions: 1 or 2. perplexity: see ``bearable_perplexity``.
-    Returns: (vertex, dimension), in no particular range; the start itself below 4 vertices.
+    Args:    vectors: (vertex, channel), finite, all different, in an order that does not depend on row
+             numbers (``distinct``). num_dimensions: 1 or 2. perplexity: see ``effective_perplexity``.
+    Returns: (vertex, dimension), in any range; the start itself below 4 vertices.
     Source:  van der Maaten 2014.
     """
     from sklearn.manifold import TSNE
@@ -58,17 +58,17 @@ def tsne_of_vectors(
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     start = pca_start([vectors], num_dimensions, metric)
-    if len(start) < _FEWEST_ROWS:
+    if len(start) < _MIN_ROWS:
         return start
     deviation = start[:, 0].std()
     tsne = TSNE(
         n_components=num_dimensions,
-        perplexity=bearable_perplexity(perplexity, len(start)),
+        perplexity=effective_perplexity(perplexity, len(start)),
         init=start * (_START_STD / deviation) if deviation > 0 else "random",
         random_state=np.random.RandomState(np.random.PCG64(seed)),
     )
-    # Unit vectors, not metric="cosine": squares of distances are compared, and 2 (1 - cos) is such a square.
+    # Normalise instead of metric="cosine": t-SNE squares distances, and 2 (1 - cos) is a squared distance.
     compared = normalize(vectors) if metric == "cosine" else vectors
-    # Its threads add to one sum in the order they end, which rounds; one thread gives one result.
+    # With several threads the order of summation varies, and so does the rounding; one thread is repeatable.
     with threadpool_limits(1, user_api="openmp"):
         return tsne.fit_transform(compared)

@@ -1,9 +1,9 @@
-"""What both parallel optimisers share: edges, when they are due, and the numbers of UMAP's force.
+"""Definitions that the two parallel optimisers share: edges, when they are due, and UMAP's constants.
 
-The scheme. A vertex reads where all others were when the epoch began and writes where it is when it ends; so
-vertices can be moved in any order, or all at once. Each goes through its own edges one after the other: the
-edge pulls it, then five random vertices, all seen from the same place, push it. An edge is stored at both of
-its ends. Random vertices are drawn by a hash of seed, epoch, vertex and edge.
+The scheme: a vertex reads the positions of all others at the start of the epoch and writes its own at the
+end, so vertices can be moved in any order or all at once. Each vertex processes its edges in order: the edge
+pulls it, then five random vertices push it, all seen from the same position. An edge is stored at both ends.
+Random vertices are drawn by a hash of seed, epoch, vertex and edge.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-# umap-learn's own: random vertices a pull, largest step along an axis, what keeps a push finite.
-NUM_PUSHES, MOST_STEP, SOFTENING = 5, 4.0, 1e-3
-# umap-learn moves both ends of an edge each time; here each end sees its own copy alone.
+# umap-learn's values: random vertices per pull, largest step along an axis, term that keeps a push finite.
+NUM_PUSHES, MAX_STEP, SOFTENING = 5, 4.0, 1e-3
+# umap-learn moves both ends of an edge each time; here each end processes only its own copy.
 PULL = 2.0
-# A rate in full steps is an edge that is due in every epoch.
+# An edge with rate 2 ** RATE_BITS is due in every epoch.
 RATE_BITS = 16
-# The murmur3 finaliser (Appleby 2008) on 32 bits: as easy on tensors as in compiled code.
+# The murmur3 finaliser (Appleby 2008) on 32 bits: simple on tensors and in compiled code.
 MIX_FIRST, MIX_SECOND, GOLDEN = 0x85EBCA6B, 0xC2B2AE35, 0x9E3779B9
 
 
 @dataclass(frozen=True, slots=True)
 class Force:
-    """UMAP's curve 1 / (1 + a d^2b)."""
+    """UMAP's similarity curve 1 / (1 + a d^2b)."""
 
     a: float
     b: float
@@ -35,10 +35,10 @@ class Force:
 
 @dataclass(frozen=True)
 class Edges:
-    """A graph by its rows.
+    """A graph in compressed rows.
 
-    row_start: (vertex + 1,) int64. neighbor: (edge,) int32. rate: (edge,) int32, how often an edge is due: in
-    epoch n if n * rate / 2^16 passes a whole number between n and n + 1.
+    row_start: (vertex + 1,) int64. neighbor: (edge,) int32. rate: (edge,) int32: an edge is due in epoch n if
+    n * rate / 2^16 passes a whole number between n and n + 1.
     """
 
     row_start: NDArray[np.int64]
@@ -47,12 +47,12 @@ class Edges:
 
     @cached_property
     def degree(self) -> NDArray[np.int64]:
-        """(vertex,)."""
+        """(vertex,): number of edges of each vertex."""
         return np.diff(self.row_start)
 
 
-def edges_of(graph: scipy.sparse.spmatrix, num_epochs: int) -> Edges:
-    """The edges that are due at least once in so many epochs, as often as they are heavy."""
+def build_edges(graph: scipy.sparse.spmatrix, num_epochs: int) -> Edges:
+    """Edges that are due at least once in ``num_epochs``; the rate is proportional to the weight."""
     rows = graph.tocsr()
     rows.sort_indices()
     largest = rows.data.max(initial=0.0)
@@ -63,10 +63,10 @@ def edges_of(graph: scipy.sparse.spmatrix, num_epochs: int) -> Edges:
 
 
 def epoch_key(seed: int, epoch: int) -> int:
-    """32 bits that stand for a seed and an epoch."""
+    """A 32-bit hash key for a seed and an epoch."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 
 def step_size(epoch: int, num_epochs: int) -> float:
-    """1 in the first epoch, falling to 0 after the last."""
+    """Step size: 1 in the first epoch, falling linearly to 0 after the last."""
     return 1.0 - epoch / num_epochs

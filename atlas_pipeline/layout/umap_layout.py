@@ -1,4 +1,4 @@
-"""UMAP from neighbours computed once and a PCA start, by one of three optimisers."""
+"""UMAP from precomputed neighbours and a PCA start, by one of three optimisers."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from atlas_pipeline.layout.distinct import spread, vectors_of
+from atlas_pipeline.layout.distinct import read_vectors, separate_equal
 from atlas_pipeline.layout.neighbors import NearVertices
 from atlas_pipeline.layout.pca import pca_start
-from atlas_pipeline.layout.placing import with_the_rest
+from atlas_pipeline.layout.placing import add_unfitted
 from atlas_pipeline.layout.search import Neighbors
-from atlas_pipeline.layout.umap_edges import Force, edges_of
+from atlas_pipeline.layout.umap_edges import Force, build_edges
 from atlas_pipeline.numerics.blocks import Blocks
 from atlas_pipeline.numerics.near_rows import Metric
 
 Engine = Literal["auto", "cpu", "parallel", "gpu"]
 
-# Beyond this umap-learn's one thread takes minutes.
+# Above this size umap-learn, which uses one thread, takes minutes.
 CPU_UP_TO = 65_536
-# umap-learn's own: the start spans 10 and has a noise of 1e-4 that sets apart what starts at one place.
+# umap-learn's values: the start spans 10, with noise of 1e-4 that separates vertices with equal starts.
 _START_SPAN, _START_NOISE = 10.0, 1e-4
-# umap-learn's own: small layouts get more epochs.
+# umap-learn's values: small layouts get more epochs.
 _SMALL_ROWS, _EPOCHS_SMALL, _EPOCHS_LARGE = 10_000, 500, 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UmapSettings:
-    """num_epochs: passes over the graph; None: 500 up to 10,000 activations, 200 beyond.
+    """Settings of a UMAP layout.
 
-    engine: ``cpu`` is umap-learn, whose seeded optimisation takes one thread; ``parallel`` all of them;
-    ``gpu`` a device; ``auto`` is cpu up to 65,536 activations and parallel beyond: by their number alone, so
-    that the machine does not decide what comes out. device: gpu's.
+    num_epochs: passes over the graph; None: 500 up to 10,000 activations, 200 beyond. engine: ``cpu`` is
+    umap-learn, whose seeded optimisation uses one thread; ``parallel`` uses all threads; ``gpu`` uses
+    ``device``; ``auto`` is cpu up to 65,536 activations and parallel beyond. ``auto`` depends only on this
+    number, so that every machine gives the same result.
     """
 
     num_neighbors: int
@@ -46,17 +47,17 @@ class UmapSettings:
     device: str = "cpu"
 
     def engine_for(self, num_rows: int) -> Engine:
-        """The optimiser of so many activations."""
+        """The optimiser for a number of activations."""
         if self.engine != "auto":
             return self.engine
         return "cpu" if num_rows <= CPU_UP_TO else "parallel"
 
     def epochs_for(self, num_rows: int) -> int:
-        """The passes over the graph of so many activations."""
+        """Passes over the graph for a number of activations."""
         return self.num_epochs or (_EPOCHS_SMALL if num_rows <= _SMALL_ROWS else _EPOCHS_LARGE)
 
     def force(self) -> Force:
-        """UMAP's curve for this distance."""
+        """UMAP's curve for ``min_dist``."""
         from umap.umap_ import find_ab_params
 
         return Force(*map(float, find_ab_params(1.0, self.min_dist)))
@@ -69,14 +70,14 @@ def umap_layouts(
     seeds: Sequence[int],
     num_dimensions: int = 2,
 ) -> list[NDArray[np.float32]]:
-    """A UMAP layout a seed, of every activation: those that are not fitted placed, equal ones together.
+    """Lay out every activation by UMAP, once per seed; unfitted ones are placed by their neighbours.
 
-    Args:    as for ``fitted_layouts``.
-    Returns: for each seed (activation, dimension), in no particular range.
+    Args:    as in ``fitted_layouts``.
+    Returns: for each seed (activation, dimension), in any range; equal activations lie together.
     """
     laid = fitted_layouts(activations, neighbors, settings, seeds, num_dimensions)
     return [
-        spread(with_the_rest(layout, neighbors, settings.num_neighbors), neighbors.same, seed)
+        separate_equal(add_unfitted(layout, neighbors, settings.num_neighbors), neighbors.same, seed)
         for layout, seed in zip(laid, seeds, strict=True)
     ]
 
@@ -88,74 +89,73 @@ def fitted_layouts(
     seeds: Sequence[int],
     num_dimensions: int = 2,
 ) -> list[NDArray[np.float32]]:
-    """A UMAP layout of the fitted vertices a seed, of one graph and one start.
+    """Lay out the fitted vertices by UMAP, once per seed, from one graph and one start.
 
-    Each is the same whatever the number of threads and the order of the activations, and however many of
-    them are equal. The halves of umap-learn are called rather than its class, which warns about given
-    neighbours below 4,096 rows and about seeds. The neighbours are never searched again.
+    A layout does not depend on the number of threads, the order of the activations or the number of equal
+    ones. The code calls the parts of umap-learn and not its class, which warns about given neighbours below
+    4,096 rows and about seeds. The neighbours are not searched again.
 
-    Args:    activations: (activation, channel) blocks, for the start only: of it the fitted vertices are held
-             as float32. neighbors: at least as many as asked for, or all there are. num_dimensions: 1 or 2.
-    Returns: for each seed (fitted vertex, dimension), in no particular range.
-    Raises:  ValueError: fewer neighbours than asked for, though there are more vertices.
+    Args:    activations: (activation, channel) blocks, used only for the start; the fitted vertices are held
+             in memory as float32. neighbors: at least ``num_neighbors`` per vertex, or all. num_dimensions: 1
+             or 2.
+    Returns: for each seed (fitted vertex, dimension), in any range.
+    Raises:  ValueError: fewer neighbours than ``num_neighbors``, though there are more vertices.
     Source:  McInnes, Healy and Melville 2018.
     """
-    num_fitted, near = neighbors.same.num_fitted, neighbors.of_fitted()
+    num_fitted, near = neighbors.same.num_fitted, neighbors.fitted()
     k = min(settings.num_neighbors, num_fitted)
     if near[0].shape[1] < k:
-        raise ValueError(
-            f"neighbors have shape {near[0].shape}; wanted {num_fitted} rows and at least {k} of each"
-        )
+        raise ValueError(f"neighbors have shape {near[0].shape}; expected {num_fitted} rows of at least {k}")
     start = spread_start(
-        [vectors_of(activations, neighbors.same.rows[:num_fitted], settings.metric)],
+        [read_vectors(activations, neighbors.same.rows[:num_fitted], settings.metric)],
         num_dimensions,
         settings.metric,
     )
     graph = fuzzy_graph(near, k)
-    return [optimised(graph, start, settings, seed) for seed in seeds]
+    return [optimise_graph(graph, start, settings, seed) for seed in seeds]
 
 
 def spread_start(activations: Blocks, num_dimensions: int, metric: Metric) -> NDArray[np.float32]:
-    """(vertex, dimension) principal components, the largest value 10."""
+    """Principal components (vertex, dimension), scaled to a largest magnitude of 10."""
     start = pca_start(activations, num_dimensions, metric)
     largest = np.abs(start).max(initial=0.0)
     return start * np.float32(_START_SPAN / largest if largest > 0 else 1.0)
 
 
 def fuzzy_graph(neighbors: Neighbors, k: int) -> scipy.sparse.csr_matrix:
-    """(vertex, vertex) symmetric: UMAP's fuzzy union of each one's k neighbours."""
+    """UMAP's fuzzy union of each vertex's k neighbours: (vertex, vertex), symmetric."""
     if k < 2:
         return scipy.sparse.csr_matrix((len(neighbors[0]),) * 2, dtype=np.float32)
     from umap.umap_ import fuzzy_simplicial_set
 
     indices, distances = (np.ascontiguousarray(part[:, :k]) for part in neighbors)
-    # Of its first argument it looks at the number of rows alone; it draws nothing.
+    # The first argument only gives the number of rows; the function draws no random numbers.
     graph, _, _ = fuzzy_simplicial_set(
         indices, k, None, "precomputed", knn_indices=indices, knn_dists=distances.astype(np.float32)
     )
     return graph
 
 
-def optimised(
+def optimise_graph(
     graph: scipy.sparse.csr_matrix, start: NDArray[np.float32], settings: UmapSettings, seed: int
 ) -> NDArray[np.float32]:
-    """(vertex, dimension): the layout of a graph from a start, by the settings' engine."""
+    """Optimise a graph from a start by the settings' engine: (vertex, dimension)."""
     random_state = np.random.RandomState(np.random.PCG64(seed))
     noisy = with_noise(start, random_state)
     if not graph.nnz:
         return noisy
     if settings.engine_for(len(start)) == "cpu":
         return _by_umap_learn(graph, noisy, settings, random_state)
-    return _at_once(graph, noisy, settings, seed)
+    return _by_parallel_optimiser(graph, noisy, settings, seed)
 
 
 def with_noise(start: NDArray[np.float32], random_state: np.random.RandomState) -> NDArray[np.float32]:
-    """(vertex, dimension): what starts at one place set apart, by umap-learn's own 1e-4."""
+    """Add umap-learn's noise of 1e-4, which separates vertices with equal starts: (vertex, dimension)."""
     return start + random_state.normal(scale=_START_NOISE, size=start.shape).astype(np.float32)
 
 
-def spanned(start: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(vertex, dimension): every axis over [0, 10], as umap-learn spreads its start."""
+def scaled_to_span(start: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale every axis to [0, 10], as umap-learn does with its start: (vertex, dimension)."""
     spread = np.ptp(start, axis=0)
     return _START_SPAN * (start - start.min(axis=0)) / np.where(spread > 0, spread, np.float32(1))
 
@@ -190,15 +190,15 @@ def _by_umap_learn(
     return layout
 
 
-def _at_once(
+def _by_parallel_optimiser(
     graph: scipy.sparse.csr_matrix, start: NDArray[np.float32], settings: UmapSettings, seed: int
 ) -> NDArray[np.float32]:
     num_rows, num_dimensions = start.shape
     num_epochs = settings.epochs_for(num_rows)
-    # A second axis of zeros stays one.
+    # A one-dimensional layout has a second axis that stays 0.
     plane = np.zeros((num_rows, 2), np.float32)
-    plane[:, :num_dimensions] = spanned(start)
-    edges, force = edges_of(graph, num_epochs), settings.force()
+    plane[:, :num_dimensions] = scaled_to_span(start)
+    edges, force = build_edges(graph, num_epochs), settings.force()
     if settings.engine == "gpu":
         from atlas_pipeline.layout.gpu_umap import gpu_layout
 

@@ -1,4 +1,4 @@
-"""Activations in blocks of rows, read again whenever they are iterated: a million need not be in memory."""
+"""Activations in blocks of rows that are read on each iteration, so that they need not fit in memory."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Blocks = Iterable[NDArray[np.floating]]
-"""(activation, channel) blocks in order, iterated more than once: ``[matrix]`` for what is in memory."""
+"""(activation, channel) blocks in order, iterated more than once; use ``[matrix]`` for data in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenRows:
-    """Some rows of the blocks, as blocks.
+    """A subset of the rows of some blocks, as blocks.
 
     Args: rows: (chosen,) int64, ascending.
     """
@@ -30,12 +30,12 @@ class ChosenRows:
             start += len(block)
 
 
-def in_order(
+def rows_in_order(
     blocks: Blocks, rows: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.floating]]]:
-    """The rows asked for, a block at a time, with their places among ``rows``.
+    """Read rows block by block, each block with the positions of its rows in ``rows``.
 
-    Args: rows: (row,) int64, each once, in any order.
+    Args: rows: (row,) int64, unique, in any order.
     """
     order = np.argsort(rows, kind="stable")
     start = 0
@@ -44,7 +44,7 @@ def in_order(
         start += len(chosen)
 
 
-def gathered(blocks: Blocks, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(row, channel): the rows asked for, in their order, a row as often as it is asked for."""
+def gather_rows(blocks: Blocks, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Read rows in the given order, repeats included: (row, channel)."""
     distinct, where = np.unique(rows, return_inverse=True)
     return np.concatenate([*ChosenRows(blocks, distinct)], dtype=np.float32)[where]

@@ -1,4 +1,4 @@
-"""The mean over the members of each cell of a number that not all of them have."""
+"""Mean of a value over the members of each cell; members may lack the value."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def cell_means(cell: ArrayLike, values: ArrayLike, num_cells: int) -> NDArray[np.float64]:
-    """Mean of the finite values of each cell; of zeros and ones it is the share of ones.
+    """Mean of the finite values in each cell; for zeros and ones it is the share of ones.
 
-    Args:    cell: (member,) numbers below ``num_cells``, or -1: in none. values: (member,).
-    Returns: (cell,) float64; NaN where no value is known.
+    Args:    cell: (member,) cell numbers below ``num_cells``, or -1 for no cell. values: (member,).
+    Returns: (cell,) float64; NaN in cells without a finite value.
     """
     at, numbers = np.asarray(cell, dtype=np.int64), np.asarray(values, dtype=np.float64)
     known = (at >= 0) & np.isfinite(numbers)

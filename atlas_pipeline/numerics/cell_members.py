@@ -1,8 +1,8 @@
-"""How alike the members of a grid's cells are, and which are nearest the mean: cosines to the means.
+"""Cosines of a grid's activations to their cell means: the coherence of each cell and its nearest members.
 
-The means come first (``cells``), so this is a second look at the rows, at their activations alone. The mean
-cosine, a cell's coherence, comes with it: in the first pass it would take the sums of all unit vectors, twice
-the memory. Memory is bounded by the cells, whatever the rows.
+The means come from a first pass (``cells``); this is a second pass over the activations. The mean cosine, a
+cell's coherence, is computed here because the first pass would need the sums of all unit vectors, which
+doubles its memory. Memory grows with the number of cells, not of rows.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas_pipeline.numerics.cells import ROWS_AT_ONCE, Cells, same_length
-from atlas_pipeline.numerics.draws import drawn
+from atlas_pipeline.numerics.cells import ROWS_AT_ONCE, Cells, check_same_length
+from atlas_pipeline.numerics.draws import random_keys
 from atlas_pipeline.numerics.grid import cell_of, flat_cell
 
 
 class CellMembers:
-    """Cosines of the members of one grid's cells to their means; rows come in the order they are numbered.
+    """Accumulates the cosines of one grid's members to their cell means; add rows in order.
 
-    The cosine with a vector of zeros is 0.
+    The cosine with a zero vector is 0.
     """
 
     def __init__(self, cells: Cells, num_examples: int = 9):
@@ -37,7 +37,7 @@ class CellMembers:
 
     def add(self, xy: NDArray[np.floating], activation: NDArray[np.floating]) -> None:
         """Add rows: (activation, 2) in the unit square, (activation, channel)."""
-        same_length(xy, activation)
+        check_same_length(xy, activation)
         for start in range(0, len(xy), ROWS_AT_ONCE):
             stop = min(start + ROWS_AT_ONCE, len(xy))
             grid_size = self._cells.grid_size
@@ -56,13 +56,13 @@ class CellMembers:
     def _keep_best(
         self, slot: NDArray[np.int64], cosine: NDArray[np.float32], row: NDArray[np.int64]
     ) -> None:
-        """Merge candidates into the best of their cells: higher cosine first, then as drawn.
+        """Merge candidates into the best of their cells: higher cosine first, ties by a hash of the row.
 
-        The first of equal rows would all be of one class folder. float32 cosines: equal rows tie whatever the
-        last bit of their float64 sums.
+        Without the hash, the first of equal rows would all come from one class folder. Cosines are float32,
+        so that equal rows tie regardless of the last bit of their float64 sums.
         """
-        # A row has to come before the last of the best: few do, once a cell has seen some.
-        draw, last = drawn(row), self._best_cosine[slot, -1]
+        # Only rows that beat the last of the best matter; they are few once a cell has seen some rows.
+        draw, last = random_keys(row), self._best_cosine[slot, -1]
         better = (cosine > last) | ((cosine == last) & (draw < self._best_draw[slot, -1]))
         slot, cosine, row, draw = slot[better], cosine[better], row[better], draw[better]
         touched, num_examples = np.unique(slot), self._best_row.shape[1]
@@ -83,13 +83,13 @@ class CellMembers:
         return (self._cosine_sum / np.maximum(self._cells.count, 1)).astype(np.float32)
 
     def nearest(self) -> NDArray[np.float32]:
-        """(cell,) cosine of the member nearest the mean; -inf before the cell's rows were added."""
+        """(cell,) cosine of the member nearest to the mean; -inf before the cell's rows are added."""
         return self._best_cosine[:, 0].copy()
 
     def examples(self) -> NDArray[np.int64]:
-        """(cell, example) rows nearest the cell's mean by cosine, nearest first; -1 where a cell has fewer.
+        """Rows nearest to the cell's mean by cosine, nearest first: (cell, example); -1 if there are fewer.
 
-        Rows count from 0 over all parts in the order they were added; equals come in a drawn order, however
-        the rows fall into parts.
+        Rows are numbered from 0 in the order they were added. Ties are broken by a hash of the row number, so
+        the result does not depend on how rows are split into parts.
         """
         return self._best_row.copy()

@@ -1,4 +1,4 @@
-"""Numbers that stand for rows in a draw: ties that they decide tell nothing of the rows' order."""
+"""Pseudo-random keys of rows: ties broken by them reveal nothing about the order of the rows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def drawn(numbers: NDArray[np.integer], seed: int = 0) -> NDArray[np.uint64]:
-    """A pseudo-random number for each number, the same for the same number and seed; no two alike.
+def random_keys(numbers: NDArray[np.integer], seed: int = 0) -> NDArray[np.uint64]:
+    """Hash each number to a unique pseudo-random key, which depends only on the number and the seed.
 
     Args:    numbers: any shape, at least 0.
-    Returns: the same shape, uint64.
+    Returns: uint64 of the same shape.
     Source:  the finaliser of splitmix64 (Steele, Lea and Flood 2014), a bijection of 64 bits.
     """
     bits = numbers.astype(np.uint64) ^ np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]

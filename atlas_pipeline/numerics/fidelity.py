@@ -1,6 +1,6 @@
-"""Does an icon show what it stands for: cosines and round trips.
+"""How well icons represent their cells: cosines and round trips.
 
-h = the activation that the finished icon gives, v = the mean activation of its cell.
+h = activation of the finished icon, v = mean activation of its cell.
 """
 
 from __future__ import annotations
@@ -10,41 +10,51 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 
-# Rows of the cosine table made at once: 12,000 icons against each other would be 576 MB in one piece.
+# Rows of the cosine table computed at a time: the full table of 12,000 icons would take 576 MB.
 _CHUNK = 1024
 
 
 def fidelity(activations: Floats, means: Floats) -> NDArray[np.float32]:
     """Cosine between each icon's activation and the mean it was made for.
 
-    Args:    activations: (icon, channel). means: (icon, channel), the same order.
-    Returns: (icon,) in [-1, 1]; 0 where either vector is zero: an icon that gives nothing shows nothing.
-    Raises:  ValueError: shapes that differ, or values that are not finite.
+    Args:    activations: (icon, channel). means: (icon, channel), in the same order.
+    Returns: (icon,) float32 in [-1, 1]; 0 if either vector is zero.
+    Raises:  ValueError: shapes differ, or values are not finite.
+
+    >>> fidelity(np.array([[1.0, 0.0], [3.0, 4.0]]), np.array([[2.0, 0.0], [1.0, 0.0]]))
+    array([1. , 0.6], dtype=float32)
     """
     h, v = _checked(activations, means)
     if h.shape != v.shape:
-        raise ValueError(f"activations are {h.shape} but means {v.shape}; they must go in pairs")
+        raise ValueError(f"activations are {h.shape} but means {v.shape}; they must have the same shape")
     return np.einsum("ik,ik->i", _unit(h), _unit(v)).astype(np.float32)
 
 
-def of_others(activations: Floats, means: Floats) -> NDArray[np.float32]:
-    """Median cosine of each mean with activations that were not made for it: what `fidelity` is by chance.
+def chance_fidelity(activations: Floats, means: Floats) -> NDArray[np.float32]:
+    """Median cosine of each mean with activations of other images: the chance level of `fidelity`.
 
     Args:    activations: (other, channel), at least one. means: (cell, channel).
-    Returns: (cell,) in [-1, 1].
+    Returns: (cell,) float32 in [-1, 1].
     Raises:  ValueError: as `fidelity`.
+
+    >>> chance_fidelity(np.array([[1.0, 0.0], [0.0, 1.0], [3.0, 4.0]]), np.array([[2.0, 0.0]]))
+    array([0.6], dtype=float32)
     """
     h, v = _checked(activations, means)
     return np.median(_unit(h) @ _unit(v).T, axis=0).astype(np.float32)
 
 
 def fidelity_whitened(activations: Floats, means: Floats, precision: Floats) -> NDArray[np.float32]:
-    """The same cosine in the whitened metric, h P v / sqrt(h P h * v P v).
+    """Cosine as in `fidelity`, in the whitened metric: h P v / sqrt(h P h * v P v).
 
-    Args:    activations, means: as `fidelity`. precision: (channel, channel), symmetric,
-             positive semi-definite.
-    Returns: (icon,) in [-1, 1].
-    Raises:  ValueError: as `fidelity`, or a precision of another size.
+    Args:    activations, means: as in `fidelity`. precision: (channel, channel), symmetric, positive
+             semi-definite.
+    Returns: (icon,) float32 in [-1, 1].
+    Raises:  ValueError: as `fidelity`, or the precision has another size.
+
+    >>> h, v = np.array([[1.0, 1.0]]), np.array([[1.0, 0.0]])
+    >>> fidelity_whitened(h, v, precision=np.diag([1.0, 0.0]))  # ignores the second channel
+    array([1.], dtype=float32)
     """
     h, v = _checked(activations, means)
     if precision.shape != (h.shape[1], h.shape[1]):
@@ -57,33 +67,40 @@ def fidelity_whitened(activations: Floats, means: Floats, precision: Floats) -> 
 def round_trip(
     activations: Floats, means: Floats, own: NDArray[np.integer] | None = None
 ) -> NDArray[np.int32]:
-    """How many other cells' means are as near to the icon's activation as its own cell's, by cosine.
+    """Number of other cells whose means are at least as near to the icon's activation as its own, by cosine.
 
     Args:    activations: (icon, channel). means: (cell, channel).
-             own: (icon,) index of each icon's own cell; None: icon i stands for cell i.
-    Returns: (icon,) int32, 0: its own cell is nearest. An icon without any activation comes last.
-    Raises:  ValueError: shapes that do not fit, or values that are not finite.
+             own: (icon,) index of each icon's own cell; None: icon i belongs to cell i.
+    Returns: (icon,) int32; 0 if its own cell is nearest. An icon with zero activation ranks last.
+    Raises:  ValueError: shapes do not fit, or values are not finite.
+
+    >>> means = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    >>> round_trip(np.array([[1.0, 0.1], [1.0, 0.1]]), means, own=np.array([0, 2])).tolist()
+    [0, 1]
     """
     h, v = _checked(activations, means)
     own = np.arange(len(h)) if own is None else np.asarray(own)
     if own.shape != (len(h),) or (len(own) and (own.min() < 0 or own.max() >= len(v))):
-        raise ValueError(f"{len(h)} icons and {len(v)} cells: own must name a cell for each icon")
+        raise ValueError(f"{len(h)} icons and {len(v)} cells; own must name a cell for each icon")
     h, v = _unit(h), _unit(v)
     ranks = np.empty(len(h), dtype=np.int32)
     for start in range(0, len(h), _CHUNK):
         rows = slice(start, start + _CHUNK)
         cosines = h[rows] @ v.T
-        mine = np.take_along_axis(cosines, own[rows, None], axis=1)
-        # Ties count against the icon, its own cell's tie with itself taken off.
-        ranks[rows] = (cosines >= mine).sum(axis=1) - 1
+        own_cosine = np.take_along_axis(cosines, own[rows, None], axis=1)
+        # Ties count against the icon; subtract its own cell's tie with itself.
+        ranks[rows] = (cosines >= own_cosine).sum(axis=1) - 1
     return ranks
 
 
 def nearest(vectors: Floats, means: Floats) -> NDArray[np.int64]:
-    """The row of ``means`` (cell, channel) with the highest cosine to each vector; of equals the first.
+    """Row of ``means`` (cell, channel) with the highest cosine to each vector; ties go to the first row.
 
     Args:    vectors: (vector, channel).
     Returns: (vector,) int64.
+
+    >>> nearest(np.array([[0.2, 1.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])).tolist()
+    [1]
     """
     h, v = _checked(vectors, means)
     h, v = _unit(h), _unit(v)

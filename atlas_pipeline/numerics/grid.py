@@ -1,7 +1,7 @@
-"""Cells of a grid over the unit square: the one home of orientation.
+"""Cells of a grid over the unit square; the only module that defines orientation.
 
-A layout's x points right and its y points up, as in a plot. A grid's rows count from the top and its
-columns from the left, as in a picture: row 0 holds the largest y. Nothing else in the package flips an axis.
+The x axis of a layout points right and its y axis points up, as in a plot. The rows of a grid count from the
+top and its columns from the left, as in an image: row 0 holds the largest y. No other module flips axes.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 def cell_of(xy: ArrayLike, grid_size: int) -> NDArray[np.int64]:
     """The cell of each point. Cells are half-open; a point on the outer border belongs to the last cell.
 
-    A cell holds its left and its lower edge, so every point is in exactly one.
+    A cell contains its left and lower edges, so every point is in exactly one cell.
 
-    Args:    xy: (activation, 2), x to the right and y up, in [0, 1]. grid_size: cells a side.
-    Returns: (activation, 2) row, col; row 0 on top.
-    Raises:  ValueError: a coordinate outside [0, 1], or NaN.
+    Args:    xy: (activation, 2), x to the right and y up, in [0, 1]. grid_size: cells per side.
+    Returns: (activation, 2) int64 row, col; row 0 is the top.
+    Raises:  ValueError: a coordinate is NaN or outside [0, 1].
+
+    >>> cell_of([[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]], grid_size=2).tolist()
+    [[0, 0], [1, 1], [0, 1]]
     """
-    # float64: a float32 product may round a point across a cell's edge.
+    # float64: a float32 product may move a point across the edge of a cell.
     points = np.asarray(xy, dtype=np.float64)
     inside = (points >= 0).all(axis=1) & (points <= 1).all(axis=1)
     if not inside.all():
@@ -32,35 +35,55 @@ def cell_of(xy: ArrayLike, grid_size: int) -> NDArray[np.int64]:
 
 
 def cell_centre(cells: ArrayLike, grid_size: int) -> NDArray[np.float64]:
-    """(cell, 2) row, col -> (cell, 2) x, y of the centres in the unit square."""
+    """Centres of cells: (cell, 2) row, col -> (cell, 2) x, y in the unit square.
+
+    >>> cell_centre([[0, 0], [1, 0]], grid_size=2).tolist()
+    [[0.25, 0.75], [0.25, 0.25]]
+    """
     row_col = np.asarray(cells, dtype=np.float64)
     return np.stack([row_col[:, 1] + 0.5, grid_size - row_col[:, 0] - 0.5], axis=1) / grid_size
 
 
 def flat_cell(cells: ArrayLike, grid_size: int) -> NDArray[np.int64]:
-    """(cell, 2) row, col -> (cell,) numbers in reading order: 0 is the top left, 1 its right neighbour."""
+    """Numbers of cells in reading order, 0 at the top left: (cell, 2) row, col -> (cell,).
+
+    >>> flat_cell([[0, 1], [1, 0]], grid_size=2).tolist()
+    [1, 2]
+    """
     row_col = np.asarray(cells, dtype=np.int64)
     return row_col[:, 0] * grid_size + row_col[:, 1]
 
 
 def unflat_cell(flat: ArrayLike, grid_size: int) -> NDArray[np.int64]:
-    """(cell,) numbers in reading order -> (cell, 2) row, col."""
+    """Inverse of ``flat_cell``: (cell,) numbers in reading order -> (cell, 2) row, col.
+
+    >>> unflat_cell([1, 2], grid_size=2).tolist()
+    [[0, 1], [1, 0]]
+    """
     return np.stack(np.divmod(np.asarray(flat, dtype=np.int64), grid_size), axis=1)
 
 
 def counts_of(xy: ArrayLike, grid_size: int) -> NDArray[np.int64]:
-    """Points in every cell: (grid_size, grid_size), row 0 on top; they add up to the points."""
+    """Number of points in every cell: (grid_size, grid_size), row 0 is the top; sums to the number of points.
+
+    >>> counts_of([[0.1, 0.9], [0.2, 0.8], [0.9, 0.1]], grid_size=2).tolist()
+    [[2, 0], [0, 1]]
+    """
     flat = flat_cell(cell_of(xy, grid_size), grid_size)
     return np.bincount(flat, minlength=grid_size**2).reshape(grid_size, grid_size)
 
 
 def largest_grid_with(xy: NDArray[np.floating], min_count: int, up_to: int) -> int:
-    """A grid size with at least one cell of ``min_count`` activations, for the advice when a grid has none.
+    """A grid size with at least one cell of ``min_count`` activations, to suggest when a grid has none.
 
-    Tries ``up_to`` and smaller sizes in steps of 5 %, or of 1: near the largest such size, not always it.
+    Starts at ``up_to`` and decreases in steps of 5 % or of 1. The result is near the largest such size, but
+    not always equal to it.
 
     Args:    xy: (activation, 2) in the unit square. up_to: the largest size to try.
-    Returns: cells a side; 0 where even a single cell holds too few.
+    Returns: cells per side; 0 if even a grid of one cell has too few activations.
+
+    >>> largest_grid_with(np.array([[0.1, 0.9], [0.2, 0.8], [0.9, 0.1]]), min_count=2, up_to=4)
+    4
     """
     size = up_to
     while size > 0 and (len(xy) < min_count or counts_of(xy, size).max() < min_count):

@@ -1,6 +1,6 @@
-"""How strongly cells speak for one class, or against it.
+"""How strongly cells support one class or oppose it.
 
-An attribution's sign says which: positive speaks for the class, negative against it.
+A positive attribution supports the class, a negative one opposes it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ Sign = Literal["positive", "negative"]
 
 
 def support(attribution: ArrayLike, sign: Sign = "positive") -> NDArray[np.float64]:
-    """The part of an attribution that has the sign, as an amount; nothing where it is not finite.
+    """Magnitude of the attributions that have the given sign; 0 for the others and for non-finite values.
 
-    Args:    attribution: (cell,), logits. sign: "negative" asks what speaks against the class.
-    Returns: (cell,), logits, >= 0.
+    Args:    attribution: (cell,), logits. sign: "negative" selects the attributions that oppose the class.
+    Returns: (cell,) float64, logits, >= 0.
     """
     amount = np.asarray(attribution, dtype=np.float64)
     if sign == "negative":
@@ -26,14 +26,14 @@ def support(attribution: ArrayLike, sign: Sign = "positive") -> NDArray[np.float
 
 
 def opacity(attribution: ArrayLike, sign: Sign = "positive") -> NDArray[np.float64]:
-    """Opacity of each cell's icon by its mean attribution to one class: the strongest cell has 1.
+    """Opacity of each cell's icon, from its mean attribution to one class: 1 for the strongest cell.
 
-    Proportional to the attribution, so that half the opacity is half the attribution, and normalised
-    by this class's own strongest cell on this grid. A gamma of 0.7 or 0.5 was tried: it shows more of
-    what is weak, and at 0.5 a cell with a twentieth of the maximum looks lit. So there is none.
+    Opacity is proportional to the attribution and normalised by the class's strongest cell on this grid.
+    There is no gamma: values of 0.7 and 0.5 were tried, and at 0.5 a cell with a twentieth of the maximum
+    already looks highlighted.
 
     Args:    attribution: (cell,), logits. sign: see ``support``.
-    Returns: (cell,) in [0, 1]; all 0 where no cell has the sign.
+    Returns: (cell,) float64 in [0, 1]; all 0 if no cell has the sign.
     """
     amount = support(attribution, sign)
     most = amount.max(initial=0)

@@ -1,8 +1,8 @@
-"""Where labels go: near what they name, on empty ground, over no other label, across no other's leader line.
+"""Label placement: near the labelled point, on empty ground, without overlaps or crossed leader lines.
 
-Greedy, after Christensen, Marks and Shieber (1995, "An empirical study of algorithms for point-feature label
-placement"): candidates on a lattice, the best of them for each label in turn. Lengths are in any one unit;
-x runs right and y down.
+The method is greedy, after Christensen, Marks and Shieber (1995, "An empirical study of algorithms for
+point-feature label placement"): candidates lie on a lattice, and each label in turn takes its cheapest one.
+All lengths share one arbitrary unit; x points right and y down.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from atlas_pipeline.numerics.boxes import DIAGONALS, crossed, leader_ends, meet, overlap
+from atlas_pipeline.numerics.boxes import DIAGONALS, count_crossings, leader_ends, overlap, segments_cross
 
-# What is worth how much of a leader line, in heights of a label; a line longer than the last is dear.
-_COVERS_ALL, _CROSSES, _LONG = 40.0, 30.0, 3.0
-_NOWHERE = 1e6
-# Free space around a label, and the step of the lattice, in its heights.
+# In label heights: cost of covering ink, cost of crossing a line, length from which a leader is costly.
+_COVER_COST, _CROSSING_COST, _LONG_LEADER = 40.0, 30.0, 3.0
+_NO_PLACE_COST = 1e6
+# Free space around a label and the step of the lattice, in label heights.
 _PADDING, _STEP = 0.35, 0.5
-_ROUNDS, _BLOCK, _FEW = 4, 256, 20
+_ROUNDS, _BLOCK, _MAX_LABELS_FOR_ORDERS = 4, 256, 20
 
 
 def place_labels(
@@ -30,12 +30,12 @@ def place_labels(
     ink: ArrayLike,
     lines: ArrayLike = (),
 ) -> NDArray[np.float64]:
-    """Left top corners of labels, the most important first.
+    """Find the top left corner of each label; the most important label comes first.
 
-    Args:    anchors: (label, 2) x, y of what is named. sizes: (label, 2) width, height, > 0.
-             page: left, top, right, bottom. ink: (row, col) in [0, 1] over the page: how much a label
-             that lies there would hide. lines: (line, 2, 2) from x, y to x, y: drawn already, not to be
-             crossed.
+    Args:    anchors: (label, 2) x, y of the labelled points. sizes: (label, 2) width, height, > 0.
+             page: left, top, right, bottom. ink: (row, col) in [0, 1] over the page: how much a label at this
+             position would hide. lines: (line, 2, 2), from x, y to x, y: existing lines that labels should
+             not cross.
     Returns: (label, 2) x, y; NaN for a label that fits nowhere without overlap.
     """
     point, size = np.asarray(anchors, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
@@ -43,21 +43,23 @@ def place_labels(
         return np.empty((0, 2))
     unit = float(np.median(size[:, 1]))
     covered = _Coverage(np.asarray(ink, dtype=np.float64), page)
-    drawn = np.asarray(lines, dtype=np.float64).reshape(-1, 2, 2)
-    choices = [_choices(label, point, size, page, unit, covered, drawn) for label in range(len(point))]
+    existing = np.asarray(lines, dtype=np.float64).reshape(-1, 2, 2)
+    choices = [_choices(label, point, size, page, unit, covered, existing) for label in range(len(point))]
     by_height, by_side = np.argsort(point[:, 1], kind="stable"), np.argsort(point[:, 0], kind="stable")
     number = np.arange(len(point))
-    # Whoever comes first takes the best room: of some orders the cheapest in all. Many labels take long.
+    # Earlier labels take the best places, so try several orders and keep the cheapest; many labels take long.
     orders = [number, number[::-1], by_height, by_height[::-1], by_side, by_side[::-1]]
-    orders = orders if len(point) <= _FEW else orders[:1]
-    solved = [_placed_in(order, point, choices, unit) for order in orders]
-    return min(solved, key=lambda places_and_cost: places_and_cost[1])[0]
+    orders = orders if len(point) <= _MAX_LABELS_FOR_ORDERS else orders[:1]
+    solutions = [_place_in_order(order, point, choices, unit) for order in orders]
+    return min(solutions, key=lambda places_and_cost: places_and_cost[1])[0]
 
 
 @dataclass(frozen=True, slots=True)
 class _Choices:
-    """Where one label could lie, cheapest first: (choice, 4) boxes, (choice, 2) ends of the leader line,
-    (choice,) cost for the label by itself."""
+    """Candidate positions of one label, cheapest first.
+
+    boxes: (choice, 4). ends: (choice, 2), of the leader line. cost: (choice,), of the label on its own.
+    """
 
     boxes: NDArray[np.float64]
     ends: NDArray[np.float64]
@@ -76,20 +78,25 @@ def _choices(
     boxes = _candidates(page, sizes[label], unit * _STEP)
     ends = leader_ends(boxes, points[label])
     length = np.linalg.norm(ends - points[label], axis=1) / unit
-    # What is pointed to, by this label or by another, is not to be hidden either.
+    # A label must not hide a labelled point, its own or another's.
     hidden = overlap(boxes, np.concatenate([points, points], axis=1), unit * _PADDING).sum(axis=1)
-    across = crossed(boxes, ends, points[label], lines[None, :, 0], lines[None, :, 1])
-    cost = length + (length / _LONG) ** 2 + _COVERS_ALL * covered.share(boxes) + _CROSSES * (hidden + across)
+    across = count_crossings(boxes, ends, points[label], lines[None, :, 0], lines[None, :, 1])
+    cost = (
+        length
+        + (length / _LONG_LEADER) ** 2
+        + _COVER_COST * covered.share(boxes)
+        + _CROSSING_COST * (hidden + across)
+    )
     order = np.argsort(cost, kind="stable")
     return _Choices(boxes[order], ends[order], cost[order])
 
 
-def _placed_in(
+def _place_in_order(
     order: NDArray[np.int64], point: NDArray[np.float64], choices: Sequence[_Choices], unit: float
 ) -> tuple[NDArray[np.float64], float]:
-    """(label, 2): the labels placed one after another, and what it costs."""
+    """Place labels one after another: (label, 2) positions, and the total cost."""
     boxes, cost = np.full((len(order), 4), np.nan), np.zeros(len(order))
-    # After the first round a label may find better room, now that the others are known.
+    # After the first round a label may find a better place, because the others are now known.
     for _ in range(_ROUNDS):
         before = boxes.copy()
         for label in order.tolist():
@@ -109,16 +116,16 @@ def _best(
     points: NDArray[np.float64],
     unit: float,
 ) -> tuple[NDArray[np.float64], float]:
-    """The cheapest box of one label among others that stay where they are, and its cost; NaN: it has none."""
-    best, least = np.full(4, np.nan), _NOWHERE
+    """The cheapest box of one label, with all others fixed, and its cost; NaN if it has no place."""
+    best, least = np.full(4, np.nan), _NO_PLACE_COST
     for start in range(0, len(choices.cost), _BLOCK):
-        # Others only add to the cost, and it is sorted: what follows cannot be cheaper.
+        # Other labels only add to the cost and candidates are sorted, so later ones cannot be cheaper.
         if choices.cost[start] >= least:
             break
         boxes, ends, cost = (
             part[start : start + _BLOCK] for part in (choices.boxes, choices.ends, choices.cost)
         )
-        total = cost + _CROSSES * _crossings(boxes, ends, point, taken, points)
+        total = cost + _CROSSING_COST * _crossings(boxes, ends, point, taken, points)
         total[overlap(boxes, taken, unit * _PADDING).any(axis=1)] = np.inf
         cheapest = int(total.argmin())
         if total[cheapest] < least:
@@ -129,7 +136,7 @@ def _best(
 def _candidates(
     page: tuple[float, float, float, float], size: NDArray[np.float64], step: float
 ) -> NDArray[np.float64]:
-    """(box, 4): a lattice of places within the page, its last row and column flush with the edge."""
+    """(box, 4): a lattice of positions within the page; the last row and column touch the edge."""
     axes = []
     for low, high, length in ((page[0], page[2], size[0]), (page[1], page[3], size[1])):
         room = high - low - length
@@ -145,16 +152,16 @@ def _crossings(
     others: NDArray[np.float64],
     points: NDArray[np.float64],
 ) -> NDArray[np.int64]:
-    """(box,): how many leader lines and labels the new line would cross, and lines the new label."""
+    """(box,): number of times the new leader crosses leaders and labels, or the label crosses leaders."""
     start, end = point[None, None], ends[:, None]
-    number = crossed(boxes, ends, point, points[None], leader_ends(others, points)[None])
+    number = count_crossings(boxes, ends, point, points[None], leader_ends(others, points)[None])
     for one, other in DIAGONALS:
-        number += meet(start, end, others[None, :, one], others[None, :, other]).sum(axis=1)
+        number += segments_cross(start, end, others[None, :, one], others[None, :, other]).sum(axis=1)
     return number
 
 
 class _Coverage:
-    """Mean ink under a box, by an integral image."""
+    """Mean ink under boxes, computed from an integral image."""
 
     def __init__(self, ink: NDArray[np.float64], page: tuple[float, float, float, float]) -> None:
         self._sum = np.zeros((ink.shape[0] + 1, ink.shape[1] + 1))
@@ -163,7 +170,7 @@ class _Coverage:
         self._scale = np.array([ink.shape[1], ink.shape[0]]) / (np.array(page[2:]) - page[:2])
 
     def share(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(box,) in [0, 1]."""
+        """Mean ink under each box: (box,) in [0, 1]."""
         limits = np.array(self._sum.shape[::-1]) - 1
         low = np.clip(np.floor((boxes[:, :2] - self._corner) * self._scale), 0, limits - 1).astype(np.int64)
         high = np.clip(np.ceil((boxes[:, 2:] - self._corner) * self._scale), low + 1, limits).astype(np.int64)

@@ -1,6 +1,6 @@
-"""Icons into one picture: each in its cell, as large as its cell is dense.
+"""Combines icons into one picture: each icon in its cell, with a size that shows the cell's density.
 
-Rows count from the top and columns from the left, as ``numerics.grid`` hands them out.
+Rows count from the top and columns from the left, as in ``numerics.grid``.
 """
 
 from __future__ import annotations
@@ -14,28 +14,27 @@ from PIL import Image
 
 Scale = Literal["density", "full"]
 
-# Of the median count: a cell this full, and any fuller one, fills its square.
+# Share of the median count from which an icon fills its cell.
 FULL_AT_MEDIAN_SHARE = 0.5
-# Of the cell's side: below this an icon is a dot that shows nothing.
+# Smallest share of the cell's side: a smaller icon would be an unreadable dot.
 SMALLEST_SIDE = 0.25
-# From here on it fills the cell: the gap left would be a hairline, which reads as a flaw.
+# Share of the cell's side from which an icon fills the cell: a thin gap would look like a flaw.
 CLOSED_FROM_SIDE = 0.9
-# 320 cells of 96 px: what 102,400 icons need to be seen as they were made.
+# 320 cells of 96 px: the size at which 102,400 icons are shown at full resolution.
 LARGEST_PICTURE_PX = 30_720
 
 
 def icon_sides(counts: ArrayLike, icon_px: int) -> NDArray[np.int64]:
-    """Side of each icon, so that its area is proportional to its cell's count until the cell is full.
+    """Side of each icon; its area is proportional to its cell's count until the icon fills the cell.
 
-    ``side = icon_px * min(1, sqrt(count / reference))`` with the reference at half the median count
-    of the cells shown. The original takes the mean in the median's place, with a slider for its
-    weight: one crowded clump then shrinks everything else, and the finer the grid the worse. Half the
-    median leaves dense ground without gaps at every grid size, and only what is thin against the
-    typical cell shrinks.
+    ``side = icon_px * min(1, sqrt(count / reference))``, where the reference is half the median count of the
+    shown cells. The original uses the mean and a slider for its weight; there, one dense cluster shrinks all
+    other icons, and the more so the finer the grid. With half the median, dense areas have no gaps at any
+    grid size, and only cells that are sparse compared to the median shrink.
 
     Args:    counts: (cell,), activations in each cell, > 0. icon_px: side of a cell, pixels.
-    Returns: (cell,) pixels, from a quarter of ``icon_px`` to ``icon_px``, of ``icon_px``'s parity, so
-             that an icon stands in the very centre of its cell.
+    Returns: (cell,) int64 pixels, from a quarter of ``icon_px`` to ``icon_px``, with the parity of
+             ``icon_px`` so that an icon is exactly centred in its cell.
     Raises:  ValueError: a count below 1.
     """
     number = np.asarray(counts, dtype=np.float64)
@@ -60,16 +59,16 @@ def mosaic(
     scale: Scale = "density",
     background: int = 255,
 ) -> NDArray[np.uint8]:
-    """The atlas picture: every icon centred in its cell, the rest background.
+    """Draw the atlas picture: every icon centred in its cell, on a uniform background.
 
-    An icon already ``icon_px`` wide at full size is copied bit by bit; any other size is resampled
-    with a Lanczos filter, icon by icon: beyond the picture itself the memory is that of one icon.
+    An icon that is already ``icon_px`` wide at full size is copied unchanged. Any other size is resampled
+    with a Lanczos filter, one icon at a time, so that the memory is that of the picture and one icon.
 
-    Args:    icons: (cell, side, side, 3). rows, cols: (cell,), 0 <= . < grid_size, row 0 on top, no
-             cell twice. counts: (cell,), activations in each cell. icon_px: side of a cell, pixels.
-             scale: "density" (see ``icon_sides``) or "full": every icon fills its cell.
+    Args:    icons: (cell, side, side, 3). rows, cols: (cell,), 0 to grid_size - 1, row 0 is the top, cells
+             unique. counts: (cell,), activations in each cell. icon_px: side of a cell, pixels.
+             scale: "density" (see ``icon_sides``) or "full" (every icon fills its cell).
     Returns: (grid_size * icon_px, grid_size * icon_px, 3) uint8.
-    Raises:  ValueError: shapes that do not go together, a cell outside the grid or given twice.
+    Raises:  ValueError: shapes do not match, or a cell is outside the grid or repeated.
     """
     row, col = np.asarray(rows, dtype=np.int64), np.asarray(cols, dtype=np.int64)
     _check(icons, row, col, np.asarray(counts), grid_size)
@@ -87,10 +86,10 @@ def mosaic_band(
     grid_rows: range,
     background: int = 255,
 ) -> NDArray[np.uint8]:
-    """Some rows of the grid of the same picture: for one that is too large to be made at once.
+    """Draw some grid rows of the atlas picture, for pictures that are too large to draw at once.
 
-    Args:    icons, rows, cols: of the cells in those rows alone. sides: (cell,) of them, pixels, see
-             ``drawn_sides``: they follow from the counts of all cells. grid_rows: consecutive.
+    Args:    icons, rows, cols: only of the cells in those rows. sides: (cell,) pixels, from ``drawn_sides``
+             of all cells. grid_rows: consecutive.
     Returns: (len(grid_rows) * icon_px, grid_size * icon_px, 3) uint8.
     """
     row, col = np.asarray(rows, dtype=np.int64), np.asarray(cols, dtype=np.int64)
@@ -103,15 +102,15 @@ def mosaic_band(
 
 
 def drawn_sides(counts: ArrayLike, icon_px: int, scale: Scale) -> NDArray[np.int64]:
-    """Side of each icon in the picture, (cell,) pixels, as ``scale`` asks."""
+    """Side of each icon in the picture for the given ``scale``: (cell,) pixels."""
     return icon_sides(counts, icon_px) if scale == "density" else np.full(len(np.asarray(counts)), icon_px)
 
 
 def resized(picture: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """A square picture at another side length, antialiased.
+    """Resize a square picture, with antialiasing.
 
     Args:    picture: (side, side, 3). side_px: pixels.
-    Returns: (side_px, side_px, 3) uint8; the very array where the side is right already.
+    Returns: (side_px, side_px, 3) uint8; the input array itself if its side is already right.
     """
     if picture.shape[0] == side_px:
         return picture
@@ -119,7 +118,7 @@ def resized(picture: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
 
 
 def icon_px_within(grid_size: int, icon_px: int, largest_px: int = LARGEST_PICTURE_PX) -> int:
-    """The largest icon side up to ``icon_px`` whose mosaic is no wider than ``largest_px``; at least 1."""
+    """The largest icon side up to ``icon_px`` whose mosaic is at most ``largest_px`` wide; at least 1."""
     return max(1, min(icon_px, largest_px // grid_size))
 
 
@@ -131,13 +130,13 @@ def _check(
     grid_size: int,
 ) -> None:
     if icons.ndim != 4 or icons.shape[1] != icons.shape[2] or icons.shape[3] != 3:
-        raise ValueError(f"icons have shape {icons.shape}; wanted (cell, side, side, 3)")
+        raise ValueError(f"icons have shape {icons.shape}; expected (cell, side, side, 3)")
     if not len(icons) == len(row) == len(col) == len(counts):
         lengths = f"{len(icons)} icons, {len(row)} rows, {len(col)} columns, {len(counts)} counts"
-        raise ValueError(f"{lengths}: each cell has one of each")
+        raise ValueError(f"{lengths}; each cell has one of each")
     if len(icons) == 0:
         return
     if min(row.min(), col.min()) < 0 or max(row.max(), col.max()) >= grid_size:
         raise ValueError(f"a cell lies outside the grid of {grid_size} x {grid_size}")
     if len(np.unique(row * grid_size + col)) != len(row):
-        raise ValueError("a cell is given twice")
+        raise ValueError("a cell is given twice; give each cell one icon")

@@ -1,4 +1,4 @@
-"""The nearest of some rows, in a layout and among the activations, and the ranks of the ones there."""
+"""Nearest neighbours of sampled rows, in a layout and among the activations, and how their ranks differ."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Metric = Literal["cosine", "euclidean"]
 _ROWS_AT_ONCE = 4096
 
 
-def nearest_shown(layout: NDArray[np.floating], rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """(row, k) the nearest of some rows in the layout, without themselves."""
-    # Unbalanced: many equal points would make the balanced tree's build quadratic.
+def nearest_in_layout(layout: NDArray[np.floating], rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+    """The k nearest rows in the layout of each sampled row, without itself: (row, k)."""
+    # Unbalanced: with many equal points, building a balanced tree is quadratic.
     tree = cKDTree(layout, balanced_tree=False, compact_nodes=False)
     near = tree.query(layout[rows], k + 1)[1]
     own = near == rows[:, None]
-    # Among copies a row may not find itself; then the farthest goes.
+    # A row with many copies may not be among its own neighbours; then drop the farthest.
     own[~own.any(axis=1), k] = True
     return near[~own].reshape(len(rows), k)
 
@@ -30,10 +30,10 @@ def nearest_shown(layout: NDArray[np.floating], rows: NDArray[np.int64], k: int)
 def _distances(
     activations: Blocks, sample: NDArray[np.int64], rows: NDArray[np.floating], metric: Metric
 ) -> Iterator[tuple[int, NDArray[np.floating]]]:
-    """First row of each tile, and (sampled row, row of the tile) distances up to a monotone function.
+    """First row of each tile, and distances (sampled row, row of the tile) up to a monotone function.
 
-    The same bits each time: ranks are counted against distances of an earlier pass. A row is infinitely far
-    from itself.
+    Every pass gives bitwise equal distances, because ranks compare them with those of an earlier pass. The
+    distance of a row to itself is infinite.
     """
     start = 0
     for block in activations:
@@ -59,34 +59,37 @@ def nearest_rows(
     metric: Metric,
     k: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """(sampled row, k) the nearest activations, and the distances of those ``shown`` as nearest."""
+    """The nearest activations (sampled row, k), and the distances of the layout neighbours ``shown``."""
     near = np.zeros((len(sample), 0), np.int64)
     best = np.zeros((len(sample), 0), np.float32)
-    away = np.zeros(shown.shape, np.float32)
+    shown_distances = np.zeros(shown.shape, np.float32)
     for start, distances in _distances(activations, sample, rows, metric):
         which, column = np.nonzero((shown >= start) & (shown < start + distances.shape[1]))
-        away[which, column] = distances[which, shown[which, column] - start]
-        some = np.argpartition(distances, min(k, distances.shape[1]) - 1, axis=1)[:, :k]
-        best = np.concatenate([best, np.take_along_axis(distances, some, axis=1)], axis=1)
-        near = np.concatenate([near, some + start], axis=1)
+        shown_distances[which, column] = distances[which, shown[which, column] - start]
+        candidates = np.argpartition(distances, min(k, distances.shape[1]) - 1, axis=1)[:, :k]
+        best = np.concatenate([best, np.take_along_axis(distances, candidates, axis=1)], axis=1)
+        near = np.concatenate([near, candidates + start], axis=1)
         if best.shape[1] > k:
             kept = np.argpartition(best, k - 1, axis=1)[:, :k]
             best = np.take_along_axis(best, kept, axis=1)
             near = np.take_along_axis(near, kept, axis=1)
-    return near, away
+    return near, shown_distances
 
 
 def excess_ranks(
     activations: Blocks,
     sample: NDArray[np.int64],
     rows: NDArray[np.floating],
-    away: NDArray[np.floating],
+    shown_distances: NDArray[np.floating],
     metric: Metric,
     k: int,
 ) -> int:
-    """By how much the ranks of layout neighbours, at distances ``away``, exceed k, over all sampled rows."""
-    nearer = np.zeros(away.shape, np.int64)
+    """Sum, over all sampled rows, of how far the ranks of their layout neighbours exceed k.
+
+    shown_distances: (sampled row, k) distances of the layout neighbours, from ``nearest_rows``.
+    """
+    nearer = np.zeros(shown_distances.shape, np.int64)
     for _, distances in _distances(activations, sample, rows, metric):
-        for column in range(away.shape[1]):
-            nearer[:, column] += np.count_nonzero(distances < away[:, column, None], axis=1)
+        for column in range(shown_distances.shape[1]):
+            nearer[:, column] += np.count_nonzero(distances < shown_distances[:, column, None], axis=1)
     return int(np.maximum(nearer + 1 - k, 0).sum())

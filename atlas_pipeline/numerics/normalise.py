@@ -1,4 +1,4 @@
-"""A layout clipped at its outliers and scaled to the unit square."""
+"""Clips a layout at its outliers and scales it to the unit square."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 def normalise_layout(
     xy: ArrayLike, low: float = 1.0, high: float = 99.0, margin: float = 0.1
 ) -> NDArray[np.float32]:
-    """Clip each axis at its percentiles, widened by a relative margin, and stretch it over [0, 1].
+    """Clip each axis at its percentiles, widened by a relative margin, and scale it to [0, 1].
 
-    Bounds are ``percentile(low) - margin * spread`` and ``percentile(high) + margin * spread`` with
-    ``spread = percentile(high) - percentile(low)``; what a layout without outliers leaves free of the
-    margin is not kept, so that the smallest value always becomes 0 and the largest 1. (Lucid's notebook
-    moves the lower bound first and takes the wider spread for the upper: its margins differ.)
+    The bounds are ``percentile(low) - margin * spread`` and ``percentile(high) + margin * spread`` with
+    ``spread = percentile(high) - percentile(low)``. The clipped values are scaled so that the smallest is 0
+    and the largest is 1, even if no value reaches a bound. (Lucid's notebook moves the lower bound first and
+    uses the wider spread for the upper bound, so its margins differ.)
 
     Args:    xy: (activation, axis), finite. low, high: percentiles. margin: share of the spread.
-    Returns: (activation, axis) in [0, 1]; an axis that is constant after clipping is 0.5.
-    Raises:  ValueError: NaN or infinite values, with the first row that has one.
+    Returns: (activation, axis) float32 in [0, 1]; an axis that is constant after clipping is 0.5.
+    Raises:  ValueError: values are NaN or infinite; the message names the first such row.
     """
     layout = np.asarray(xy, dtype=np.float64)
     finite = np.isfinite(layout).all(axis=1)
@@ -38,11 +38,11 @@ def normalise_layout(
 
 
 def normalise_together(layouts: Sequence[NDArray[np.floating]]) -> list[NDArray[np.float32]]:
-    """The same with one box for several layouts, so that what is at one place in two of them stays so.
+    """Normalise several layouts with one common box, so that equal positions stay equal.
 
     Args:    layouts: each (activation, axis), finite.
-    Returns: each (activation, axis) in [0, 1]; together they fill it.
-    Raises:  ValueError: as ``normalise_layout``, counting rows over all of them.
+    Returns: each (activation, axis) float32 in [0, 1]; together they fill the box.
+    Raises:  ValueError: as ``normalise_layout``, with rows counted over all layouts.
     """
     ends = np.cumsum([len(layout) for layout in layouts])
     return np.split(normalise_layout(np.concatenate(layouts)), ends[:-1])

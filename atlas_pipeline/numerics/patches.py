@@ -1,4 +1,4 @@
-"""Patches for pasting onto images: whose, cut out where, pasted where, and noise that is like them."""
+"""Patches that are pasted onto images: which cells, where to crop, where to paste, and matching noise."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 KINDS = ("icon", "crop", "noise", "random")
-"""A cell's icon; the crop of the dataset nearest to it; noise like the icon; the icon of any cell."""
+"""A cell's icon; the nearest crop of the dataset; noise like the icon; the icon of a random cell."""
 
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
 
-# Clipping takes spread away and restoring it brings some clipping back: the two soon agree.
+# Clipping reduces the spread, and restoring the spread causes some clipping; the two converge quickly.
 _ROUNDS = 20
 
 
 def strongest(pull: ArrayLike, num_patches: int) -> NDArray[np.int64]:
-    """The cells that pull hardest, hardest first; those that do not pull at all are left out.
+    """The cells with the strongest pull, strongest first; cells without a positive pull are left out.
 
     Args:    pull: (cell,) mean attribution to the right class minus that to the left, logits.
-    Returns: (cell,) indices, at most ``num_patches``; of equal pulls the earlier cell comes first.
+    Returns: (cell,) indices, at most ``num_patches``; ties go to the earlier cell.
     """
     values = np.asarray(pull, dtype=np.float64)
     order = np.argsort(-values, kind="stable")
@@ -28,18 +28,18 @@ def strongest(pull: ArrayLike, num_patches: int) -> NDArray[np.int64]:
 
 
 def random_cells(num_cells: int, num_patches: int, seed: int) -> NDArray[np.int64]:
-    """Cells drawn without replacement, in the order drawn; all of them where there are no more.
+    """Cells sampled without replacement, in random order; all cells if there are not more.
 
-    Returns: (cell,) indices; a larger draw of the same seed begins with the smaller one.
+    Returns: (cell,) indices; a larger sample with the same seed begins with the smaller one.
     """
     return np.random.default_rng(seed).permutation(num_cells)[:num_patches]
 
 
 def crop_window(position: ArrayLike, map_size: ArrayLike, side_px: int, image_px: int) -> tuple[int, int]:
-    """Top and left of the square around a spatial position, moved inside the image where it juts out.
+    """Top and left of the square around a spatial position, shifted to lie inside the image.
 
-    Args:    position: row, col. map_size: rows and columns of the feature map. side_px: of the square, at
-             most ``image_px``, the side of the image.
+    Args:    position: row, col. map_size: rows and columns of the feature map. side_px: side of the square,
+             at most ``image_px``, the side of the image.
     """
     centre = (np.asarray(position) + 0.5) / np.asarray(map_size) * image_px
     start = np.clip(np.floor(centre - side_px / 2 + 0.5), 0, image_px - side_px).astype(int)
@@ -47,7 +47,7 @@ def crop_window(position: ArrayLike, map_size: ArrayLike, side_px: int, image_px
 
 
 def patch_px(image_px: int, share: float) -> int:
-    """Side of a patch that takes a share of the image's side: whole pixels, at least 1."""
+    """Side of a patch that spans a share of the image's side: whole pixels, at least 1."""
     return max(1, round(image_px * share))
 
 
@@ -58,23 +58,23 @@ def corner_windows(image_px: int, side_px: int) -> list[tuple[int, int]]:
 
 
 def noise_like(patch: NDArray[np.uint8], seed: Sequence[int]) -> NDArray[np.uint8]:
-    """Noise with a patch's power spectrum and colours, and none of its shapes.
+    """Noise with the power spectrum and colours of a patch, but none of its shapes.
 
-    Every frequency's phase is moved at random, by the same in all channels: the power of each channel and
-    how channels go together stay as they are. What leaves the range of a pixel is clipped, and the mean and
-    the spread of every channel restored.
+    The phase of every frequency is shifted at random, equally in all channels. This keeps the power of each
+    channel and the correlation between channels. Pixels are then clipped to their range, and the mean and
+    standard deviation of every channel are restored.
 
     Args:    patch: (side, side, 3). seed: non-negative integers.
     Returns: (side, side, 3) uint8.
     Source:  random phase noise, Galerne, Gousseau and Morel 2011, "Random Phase Textures".
     """
-    light = patch.astype(np.float64)
+    pixels = patch.astype(np.float64)
     white = np.random.default_rng(list(seed)).standard_normal(patch.shape[:2])
-    # The phases of a real picture, so that what they are added to stays one.
+    # Phases of a real image, so that the shifted spectrum still belongs to a real image.
     phase = np.angle(np.fft.fft2(white))
-    spectrum = np.fft.fft2(light, axes=(0, 1)) * np.exp(1j * phase)[..., None]
+    spectrum = np.fft.fft2(pixels, axes=(0, 1)) * np.exp(1j * phase)[..., None]
     noise = np.fft.ifft2(spectrum, axes=(0, 1)).real
-    mean, spread = light.mean(axis=(0, 1)), light.std(axis=(0, 1))
+    mean, spread = pixels.mean(axis=(0, 1)), pixels.std(axis=(0, 1))
     for _ in range(_ROUNDS):
         centred = noise - noise.mean(axis=(0, 1))
         noise = np.clip(mean + centred * spread / np.maximum(centred.std(axis=(0, 1)), 1e-9), 0, 255)

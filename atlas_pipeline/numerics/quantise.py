@@ -1,22 +1,23 @@
-"""Numbers as small integers, for a browser to load."""
+"""Quantises numbers to small integers, for a browser to load."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# What int16 holds of a number that is not there.
+# int16 value of a missing number.
 MISSING = -32768
 COSINE_STEPS = 10_000
 
 
 def signed_levels(values: ArrayLike) -> tuple[NDArray[np.int8], float, float]:
-    """Values as levels from -127 to 127; positive and negative ones each by their own strongest.
+    """Quantise values to levels from -127 to 127; positive and negative values have separate scales.
 
-    A class may speak for a few cells strongly and against many weakly: by one scale the weak would be 0.
+    A class may be supported strongly by a few cells and opposed weakly by many. With one scale the weak
+    values would become 0.
 
-    Args:    values: (cell,) float; what is not finite becomes 0.
-    Returns: levels (cell,), the value of level 127, and that of level -127 (>= 0: its amount).
+    Args:    values: (cell,) float; non-finite values become 0.
+    Returns: levels (cell,), the value of level 127, and the magnitude of level -127 (>= 0).
     """
     finite = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0, posinf=0, neginf=0)
     most, least = max(finite.max(initial=0), 0.0), max(-finite.min(initial=0), 0.0)
@@ -25,14 +26,14 @@ def signed_levels(values: ArrayLike) -> tuple[NDArray[np.int8], float, float]:
 
 
 def cosines(values: ArrayLike) -> NDArray[np.int16]:
-    """Numbers in [-1, 1] in steps of 1e-4; ``MISSING`` where not finite."""
+    """Quantise numbers in [-1, 1] in steps of 1e-4; ``MISSING`` where not finite."""
     numbers = np.asarray(values, dtype=np.float64)
     steps = np.rint(np.clip(np.nan_to_num(numbers), -1, 1) * COSINE_STEPS)
     return np.where(np.isfinite(numbers), steps, MISSING).astype(np.int16)
 
 
 def wide_levels(values: ArrayLike) -> tuple[NDArray[np.int16], float]:
-    """Values as levels from -32767 to 32767, and the value of one level; ``MISSING`` where not finite."""
+    """Quantise values to levels -32767 to 32767 (``MISSING`` if not finite); also the value of one level."""
     numbers = np.asarray(values, dtype=np.float64)
     known = np.isfinite(numbers)
     step = float(np.abs(numbers[known]).max(initial=0)) / 32767 or 1.0

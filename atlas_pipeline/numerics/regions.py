@@ -1,4 +1,4 @@
-"""Regions of a map: neighbouring cells that speak for the same class most. For naming parts of a figure."""
+"""Regions of a map: connected cells with the same top class, used to label the parts of a figure."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from scipy.ndimage import binary_fill_holes, distance_transform_edt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-# Of the largest region's activations: below this a region is a speck at another's border.
+# Share of the largest region's activations below which a region is too small to label.
 SMALLEST_SHARE = 0.05
 
 
 def connected_regions(cells: ArrayLike, classes: ArrayLike, grid_size: int) -> NDArray[np.int64]:
-    """Number the regions: cells that touch along a side and have the same class are in one.
+    """Number the regions: cells that share a side and have the same class belong to one region.
 
-    Args:    cells: (cell, 2) row, col, none twice. classes: (cell,) class index, -1 for none.
-    Returns: (cell,) region numbers from 0, in the order in which their first cell is given; -1 where
-             the cell has no class.
+    Args:    cells: (cell, 2) row, col, unique. classes: (cell,) class index, -1 for none.
+    Returns: (cell,) region numbers from 0, in the order of their first cells; -1 for cells without a class.
     """
     row_col, top = np.asarray(cells, dtype=np.int64).reshape(-1, 2), np.asarray(classes, dtype=np.int64)
-    # One cell of nothing on every side: the neighbour of a border cell is looked up as any other.
+    # A border of empty cells, so that the neighbours of border cells need no special case.
     where = np.full((grid_size + 2, grid_size + 2), -1, dtype=np.int64)
     row, col = row_col[:, 0] + 1, row_col[:, 1] + 1
     where[row, col] = np.arange(len(row_col))
@@ -41,26 +40,26 @@ def connected_regions(cells: ArrayLike, classes: ArrayLike, grid_size: int) -> N
 
 
 def largest_regions(regions: ArrayLike, counts: ArrayLike, most: int) -> NDArray[np.int64]:
-    """The regions that hold the most activations, largest first; of two equal ones the first.
+    """The regions with the most activations, largest first; ties go to the lower number.
 
-    Specks are left out: what holds less than a twentieth of the largest.
+    Regions with less than a twentieth of the largest region's activations are left out.
 
     Args:    regions: (cell,) numbers, -1 for none. counts: (cell,) activations.
     Returns: (region <= most,) region numbers.
     """
     number, count = np.asarray(regions, dtype=np.int64), np.asarray(counts, dtype=np.float64)
     total = np.bincount(number[number >= 0], weights=count[number >= 0])
-    worth_it = total >= SMALLEST_SHARE * total.max(initial=0.0)
-    return np.argsort(-total, kind="stable")[: min(most, int(worth_it.sum()))]
+    large_enough = total >= SMALLEST_SHARE * total.max(initial=0.0)
+    return np.argsort(-total, kind="stable")[: min(most, int(large_enough.sum()))]
 
 
 def innermost_cell(cells: ArrayLike) -> int:
-    """The cell farthest from its region's outside: where a label's leader line points to.
+    """The cell farthest from the outside of its region: the target of a label's leader line.
 
-    Of several equally deep ones that nearest the region's centre of mass.
+    Ties go to the cell nearest to the region's centre of mass.
 
     Args:    cells: (cell, 2) row, col of one region.
-    Returns: position among ``cells``.
+    Returns: index into ``cells``.
     Raises:  ValueError: no cells.
     """
     row_col = np.asarray(cells, dtype=np.int64).reshape(-1, 2)
@@ -75,10 +74,10 @@ def innermost_cell(cells: ArrayLike) -> int:
 
 
 def outline(cells: ArrayLike) -> NDArray[np.int64]:
-    """The outer border of a region as straight lines, each as long as it can be; holes are not outlined.
+    """Outer border of a region as straight lines of maximal length; holes are not outlined.
 
     Args:    cells: (cell, 2) row, col of one region.
-    Returns: (line, 2, 2): the two ends of each as row, col of cell corners; corner (0, 0) is the top
+    Returns: (line, 2, 2): the two ends of each line as row, col of cell corners; corner (0, 0) is the top
              left of cell (0, 0).
     """
     row_col = np.asarray(cells, dtype=np.int64).reshape(-1, 2)
@@ -88,15 +87,15 @@ def outline(cells: ArrayLike) -> NDArray[np.int64]:
     mask = np.zeros(row_col.max(axis=0) - corner + 3, dtype=bool)
     mask[tuple((row_col - corner + 1).T)] = True
     mask = binary_fill_holes(mask).astype(np.int8)
-    # Between two rows a border runs where one holds the region and the other does not; so between columns.
+    # A border lies between two rows (or columns) where only one of them belongs to the region.
     across, down = np.diff(mask, axis=0) != 0, np.diff(mask, axis=1).T != 0
     return np.concatenate([_runs(across), _runs(down)[:, :, ::-1]]) + corner
 
 
 def _runs(border: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(run, 2, 2): first and last corner, as line and place along it, of every unbroken run in each line."""
-    turns = np.diff(np.pad(border, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    line, start = np.nonzero(turns == 1)
-    _, stop = np.nonzero(turns == -1)
-    # The mask has a rim of one cell: corner k of the border is corner k - 1 of the region along the line.
+    """(run, 2, 2): first and last corner of every unbroken run in each line, as (line, position in it)."""
+    changes = np.diff(np.pad(border, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    line, start = np.nonzero(changes == 1)
+    _, stop = np.nonzero(changes == -1)
+    # The mask is padded by one cell: corner k of the border is corner k - 1 of the region.
     return np.stack([np.stack([line, start - 1], axis=1), np.stack([line, stop - 1], axis=1)], axis=1)

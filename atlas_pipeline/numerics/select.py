@@ -1,6 +1,7 @@
-"""Which activations matter to a class, or tell two classes apart: any number of selections from one pass.
+"""Selects the activations that matter to a class or separate two classes: many selections from one pass.
 
-Rows are taken in by parts, in order; how they fall into parts changes nothing. A row is known by its number.
+Rows are added in parts and in order; the split into parts does not change the result. A row is identified by
+its number.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ from numpy.typing import NDArray
 from atlas_pipeline.numerics.top_rows import TopRows
 
 Sign = Literal["positive", "negative"]
-# Values looked at together: 16 MiB as float32.
+# Values compared at a time: 16 MiB as float32.
 BLOCK_VALUES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassRequest:
-    """The activations that speak for a class (``positive``) or against it (``negative``).
+    """Requests the activations that support a class (``positive``) or oppose it (``negative``).
 
-    column: of the class. filter: ``rank``: the class has the highest of the activation's attributions, of
-    equal ones the first, and it is above 0 (the lowest, below 0); ``magnitude``: the ``top`` rows by
-    attribution to the class, only those above 0 (below 0), of equal ones those drawn; ``both``: either.
+    column: of the class. filter: ``rank`` selects the rows whose highest attribution is the one to the class
+    and above 0; ties go to the first class. ``magnitude`` selects the ``top`` rows by attribution to the
+    class, only above 0; a hash breaks ties. ``both`` selects the union of the two. With sign ``negative``,
+    the lowest attributions below 0 take the place of the highest above 0.
     """
 
     column: int
@@ -36,7 +38,10 @@ class ClassRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonRequest:
-    """The ``top`` activations by attribution to each of two classes, above 0. left, right: their columns."""
+    """Requests the ``top`` activations by attribution to each of two classes, only above 0.
+
+    left, right: columns of the classes.
+    """
 
     left: int
     right: int
@@ -44,18 +49,21 @@ class ComparisonRequest:
 
 
 class Selection(NamedTuple):
-    """rows: (selected,) int64, ascending, none twice. value: (selected,) float32, logits: the attribution to
-    the class, or of a comparison that to the right class minus that to the left."""
+    """The rows of one request.
+
+    rows: (selected,) int64, ascending, unique. value: (selected,) float32, logits: attribution to the class;
+    for a comparison, attribution to the right class minus that to the left.
+    """
 
     rows: NDArray[np.int64]
     value: NDArray[np.float32]
 
 
 class Selections:
-    """The rows that every request asks for, from one pass over the attributions.
+    """Computes the rows of all requests in one pass over the attributions.
 
-    In memory: for each request with a ``top`` about twice as many rows; for requests by rank a column and a
-    value a row; for comparisons the two columns.
+    Memory: for each request with a ``top``, about twice as many rows; for requests by rank, a column and a
+    value per row; for comparisons, the two columns.
     """
 
     def __init__(self, requests: Sequence[ClassRequest | ComparisonRequest]) -> None:
@@ -65,24 +73,24 @@ class Selections:
         for request in requests:
             if isinstance(request, ComparisonRequest):
                 compared |= {request.left, request.right}
-                _widen(tops["positive"], request.top, request.left, request.right)
+                _raise_limit(tops["positive"], request.top, request.left, request.right)
                 continue
             if request.filter != "magnitude":
                 ranked.setdefault(request.sign, _Winners(request.sign))
             if request.filter != "rank":
-                _widen(tops[request.sign], request.top, request.column)
+                _raise_limit(tops[request.sign], request.top, request.column)
         self._num_rows = 0
         self._winners = ranked
         self._tops = {sign: _Tops(sign, wanted) for sign, wanted in tops.items() if wanted}
         self._compared: dict[int, list[np.ndarray]] = {column: [] for column in sorted(compared)}
 
     def add(self, attribution: np.ndarray) -> None:
-        """Take in the next rows. attribution: (activation, class) float16 or float32, logits, finite."""
+        """Add the next rows. attribution: (activation, class) float16 or float32, logits, finite."""
         for column, parts in self._compared.items():
             parts.append(attribution[:, column].copy())
         num_rows = max(1, BLOCK_VALUES // attribution.shape[1])
         for start in range(0, len(attribution), num_rows):
-            # float32 holds every float16, and is compared many times as fast.
+            # float32 represents every float16 exactly and is compared many times faster.
             block = attribution[start : start + num_rows].astype(np.float32, copy=False)
             for winners in self._winners.values():
                 winners.add(block)
@@ -91,7 +99,7 @@ class Selections:
             self._num_rows += len(block)
 
     def selected(self, request: ClassRequest | ComparisonRequest) -> Selection:
-        """What one of the requests selects from the rows so far."""
+        """The selection of one request over the rows added so far."""
         if isinstance(request, ComparisonRequest):
             tops = self._tops["positive"]
             rows = np.union1d(*(tops.rows(c, request.top)[0] for c in (request.left, request.right)))
@@ -101,7 +109,7 @@ class Selections:
             found.append(self._winners[request.sign].rows(request.column))
         if request.filter != "rank":
             found.append(self._tops[request.sign].rows(request.column, request.top))
-        # A selection is a set: what both filters choose is in it once.
+        # A selection is a set: rows that both filters select occur once.
         rows, first = np.unique(np.concatenate([rows for rows, _ in found]), return_index=True)
         return Selection(rows, np.concatenate([value for _, value in found])[first])
 
@@ -109,14 +117,14 @@ class Selections:
         return np.concatenate([np.empty(0, np.float32), *self._compared[column]], dtype=np.float32)
 
 
-def _widen(tops: dict[int, int], top: int, *columns: int) -> None:
-    """Requests of one column share its rows: as many as the widest of them asks for."""
+def _raise_limit(tops: dict[int, int], top: int, *columns: int) -> None:
+    """Raise the limit of columns to ``top``: requests for one column share its rows."""
     for column in columns:
         tops[column] = max(top, tops.get(column, 0))
 
 
 class _Winners:
-    """For every row the column of its highest (lowest) value, where that is above (below) 0."""
+    """For every row, the column of its highest (lowest) value, if that is above (below) 0."""
 
     def __init__(self, sign: Sign) -> None:
         self._is_highest = sign == "positive"
@@ -127,16 +135,16 @@ class _Winners:
     def add(self, block: NDArray[np.float32]) -> None:
         column = block.argmax(axis=1) if self._is_highest else block.argmin(axis=1)
         value = block[np.arange(len(block)), column]
-        speaks = value > 0 if self._is_highest else value < 0
-        self._columns.append(np.where(speaks, column, -1).astype(np.int32))
+        has_sign = value > 0 if self._is_highest else value < 0
+        self._columns.append(np.where(has_sign, column, -1).astype(np.int32))
         self._values.append(value)
         self._order = None
 
     def rows(self, column: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rows that the column wins, ascending, and their values."""
+        """Rows in which the column is highest (lowest), ascending, and their values."""
         if self._order is None:
             self._columns, self._values = [np.concatenate(self._columns)], [np.concatenate(self._values)]
-            # Once for all columns; stable: the rows of each stay in order.
+            # Sort once for all columns; a stable sort keeps the rows of each column in order.
             self._order = np.argsort(self._columns[0], kind="stable")
         first, last = np.searchsorted(self._columns[0], [column, column + 1], sorter=self._order)
         rows = self._order[first:last]
@@ -144,20 +152,20 @@ class _Winners:
 
 
 class _Tops:
-    """The rows with the largest values of some columns (smallest, if negative): one `TopRows` a column."""
+    """Rows with the largest (smallest, if negative) values of some columns: one `TopRows` per column."""
 
     def __init__(self, sign: Sign, wanted: Mapping[int, int]) -> None:
         self._factor = 1 if sign == "positive" else -1
         self._columns = np.array(sorted(wanted))
         self._tops = [TopRows(wanted[column]) for column in self._columns.tolist()]
         self._place = {column: place for place, column in enumerate(self._columns.tolist())}
-        # Above 0: the smallest float32 there is.
+        # The smallest positive float32: only values above 0 are kept.
         self._threshold = np.full(len(self._columns), np.nextafter(np.float32(0), np.float32(1)))
 
     def add(self, block: NDArray[np.float32], first_row: int) -> None:
         values = block if len(self._columns) == block.shape[1] else block[:, self._columns]
         values = values if self._factor == 1 else -values
-        # By column, and within a column by row.
+        # Ordered by column, and within a column by row.
         place, row = np.nonzero(np.ascontiguousarray((values >= self._threshold).T))
         value = values[row, place]
         ends = np.searchsorted(place, np.arange(1, len(self._columns) + 1))

@@ -1,4 +1,4 @@
-"""A uniform random subset that grows with the number asked for."""
+"""Uniform random subsets; a larger subset contains the smaller ones of the same seed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 
 def random_subset(num_available: int, num_wanted: int | None, seed: int, stream: int) -> NDArray[np.int64]:
-    """Positions of a uniform random subset of ``num_available`` things, sorted; None or too many: all.
+    """Positions of a uniform random subset of ``num_available`` items, sorted; None or too many: all items.
 
-    Every position draws a 64-bit number, and the ``num_wanted`` smallest win: of one seed and stream a larger
-    subset holds the smaller. Only the raw stream of a bit generator is used: NumPy promises that it never
-    changes. ``stream`` keeps draws for different ends apart.
+    Every position gets a 64-bit random number, and the ``num_wanted`` smallest are selected. A larger subset
+    with the same seed and stream therefore contains the smaller one. Only the raw output of a bit generator
+    is used, because NumPy guarantees that it never changes. ``stream`` separates draws for different
+    purposes.
     """
     if num_wanted is None or num_wanted >= num_available:
         return np.arange(num_available)

@@ -1,20 +1,20 @@
-"""The rows with the largest values of a stream, kept in bounded memory."""
+"""Keeps the rows with the largest values of a stream, in bounded memory."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas_pipeline.numerics.draws import drawn
+from atlas_pipeline.numerics.draws import random_keys
 
 _LEAST = float(np.nextafter(np.float32(0), np.float32(1)))
 
 
 class TopRows:
-    """The ``num_rows`` rows with the largest values above 0; of equal values those drawn.
+    """Keeps the ``num_rows`` rows with the largest values above 0; a hash of the row number breaks ties.
 
-    The earlier of equal ones would all be of the first class folder. The draw depends on row numbers alone.
-    Holds about twice as many: those in excess are dropped together, which costs little a row.
+    Without the hash, ties would all go to the first class folder. The object holds up to about twice
+    ``num_rows`` rows and drops the excess in one go, which is cheap per row.
     """
 
     def __init__(self, num_rows: int) -> None:
@@ -25,9 +25,9 @@ class TopRows:
         self._threshold = _LEAST
 
     def add(self, rows: NDArray[np.int64], values: NDArray[np.float32]) -> float:
-        """Take in rows, ascending, later than all before, and their values; both are copied.
+        """Add rows and their values, copied. rows: ascending, later than all rows added before.
 
-        Returns: the threshold: a later row whose value is below it is not among the largest.
+        Returns: the threshold: a later row with a value below it cannot be among the largest.
         """
         above = values >= self._threshold
         self._rows.append(rows[above])
@@ -40,12 +40,12 @@ class TopRows:
         return self._threshold
 
     def first(self, num_rows: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The (at most) ``num_rows`` best, no more than the object was made for: rows, ascending; values."""
+        """The best rows, ascending, and their values. num_rows: at most the number given at construction."""
         rows, values = np.concatenate(self._rows), np.concatenate(self._values)
         if len(rows) <= num_rows:
             return rows, values
         least = np.partition(values, -num_rows)[-num_rows]
         kept = values > least
         equal = np.flatnonzero(values == least)
-        kept[equal[np.argsort(drawn(rows[equal]))[: num_rows - np.count_nonzero(kept)]]] = True
+        kept[equal[np.argsort(random_keys(rows[equal]))[: num_rows - np.count_nonzero(kept)]]] = True
         return rows[kept], values[kept]

@@ -1,4 +1,4 @@
-"""Second moment of a layer's activations, and its regularised inverse."""
+"""Second moment of a layer's activations, and its regularised inverse, the precision."""
 
 from __future__ import annotations
 
@@ -7,30 +7,37 @@ from numpy.typing import NDArray
 
 from atlas_pipeline.errors import UserError
 
-# Rows turned to float64 at a time: at 2,048 channels 64 MB.
+# Rows converted to float64 at a time: 64 MB at 2,048 channels.
 _ROWS_AT_ONCE = 4096
 
 
 class EmptyActivationsError(UserError):
-    """No activations, or none but zeros: there is nothing to whiten by."""
+    """There are no activations, or all are zero, so that they cannot be whitened."""
 
 
 class SecondMoment:
-    """Uncentred second moment E[a aT], streamed: add shards in any order, merge accumulators."""
+    """Streaming uncentred second moment E[a aT]: add shards in any order, merge accumulators.
+
+    >>> moment = SecondMoment()
+    >>> moment.add(np.array([[1.0, 0.0]]))
+    >>> moment.add(np.array([[1.0, 2.0]]))
+    >>> moment.value().tolist()
+    [[1.0, 1.0], [1.0, 2.0]]
+    """
 
     def __init__(self) -> None:
         self.num_rows = 0
         self._sum: NDArray[np.float64] | None = None
 
     def add(self, activations: NDArray[np.floating]) -> None:
-        """Add rows (activation, channel), of any float dtype, finite."""
+        """Add rows (activation, channel), any float dtype, finite."""
         # float64: at 1e6 rows a float32 sum loses the small eigenvalues we invert.
         for start in range(0, len(activations), _ROWS_AT_ONCE):
             rows = activations[start : start + _ROWS_AT_ONCE].astype(np.float64)
             self._add_sum(rows.T @ rows, len(rows))
 
     def merge(self, other: SecondMoment) -> None:
-        """Add what another accumulator has seen."""
+        """Add the rows of another accumulator."""
         if other._sum is not None:
             self._add_sum(other._sum, other.num_rows)
 
@@ -39,14 +46,14 @@ class SecondMoment:
         self.num_rows += num_rows
 
     def value(self) -> NDArray[np.float64]:
-        """(channel, channel), symmetric, squared activation units.
+        """The second moment (channel, channel), symmetric, squared activation units.
 
-        Raises: EmptyActivationsError: no rows. ValueError: NaN or infinite activations.
+        Raises: EmptyActivationsError: no rows. ValueError: activations are NaN or infinite.
         """
         if self._sum is None:
             raise EmptyActivationsError("whitening needs activations and there are none; sample more images")
         if not np.isfinite(self._sum).all():
-            raise ValueError("activations hold NaN or infinite values; their second moment does not exist")
+            raise ValueError("activations hold NaN or infinite values, so they have no second moment")
         return (self._sum + self._sum.T) / (2 * self.num_rows)
 
 
@@ -55,7 +62,10 @@ def second_moment(activations: NDArray[np.floating]) -> NDArray[np.float64]:
 
     Args:    activations: (activation, channel), finite.
     Returns: (channel, channel), symmetric, squared activation units.
-    Raises:  EmptyActivationsError: no rows. ValueError: NaN or infinite activations.
+    Raises:  EmptyActivationsError: no rows. ValueError: activations are NaN or infinite.
+
+    >>> second_moment(np.array([[1.0, 0.0], [1.0, 2.0]])).tolist()
+    [[1.0, 1.0], [1.0, 2.0]]
     """
     moment = SecondMoment()
     moment.add(activations)
@@ -65,21 +75,26 @@ def second_moment(activations: NDArray[np.floating]) -> NDArray[np.float64]:
 def precision(moment: NDArray[np.float64], ridge: float = 1e-3) -> NDArray[np.float64]:
     """Regularised inverse of a second moment: ``(M + ridge * mean(diag M) * I)^-1``.
 
-    The ridge is relative to the mean second moment of a channel, so scaling the activations scales the
-    result alone. It also makes channels that never fire, and fewer rows than channels, invertible.
+    The ridge is relative to the mean second moment of a channel, so scaling the activations only scales the
+    result. The ridge also makes the moment invertible if some channels never fire or if there are fewer rows
+    than channels.
 
     Args:    moment: (channel, channel), symmetric, positive semi-definite. ridge: > 0.
     Returns: (channel, channel), symmetric, 1 / squared activation units.
-    Raises:  EmptyActivationsError: every activation is zero. ValueError: a ridge that is not positive.
+    Raises:  EmptyActivationsError: every activation is zero. ValueError: the ridge is not positive.
     Source:  Carter et al. 2019, "Whitening": the direction v becomes P v.
+
+    >>> moment = second_moment(np.array([[2.0, 0.0], [0.0, 1.0]]))
+    >>> precision(moment, ridge=1e-9).round(3).tolist()
+    [[0.5, 0.0], [0.0, 2.0]]
     """
     if ridge <= 0:
         raise ValueError(f"ridge is {ridge}; it must be above 0, or the moment may be singular")
     mean_square = float(np.trace(moment)) / max(len(moment), 1)
     if mean_square <= 0:
         raise EmptyActivationsError(
-            "every activation of the layer is zero: nothing to whiten by; check the weights"
+            "every activation of the layer is zero, so it cannot be whitened; check the weights"
         )
-    # Scaled to a mean diagonal of 1: activations of 1e-8 would lose the inverse to underflow.
+    # Scale to a mean diagonal of 1: with activations of 1e-8 the inverse would otherwise underflow.
     inverse = np.linalg.inv(moment / mean_square + ridge * np.eye(len(moment)))
     return (inverse + inverse.T) / (2 * mean_square)

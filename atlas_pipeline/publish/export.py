@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from atlas_pipeline import __version__
-from atlas_pipeline.engine.atomic_files import atomic_file, sweep_aside
+from atlas_pipeline.engine.atomic_files import atomic_file, remove_temporary_files_of
 from atlas_pipeline.engine.location import Location, disk_errors
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.publish.record import Record, read_record
@@ -40,7 +40,7 @@ def export_run(folder: Location, path: Location) -> int:
     if not any(Path(name).match("atlas-*.json") for name in names):
         raise ConfigError(f"run '{folder.name}' has no atlas yet ({folder}); make it with: atlas run")
     digests = {}
-    sweep_aside(path)
+    remove_temporary_files_of(path)
     with atomic_file(path) as file, zipfile.ZipFile(cast("IO[bytes]", file), "w") as archive:
         for name in names:
             try:

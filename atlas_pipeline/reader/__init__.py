@@ -1,9 +1,10 @@
-"""Reading a finished run: its atlases as pandas frames and PIL images. Imports no network and no torch.
+"""Opens a finished run: its atlases as pandas frames and PIL images. Imports neither a network nor torch.
 
-run = open_run("data/runs/quickstart")     # or a zip made by `atlas export`, or its unpacked folder
-atlas = run.atlas("mixed5", grid=20)
-atlas.cells.nlargest(5, "fidelity")        # one row a cell
-atlas.icon(row=3, col=7)                   # a PIL image
+>>> from atlas_pipeline.reader import open_run
+>>> run = open_run("data/runs/quickstart")  # or a zip made by `atlas export`, or the unpacked zip
+>>> atlas = run.atlas("mixed5", grid=20)
+>>> best = atlas.cells.nlargest(5, "fidelity")  # one row per cell
+>>> icon = atlas.icon(row=3, col=7)  # a PIL image
 """
 
 from __future__ import annotations

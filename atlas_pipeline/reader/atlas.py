@@ -1,4 +1,4 @@
-"""One atlas of a run: its cells as a frame, its picture, single icons."""
+"""One atlas of a run: its cells as a frame, its picture, and single icons."""
 
 from __future__ import annotations
 
@@ -44,14 +44,23 @@ def kind_of(document: Mapping[str, Any]) -> ViewKind:
 
 
 class Atlas:
-    """One layer, one view, one grid. What it is asked for is read then and kept, but for ``reduced``.
+    """The atlas of one layer, view and grid. Data is read on first use and kept, except by ``reduced``.
 
-    Attributes: layer, view, grid: which one it is. icon_px: side of a cell in the picture, pixels.
-                num_activations: in its layout. document: the whole JSON, see docs/artefacts.md.
+    Attributes: layer, view, grid: identify the atlas. icon_px: side of a cell in the picture, pixels.
+                num_activations: number of activations in its layout. document: the whole JSON, see
+                docs/artefacts.md.
+
+    >>> from atlas_pipeline.reader import open_run
+    >>> atlas = open_run("data/runs/quickstart").atlas("mixed5")
+    >>> atlas.image.size  # 20 cells of 8 px
+    (160, 160)
+    >>> row, col = atlas.cells[["row", "col"]].iloc[0]
+    >>> atlas.icon(row, col).mode
+    'RGB'
     """
 
     def __init__(self, files: RunFiles, name: str) -> None:
-        """name: of the JSON document within the run's folder, without its suffix."""
+        """name: name of the JSON document inside the run's folder, without its suffix."""
         self._files, self._name = files, name
         self.document: dict[str, Any] = json.loads(files.read(f"{name}.json"))
         self.layer, self.view = str(self.document["layer"]), str(self.document["view"])
@@ -64,16 +73,16 @@ class Atlas:
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """Fingerprints and configs of everything that it was made from; where the weights come from."""
+        """Fingerprints and configs of all artefacts behind the atlas, and the origin of the weights."""
         return self.document["provenance"]
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """One row a cell that has an icon, in the JSON's order and with its columns.
+        """One row per cell that has an icon, in the JSON's order and with its columns.
 
-        Beside these: ``x`` and ``y`` of the cell's centre in the layout (in [0, 1], y up), and the
-        ``class_index``, ``label`` and ``attribution`` of the class that the cell speaks for most (-1,
-        None and NaN where there are no attributions). ``classes`` and ``examples`` hold lists of dicts.
+        Additional columns: ``x`` and ``y`` of the cell's centre in the layout (in [0, 1], y up);
+        ``class_index``, ``label`` and ``attribution`` of the class with the highest mean attribution (-1,
+        None and NaN without attributions). ``classes`` and ``examples`` hold lists of dicts.
         """
         import pandas as pd
 
@@ -83,18 +92,18 @@ class Atlas:
         return cells.assign(
             x=centre[:, 0],
             y=centre[:, 1],
-            class_index=np.array([of["index"] for of in best], dtype=np.int64),
-            label=pd.Series([of["label"] for of in best], dtype=object),
-            attribution=np.array([of["attribution"] for of in best], dtype=np.float64),
+            class_index=np.array([top_class["index"] for top_class in best], dtype=np.int64),
+            label=pd.Series([top_class["label"] for top_class in best], dtype=object),
+            attribution=np.array([top_class["attribution"] for top_class in best], dtype=np.float64),
         )
 
     @cached_property
     def image(self) -> Image.Image:
-        """The atlas without legend or caption: RGB, ``grid * icon_px`` a side."""
+        """The atlas without legend or caption: RGB, ``grid * icon_px`` pixels per side."""
         return _square(self._picture())
 
     def reduced(self, side_px: int) -> Image.Image:
-        """The same no wider than ``side_px``, read anew and not kept: of a large one its preview may do."""
+        """The atlas at most ``side_px`` wide, not kept in memory; uses the preview if it is large enough."""
         try:
             preview = _png(self._files.read(f"{self._name}-preview.png"))
         except KeyError:
@@ -105,7 +114,7 @@ class Atlas:
         return square.resize((side_px, side_px), Image.Resampling.LANCZOS, reducing_gap=3.0)
 
     def icon(self, row: int, col: int) -> Image.Image:
-        """The icon of a cell as it is in the picture, without the margin around it.
+        """The icon of a cell as it appears in the picture, without the margin around it.
 
         Raises: KeyError: the cell has no icon.
         """
@@ -121,7 +130,7 @@ class Atlas:
 
     @cached_property
     def _boxes(self) -> dict[tuple[int, int], tuple[int, int, int, int]]:
-        """Cell -> left, top, right, bottom of its icon in the picture, pixels."""
+        """For each cell, the left, top, right and bottom of its icon in the picture, pixels."""
         cells, px = self.cells, self.icon_px
         by_count = self.provenance.get("config", {}).get("scale", "density") == "density"
         sides = icon_sides(cells["count"], px) if by_count else np.full(len(cells), px)
@@ -133,15 +142,15 @@ class Atlas:
 
 
 def _png(content: bytes) -> Image.Image:
-    # Not Image.open: it takes a picture of ours beyond 179 million pixels for an attack.
+    # Not Image.open: it rejects pictures above 179 million pixels as a decompression bomb.
     return PngImageFile(io.BytesIO(content))
 
 
 def _square(picture: Image.Image) -> Image.Image:
-    """The atlas without what stands below it, as RGB."""
+    """The picture without anything below the atlas, as RGB."""
     side = picture.width
     if picture.height != side:
-        # Not crop, which refuses what Image.open does. Whole pixels onto whole pixels: nothing is resampled.
+        # Not crop: it has the limit of Image.open. The transform maps whole pixels, so nothing is resampled.
         picture = picture.transform((side, side), Image.Transform.EXTENT, (0, 0, side, side))
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 

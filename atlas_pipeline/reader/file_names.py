@@ -1,4 +1,4 @@
-"""Where a run's files lie: in a folder, behind a URL, in a zip. Each hands out bytes by name, and no more."""
+"""Access to a run's files in a folder, behind a URL or in a zip: each gives the bytes of a file by name."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ CONFIG_FILE = "config.yaml"
 
 
 class RunFiles(Protocol):
-    """Files below the run's own folder, names with forward slashes."""
+    """Files inside the run's folder; names have forward slashes."""
 
     @property
     def folder(self) -> Location | None:
-        """Of the run; None in a zip."""
+        """The run's folder; None in a zip."""
 
     @property
     def documents(self) -> list[str]:
-        """Every JSON file, sorted."""
+        """Names of all JSON files, sorted."""
 
     def read(self, name: str) -> bytes:
-        """The bytes of a file. Raises: KeyError: there is none of that name."""
+        """The bytes of a file. Raises: KeyError: no file has that name."""
 
 
 @dataclass(frozen=True)
 class FolderFiles:
-    """A run's folder, or what a URL calls one."""
+    """A run's folder on disk or at a URL."""
 
     folder: Location
 
     @cached_property
     def documents(self) -> list[str]:
-        above = len(self.folder.parts)
+        depth = len(self.folder.parts)
         with disk_errors(self.folder):
-            return sorted("/".join(path.parts[above:]) for path in self.folder.rglob("*.json"))
+            return sorted("/".join(path.parts[depth:]) for path in self.folder.rglob("*.json"))
 
     def read(self, name: str) -> bytes:
         try:
@@ -50,7 +50,7 @@ class FolderFiles:
 
 @dataclass(frozen=True)
 class ZipFiles:
-    """A run's folder within a zip; opened anew for every file, so that nothing need be closed."""
+    """A run's folder inside a zip; the zip is opened for each read, so that nothing must be closed."""
 
     path: Path
     top: str
@@ -68,39 +68,39 @@ class ZipFiles:
 
 
 def files_at(where: str | Location) -> RunFiles:
-    """The run at a path or URL: its folder, the folder around it; at a path also a zip of either.
+    """Find the run at a path or URL: its folder or the folder that contains it; at a path also a zip.
 
-    Raises: ConfigError: nothing there, neither folder nor zip, no run in it, or several.
-            ResourceError: nobody answers at the URL.
+    Raises: ConfigError: the path does not exist, is neither folder nor zip, or holds no run or several.
+            ResourceError: the URL does not answer.
     """
-    place = location_of(where)
-    refuse_unreachable(place)
-    with disk_errors(place):
-        if place.is_dir():
-            below = sorted(config.parent.name for config in place.glob(f"*/{CONFIG_FILE}"))
-            is_run = (place / CONFIG_FILE).is_file()
-            return FolderFiles(place if is_run else place / _the_only(below, place))
-        if not place.exists():
+    location = location_of(where)
+    refuse_unreachable(location)
+    with disk_errors(location):
+        if location.is_dir():
+            run_names = sorted(config.parent.name for config in location.glob(f"*/{CONFIG_FILE}"))
+            is_run = (location / CONFIG_FILE).is_file()
+            return FolderFiles(location if is_run else location / _single_run(run_names, location))
+        if not location.exists():
             raise ConfigError(
-                f"'{place}' does not exist; name a run's folder, <workspace>/runs/<name>, or a zip"
+                f"'{location}' does not exist; name a run's folder, <workspace>/runs/<name>, or a zip"
             )
-    if not isinstance(place, Path) or not zipfile.is_zipfile(place):
-        raise ConfigError(f"'{place}' is neither a run's folder nor a zip of atlas export on this machine")
-    return _in_zip(place)
+    if not isinstance(location, Path) or not zipfile.is_zipfile(location):
+        raise ConfigError(f"'{location}' is neither a run's folder nor a zip of atlas export on this machine")
+    return _in_zip(location)
 
 
 def _in_zip(path: Path) -> ZipFiles:
     with zipfile.ZipFile(path) as archive:
         configs = [PurePosixPath(n) for n in archive.namelist() if PurePosixPath(n).name == CONFIG_FILE]
     shallowest = min((len(config.parts) for config in configs), default=0)
-    tops = [str(config.parent) for config in configs if len(config.parts) == shallowest]
-    top = _the_only(tops, path)
+    folders = [str(config.parent) for config in configs if len(config.parts) == shallowest]
+    top = _single_run(folders, path)
     return ZipFiles(path, "" if top == "." else f"{top}/")
 
 
-def _the_only(found: list[str], place: Location) -> str:
+def _single_run(found: list[str], location: Location) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise ConfigError(f"'{place}' holds no run: there is no {CONFIG_FILE} in it")
-    raise ConfigError(f"'{place}' holds {len(found)} runs; open one of them: {', '.join(found)}")
+        raise ConfigError(f"'{location}' holds no run: there is no {CONFIG_FILE} in it")
+    raise ConfigError(f"'{location}' holds {len(found)} runs; open one of them: {', '.join(found)}")

@@ -1,4 +1,4 @@
-"""A layout from the workspace's cache, by the fingerprints that an atlas names."""
+"""Reads a layout from the workspace's cache, by the fingerprints in an atlas's provenance."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 def read_layout(workspace: Location, inputs: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """The activations of a layout, in its order: image_id, row, col, x, y, label.
+    """The activations of a layout, in order: image_id, row, col, x, y, label.
 
-    Args:   inputs: of the atlas, from its provenance: role -> stage and fingerprint.
-    Raises: MissingInputError: the cache does not have them any more.
+    Args:   inputs: from the atlas's provenance: role -> stage and fingerprint.
+    Raises: MissingInputError: the cache no longer has the artefacts.
     """
     layout = _artefact(workspace, inputs["project"]).read(["image_id", "row", "col", "x", "y"]).to_pandas()
     index = _artefact(workspace, inputs["index"]).read(["image_id", "label"]).to_pandas()
     return layout.assign(label=layout["image_id"].map(index.set_index("image_id")["label"]))
 
 
-def _artefact(workspace: Location, made: Mapping[str, Any]) -> StoredArtefact:
+def _artefact(workspace: Location, source: Mapping[str, Any]) -> StoredArtefact:
     from atlas_pipeline.engine.manifest import read_manifest
     from atlas_pipeline.engine.store import Store
 
     store = Store(workspace)
-    folder = store.folder(made["stage"], made["fingerprint"])
+    folder = store.folder(source["stage"], source["fingerprint"])
     manifest = read_manifest(folder)
     if manifest is None:
         raise MissingInputError(f"{folder} is not there any more; make it with: atlas run")

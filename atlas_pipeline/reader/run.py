@@ -1,4 +1,4 @@
-"""A finished run: its layers, views and grids, its atlases, and its layouts while the cache is there."""
+"""A finished run: its layers, views, grids and atlases, and its layouts as long as the cache exists."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ _DOCUMENT = re.compile(r"(?P<layer>.+)/(?P<view>[^/]+)/atlas-(?P<grid>\d+)\.json
 
 
 def open_run(path: str | Location) -> AtlasRun:
-    """Open a run's folder, by path or URL, a zip made by ``atlas export``, or the folder it was unpacked to.
+    """Open a run: its folder by path or URL, a zip made by ``atlas export``, or the unpacked zip.
 
-    Raises: ConfigError: there is no run, or it has no atlas yet. ResourceError: nobody answers at the URL.
+    Raises: ConfigError: there is no run, or it has no atlas yet. ResourceError: the URL does not answer.
+
+    >>> run = open_run("data/runs/quickstart")
+    >>> run.layers, run.grids("mixed5")
+    (['mixed5'], [20])
     """
     run = AtlasRun(files_at(path))
     if not run.views:
@@ -32,7 +36,7 @@ def open_run(path: str | Location) -> AtlasRun:
 
 
 class AtlasRun:
-    """What a run's folder holds."""
+    """A finished run: the atlases in a run's folder."""
 
     def __init__(self, files: RunFiles) -> None:
         self._files = files
@@ -42,12 +46,12 @@ class AtlasRun:
 
     @property
     def folder(self) -> Location | None:
-        """The run's folder; None of a zip."""
+        """The run's folder; None for a zip."""
         return self._files.folder
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
-        """The resolved config, every default spelled out."""
+        """The resolved config with all defaults."""
         return yaml.safe_load(self._files.read(CONFIG_FILE)) or {}
 
     @property
@@ -62,33 +66,37 @@ class AtlasRun:
 
     @cached_property
     def views(self) -> dict[str, list[str]]:
-        """Layer -> its views that have an atlas, ``all`` first."""
-        return {layer: sorted(views, key=lambda v: (v != "all", v)) for layer, views in self._found.items()}
+        """The views of each layer that have an atlas, ``all`` first."""
+        return {
+            layer: sorted(views, key=lambda v: (v != "all", v)) for layer, views in self._documents.items()
+        }
 
     @cached_property
     def kinds(self) -> dict[str, ViewKind]:
         """View -> its kind: ``all``, ``class`` or ``comparison``, as its atlas says."""
-        names = {view: grids[min(grids)] for views in self._found.values() for view, grids in views.items()}
+        names = {
+            view: grids[min(grids)] for views in self._documents.values() for view, grids in views.items()
+        }
         return {view: kind_of(head_of(self._files.read(f"{name}.json"))) for view, name in names.items()}
 
     def grids(self, layer: str, view: str = "all") -> list[int]:
         """The grids of a layer and view, ascending.
 
-        Raises: ConfigError: unknown layer or view; the nearest is named.
+        Raises: ConfigError: unknown layer or view; the message names the nearest.
         """
-        if layer not in self._found and layer in self.config.get("layers", ()):
+        if layer not in self._documents and layer in self.config.get("layers", ()):
             raise ConfigError(
                 f"run '{self.name}' has no atlas of layer '{layer}' yet; make it with: atlas run"
             )
-        if layer not in self._found:
-            raise ConfigError(self._unknown("layer", layer, self._found, f"run '{self.name}'"))
-        if view not in self._found[layer]:
+        if layer not in self._documents:
+            raise ConfigError(self._unknown("layer", layer, self._documents, f"run '{self.name}'"))
+        if view not in self._documents[layer]:
             where = f"run '{self.name}', layer '{layer}'"
-            raise ConfigError(self._unknown("view", view, self._found[layer], where))
-        return sorted(self._found[layer][view])
+            raise ConfigError(self._unknown("view", view, self._documents[layer], where))
+        return sorted(self._documents[layer][view])
 
     def atlas(self, layer: str, view: str = "all", grid: int | None = None) -> Atlas:
-        """One atlas; without ``grid`` the finest.
+        """One atlas; by default the one with the finest grid.
 
         Raises: ConfigError: unknown layer, view or grid.
         """
@@ -97,16 +105,16 @@ class AtlasRun:
         if chosen not in grids:
             known = ", ".join(map(str, grids))
             raise ConfigError(f"grid {chosen} is not in run '{self.name}', layer '{layer}': it has {known}")
-        return Atlas(self._files, self._found[layer][view][chosen])
+        return Atlas(self._files, self._documents[layer][view][chosen])
 
     def layout(self, layer: str, view: str = "all") -> pd.DataFrame:
-        """Where every activation lies: a row each, of the columns image_id, row, col, x, y and label.
+        """The layout: one row per activation, columns image_id, row, col, x, y and label.
 
-        row and col are its spatial position in the feature map; x and y are in [0, 1], y up; a label of -1
-        says that the image has none. Read from the workspace's cache, which stands beside ``runs/`` and
-        which no archive holds.
+        row and col are the spatial position in the feature map; x and y are in [0, 1], y up; label is -1 for
+        images without a label. The layout is read from the workspace's cache, which lies next to ``runs/``
+        and is not part of an archive.
 
-        Raises: ConfigError: unknown layer or view. MissingInputError: the cache is not there.
+        Raises: ConfigError: unknown layer or view. MissingInputError: the cache is missing.
         """
         from atlas_pipeline.reader.layout import read_layout
 
@@ -115,11 +123,11 @@ class AtlasRun:
             raise MissingInputError(
                 f"run '{self.name}' is an archive; its layouts are in the workspace that it is from"
             )
-        # Not parents[1]: of /made, unpacked where it is no run of a workspace, there is none.
+        # Not parents[1]: a run that was unpacked to /made, outside a workspace, has only one parent.
         return read_layout(self.folder.absolute().parent.parent, inputs)
 
     @cached_property
-    def _found(self) -> dict[str, dict[str, dict[int, str]]]:
+    def _documents(self) -> dict[str, dict[str, dict[int, str]]]:
         """layer -> view -> grid -> name of the document without its suffix."""
         found: dict[str, dict[str, dict[int, str]]] = {name: {} for name in self.config.get("layers", ())}
         for name in self._files.documents:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from atlas_pipeline.engine import Store, artefact_of, making, plan, verify
+from atlas_pipeline.engine import Store, artefact_of, plan, unfinished, verify
 from atlas_pipeline.engine.manifest import read_manifest
 from atlas_pipeline.errors import CorruptArtefactError, ResourceError
 
@@ -80,14 +80,14 @@ def test_a_worker_killed_while_it_writes_leaves_nothing_behind(bench, monkeypatc
     part = folder / "part-00003.parquet"
     part.unlink()
     stray = folder / ".part-00003.parquet.0f.tmp"
-    swept = making.sweep
+    swept = unfinished.remove_temporary_files
 
     def sweep_and_die(at):
         swept(at)
         if at == folder and not part.exists():
             stray.write_bytes(b"half")
 
-    monkeypatch.setattr(making, "sweep", sweep_and_die)
+    monkeypatch.setattr(unfinished, "remove_temporary_files", sweep_and_die)
     assert bench.run(only={"sample"}) == ["sample 3 a"]
     assert not stray.exists()
 
@@ -179,7 +179,7 @@ def test_disk_trouble_is_one_line_and_leaves_nothing_half_written(bench, monkeyp
     def fail(path):
         raise OSError(trouble, os.strerror(trouble))
 
-    monkeypatch.setattr("atlas_pipeline.engine.atomic_files.open_aside", fail)
+    monkeypatch.setattr("atlas_pipeline.engine.atomic_files.open_temporary", fail)
     with pytest.raises(ResourceError, match=says) as caught:
         bench.run()
     assert "\n" not in str(caught.value)
@@ -195,7 +195,7 @@ def test_a_really_full_disk(bench, monkeypatch):
         path.touch()
         return open("/dev/full", "wb")
 
-    monkeypatch.setattr("atlas_pipeline.engine.atomic_files.open_aside", on_full_disk)
+    monkeypatch.setattr("atlas_pipeline.engine.atomic_files.open_temporary", on_full_disk)
     with pytest.raises(ResourceError, match="disk is full"):
         bench.run()
     assert not list(bench.store.root.rglob("*.tmp"))
@@ -208,7 +208,7 @@ def test_a_finished_run_needs_no_writing(bench, monkeypatch):
     def fail(*_):
         raise OSError(errno.EROFS, "read-only")
 
-    monkeypatch.setattr("atlas_pipeline.engine.atomic_files.open_aside", fail)
+    monkeypatch.setattr("atlas_pipeline.engine.atomic_files.open_temporary", fail)
     monkeypatch.setattr("atlas_pipeline.engine.execute.try_locks", fail)
     assert bench.run() == []
     assert artefact_of(bench.steps()[1], bench.store).num_rows == 20

@@ -19,7 +19,7 @@ from toy_bench import Bench
 import atlas_pipeline
 from atlas_pipeline.engine import worker
 from atlas_pipeline.engine.cluster import existing_cluster, local_cluster
-from atlas_pipeline.engine.dask_executor import DaskExecutor, _seen
+from atlas_pipeline.engine.dask_executor import DaskExecutor, _check_visible
 from atlas_pipeline.engine.part import PartRecord
 from atlas_pipeline.engine.stage import Runtime
 from atlas_pipeline.engine.task import Outcome, TaskCall
@@ -29,13 +29,13 @@ from atlas_pipeline.errors import ResourceError, TasksFailedError
 @pytest.fixture
 def terms(tmp_path, monkeypatch):
     monkeypatch.setattr(worker, "_PATIENCE_S", 0.0)
-    with worker.terms_of(tmp_path / "work" / "cache") as terms:
+    with worker.requirements_for(tmp_path / "work" / "cache") as terms:
         yield terms
     assert not terms.token_path.exists()
 
 
 def test_a_worker_like_the_driver_is_fit(terms):
-    assert worker.fault_of_this_process(terms) is None
+    assert worker.find_mismatch(terms) is None
 
 
 # Each computes values that end up in an artefact: decoding, neighbours, layouts, selections, networks.
@@ -43,25 +43,25 @@ def test_a_worker_like_the_driver_is_fit(terms):
 def test_other_versions_are_named_with_both(terms, package):
     older = tuple((name, "0.1" if name == package else found) for name, found in terms.versions)
     own = dict(terms.versions)[package]
-    fault = worker.fault_of_this_process(replace(terms, versions=older))
+    fault = worker.find_mismatch(replace(terms, versions=older))
     assert fault.startswith(f"has {package} {own}, this machine 0.1; install the same")
 
 
 def test_an_extra_may_be_absent_on_either_machine(terms):
     absent = tuple((name, "(none)" if name == "timm" else found) for name, found in terms.versions)
-    assert worker.fault_of_this_process(replace(terms, versions=absent)) is None
+    assert worker.find_mismatch(replace(terms, versions=absent)) is None
 
 
 def test_another_folder_under_the_same_path(terms, tmp_path):
     terms.token_path.write_text("of another machine")
-    fault = worker.fault_of_this_process(terms)
+    fault = worker.find_mismatch(terms)
     assert fault == f"sees another folder at {tmp_path / 'work'}; mount the same one"
 
 
 @pytest.mark.parametrize("missing", ["work", "work/cache/.workers"])
 def test_a_workspace_that_is_not_there(terms, tmp_path, missing):
     shutil.rmtree(tmp_path / missing)
-    assert f"does not see the workspace {tmp_path / 'work'}; give" in worker.fault_of_this_process(terms)
+    assert f"does not see the workspace {tmp_path / 'work'}; give" in worker.find_mismatch(terms)
 
 
 def test_the_source_has_a_digest_of_its_own(tmp_path):
@@ -84,10 +84,10 @@ def test_a_part_that_only_the_worker_sees(bench, monkeypatch):
         group=1, index=0, stage=toy_stages.LIST, task={}, jobs=(), folders=(folder,), runtime=Runtime()
     )
     told = Outcome(group=1, index=0, records=(record,), notes=({},))
-    assert "which is not there for this machine" in str(_seen(call, told).error)
+    assert "which is not there for this machine" in str(_check_visible(call, told).error)
     folder.mkdir(parents=True)
     (folder / record.name).write_bytes(b"four")
-    assert _seen(call, told) == told
+    assert _check_visible(call, told) == told
 
 
 def listening(*pids):
@@ -117,13 +117,13 @@ def test_a_worker_lost_while_it_is_asked_is_not_blamed(tmp_path):
 
     with ExitStack() as stack:
         executor = DaskExecutor(Client, stack)
-        assert executor._agreed(tmp_path).token
+        assert executor._requirements_for(tmp_path).token
         Client.answers = {"tcp://one": PermissionError(13, "denied")}
         with pytest.raises(ResourceError, match=r"worker at tcp://one cannot run this package .*denied"):
-            executor._agreed(tmp_path / "another")
+            executor._requirements_for(tmp_path / "another")
         Client.answers = {"tcp://one": ResourceError("one line of its own")}
         with pytest.raises(ResourceError, match=r"^one line of its own$"):
-            executor._agreed(tmp_path / "other")
+            executor._requirements_for(tmp_path / "other")
 
 
 def eight_tasks(job):

@@ -15,7 +15,7 @@ SAMPLES = [f"sample {i} a,b" for i in range(4)]
 @pytest.fixture
 def on_opening(monkeypatch):
     """Have something done before a part of this number is opened for writing."""
-    real = files.open_aside
+    real = files.open_temporary
 
     def patch(part, act):
         def opened(path):
@@ -23,7 +23,7 @@ def on_opening(monkeypatch):
                 act()
             return real(path)
 
-        monkeypatch.setattr(files, "open_aside", opened)
+        monkeypatch.setattr(files, "open_temporary", opened)
 
     return patch
 

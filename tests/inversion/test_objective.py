@@ -6,7 +6,7 @@ import torch
 from atlas_pipeline.inversion.objective import (
     centre_activation,
     centre_position,
-    likeness,
+    direction_score,
     metric_root,
 )
 
@@ -22,16 +22,16 @@ def test_value_is_the_article_s_formula():
     h, v = torch.tensor([[3.0, 4.0]]), torch.tensor([[2.0, 0.0]])
     # (h.v)^(n+1) / (|h| |v|)^n over v.v, in logarithms: h.v = 6, |h| |v| = 10, v.v = 4.
     want = math.log(6**3 / 10**2 / 4)
-    assert likeness(h, v, "cosine_power", 2.0).item() == pytest.approx(want, rel=1e-6)
-    assert likeness(h, v, "dot", 2.0).item() == pytest.approx(math.log(6 / 4), rel=1e-6)
-    assert likeness(h, v, "cosine", 2.0).item() == pytest.approx(math.log(6 / 10), rel=1e-6)
+    assert direction_score(h, v, "cosine_power", 2.0).item() == pytest.approx(want, rel=1e-6)
+    assert direction_score(h, v, "dot", 2.0).item() == pytest.approx(math.log(6 / 4), rel=1e-6)
+    assert direction_score(h, v, "cosine", 2.0).item() == pytest.approx(math.log(6 / 10), rel=1e-6)
 
 
 def test_strength_of_a_direction_does_not_change_its_gradient():
     h = torch.tensor([[1.0, 2.0]], requires_grad=True)
     v = torch.tensor([[2.0, 1.0]])
-    (weak,) = torch.autograd.grad(likeness(h, v, "cosine_power", 4.0).sum(), h)
-    (strong,) = torch.autograd.grad(likeness(h, 5 * v, "cosine_power", 4.0).sum(), h)
+    (weak,) = torch.autograd.grad(direction_score(h, v, "cosine_power", 4.0).sum(), h)
+    (strong,) = torch.autograd.grad(direction_score(h, 5 * v, "cosine_power", 4.0).sum(), h)
     torch.testing.assert_close(weak, strong)
 
 
@@ -39,13 +39,13 @@ def test_strength_of_a_direction_does_not_change_its_gradient():
 def test_gradient_equals_finite_differences(h):
     v = torch.tensor([[0.5, 1.0, 0.1]], dtype=torch.float64)
     h = torch.tensor([h], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda h: likeness(h, v, "cosine_power", 6.0), (h,))
+    assert torch.autograd.gradcheck(lambda h: direction_score(h, v, "cosine_power", 6.0), (h,))
 
 
 def test_below_zero_it_still_climbs():
     v = torch.tensor([[1.0, 1.0]])
     h = torch.tensor([[-1.0, -2.0], [0.0, 0.0], [-1e3, 0.0]], requires_grad=True)
-    scores = likeness(h, v.expand(3, 2), "cosine_power", 6.0)
+    scores = direction_score(h, v.expand(3, 2), "cosine_power", 6.0)
     (slope,) = torch.autograd.grad(scores.sum(), h)
     assert torch.isfinite(scores).all()
     assert torch.isfinite(slope).all()
@@ -54,7 +54,7 @@ def test_below_zero_it_still_climbs():
 
 def test_icons_do_not_touch_each_other():
     h = torch.tensor([[1.0, 2.0], [float("nan"), 1.0]], requires_grad=True)
-    scores = likeness(h, torch.ones(2, 2), "cosine_power", 6.0)
+    scores = direction_score(h, torch.ones(2, 2), "cosine_power", 6.0)
     (slope,) = torch.autograd.grad(scores.sum(), h)
     assert torch.isfinite(slope[0]).all()
 

@@ -15,7 +15,7 @@ def test_paces_are_torch_s_adam():
     ours, first, second = torch.zeros(5), torch.zeros(5), torch.zeros(5)
     shares = [0.5 + 0.5 * torch.cos(torch.tensor(torch.pi * step / 7)).item() for step in range(7)]
     for gradient, (pace, correction), share in zip(
-        gradients, schedule.paces(settings).tolist(), shares, strict=True
+        gradients, schedule.learning_rates(settings).tolist(), shares, strict=True
     ):
         optimizer.param_groups[0]["lr"] = 0.1 * share
         theirs.grad = gradient.clone()
@@ -35,7 +35,7 @@ def test_the_fewer_the_steps_the_larger():
 
 def test_a_warm_run_is_short_still_and_at_the_cold_pace():
     settings = InversionSettings(steps=100, warm_steps=25)
-    warm = schedule.warm(settings)
+    warm = schedule.warm_settings(settings)
     assert warm.steps == 25
     assert warm.rate == settings.rate
     assert schedule.first_still_step(warm) == 0
@@ -44,4 +44,4 @@ def test_a_warm_run_is_short_still_and_at_the_cold_pace():
 
 def test_without_warm_steps_there_is_no_warm_run():
     with pytest.raises(ValueError, match="warm_steps is null"):
-        schedule.warm(dataclasses.replace(InversionSettings(), warm_steps=None))
+        schedule.warm_settings(dataclasses.replace(InversionSettings(), warm_steps=None))

@@ -25,7 +25,7 @@ def noise_canvas(settings: InversionSettings) -> torch.Tensor:
 
 def test_without_transforms_the_network_sees_the_finished_icon():
     canvas = noise_canvas(STILL)
-    seen = transforms.look(canvas, transforms.draw_transforms([1, 2], STILL, 4)[:, 0], 10)
+    seen = transforms.apply_transforms(canvas, transforms.draw_transforms([1, 2], STILL, 4)[:, 0], 10)
     torch.testing.assert_close(seen, fourier.middle(canvas, 10), atol=1e-5, rtol=0)
 
 
@@ -50,7 +50,7 @@ def test_a_shift_moves_by_whole_pixels():
     size_px = STILL.canvas_px
     maps = transforms.draw_transforms([1, 2], STILL, 4)[:, 0]
     maps[:, 0, 2] += 2 * 2 / size_px
-    seen = transforms.look(canvas, maps, 10)
+    seen = transforms.apply_transforms(canvas, maps, 10)
     edge = (size_px - 10) // 2
     torch.testing.assert_close(seen, canvas[:, :, edge : edge + 10, edge + 2 : edge + 12], atol=1e-5, rtol=0)
 

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from atlas_pipeline.layout.aligned_umap import AlignedLayer, _starts, aligned_layouts
+from atlas_pipeline.layout.aligned_umap import AlignedLayer, _noisy_starts, aligned_layouts
 from atlas_pipeline.layout.neighbors import neighbors
 from atlas_pipeline.layout.springs import Alignment
 from atlas_pipeline.layout.umap_layout import UmapSettings, umap_layouts
@@ -138,6 +138,6 @@ def test_activations_all_the_same():
 def test_the_starts_noise_sets_apart_and_no_more():
     """A common start is as small as its images are many; the noise is small beside it all the same."""
     start = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32) * 1e-3
-    one, other = (_starts([start], seed)[0] for seed in (0, 1))
+    one, other = (_noisy_starts([start], seed)[0] for seed in (0, 1))
     assert np.ptp(one, axis=0) == pytest.approx([10, 10])
     assert 0 < np.abs(one - other).max() < 2e-3

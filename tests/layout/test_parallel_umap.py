@@ -10,7 +10,7 @@ import scipy.sparse
 from atlas_pipeline.layout import umap_edges
 from atlas_pipeline.layout.gpu_umap import gpu_layout
 from atlas_pipeline.layout.parallel_umap import parallel_layout
-from atlas_pipeline.layout.umap_edges import Force, edges_of, epoch_key, step_size
+from atlas_pipeline.layout.umap_edges import Force, build_edges, epoch_key, step_size
 
 FORCE = Force(a=1.9, b=0.8)
 
@@ -36,7 +36,7 @@ def mixed(bits):
 
 def naive(edges, places, force, num_epochs, seed):
     """The scheme of umap_edges in plain Python, float64."""
-    old, clip = places.astype(np.float64), umap_edges.MOST_STEP
+    old, clip = places.astype(np.float64), umap_edges.MAX_STEP
     for epoch in range(num_epochs):
         new, step = old.copy(), step_size(epoch, num_epochs)
         for j in range(len(old)):
@@ -65,14 +65,14 @@ def naive(edges, places, force, num_epochs, seed):
 
 @pytest.mark.parametrize("optimiser", [parallel_layout, lambda *args: gpu_layout(*args, "cpu")])
 def test_equals_the_scheme_in_plain_python(optimiser):
-    edges = edges_of(graph(), 4)
+    edges = build_edges(graph(), 4)
     assert optimiser(edges, start(), FORCE, 4, 7) == pytest.approx(
         naive(edges, start(), FORCE, 4, 7), abs=2e-3
     )
 
 
 def test_tensors_agree_with_compiled_code_until_rounding_has_grown():
-    edges = edges_of(graph(300), 1)
+    edges = build_edges(graph(300), 1)
     compiled = parallel_layout(edges, start(300), FORCE, 1, 0)
     on_tensors = gpu_layout(edges, start(300), FORCE, 1, 0, "cpu")
     assert (np.abs(on_tensors - compiled) < 1e-3).mean() > 0.98
@@ -82,7 +82,7 @@ def test_tensors_agree_with_compiled_code_until_rounding_has_grown():
 def test_threads_do_not_change_a_bit():
     import numba
 
-    edges, before, layouts = edges_of(graph(500), 30), numba.get_num_threads(), []
+    edges, before, layouts = build_edges(graph(500), 30), numba.get_num_threads(), []
     for num_threads in {1, before}:
         numba.set_num_threads(num_threads)
         layouts.append(parallel_layout(edges, start(500), FORCE, 30, 0))
@@ -95,7 +95,7 @@ def test_code_from_the_cache_gives_the_bits_of_code_compiled_here(tmp_path):
     """A run and its repetition, or two workers, must not differ by who compiled first."""
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); from test_parallel_umap import *; import hashlib; "
-        "layout = parallel_layout(edges_of(graph(300), 60), start(300), FORCE, 60, 0); "
+        "layout = parallel_layout(build_edges(graph(300), 60), start(300), FORCE, 60, 0); "
         "print(hashlib.sha256(layout.tobytes()).hexdigest())"
     )
     command = [sys.executable, "-c", script, str(Path(__file__).parent)]
@@ -111,7 +111,7 @@ def test_code_from_the_cache_gives_the_bits_of_code_compiled_here(tmp_path):
 def test_edges_are_due_as_often_as_they_are_heavy():
     weights = np.zeros((6, 6), np.float32)
     weights[0, 1:] = [1, 0.5, 0.25, 0.11, 0.05]
-    edges = edges_of(scipy.sparse.csr_matrix(weights), 10)
+    edges = build_edges(scipy.sparse.csr_matrix(weights), 10)
     # Less than once in 10 epochs: left out.
     assert edges.neighbor.tolist() == [1, 2, 3, 4]
     assert edges.degree.tolist() == [4, 0, 0, 0, 0, 0]
@@ -121,7 +121,7 @@ def test_edges_are_due_as_often_as_they_are_heavy():
 
 
 def test_a_vertex_alone_stays_and_a_graph_without_edges_too():
-    edges = edges_of(scipy.sparse.csr_matrix((3, 3), dtype=np.float32), 5)
+    edges = build_edges(scipy.sparse.csr_matrix((3, 3), dtype=np.float32), 5)
     for layout in (
         parallel_layout(edges, start(3), FORCE, 5, 0),
         gpu_layout(edges, start(3), FORCE, 5, 0, "cpu"),

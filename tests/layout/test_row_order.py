@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from atlas_pipeline.layout.aligned_umap import AlignedLayer, aligned_layouts
-from atlas_pipeline.layout.distinct import Distinct, as_seen, distinct, spread
+from atlas_pipeline.layout.distinct import Distinct, canonical_vectors, distinct, separate_equal
 from atlas_pipeline.layout.neighbors import neighbors
 from atlas_pipeline.layout.springs import Alignment
 from atlas_pipeline.layout.tsne_layout import tsne_layout
@@ -65,7 +65,7 @@ def aligned(rows):
     ]
     alignment = Alignment(regularisation=0.1, window_size=1)
     (layouts,) = aligned_layouts(layers, settings, alignment, [0])
-    return spread(layouts[1], distinct([np.arange(1.0, len(rows) + 1)[:, None]], "euclidean", 0), 0)
+    return separate_equal(layouts[1], distinct([np.arange(1.0, len(rows) + 1)[:, None]], "euclidean", 0), 0)
 
 
 LAYOUTS = {
@@ -136,7 +136,7 @@ def test_equal_is_what_the_metric_cannot_tell_apart(one, other, metric, are_equa
     rows = np.array([one, other], np.float32)
     vertex = distinct([rows[:1], rows[1:]], metric, 0).vertex
     assert (vertex[0] == vertex[1]) == are_equal
-    assert np.array_equal(*as_seen(rows, metric)) == are_equal
+    assert np.array_equal(*canonical_vectors(rows, metric)) == are_equal
 
 
 def test_parts_of_other_precision_are_compared_by_value():
@@ -172,7 +172,7 @@ def test_equals_stay_in_the_square_and_in_one_cell():
     vertex = np.repeat(np.arange(5, dtype=np.int32), 50)
     same = Distinct(vertex=vertex, rows=np.arange(0, 250, 50), num_fitted=5)
     places = np.array([[0, 0], [1, 1], [0.5, 0.5], [0.05, 1], [1, 0.25]], np.float32)
-    layout = spread(places, same, 0)
+    layout = separate_equal(places, same, 0)
     assert (layout >= 0).all()
     assert (layout <= 1).all()
     assert np.abs(layout - places[vertex]).max() <= 1e-5
@@ -180,5 +180,5 @@ def test_equals_stay_in_the_square_and_in_one_cell():
     for size in (1, 2, 4, 20):
         cells = cell_of(layout, size).reshape(5, 50, 2)
         assert (cells == cells[:, :1]).all()
-    alone = spread(np.full((1, 2), 0.5, np.float32), distinct([np.ones((9, 2))], "cosine", 0), 0)
+    alone = separate_equal(np.full((1, 2), 0.5, np.float32), distinct([np.ones((9, 2))], "cosine", 0), 0)
     assert len(np.unique(cell_of(alone, 20), axis=0)) == 1

@@ -3,8 +3,8 @@
 import numpy as np
 import scipy.sparse
 
-from atlas_pipeline.layout.springs import Alignment, Spring, pull_together, shared_neighbors, springs_of
-from atlas_pipeline.layout.umap_edges import edges_of
+from atlas_pipeline.layout.springs import Alignment, Spring, apply_springs, build_springs, shared_neighbors
+from atlas_pipeline.layout.umap_edges import build_edges
 
 
 def random_graph(seed, num_rows=40):
@@ -27,9 +27,9 @@ def test_one_without_neighbours_in_either_is_held_fast():
 
 def test_springs_reach_as_far_as_the_window_and_fade_by_e():
     graphs = [random_graph(3)] * 4
-    edges = [edges_of(graph, 100) for graph in graphs]
+    edges = [build_edges(graph, 100) for graph in graphs]
     itself, held = [np.arange(40)] * 4, Alignment(regularisation=0.5, window_size=2)
-    springs = springs_of(itself, graphs, edges, itself, held)
+    springs = build_springs(itself, graphs, edges, itself, held)
     reach = [[spring.other for spring in of_layer] for of_layer in springs]
     assert reach == [[1, 2], [0, 2, 3], [0, 1, 3], [1, 2]]
     near, far = springs[0]
@@ -41,12 +41,17 @@ def test_springs_reach_as_far_as_the_window_and_fade_by_e():
 
 def test_twins_are_found_by_their_ids():
     graphs = [random_graph(3, 4), random_graph(4, 3)]
-    edges = [edges_of(graph, 100) for graph in graphs]
+    edges = [build_edges(graph, 100) for graph in graphs]
     ids = [np.array([5, 8, 2, 9]), np.array([9, 7, 5])]
-    heads = [np.arange(4), np.arange(3)]
-    (spring,), (back,) = springs_of(ids, graphs, edges, heads, Alignment(regularisation=1, window_size=1))
-    assert ids[0][spring.rows].tolist() == ids[1][spring.twins].tolist() == [5, 9]
-    assert (back.rows.tolist(), back.twins.tolist()) == (spring.twins.tolist(), spring.rows.tolist())
+    representatives = [np.arange(4), np.arange(3)]
+    (spring,), (back,) = build_springs(
+        ids, graphs, edges, representatives, Alignment(regularisation=1, window_size=1)
+    )
+    assert ids[0][spring.rows].tolist() == ids[1][spring.other_rows].tolist() == [5, 9]
+    assert (back.rows.tolist(), back.other_rows.tolist()) == (
+        spring.other_rows.tolist(),
+        spring.rows.tolist(),
+    )
 
 
 def test_a_pull_goes_to_the_weighted_mean_one_layer_after_the_other():
@@ -54,7 +59,7 @@ def test_a_pull_goes_to_the_weighted_mean_one_layer_after_the_other():
     strength = np.array([[1], [0]], np.float32)
     springs = [[Spring(1, both, both, strength)], [Spring(0, both, both, strength)]]
     layouts = [np.zeros((2, 2), np.float32), np.full((2, 2), 6, np.float32)]
-    pull_together(springs, layouts, step=0.5)
+    apply_springs(springs, layouts, step=0.5)
     # (0 + 0.5 * 6) / 1.5, then (6 + 0.5 * 2) / 1.5: the second sees the first where it has come to.
     assert np.allclose(layouts[0], [[2, 2], [0, 0]])
     assert np.allclose(layouts[1], [[14 / 3, 14 / 3], [6, 6]])
@@ -64,5 +69,5 @@ def test_however_strong_two_meet_and_do_not_change_places():
     one = np.array([0])
     springs = [[Spring(other, one, one, np.array([[1e6]], np.float32))] for other in (1, 0)]
     layouts = [np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32)]
-    pull_together(springs, layouts, step=1)
+    apply_springs(springs, layouts, step=1)
     assert np.abs(layouts[0] - layouts[1]).max() < 1e-5

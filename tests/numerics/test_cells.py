@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from atlas_pipeline.numerics.cell_members import CellMembers
 from atlas_pipeline.numerics.cells import CellSums, add_rows
-from atlas_pipeline.numerics.draws import drawn
+from atlas_pipeline.numerics.draws import random_keys
 
 
 def naive(xy, activation, attribution, grid_size, min_count, num_examples):
@@ -141,7 +141,7 @@ def test_equals_come_in_a_drawn_order_however_they_are_cut():
     for cuts in ((), (1,), (4, 5, 20), tuple(range(1, 26))):
         _, _, members = binned(xy, activation, nothing, 1, cuts=cuts)
         copies = np.delete(np.arange(26), 3)
-        assert members.examples().tolist() == [copies[np.argsort(drawn(copies))][:9].tolist()]
+        assert members.examples().tolist() == [copies[np.argsort(random_keys(copies))][:9].tolist()]
         assert np.ptp(members.examples()) > 12
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from atlas_pipeline.numerics import fidelity as module
-from atlas_pipeline.numerics.fidelity import fidelity, fidelity_whitened, of_others, round_trip
+from atlas_pipeline.numerics.fidelity import chance_fidelity, fidelity, fidelity_whitened, round_trip
 
 RNG = np.random.default_rng(0)
 
@@ -30,11 +30,11 @@ def test_of_others_is_the_median_over_a_naive_loop():
     h, v = RNG.normal(size=(6, 5)), RNG.normal(size=(4, 5))
     h[2] = 0
     want = [np.median([0.0 if not a.any() else cosine(a, b) for a in h]) for b in v]
-    np.testing.assert_allclose(of_others(h, v), want, rtol=1e-6)
-    assert of_others(h, v).dtype == np.float32
-    assert of_others(h, np.zeros((0, 5))).shape == (0,)
+    np.testing.assert_allclose(chance_fidelity(h, v), want, rtol=1e-6)
+    assert chance_fidelity(h, v).dtype == np.float32
+    assert chance_fidelity(h, np.zeros((0, 5))).shape == (0,)
     with pytest.raises(ValueError, match="must be"):
-        of_others(h, np.ones((2, 4)))
+        chance_fidelity(h, np.ones((2, 4)))
 
 
 def test_whitened_fidelity_is_the_cosine_in_the_metric():

@@ -111,7 +111,7 @@ def test_blocks_do_not_change_the_figures(at_once, monkeypatch):
 
 def test_copies_in_a_layout_are_neighbours_of_each_other():
     layout = np.concatenate([np.zeros((40, 2)), np.ones((40, 2))])
-    near = near_rows.nearest_shown(layout, np.array([0, 39, 40, 79]), 15)
+    near = near_rows.nearest_in_layout(layout, np.array([0, 39, 40, 79]), 15)
     assert (near[:2] < 40).all()
     assert (near[2:] >= 40).all()
     assert all(row not in found for row, found in zip([0, 39, 40, 79], near.tolist(), strict=True))

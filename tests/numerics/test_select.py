@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas_pipeline.numerics import select
-from atlas_pipeline.numerics.draws import drawn
+from atlas_pipeline.numerics.draws import random_keys
 from atlas_pipeline.numerics.select import ClassRequest, ComparisonRequest, Selections
 from atlas_pipeline.numerics.top_rows import TopRows
 
-DRAWN = drawn(np.arange(5000)).tolist()
+DRAWN = random_keys(np.arange(5000)).tolist()
 
 
 def naive(attribution, request):

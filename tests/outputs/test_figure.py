@@ -110,7 +110,7 @@ def test_the_default_grid_is_the_finest_whose_icons_are_3_mm_wide_on_their_map(m
 
 def test_the_map_is_never_wider_than_its_page():
     whole = Window(0, 0, 320, 320)
-    with pytest.raises(ConfigError, match=r"of 320 x 320 cells each has less than a pixel .* coarser"):
+    with pytest.raises(ConfigError, match=r"each of the 320 x 320 cells has less than a pixel .* coarser"):
         arrange(85, 72, whole, [], 12, 5)
     for width in (60, 85, 119, 120, 180, 420):
         made = arrange(width, 300, whole, [], 12, 5)

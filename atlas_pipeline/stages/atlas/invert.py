@@ -15,7 +15,7 @@ from atlas_pipeline.config.network import model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
-from atlas_pipeline.inversion.icon_numbers import legible, noise_activation, of_real
+from atlas_pipeline.inversion.icon_numbers import legibility_numbers, legibility_of_real, noise_activation
 from atlas_pipeline.inversion.settings import MID_GREY
 from atlas_pipeline.models.network_cache import opened_cut
 from atlas_pipeline.numerics import fidelity
@@ -110,13 +110,13 @@ def _compute(task: Task, jobs: Sequence[InvertJob], runtime: Runtime) -> list[Ou
                     "round_trip": fidelity.round_trip(
                         activation, means, np.arange(task["start"], task["stop"])
                     ),
-                    "noise": fidelity.of_others(noise, means[mine]),
+                    "noise": fidelity.chance_fidelity(noise, means[mine]),
                     "objective": icons.objective.numpy(),
                     "steps": icons.steps.numpy(),
-                    **legible(over_ground(images, MID_GREY), crops),
+                    **legibility_numbers(over_ground(images, MID_GREY), crops),
                 }
             ),
-            notes={"real_crops": of_real(crops)},
+            notes={"real_crops": legibility_of_real(crops)},
         )
     ]
 

@@ -107,7 +107,7 @@ def _compute(task: Task, jobs: Sequence[ProjectJob], runtime: Runtime) -> list[O
 
 
 def _alone(job: ProjectJob, device: str) -> Output:
-    from atlas_pipeline.layout.distinct import spread
+    from atlas_pipeline.layout.distinct import separate_equal
     from atlas_pipeline.layout.methods import tsne_result, umap_result
 
     chosen, config = _population(job), job.config
@@ -120,7 +120,7 @@ def _alone(job: ProjectJob, device: str) -> Output:
         near, settings = _neighbors(job.inputs.neighbors), _umap_settings(config, device)
         result = umap_result(blocks, near, settings, _seeds(config), num_dimensions)
     # Stretched before equal activations are set down: one vertex has one say in where the outliers begin.
-    layout = spread(normalise_layout(result.places), result.same, config.seed)
+    layout = separate_equal(normalise_layout(result.places), result.same, config.seed)
     if config.compared:
         assert job.inputs.select is not None
         select = job.inputs.select
@@ -171,7 +171,7 @@ def _seeds(config: UmapStepConfig) -> list[int]:
 
 def _aligned(jobs: Sequence[ProjectJob]) -> list[Output]:
     """The layouts that are missing, of all that are laid out together."""
-    from atlas_pipeline.layout.distinct import spread
+    from atlas_pipeline.layout.distinct import separate_equal
     from atlas_pipeline.layout.methods import aligned_umap_results
     from atlas_pipeline.layout.springs import Alignment
 
@@ -190,7 +190,9 @@ def _aligned(jobs: Sequence[ProjectJob]) -> list[Output]:
         _seeds(config),
     )
     together = normalise_together([result.places for result in results])
-    layouts = [spread(p, result.same, config.seed) for p, result in zip(together, results, strict=True)]
+    layouts = [
+        separate_equal(p, result.same, config.seed) for p, result in zip(together, results, strict=True)
+    ]
     return [_aligned_output(job, layouts, results) for job in jobs]
 
 
@@ -209,7 +211,7 @@ def _aligned_output(
 def _output(
     job: ProjectJob, chosen: Artefact, layout: np.ndarray, same: Distinct, figures: Mapping[str, Any]
 ) -> Output:
-    from atlas_pipeline.layout.tsne_layout import bearable_perplexity
+    from atlas_pipeline.layout.tsne_layout import effective_perplexity
     from atlas_pipeline.numerics.quality import layout_quality
 
     config = job.config
@@ -222,7 +224,7 @@ def _output(
     table = table.append_column("x", pa.array(layout[:, 0])).append_column("y", pa.array(layout[:, 1]))
     notes: dict[str, Any] = {"quality": {**quality, **figures, **equal}}
     if isinstance(config, TsneStepConfig):
-        notes["perplexity"] = bearable_perplexity(config.perplexity, len(rows))
+        notes["perplexity"] = effective_perplexity(config.perplexity, len(rows))
     return Output(table=table, notes=notes)
 
 

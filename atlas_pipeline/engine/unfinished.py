@@ -1,4 +1,4 @@
-"""One artefact in the making: the parts there are, and the manifest once all of them are."""
+"""An artefact that is being made: collects its parts and writes the manifest when all are present."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from atlas_pipeline.engine.atomic_files import sweep
+from atlas_pipeline.engine.atomic_files import remove_temporary_files
 from atlas_pipeline.engine.declaration import by_role, plain_config
 from atlas_pipeline.engine.force import identity_of
 from atlas_pipeline.engine.location import disk_errors, states_in
@@ -27,8 +27,8 @@ from atlas_pipeline.engine.survey import Survey
 from atlas_pipeline.errors import CorruptArtefactError
 
 
-class Making:
-    """The parts of one step, as they come. Only under the lock of the step."""
+class UnfinishedArtefact:
+    """The parts of one step as they arrive. Requires the lock of the step."""
 
     def __init__(self, step: Step, job: Job, tasks: Sequence[Task], store: Store) -> None:
         self.step, self.job, self._tasks, self._store = step, job, tasks, store
@@ -37,16 +37,16 @@ class Making:
         self._notes: dict[int, Notes] = {}
 
     def adopt(self, manifest: Manifest | None) -> int:
-        """Take over the whole parts of earlier runs, remove everything else; returns how many there are.
+        """Adopt the intact parts of earlier runs and remove all other files; returns the number of parts.
 
-        manifest: one that is not true any more, for some of its parts are damaged.
+        manifest: an earlier manifest, no longer valid because some of its parts are damaged.
         """
         recorded = {part.name: part for part in manifest.parts} if manifest else {}
         damaged = self._store.damaged(manifest) if manifest else []
-        there = states_in(self.folder)
+        found = states_in(self.folder)
         for index, task in enumerate(self._tasks):
             path = self.folder / part_name(index)
-            if path.name in damaged or path.name not in there:
+            if path.name in damaged or path.name not in found:
                 continue
             if not is_trusted(path, provenance(self.step.stage, self.job, task)):
                 continue
@@ -55,10 +55,10 @@ class Making:
                 self.accept(index, record, footer_notes(path))
         kept = {record.name for record in self._records.values()}
         with disk_errors(self.folder):
-            # The manifest first: killed in between, it must not list what is gone.
+            # Remove the manifest first: a run killed here must not leave a manifest that lists missing parts.
             (self.folder / MANIFEST_NAME).unlink(missing_ok=True)
-            sweep(self.folder)
-            for name in there:
+            remove_temporary_files(self.folder)
+            for name in found:
                 if is_part(name) and name not in kept:
                     (self.folder / name).unlink(missing_ok=True)
         return len(kept)
@@ -70,16 +70,16 @@ class Making:
         return index not in self._records
 
     def summary(self) -> Notes:
-        """What the stage makes of the notes so far.
+        """The stage's summary of the notes so far.
 
-        Raises: AtlasError: the stage says that the run is to stop.
+        Raises: AtlasError: the stage stops the run.
         """
         return self.step.stage.summarise(self.job, [self._notes[index] for index in sorted(self._notes)])
 
     def finish(self, survey: Survey) -> None:
         """Write the manifest.
 
-        Raises: CorruptArtefactError: a part cannot be read back. AtlasError: the disk, or see summary.
+        Raises: CorruptArtefactError: a part cannot be read back. AtlasError: from the disk, or see summary.
         """
         step, stage, artefacts = self.step, self.step.stage, by_role(self.job.inputs)
         manifest = Manifest(
@@ -104,9 +104,9 @@ class Making:
             packages=package_versions(),
             finished=datetime.now(UTC).isoformat(),
         )
-        # A worker killed while it wrote left its file aside; nobody looks for it in a finished artefact.
+        # Remove temporary files of killed workers now: nobody looks for them in a finished artefact.
         with disk_errors(self.folder):
-            sweep(self.folder)
+            remove_temporary_files(self.folder)
         write_manifest(self.folder, replace(manifest, identity=identity_of(self._store, stage, manifest)))
         if damaged := self._store.damaged(manifest):
             path = self.folder / damaged[0]
