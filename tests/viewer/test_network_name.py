@@ -6,7 +6,7 @@ from atlas_pipeline.models.network_name import network_name
 @pytest.mark.parametrize(
     ("source", "name", "called"),
     [
-        ("python", "scripts/train_cifar10.py:build", "train_cifar10"),
+        ("python", "scripts/training/cifar10.py:build", "cifar10"),
         ("python", "my_package.resnets:model", "resnets"),
         ("python", r"networks\small.py:net", "small"),
         ("python", "networks/resnet.py:resnet50", "resnet50"),
