@@ -24,7 +24,7 @@ IN_CI = (
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the soak needs Linux")
 
 
-@pytest.mark.soak
+@pytest.mark.extended
 def test_a_run_hit_by_a_fault_of_each_kind_ends_as_if_undisturbed(tmp_path):
     kinds = [kind for kind in KINDS if kind.name in IN_CI]
     case = Case(tmp_path / "case", short=True)
