@@ -35,6 +35,17 @@ LABELS = ["ant", "bee", "cat", "dog", "emu"]
 """
 EARLY, LATE = "1", "4"
 
+# Tests that need one of these are extended: a browser, a server of objects.
+EXTENDED_FIXTURES = {"browser", "s3_server"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses a slow fixture, before pytest deselects by marker."""
+    for item in items:
+        if EXTENDED_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.extended)
+
 
 @pytest.fixture
 def small(small_in: Callable[[Path], dict[str, Any]], tmp_path: Path) -> dict[str, Any]:

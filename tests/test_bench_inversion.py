@@ -1,24 +1,17 @@
 """The benchmark's own arithmetic: times to a fidelity, roofline, shares."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
-
-from inversion_options import numbers, parse
-from inversion_peers import PeerUse, as_icons, centre_scores
-from inversion_profile import difference, part_of, shares
-from inversion_race import seconds_to, time_to_end
-from inversion_report import plain_table
-from inversion_roofline import Operation, OperationLog, account, bound_seconds, total_flops
-from inversion_sheet import CAPTION_PX, GAP_PX, sheet
-
-sys.path.pop(0)
+from scripts.benchmarks.inversion.options import numbers, parse
+from scripts.benchmarks.inversion.peers import PeerUse, as_icons, centre_scores
+from scripts.benchmarks.inversion.profiling import difference, part_of, shares
+from scripts.benchmarks.inversion.race import seconds_to, time_to_end
+from scripts.benchmarks.inversion.roofline import Operation, OperationLog, account, bound_seconds, total_flops
+from scripts.benchmarks.inversion.sheet import CAPTION_PX, GAP_PX, sheet
+from scripts.benchmarks.report import plain_table
 
 
 def _row(engine, steps, seconds, fidelity):

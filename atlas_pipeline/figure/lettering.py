@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 
-from matplotlib import font_manager
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
+
+from atlas_pipeline.pictures.typefaces import families, file_of_letter
 
 MM_PER_POINT = 25.4 / 72
 # Of the size: from one line of a paragraph to the next.
 LEADING = 1.32
-# matplotlib's own typeface, in every wheel: the same figure on every machine. The others are for letters
-# that it lacks, where they are installed.
-OWN_FAMILY = "DejaVu Sans"
-_FOR_OTHER_SCRIPTS = (
-    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans Arabic", "Noto Sans Hebrew",
-    "Noto Sans Devanagari", "Noto Sans Thai", "Droid Sans Fallback", "Hiragino Sans", "Microsoft YaHei",
-)  # fmt: skip
-
-
-@cache
-def families() -> list[str]:
-    """The typefaces to draw with, the first that has a letter draws it."""
-    installed = set(font_manager.fontManager.get_font_names())
-    return [OWN_FAMILY, *(name for name in _FOR_OTHER_SCRIPTS if name in installed)]
 
 
 def one_line(text: str) -> str:
     """The text without line breaks, without what cannot be printed or has no letter in any typeface here."""
-    known = _letters()
+    known = file_of_letter()
     return " ".join(
         "".join(c if c.isspace() or (c.isprintable() and ord(c) in known) else "" for c in text).split()
     )
-
-
-@cache
-def _letters() -> frozenset[int]:
-    """The code points that can be drawn."""
-    fonts = (font_manager.get_font(font_manager.findfont(FontProperties(family=name))) for name in families())
-    return frozenset(code for font in fonts for code in font.get_charmap())
 
 
 @lru_cache(maxsize=4096)

@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from atlas_pipeline.engine.atomic_files import atomic_file
 from atlas_pipeline.engine.location import Location
-from atlas_pipeline.figure.lettering import families
 from atlas_pipeline.figure.svg_typeface import with_typeface
+from atlas_pipeline.pictures.typefaces import families
 
 MM_PER_INCH = 25.4
 INK, MUTED, GREY, FAINT, PAPER = "#1c1c20", "#5c5c64", "#8c8c94", "#c8c8ce", "#ffffff"

@@ -10,7 +10,7 @@ from fontTools.ttLib import TTFont
 from matplotlib import font_manager
 from matplotlib.font_manager import FontProperties
 
-from atlas_pipeline.figure.lettering import OWN_FAMILY
+from atlas_pipeline.pictures.typefaces import OWN_FAMILY
 
 
 def with_typeface(svg: bytes, letters: str) -> bytes:

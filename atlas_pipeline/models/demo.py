@@ -106,7 +106,7 @@ def _stage(num_in: int, num_out: int, num_blocks: int) -> nn.Sequential:
 def load_demo(path: Path | str | None = None) -> SmallInception:
     """The trained demo network, in eval mode, weights float32.
 
-    Args:   path: a weights file that `scripts/train_demo_model.py` wrote; None: the one in the package.
+    Args:   path: a weights file that `scripts/training/demo.py` wrote; None: the one in the package.
     Raises: ModelError: no such file.
     """
     from safetensors.torch import load_file
@@ -129,6 +129,6 @@ def _existing(path: Path | str | None) -> Path:
     weights_path = WEIGHTS_PATH if path is None else Path(path)
     if not weights_path.is_file():
         raise ModelError(
-            f"no weights of the demo network at {weights_path}; make them: python scripts/train_demo_model.py"
+            f"no weights of the demo network at {weights_path}; make them: python -m scripts.training.demo"
         )
     return weights_path

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest
 
 NUM_DRAWS = 2000
-_Z = 1.959963984540054  # of 95 %
 # Images times draws weighed at once.
 _WEIGHTS_AT_ONCE = 4_000_000
 
@@ -33,10 +33,8 @@ def wilson(num_successes: int, num_trials: int) -> Rate:
     """
     if num_trials < 1:
         raise ValueError("a share needs at least one trial")
-    share, z2 = num_successes / num_trials, _Z**2 / num_trials
-    middle = (share + z2 / 2) / (1 + z2)
-    half = _Z / (1 + z2) * np.sqrt(share * (1 - share) / num_trials + z2 / num_trials / 4)
-    return Rate(share, max(0.0, float(middle - half)), min(1.0, float(middle + half)))
+    interval = binomtest(num_successes, num_trials).proportion_ci(method="wilson")
+    return Rate(num_successes / num_trials, float(interval.low), float(interval.high))
 
 
 def share_rate(outcomes: ArrayLike, seed: int) -> Rate:

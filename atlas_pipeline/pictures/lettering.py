@@ -1,17 +1,21 @@
 """Text in pictures: Pillow's own typeface, at any size, the same on every machine.
 
-It has the letters of English alone. Accents are dropped (é: e), a few signs replaced (×: x), and what
-has no like is left out: pictures keep to plain words, the page and the JSON carry the names as they are.
+It has the letters of English alone; others are drawn with the typefaces of the figures. A few signs are
+replaced (×: x), and a letter that no typeface here has by its like in English, or left out.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from atlas_pipeline.pictures.typefaces import file_of_letter
 
 Colour = tuple[int, int, int]
 INK: Colour = (28, 28, 32)
@@ -24,32 +28,35 @@ WHITE: Colour = (255, 255, 255)
 _OVERSAMPLED = 4
 # From this size on a whole pixel is nothing, and sixteen times the pixels are a lot.
 _LARGE_PX = 300
-_LIKE = str.maketrans(
-    {
-        "×": "x",
-        "–": "-",
-        "—": "-",
-        "‐": "-",
-        "·": "-",
-        "ß": "ss",
-        "æ": "ae",
-        "ø": "o",
-        "Ø": "O",
-        "ł": "l",
-        "µ": "u",
-    }
-)
+_LIKE = str.maketrans({"×": "x", "–": "-", "—": "-", "‐": "-", "·": "-"})
 
 
 def plain(text: str) -> str:
-    """The text on one line, in the characters that the typeface has."""
-    decomposed = unicodedata.normalize("NFKD", text.translate(_LIKE))
-    return " ".join("".join(c for c in decomposed if c.isspace() or " " <= c <= "~" or c in "‘’“”…").split())
+    """The text on one line, in the characters that can be drawn."""
+    composed = unicodedata.normalize("NFC", text.translate(_LIKE))
+    return " ".join("".join(c if c.isspace() else _drawable(c) for c in composed).split())
+
+
+def _drawable(character: str) -> str:
+    if _is_own(character) or (character.isprintable() and ord(character) in file_of_letter()):
+        return character
+    return "".join(c for c in unicodedata.normalize("NFKD", character) if _is_own(c))
+
+
+def _is_own(character: str) -> bool:
+    """Whether Pillow's own typeface has it."""
+    return " " <= character <= "~" or character in "‘’“”…"
 
 
 def width_px(text: str, size_px: float) -> float:
     """Width of a line of plain text."""
-    return float(_font(size_px).getlength(text)) / _times(size_px)
+    return float(sum(font.getlength(part) for part, font in _parts(text, size_px))) / _times(size_px)
+
+
+def _parts(line: str, size_px: float) -> Iterator[tuple[str, ImageFont.FreeTypeFont]]:
+    """The line cut where the typeface changes, and the font of each part."""
+    for file, part in groupby(line, lambda c: None if _is_own(c) else file_of_letter().get(ord(c))):
+        yield "".join(part), _font(size_px, file)
 
 
 def one_line(text: str, size_px: float, room_px: float) -> str:
@@ -94,8 +101,15 @@ def write(
     top = xy[1] - room
     letters = Image.new("L", (width * times, 2 * room * times), 0)
     # The fraction of a pixel goes into the letters, the whole ones into where they are pasted.
-    start = ((room + left % 1) * times, (room + top % 1) * times)
-    ImageDraw.Draw(letters).text(start, line, fill=255, font=_font(size_px), anchor="lm")
+    x, y = (room + left % 1) * times, (room + top % 1) * times
+    draw, anchor = ImageDraw.Draw(letters), "lm"
+    if not all(map(_is_own, line)):
+        # Other typefaces stand on the baseline of Pillow's own.
+        ascent, descent = _font(size_px).getmetrics()
+        y, anchor = y + (ascent - descent) / 2, "ls"
+    for part, font in _parts(line, size_px):
+        draw.text((x, y), part, fill=255, font=font, anchor=anchor)
+        x += font.getlength(part)
     mask = letters.resize((width, 2 * room), Image.Resampling.BOX)
     image.paste(Image.new("RGB", mask.size, colour), (int(left // 1), int(top // 1)), mask)
 
@@ -111,8 +125,14 @@ def place(image: Image.Image, picture: NDArray[np.uint8], left: int, top: int) -
 
 
 @lru_cache(maxsize=64)
-def _font(size_px: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=size_px * _times(size_px))
+def _font(size_px: float, file: str | None = None) -> ImageFont.FreeTypeFont:
+    """Pillow's own typeface, or that of the file."""
+    size = size_px * _times(size_px)
+    if file is not None:
+        return ImageFont.truetype(file, size)
+    own = ImageFont.load_default(size=size)
+    assert isinstance(own, ImageFont.FreeTypeFont)  # With a size Pillow gives no other.
+    return own
 
 
 def _times(size_px: float) -> int:

@@ -36,7 +36,7 @@ def test_independent_steps_run_at_the_same_time(bench, executor):
     assert len(bench.run(executor=executor)) == 9
 
 
-@pytest.mark.parametrize("how", ["kill once", "starve Dask once"])
+@pytest.mark.parametrize("how", ["kill once", pytest.param("starve Dask once", marks=pytest.mark.extended)])
 def test_a_lost_worker_costs_its_task_only(bench, executor, how):
     bench.run()
     values = bench.values()
@@ -48,6 +48,7 @@ def test_a_lost_worker_costs_its_task_only(bench, executor, how):
     assert bench.values() == values
 
 
+@pytest.mark.extended
 def test_a_task_that_kills_its_workers_is_given_up_and_the_rest_is_kept(bench, executor):
     bench.order("sample-2", "kill")
     with pytest.raises(TasksFailedError, match=r"1 of 4 tasks of sample failed.*its worker died 3 times"):
@@ -68,6 +69,7 @@ def test_workers_leave_ctrl_c_to_the_driver(bench, executor):
     assert executor.client.run(os.getpid) == before
 
 
+@pytest.mark.extended
 def test_a_worker_that_is_killed_while_it_starts_is_started_again():
     killed = []
 
@@ -166,6 +168,7 @@ def test_nobody_at_the_address(bench, monkeypatch):
         assert bench.run(executor=executor) == []  # nothing to do, nobody to ask
 
 
+@pytest.mark.extended
 def test_an_existing_scheduler(bench, executor):
     address = executor.client.scheduler.address
     with existing_cluster(address) as other:

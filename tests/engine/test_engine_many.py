@@ -24,6 +24,7 @@ def few_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.extended
 def test_a_pass_shared_by_more_steps_than_files_may_be_open_by_default(tmp_path, few_files):
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 1024:
         pytest.skip("the system allows no more open files")

@@ -37,7 +37,9 @@ def undisturbed(bench):
     return values
 
 
-@pytest.mark.parametrize("task", ["sample-2", "project-0", "bin-0"])
+@pytest.mark.parametrize(
+    "task", ["sample-2", *(pytest.param(task, marks=pytest.mark.extended) for task in ("project-0", "bin-0"))]
+)
 def test_killed_in_the_middle_the_next_run_does_the_rest(bench, undisturbed, task):
     bench.order(task, "hold")
     process = start(bench)
@@ -55,6 +57,7 @@ def test_killed_in_the_middle_the_next_run_does_the_rest(bench, undisturbed, tas
     assert bench.values() == undisturbed
 
 
+@pytest.mark.extended
 def test_killed_by_itself_while_it_computes(bench, undisturbed):
     bench.order("sample-1", "kill once")
     process = start(bench)
@@ -65,6 +68,7 @@ def test_killed_by_itself_while_it_computes(bench, undisturbed):
     assert bench.values() == undisturbed
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_interrupted_by_the_terminal(bench, undisturbed, num_workers):
     """The terminal interrupts every process of the group, workers too."""
@@ -80,6 +84,7 @@ def test_interrupted_by_the_terminal(bench, undisturbed, num_workers):
     assert bench.values() == undisturbed
 
 
+@pytest.mark.extended
 def test_workers_go_with_their_killed_driver(bench):
     bench.order("sample-1", "hold")
     process = start(bench, num_workers=1)
@@ -104,6 +109,7 @@ def test_of_two_runs_at_once_the_second_waits_says_so_and_runs_nothing(bench, un
     assert bench.values() == undisturbed
 
 
+@pytest.mark.extended
 def test_two_runs_from_the_start_run_each_task_once(bench, undisturbed):
     runs = [start(bench) for _ in range(2)]
     counts = [int(run.communicate(timeout=TIMEOUT_S)[0]) for run in runs]

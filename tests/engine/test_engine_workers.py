@@ -134,6 +134,7 @@ def environment_task(task, jobs, runtime):
     return [toy_stages.Output(table=toy_stages.pa.table({"gpu": [os.environ["CUDA_VISIBLE_DEVICES"]]}))]
 
 
+@pytest.mark.extended
 def test_each_worker_sees_one_gpu(bench, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     tasks = toy_stages.stage_of(
@@ -166,6 +167,7 @@ def own_scheduler(tmp_path, **environment):
             process.wait()
 
 
+@pytest.mark.extended
 def test_a_worker_with_another_source_gets_no_work(bench, tmp_path):
     copy = tmp_path / "other"
     shutil.copytree(Path(atlas_pipeline.__file__).parent, copy / "atlas_pipeline")
@@ -181,6 +183,7 @@ def test_a_worker_with_another_source_gets_no_work(bench, tmp_path):
     assert bench.ran() == []
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("how", ["kill", "terminate"])
 def test_a_lost_scheduler_ends_the_run(bench, tmp_path, how):
     bench.order("sample-2", "hold")
@@ -213,6 +216,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.extended
 def test_no_worker_hears_ctrl_c(tmp_path):
     # In a process that starts its first workers: the very first one is the one at risk.
     script = tmp_path / "interrupted.py"

@@ -1,20 +1,15 @@
 """The soak's short form: one run, a fault of each of these kinds, and the end equals the undisturbed run."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-
-from soak import soak
-from soak_case import Case
-from soak_checks import content, differences, leftovers, not_whole
-from soak_driver import Driver, small_disk
-from soak_faults import KINDS
-from soak_report import Tally, report
-
-sys.path.pop(0)
+from scripts.soak.case import Case
+from scripts.soak.checks import content, differences, leftovers, not_whole
+from scripts.soak.driver import Driver, small_disk
+from scripts.soak.faults import KINDS
+from scripts.soak.report import Tally, report
+from scripts.soak.run import soak
 
 # What is done to files at rest, tests/engine/test_engine_damage.py does without a run for each.
 IN_CI = (
@@ -29,7 +24,7 @@ IN_CI = (
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the soak needs Linux")
 
 
-@pytest.mark.soak
+@pytest.mark.extended
 def test_a_run_hit_by_a_fault_of_each_kind_ends_as_if_undisturbed(tmp_path):
     kinds = [kind for kind in KINDS if kind.name in IN_CI]
     case = Case(tmp_path / "case", short=True)

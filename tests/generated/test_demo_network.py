@@ -51,6 +51,7 @@ def test_demo_weights_are_small_and_say_how_they_were_made():
     assert WEIGHTS_PATH.stat().st_size <= 3_000_000
     with safe_open(WEIGHTS_PATH, framework="pt") as weights:
         metadata = weights.metadata()
+    # They were made before the script moved to scripts/training/demo.py.
     assert metadata["command"].startswith("python scripts/train_demo_model.py")
     assert metadata["generator_version"] == str(VERSION)
     assert float(metadata["test_accuracy"]) >= 0.97
@@ -65,7 +66,7 @@ def test_demo_network_is_in_eval_mode_with_float32_weights():
 
 
 def test_missing_weights_say_how_to_make_them(tmp_path):
-    with pytest.raises(ModelError, match=r"train_demo_model\.py"):
+    with pytest.raises(ModelError, match=r"scripts\.training\.demo"):
         load_demo(tmp_path / "none.safetensors")
 
 
@@ -89,7 +90,7 @@ def test_no_strided_convolution():
 
 def test_cifar10_script_builds_without_its_neighbours():
     spec = importlib.util.spec_from_file_location(
-        "train_cifar10", REPOSITORY / "scripts" / "train_cifar10.py"
+        "cifar10", REPOSITORY / "scripts" / "training" / "cifar10.py"
     )
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)

@@ -226,6 +226,7 @@ class Deadly:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.extended
 def test_a_worker_that_dies_is_named():
     with pytest.raises(ResourceError, match="image worker process died"):
         list(batches_module._decoded(Deadly(), [[]], num_workers=1))
@@ -238,6 +239,7 @@ def _tell_workers_and_wait(queue, index, root):
     time.sleep(60)
 
 
+@pytest.mark.extended
 def test_workers_end_when_their_parent_is_killed(folder):
     context = batches_module._context()
     queue = context.SimpleQueue()
@@ -266,6 +268,7 @@ print("ended with", worker.exitcode)
 """
 
 
+@pytest.mark.extended
 def test_what_workers_start_from_does_not_hear_ctrl_c():
     ended = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True)
     assert (ended.stdout, ended.stderr) == ("ended with 0\n", "")
@@ -286,6 +289,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("error", "is_told"), [("FileNotFoundError", False), ("ValueError", True)])
 def test_a_worker_that_finds_nothing_of_its_parent_is_silent(error, is_told):
     script = ORPHAN.format(error=error)

@@ -189,7 +189,7 @@ def test_neighbours_among_the_fitted_equal_the_naive_loop(metric):
             assert (indices[row] == fitted[order[0, 1:] - 1]).all()
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_approximate_finds_nearly_all(metric):
     rows = np.concatenate([activations(1500, 16), np.zeros((20, 16), np.float32)])
@@ -205,7 +205,7 @@ def test_approximate_finds_nearly_all(metric):
     assert (distances >= true_distances - 1e-6).all()
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_approximate_among_the_fitted_finds_nearly_all():
     rows = activations(1200, 16)
     fitted = np.arange(0, 1200, 2)
@@ -216,7 +216,7 @@ def test_approximate_among_the_fitted_finds_nearly_all():
     assert (np.diff(distances, axis=1) >= 0).all()
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_approximate_with_fewer_rows_than_neighbours():
     indices, _ = approximate_neighbors(activations(5), 20)
     assert all(sorted(row) == list(range(5)) for row in indices.tolist())

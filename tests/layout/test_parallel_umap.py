@@ -91,6 +91,7 @@ def test_threads_do_not_change_a_bit():
     assert not np.array_equal(layouts[0], parallel_layout(edges, start(500), FORCE, 30, 1))
 
 
+@pytest.mark.extended
 def test_code_from_the_cache_gives_the_bits_of_code_compiled_here(tmp_path):
     """A run and its repetition, or two workers, must not differ by who compiled first."""
     script = (

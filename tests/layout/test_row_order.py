@@ -1,8 +1,5 @@
 """Rows stand by class folder: a layout must not show their order where the activations say nothing of it."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
@@ -15,12 +12,7 @@ from atlas_pipeline.layout.tsne_layout import tsne_layout
 from atlas_pipeline.layout.umap_layout import UmapSettings, umap_layouts
 from atlas_pipeline.numerics.grid import cell_of, flat_cell
 from atlas_pipeline.numerics.normalise import normalise_layout
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-
-from measure_purity import purity, purity_by_chance
-
-sys.path.pop(0)
+from scripts.measurements.purity import purity, purity_by_chance
 
 NUM_ROWS, NUM_FOLDERS, GRID_SIZE, NUM_NEAREST = 240, 4, 5, 10
 FOLDER = np.repeat(np.arange(NUM_FOLDERS), NUM_ROWS // NUM_FOLDERS)

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+pytestmark = pytest.mark.extended
+
 # Between one process and several, the network's kernels may add in another order; icons are optimised through
 # them step by step. Everything else is equal to the bit.
 NETWORK_COLUMNS = ("activation", "attribution", "fidelity", "fidelity_whitened", "objective")

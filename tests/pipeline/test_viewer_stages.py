@@ -185,6 +185,7 @@ def maps(folder):
     }
 
 
+@pytest.mark.extended
 def test_other_icons_have_another_digest_and_only_another_layout_makes_links_foreign(run, atlas):
     folder, small = run
     digests, known = [value(folder / "viewer" / "run.js")["digest"]], maps(folder)

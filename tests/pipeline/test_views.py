@@ -32,9 +32,8 @@ def _to_run(states: dict[str, str]) -> set[str]:
     return {step for step, state in states.items() if state != "done"}
 
 
-def test_a_run_makes_the_layer_atlas_the_class_atlases_and_the_comparisons(views, atlas, states):
-    result = atlas("run", views)
-    assert result.exit_code == 0, result.stderr
+def test_a_run_makes_the_layer_atlas_the_class_atlases_and_the_comparisons(views, finished, atlas, states):
+    finished(views)
     assert set(states(views).values()) == {"done"}
     for view in ("all", "class-ant", "compare-ant-emu"):
         document = json.loads((_folder(views) / LATE / view / "atlas-3.json").read_text())
@@ -47,26 +46,22 @@ def test_a_run_makes_the_layer_atlas_the_class_atlases_and_the_comparisons(views
     assert "0 tasks run" in atlas("run", views).stdout
 
 
-def test_a_new_class_computes_its_own_view_alone(views, atlas, states):
-    assert atlas("run", views).exit_code == 0
+def test_a_new_class_computes_its_own_view_alone(views, finished, states):
+    finished(views)
     more = copy.deepcopy(views)
     more["classes"].append({"class": "emu", "grid": GRID})
     assert {step.split()[2] for step in _to_run(states(more))} == {"class-emu"}
     assert {step.split()[0] for step in _to_run(states(more))} >= {"select", "project", "bin", "invert"}
 
 
-def test_all_makes_one_for_every_class(small, atlas, states):
-    config = {**small, "classes": [{"class": "all", "grid": GRID}]}
-    listed = {word for step in states(config) for word in step.split() if word.startswith("class-")}
+def test_all_makes_one_for_every_class(all_classes, finished, states):
+    listed = {word for step in states(all_classes) for word in step.split() if word.startswith("class-")}
     assert listed == {f"class-{name}" for name in ("ant", "bee", "cat", "dog", "emu")}
-    assert atlas("run", config).exit_code == 0
-    assert (_folder(config) / "class-atlases.png").is_file()
+    assert (_folder(finished(all_classes)) / "class-atlases.png").is_file()
 
 
-def test_an_activation_of_a_comparison_lies_where_its_attributions_say(views, atlas, store_of):
-    assert atlas("run", views, "--set", "sample.shard_size=1000").exit_code == 0
-    views["sample"]["shard_size"] = 1000
-    made = store_of(views)
+def test_an_activation_of_a_comparison_lies_where_its_attributions_say(views, finished, store_of):
+    made = store_of(finished(views))
     chosen, layout = made("select", "compare-ant-emu"), made("project", "compare-ant-emu").read()
     attribution = made("sample", None).read(["attribution"])["attribution"].to_pylist()
     rows = chosen.read()["sample_row"].to_pylist()
@@ -76,9 +71,8 @@ def test_an_activation_of_a_comparison_lies_where_its_attributions_say(views, at
     assert 0 <= layout["y"].to_numpy().min() <= layout["y"].to_numpy().max() <= 1
 
 
-def test_the_picture_of_a_comparison_stands_over_its_axis(views, atlas):
-    assert atlas("run", views).exit_code == 0
-    folder = _folder(views) / LATE
+def test_the_picture_of_a_comparison_stands_over_its_axis(views, finished):
+    folder = _folder(finished(views)) / LATE
     grid_px = json.loads((folder / "compare-ant-emu" / "atlas-3.json").read_text())["icon_px"] * 3
     with Image.open(folder / "compare-ant-emu" / "atlas-3.png") as picture:
         assert picture.width == grid_px
@@ -138,12 +132,12 @@ def test_a_class_that_cannot_be_is_one_line(small, atlas, section, entries, mess
     assert len(result.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("method", ["tsne", "umap"])
-def test_selections_of_one_or_two_activations_have_a_layout(small, atlas, method):
+def test_selections_of_one_or_two_activations_have_a_layout(small, finished, atlas):
+    finished(small)
     tiny = {"sizes": [2], "min_count": 1}
-    for top in (1, 2):
+    for method, top in (("tsne", 1), ("tsne", 2), ("umap", 1), ("umap", 2)):
         entry = {"class": "ant", "filter": "magnitude", "top": top, "method": method, "grid": tiny}
-        config = {**small, "name": f"top{top}", "classes": [entry]}
+        config = {**small, "classes": [entry]}
         result = atlas("run", config)
         assert result.exit_code == 0, result.stderr
         document = json.loads((_folder(config) / LATE / "class-ant" / "atlas-2.json").read_text())
@@ -155,7 +149,8 @@ def all_classes(small) -> dict:
     return {**small, "classes": [{"class": "all", "grid": GRID}]}
 
 
-def test_a_sheet_of_too_many_says_how_many_it_leaves_out(all_classes, atlas, monkeypatch):
+def test_a_sheet_of_too_many_says_how_many_it_leaves_out(all_classes, finished, atlas, monkeypatch):
+    (_folder(finished(all_classes)) / "class-atlases.png").unlink()
     monkeypatch.setattr(overview, "LARGEST_PX", 600)
     assert atlas("run", all_classes).exit_code == 0
     report = (_folder(all_classes) / "report.html").read_text()
@@ -182,7 +177,7 @@ def test_of_too_many_the_first_of_every_layer_are_on_the_sheet():
     ]
 
 
-def test_a_sheet_is_drawn_again_only_when_what_is_on_it_changes(all_classes, atlas, monkeypatch):
+def test_a_sheet_is_drawn_again_only_when_what_is_on_it_changes(all_classes, finished, atlas, monkeypatch):
     drawn, draw = [], publish_sheet.Sheet.draw
 
     def drawing(sheet):
@@ -190,8 +185,7 @@ def test_a_sheet_is_drawn_again_only_when_what_is_on_it_changes(all_classes, atl
         return draw(sheet)
 
     monkeypatch.setattr(publish_sheet.Sheet, "draw", drawing)
-    assert atlas("run", all_classes).exit_code == 0
-    assert drawn == ["overview.png", "class-atlases.png"]
+    finished(all_classes)
     drawn.clear()
     assert atlas("run", all_classes).exit_code == 0
     assert drawn == []
@@ -207,7 +201,11 @@ def test_a_sheet_is_drawn_again_only_when_what_is_on_it_changes(all_classes, atl
     assert drawn == ["class-atlases.png"]
 
 
-def test_page_and_report_are_there_before_a_sheet_is_drawn(all_classes, atlas, monkeypatch):
+def test_page_and_report_are_there_before_a_sheet_is_drawn(all_classes, finished, atlas, monkeypatch):
+    finished(all_classes)
+    for name in ("index.html", "report.html", "overview.png", "class-atlases.png"):
+        (_folder(all_classes) / name).unlink()
+
     def starve(sheet):
         raise MemoryError
 

@@ -60,6 +60,7 @@ def test_not_permitted(bucket, monkeypatch):
         refuse_unreachable(place)
 
 
+@pytest.mark.extended
 def test_nobody_at_the_endpoint(s3, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)

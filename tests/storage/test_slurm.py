@@ -4,10 +4,13 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 QUIET = {"dashboard_address": "127.0.0.1:0"}
 DOCS = Path(__file__).parents[2] / "docs" / "cluster.md"
 
 
+@pytest.mark.extended
 def test_the_documented_cluster_gives_each_worker_a_gpu_and_one_task(monkeypatch):
     import dask_jobqueue
 

@@ -5,8 +5,11 @@ from functools import partial
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image
 
+from atlas_pipeline.pictures import lettering
 from atlas_pipeline.pictures import overview as sheets
 from atlas_pipeline.pictures.figures import density_figure, png_bytes, scatter_figure, with_caption
 from atlas_pipeline.pictures.layout_pictures import density, density_map, scatter_plot
@@ -78,9 +81,46 @@ def test_text_is_broken_between_words_and_never_wider_than_its_room():
     assert lines[-1].endswith("…")
 
 
-def test_names_are_drawn_in_the_letters_there_are():
-    assert plain("20 × 20\n  café – Ægis 日本") == "20 x 20 cafe - gis"
+def test_names_are_drawn_in_the_letters_there_are(monkeypatch):
+    assert plain("20 × 20\n  Straße – Ζέβρα") == "20 x 20 Straße - Ζέβρα"
     assert one_line("a\nb", 12, 100) == "a b"
+    monkeypatch.setattr(lettering, "file_of_letter", dict)
+    assert plain("20 × 20\n  café – Ægis 日本") == "20 x 20 cafe - gis"
+
+
+def test_english_needs_no_other_typeface(monkeypatch):
+    def asked():
+        raise AssertionError("matplotlib would be imported")
+
+    monkeypatch.setattr(lettering, "file_of_letter", asked)
+    with_caption(noise(64, 128), "RANDOM WEIGHTS (seed 0) – googlenet, “20 × 20”")
+
+
+def test_a_letter_of_another_script_is_drawn_by_the_typeface_that_has_it(monkeypatch, tmp_path):
+    """Here 马 is a bar as wide as half its size, from the baseline up."""
+    pen = TTGlyphPen(None)
+    pen.moveTo((0, 0))
+    for corner in ((0, 500), (500, 500), (500, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    bar = pen.glyph()
+    font = FontBuilder(1000, isTTF=True)
+    font.setupGlyphOrder([".notdef", "bar"])
+    font.setupCharacterMap({ord("马"): "bar"})
+    font.setupGlyf({".notdef": bar, "bar": bar})
+    font.setupHorizontalMetrics({".notdef": (500, 0), "bar": (500, 0)})
+    font.setupHorizontalHeader(ascent=800, descent=-200)
+    font.setupPost()
+    font.save(tmp_path / "bar.ttf")
+    monkeypatch.setattr(lettering, "file_of_letter", lambda: {ord("马"): str(tmp_path / "bar.ttf")})
+    assert plain("a 马 斑") == "a 马"
+    assert width_px("马马", 40) == pytest.approx(40)
+    image = lettering.canvas(100, 60)
+    lettering.write(image, (50, 30), "马马", 40, (0, 0, 0), align="middle")
+    rows, columns = np.nonzero(np.asarray(image)[..., 0] < 128)
+    assert (columns.min(), columns.max()) == (30, 69)
+    assert np.ptp(rows) + 1 == pytest.approx(20, abs=1)
+    assert width_px("a马", 40) == pytest.approx(width_px("a", 40) + 20)
 
 
 def test_the_density_figure_holds_the_density_map_and_a_scale_beneath():
@@ -109,7 +149,8 @@ def test_a_long_list_of_classes_becomes_a_bar_that_fits():
     assert 300 < figure.shape[1] < 450
 
 
-def test_names_that_cannot_be_drawn_become_numbers_and_a_label_beyond_them_is_refused():
+def test_names_that_cannot_be_drawn_become_numbers_and_a_label_beyond_them_is_refused(monkeypatch):
+    monkeypatch.setattr(lettering, "file_of_letter", dict)
     one = scatter_figure(XY, np.zeros(400, int), ["日本"], 200)
     np.testing.assert_array_equal(one, scatter_figure(XY, np.zeros(400, int), ["class 0"], 200))
     with pytest.raises(ValueError, match="label 1 has no name"):

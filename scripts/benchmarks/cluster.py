@@ -1,0 +1,198 @@
+"""How sampling and inversion scale with workers, and whether workers give what one process gives.
+
+    python -m scripts.benchmarks.cluster FOLDER                           # serial, then 1 and 2 workers
+    python -m scripts.benchmarks.cluster FOLDER --workers 4 --kill-every 3 --set invert.steps=16
+
+Every worker has one thread (OMP_NUM_THREADS=1, which `--local-cluster` keeps where it is set), every count of
+workers a workspace of its own in FOLDER, removed at the end. Starting workers and opening the network in each
+is timed apart from the stages. Artefacts are compared with those of a serial run, also of one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from atlas_pipeline import engine
+from atlas_pipeline.config.loading import load_config
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.engine import Executor, InlineExecutor, Runtime, Step, Store
+from atlas_pipeline.runs.pipeline_file import steps_of
+
+# Before the others come the stages they need.
+TIMED = ("sample", "invert")
+CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds of a run: workers started and the network open in each; then each timed stage."""
+
+    num_workers: int
+    open_s: float
+    stage_s: dict[str, float]
+
+
+def main() -> None:
+    """Run, compare, print."""
+    # Before anything loads torch: threads are counted once. Numba's OpenMP layer counts for torch too.
+    os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
+    options = _options()
+    if options.kill_every:
+        # Whoever is killed at random is not to be blamed for it.
+        os.environ["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "1000"
+    if options.folder.exists():
+        raise SystemExit(f"{options.folder} exists; name one that does not, for it is removed at the end")
+    config = small_config(options.config, options.num_images, options.grid, options.set)
+    try:
+        serial = timed_serial(config, options.folder / "serial")
+        print(f"serial: {_said(serial)}", flush=True)
+        timings = []
+        for count in options.workers:
+            workspace = options.folder / f"workers-{count}"
+            timings.append(timed_cluster(config, workspace, count, options.kill_every))
+            difference = largest_difference(config, options.folder / "serial", workspace)
+            ratios = ", ".join(
+                f"{stage} x {timings[0].stage_s[stage] / timings[-1].stage_s[stage]:.2f}" for stage in TIMED
+            )
+            print(f"{_said(timings[-1])}; against the first: {ratios}; {difference}", flush=True)
+    finally:
+        shutil.rmtree(options.folder, ignore_errors=True)
+
+
+def small_config(path: Path, num_images: int, grid: int, more: Sequence[str]) -> Config:
+    """A run of one layer and one grid, cut into enough tasks that no worker waits long for the last."""
+    overrides = [f"images.num_images={num_images}", f"sample.shard_size={max(1, num_images // 32)}"]
+    overrides += [f"grid.sizes=[{grid}]", "grid.min_count=1", "project.num_epochs=50"]
+    layer = load_config(path, []).layers[-1]
+    return load_config(path, [*overrides, f"layers=[{layer}]", "run.device=cpu", *more])
+
+
+def timed_serial(config: Config, workspace: Path) -> Timing:
+    """The stages in this process."""
+    opened = time.perf_counter()
+    open_network(config)
+    open_s = time.perf_counter() - opened
+    return Timing(0, open_s, _timed_stages(config, workspace, InlineExecutor()))
+
+
+def timed_cluster(config: Config, workspace: Path, num_workers: int, kill_every_s: float | None) -> Timing:
+    """The stages on workers of this machine; one of them is killed every so often, if so asked."""
+    from atlas_pipeline.engine.cluster import local_cluster
+
+    with local_cluster(num_workers) as executor:
+        opened = time.perf_counter()
+        executor.client.wait_for_workers(num_workers)
+        executor.client.run(open_network, config)
+        open_s = time.perf_counter() - opened
+        with _killing(executor.client, kill_every_s):
+            return Timing(num_workers, open_s, _timed_stages(config, workspace, executor))
+
+
+def open_network(config: Config) -> None:
+    """What a process does once, with its first task: the network, and what torch imports for a derivative."""
+    import torch
+
+    from atlas_pipeline.config.network import model_spec
+    from atlas_pipeline.models.attribution import attribution
+    from atlas_pipeline.models.network_cache import opened_cut, opened_network
+
+    spec, layer = model_spec(config), config.layers[-1]
+    opened_cut(spec, layer, "cpu")
+    network = opened_network(spec, "cpu")
+    side = network.preprocess.crop
+    attribution(network, torch.zeros(1, 3, side, side), layer, [[0, 0]], config.sample.maxpool_gradient)
+
+
+def _timed_stages(config: Config, workspace: Path, executor: Executor) -> dict[str, float]:
+    steps, store = steps_of(config), Store(workspace)
+    seconds = {}
+    for stage in TIMED:
+        needed = {source.stage.name for s in steps if s.stage.name == stage for source in s.inputs.values()}
+        _run(steps, store, needed, executor)
+        started = time.perf_counter()
+        _run(steps, store, {stage}, executor)
+        seconds[stage] = time.perf_counter() - started
+    return seconds
+
+
+def _run(steps: Sequence[Step], store: Store, stages: set[str], executor: Executor) -> None:
+    engine.run(steps, store, only=stages, executor=executor, runtime=Runtime(device="cpu", workers=0))
+
+
+@contextmanager
+def _killing(client: Any, every_s: float | None) -> Iterator[None]:
+    """SIGKILL to a worker drawn at random, every so many seconds."""
+    ended = threading.Event()
+    draw = random.Random(0)
+
+    def kill() -> None:
+        while not ended.wait(every_s):
+            with suppress(Exception):  # the one that is asked may just have died
+                os.kill(draw.choice(list(client.run(os.getpid, on_error="ignore").values())), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    if every_s:
+        killer.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if every_s:
+            killer.join()
+
+
+def largest_difference(config: Config, left: Path, right: Path) -> str:
+    """What the sampled and inverted artefacts have not in common: columns, and how far apart they are."""
+    import numpy as np
+
+    from atlas_pipeline.tables.columns import column_matrix
+
+    steps = [step for step in steps_of(config) if step.stage.name in TIMED]
+    made = [engine.artefacts_of(steps, Store(workspace)) for workspace in (left, right)]
+    apart = []
+    for step in steps:
+        one, other = (artefacts[step].read() for artefacts in made)
+        for name in one.column_names:
+            if one[name].equals(other[name]):
+                continue
+            if name in ("activation", "attribution"):
+                a, b = column_matrix(one, name), column_matrix(other, name)
+            elif name == "icon":
+                apart.append(f"{step.stage.name} icon")
+                continue
+            else:
+                a, b = one[name].to_numpy(), other[name].to_numpy()
+            apart.append(f"{step.stage.name} {name} {np.abs(a.astype(float) - b).max():.1g}")
+    return "equal to serial" if not apart else "not equal to serial: " + ", ".join(apart)
+
+
+def _said(timing: Timing) -> str:
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in timing.stage_s.items())
+    return f"{timing.num_workers} workers: open {timing.open_s:.1f} s, {stages}"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--num-images", type=int, default=16_000)
+    parser.add_argument("--grid", type=int, default=40)
+    parser.add_argument("--kill-every", type=float, metavar="SECONDS")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The inversion engine beside its peers: `python -m scripts.benchmarks.inversion`."""

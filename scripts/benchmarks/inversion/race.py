@@ -1,0 +1,117 @@
+"""Fidelity against time: every engine makes the same directions' icons in several numbers of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from atlas_pipeline.numerics import fidelity, legibility
+from scripts.benchmarks.inversion.cases import Case, finished_activations
+from scripts.benchmarks.inversion.engines import Engine
+from scripts.benchmarks.inversion.step import FEW, timed
+
+Row = dict[str, Any]
+
+
+def race(
+    case: Case, engines: Sequence[Engine], steps_of: Mapping[str, Sequence[int]], device: str, repeats: int
+) -> tuple[list[Row], dict[tuple[str, int], Tensor]]:
+    """A row for every engine and number of steps, each a cold run of its own; and the icons.
+
+    Shorter runs come first, engines in turns.
+
+    Args:    steps_of: numbers of steps by the engine's name.
+    Returns: rows, engine by engine; (engine, steps) -> (N, S, S, 3) uint8.
+    """
+    runs = sorted(((e, n) for e in engines for n in steps_of[e.name]), key=lambda run: run[1])
+    seconds: dict[tuple[str, int], list[float]] = {(e.name, n): [] for e, n in runs}
+    icons: dict[tuple[str, int], Tensor] = {}
+    for engine in engines:
+        engine.make(case.directions, FEW)
+    for _ in range(repeats):
+        for engine, steps in runs:
+            taken, icons[engine.name, steps] = timed(engine, case.directions, steps, device)
+            seconds[engine.name, steps].append(taken)
+    feature_map = case.cut()
+    rows = [
+        {"engine": name, "steps": steps, "seconds": median(seconds[name, steps])}
+        | quality(case, feature_map, icons[name, steps], device)
+        | {"raw_s": seconds[name, steps]}
+        for name in (engine.name for engine in engines)
+        for steps in steps_of[name]
+    ]
+    return rows, icons
+
+
+def quality(case: Case, feature_map: nn.Module, images: Tensor, device: str) -> Row:
+    """True and legible? Of finished icons (N, S, S, 3) uint8, by one measure for every engine."""
+    activations = finished_activations(feature_map, images, device).numpy()
+    directions, pixels = case.directions.numpy(), images.numpy()
+    cosines = fidelity.fidelity(activations, directions)
+    ranks = fidelity.round_trip(activations, directions)
+    return {
+        "fidelity": float(np.median(cosines)),
+        "fidelity_p5": float(np.percentile(cosines, 5)),
+        "own_nearest": float((ranks < 1).mean()),
+        "own_in_5": float((ranks < 5).mean()),
+        **legible(pixels, case.crops.numpy()),
+        "raw_fidelity": cosines.tolist(),
+    }
+
+
+def legible(pixels: np.ndarray, crops: np.ndarray) -> Row:
+    """Saturated share, and distances from real crops, of (N, S, S, 3) uint8."""
+    real = legibility.real_statistics(crops)
+    return {
+        "saturated": float(legibility.saturated_share(pixels).mean()),
+        "spectrum_distance": float(np.median(legibility.spectrum_distance(pixels, real))),
+        "colour_distance": float(np.median(legibility.colour_distance(pixels, real))),
+        "speckle": float(np.median(legibility.speckle(pixels, real))),
+    }
+
+
+def seconds_to(curve: Iterable[tuple[float, float]], goal: float) -> float | None:
+    """The shortest run that ends at the goal or above; None: no run does. Nothing is interpolated.
+
+    Args: curve: (seconds, fidelity) of runs. goal: fidelity.
+    """
+    reaching = [seconds for seconds, reached in curve if reached >= goal]
+    return min(reaching, default=None)
+
+
+def time_to_end(rows: Sequence[Row], ours: str) -> list[Row]:
+    """For each peer, how long both take to the fidelity that its longest run ends with.
+
+    `end_over_ours` holds the peer's longest run against ours; `earliest_over_ours` the peer's shortest run
+    that is as good, for a peer may pass its own end on the way.
+    """
+    curves: dict[str, list[tuple[float, float]]] = {}
+    last: dict[str, Row] = {}
+    for row in rows:
+        curves.setdefault(row["engine"], []).append((row["seconds"], row["fidelity"]))
+        if row["steps"] >= last.get(row["engine"], row)["steps"]:
+            last[row["engine"]] = row
+    table = []
+    for name, end in last.items():
+        if name.partition("-")[0] == "ours":
+            continue
+        our_s = seconds_to(curves[ours], end["fidelity"])
+        earliest_s = seconds_to(curves[name], end["fidelity"])
+        table.append(
+            {
+                "engine": ours,
+                "peer": name,
+                "steps": end["steps"],
+                "ends_at": end["fidelity"],
+                "end_s": end["seconds"],
+                "earliest_s": earliest_s,
+                "ours_s": our_s,
+                "end_over_ours": None if our_s is None else end["seconds"] / our_s,
+                "earliest_over_ours": None if our_s is None else earliest_s / our_s,
+            }
+        )
+    return table

@@ -1,0 +1,66 @@
+"""Seconds of one icon-step of every engine, on the same network, directions and size, in one run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scripts.benchmarks.inversion.engines import Engine
+
+FEW = 2
+
+
+def step_rows(
+    engines: Sequence[Engine], directions: Tensor, device: str, steps: int, repeats: int
+) -> list[dict[str, Any]]:
+    """A row an engine. Engines take turns, so that a busy machine is busy for all of them.
+
+    Args: directions: (B, K), made in one batch. steps: timed in each of the repeats.
+    """
+    seconds: dict[str, list[float]] = {engine.name: [] for engine in engines}
+    for engine in engines:
+        engine.make(directions, FEW)
+    for _ in range(repeats):
+        for engine in engines:
+            seconds[engine.name].append(icon_step_seconds(engine, directions, steps, device))
+    ours = median(seconds[engines[0].name])
+    return [_row(engine.name, len(directions), seconds[engine.name], ours) for engine in engines]
+
+
+def _row(name: str, batch: int, seconds: list[float], ours: float) -> dict[str, Any]:
+    middle = median(seconds)
+    return {
+        "engine": name,
+        "batch": batch,
+        "ms_per_icon_step": 1e3 * middle,
+        "least_ms": 1e3 * min(seconds),
+        "icons_per_s_at_512": 1 / (512 * middle),
+        "ours_over_this": ours / middle,
+        "raw_s": seconds,
+    }
+
+
+def icon_step_seconds(engine: Engine, directions: Tensor, steps: int, device: str) -> float:
+    """Of a long run less a short one: what comes before the first step and after the last falls out."""
+    long, short = (timed(engine, directions, FEW + more, device)[0] for more in (steps, 0))
+    return (long - short) / (steps * len(directions))
+
+
+def timed(engine: Engine, directions: Tensor, steps: int, device: str) -> tuple[float, Tensor]:
+    """Wall seconds from directions to finished 8-bit icons; and the icons."""
+    synchronise(device)
+    started = time.perf_counter()
+    icons = engine.make(directions, steps)
+    synchronise(device)
+    return time.perf_counter() - started, icons
+
+
+def synchronise(device: str) -> None:
+    """Wait for what the device was told to do."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)

@@ -1,0 +1,200 @@
+"""Layouts from end to end: seconds by part, memory and quality, beside plain umap-learn.
+
+    uv run python -m scripts.benchmarks.layout --rows 100000 --engines umap-learn-fit cpu parallel
+    uv run python -m scripts.benchmarks.layout --rows 1000000 --engines parallel
+    uv run python -m scripts.benchmarks.layout --rows 1000000 --engines gpu --neighbors exact --profile
+
+Activations are generated: clusters of six dimensions each, not negative, float16 as in a sample.
+Every case runs in a process of its own, so that its peak memory is its own. `umap-learn-fit` is
+`umap.UMAP(n_neighbors=20, min_dist=0.01, metric="cosine").fit_transform`, unseeded, on all threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.benchmarks.own_process import peak_gb
+
+NUM_CLUSTERS, NUM_FREE, ROWS_AT_ONCE = 60, 6, 16_384
+FIGURES = (
+    "neighbor_recall",
+    "trustworthiness",
+    "rank_correlation",
+    "seed_agreement",
+    "seed_rank_correlation",
+)
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """Float16 activations in a plain file, a block at a time."""
+
+    path: Path
+    num_rows: int
+    num_channels: int
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for start in range(0, self.num_rows, ROWS_AT_ONCE):
+            count = min(ROWS_AT_ONCE, self.num_rows - start)
+            flat = np.fromfile(
+                self.path, np.float16, count * self.num_channels, offset=start * self.num_channels * 2
+            )
+            yield flat.reshape(count, self.num_channels)
+
+
+def write_rows(path: Path, num_rows: int, num_channels: int) -> StoredRows:
+    """Clustered activations that are not negative; the same for the same numbers."""
+    rng = np.random.default_rng(0)
+    centres = np.maximum(rng.normal(size=(NUM_CLUSTERS, num_channels)), 0).astype(np.float32)
+    free = rng.normal(size=(NUM_CLUSTERS, NUM_FREE, num_channels)).astype(np.float32) / 4
+    with path.open("wb") as file:
+        for start in range(0, num_rows, ROWS_AT_ONCE):
+            cluster = rng.integers(NUM_CLUSTERS, size=min(ROWS_AT_ONCE, num_rows - start))
+            rows = centres[cluster] + 0.15 * rng.standard_normal((len(cluster), num_channels), np.float32)
+            along = rng.standard_normal((len(cluster), NUM_FREE), np.float32)
+            for c in range(NUM_CLUSTERS):
+                rows[cluster == c] += along[cluster == c] @ free[c]
+            np.maximum(rows, 0).astype(np.float16).tofile(file)
+    return StoredRows(path, num_rows, num_channels)
+
+
+class Clock:
+    """Wall and CPU seconds of each part."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, tuple[float, float]] = {}
+
+    def timed(self, part: str, work: Callable[[], Any]) -> Any:
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = work()
+        self.seconds[part] = (
+            round(time.perf_counter() - wall, 1),
+            round(time.process_time() - cpu, 1),
+        )
+        return result
+
+
+def lay_out(rows: StoredRows, engine: str, method: Any, device: str, clock: Clock) -> list[np.ndarray]:
+    """Layouts of two seeds by one of the package's engines."""
+    from atlas_pipeline.layout.distinct import read_vectors
+    from atlas_pipeline.layout.neighbors import neighbors
+    from atlas_pipeline.layout.umap_layout import UmapSettings, fuzzy_graph, optimise_graph, spread_start
+
+    settings = UmapSettings(num_neighbors=20, min_dist=0.01, engine=engine, device=device)  # type: ignore[arg-type]
+    near = clock.timed("neighbors", lambda: neighbors(rows, rows.num_rows, 20, method=method, device=device))
+    start = clock.timed(
+        "start", lambda: spread_start([read_vectors(rows, near.same.rows, "cosine")], 2, "cosine")
+    )
+    graph = clock.timed("graph", lambda: fuzzy_graph(near.fitted(), 20))
+    first = clock.timed("optimise", lambda: optimise_graph(graph, start, settings, 0))
+    second = clock.timed("second seed", lambda: optimise_graph(graph, start, settings, 1))
+    return [layout[near.same.vertex] for layout in (first, second)]
+
+
+def fit_umap_learn(rows: StoredRows, clock: Clock) -> list[np.ndarray]:
+    """What a user of umap-learn writes; twice, for its layouts differ."""
+    import umap
+
+    matrix = np.concatenate(list(rows)).astype(np.float32)
+
+    def fit() -> np.ndarray:
+        return umap.UMAP(n_neighbors=20, min_dist=0.01, metric="cosine").fit_transform(matrix)
+
+    return [clock.timed("fit_transform", fit), clock.timed("second seed", fit)]
+
+
+def case(rows: StoredRows, engine: str, method: str, profile: bool) -> dict[str, Any]:
+    """One engine on these rows: seconds, peak memory and figures."""
+    from atlas_pipeline.numerics.quality import layout_quality, seed_agreement
+
+    clock, device = Clock(), "cuda" if engine == "gpu" else "cpu"
+    if engine == "umap-learn-fit":
+        layouts = fit_umap_learn(rows, clock)
+    elif profile:
+        from torch.profiler import profile as profiled
+
+        with profiled() as profiler:
+            layouts = lay_out(rows, engine, method, device, clock)
+        print(profiler.key_averages().table(sort_by="self_device_time_total", row_limit=15), file=sys.stderr)
+    else:
+        layouts = lay_out(rows, engine, method, device, clock)
+    # Before the figures, which every engine shares.
+    measured = clock.timed("figures", lambda: layout_quality(rows, layouts[0], seed=0))
+    measured |= seed_agreement(*layouts, seed=0)
+    return {
+        "rows": rows.num_rows,
+        "engine": engine,
+        "seconds": clock.seconds,
+        "peak_mb": round(1000 * peak_gb()),
+        **{key: round(measured[key], 4) for key in FIGURES},
+    }
+
+
+def measure(
+    num_rows: int,
+    engines: Sequence[str],
+    num_channels: int = 512,
+    method: str = "auto",
+    profile: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """The engines on the same rows, each in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        stored = write_rows(Path(folder) / "rows.f16", num_rows, num_channels)
+        for engine in engines:
+            command = [sys.executable, "-m", "scripts.benchmarks.layout", "--file", str(stored.path)]
+            command += ["--rows", str(num_rows), "--channels", str(num_channels)]
+            command += ["--engines", engine, "--neighbors", method]
+            command += ["--profile"] if profile else []
+            line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            yield json.loads(line.splitlines()[-1])
+
+
+def table(cases: list[dict[str, Any]]) -> str:
+    """A Markdown table, a case a row; seconds as wall / CPU."""
+    lines = [
+        "| rows | engine | seconds by part (wall / CPU) | peak MB | " + " | ".join(FIGURES) + " |",
+        "|---" * (4 + len(FIGURES)) + "|",
+    ]
+    for one in cases:
+        seconds = ", ".join(f"{part} {wall} / {cpu}" for part, (wall, cpu) in one["seconds"].items())
+        figures = " | ".join(str(one[key]) for key in FIGURES)
+        lines.append(f"| {one['rows']:,} | {one['engine']} | {seconds} | {one['peak_mb']} | {figures} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rows", type=int, nargs="+", default=[5000])
+    parser.add_argument("--channels", type=int, default=512)
+    parser.add_argument(
+        "--engines", nargs="+", default=["parallel"], choices=["umap-learn-fit", "cpu", "parallel", "gpu"]
+    )
+    parser.add_argument("--neighbors", default="auto", choices=["auto", "exact", "approximate"])
+    parser.add_argument("--profile", action="store_true", help="a torch profile of the case, on stderr")
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)  # of a case in a process of its own
+    asked = parser.parse_args()
+    if asked.file:
+        rows = StoredRows(asked.file, asked.rows[0], asked.channels)
+        print(json.dumps(case(rows, asked.engines[0], asked.neighbors, asked.profile)))
+        return
+    cases = []
+    for num_rows in asked.rows:
+        for one in measure(num_rows, asked.engines, asked.channels, asked.neighbors, asked.profile):
+            cases.append(one)
+            print(table([one]), flush=True)
+    print(table(cases))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How good the results are, and pictures for the docs: `python -m scripts.measurements.NAME`."""

@@ -1,0 +1,1 @@
+"""Real runs hit by real faults: `python -m scripts.soak`."""

@@ -1,0 +1,8 @@
+"""`python -m scripts.soak`."""
+
+import sys
+
+from scripts.soak.run import main
+
+if __name__ == "__main__":
+    sys.exit(main())
