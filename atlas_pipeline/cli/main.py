@@ -100,7 +100,7 @@ def _fail(message: str, code: int) -> NoReturn:
 
 def _sentence(message: str) -> str:
     """A message of click's in our form: no capital in front, no full stop, the nearest name as ours."""
-    message = re.sub(r"\. Did you mean (.+)\?$", r"; nearest: \1", message)
+    message = re.sub(r"\. \(?Did you mean (?:one of: )?('[^']+').*$", r"; nearest: \1", message)
     return message[:1].lower() + message[1:].rstrip(".")
 
 
