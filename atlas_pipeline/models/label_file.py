@@ -1,4 +1,4 @@
-"""Files of class names as people have them: lines, synsets, JSON, YAML, CSV, a Python dict. No torch."""
+"""Files of class names in their usual forms: lines, synsets, JSON, YAML, CSV, a Python dict. No torch."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ import yaml
 from atlas_pipeline.errors import ModelError
 
 WORDNET_ID = re.compile(r"n\d{8}", re.ASCII)
-# A line of the list that goes with InceptionV1's graph: ``n02119789 1 kit fox``.
+# A line of the list that comes with InceptionV1's graph: ``n02119789 1 kit fox``.
 SYNSET_AND_INDEX = re.compile(r"(n\d{8})\s+(\d+)\s+(.+)", re.ASCII)
-# A line of ImageNet's own list, in the order of the classes: ``n01440764 tench, Tinca tinca``.
+# A line of ImageNet's own list, in class order: ``n01440764 tench, Tinca tinca``.
 SYNSET = re.compile(r"(n\d{8})[\s,:]+(.+)", re.ASCII)
 NUMBERED = re.compile(r"(\d+)[.)]?[\s,:]+(.+)", re.ASCII)
-# Where tools keep the names within their own files: index -> name or a list; and name -> index.
+# Keys under which tools store the names: index -> name or a list, and name -> index.
 NAMES_KEYS = ("id2label", "names", "class_names", "classes", "labels", "categories", "label_names")
 INDEX_KEYS = ("label2id", "class_to_idx")
-# Columns of tables, the likeliest first.
+# Table columns, in order of preference.
 NAME_COLUMNS = ("name", "label", "class_name", "class", "label_name", "display_name", "description", "names")
 INDEX_COLUMNS = (
     "index",
@@ -55,7 +55,7 @@ FORMS = "give one class a line, or a mapping from index to name"
 class ClassNames:
     """Names by index, and WordNet ids where the file has them.
 
-    may_have_gaps: some logits have no name, as in InceptionV1's list.
+    may_have_gaps: some logits may lack a name, as in InceptionV1's list.
     """
 
     names: dict[int, str]
@@ -64,9 +64,10 @@ class ClassNames:
 
 
 def read_label_file(file: str) -> ClassNames:
-    """The class names of a file: its suffix says JSON, YAML, CSV or TSV, or else its text does.
+    """Read class names from a file. Its suffix decides on JSON, YAML, CSV or TSV, otherwise its text does.
 
-    Raises: ModelError: not there, not UTF-8 (or UTF-16 with a mark), or not names by index.
+    Raises: ModelError: the file is missing, is not UTF-8 (or UTF-16 with a byte order mark), or holds no
+            names by index.
     """
     path = Path(file).expanduser()
     where = f"model.labels: file '{path}'"
@@ -89,9 +90,9 @@ def read_label_file(file: str) -> ClassNames:
 
 
 def names_of(value: Any, where: str) -> ClassNames:
-    """Names of a list, or of a mapping from index to name or from name to index; of what tools wrap these in.
+    """Class names from a list, or a mapping from index to name or name to index; wrapper keys are unpacked.
 
-    Raises: ModelError: it is neither, an index is missing or comes twice, or a name is none.
+    Raises: ModelError: neither of these, a missing or repeated index, or a value that is no name.
     """
     if isinstance(value, Mapping):
         value = {str(key): item for key, item in value.items()}
@@ -124,7 +125,7 @@ def _of_records(rows: Sequence[Mapping[str, Any]], where: str) -> ClassNames:
 
     index = next((key for key in INDEX_COLUMNS if are_indices(key)), None)
     columns = [key for key in NAME_COLUMNS if key != index and all(key in row for row in rows)]
-    # Names may be numbers where no other column could be names.
+    # Names may be numbers if no other column could hold names.
     name = next((key for key in columns if not are_indices(key)), columns[0] if columns else index)
     if name is None:
         raise ModelError(f"{where} has no column of names ({', '.join(map(str, rows[0]))}); call one 'name'")
@@ -133,7 +134,10 @@ def _of_records(rows: Sequence[Mapping[str, Any]], where: str) -> ClassNames:
 
 
 def _of_pairs(pairs: Sequence[tuple[int, Any]], where: str) -> ClassNames:
-    """Index and name; the name may be a pair too: of WordNet id and name, or of index and name."""
+    """Class names from pairs of index and name.
+
+    The name may itself be a pair of WordNet id and name, or of index and name.
+    """
     names: dict[int, str] = {}
     ids: dict[int, str] = {}
     numbered = all(isinstance(i, list | tuple) and len(i) == 2 and _index(i[0]) is not None for _, i in pairs)
@@ -182,7 +186,8 @@ def _of_lines(lines: Sequence[str], where: str) -> ClassNames:
         return _of_pairs([(index, match.groups()) for index, match in enumerate(found)], where)
     found = _all_match(NUMBERED, lines)
     numbers = [int(match[1]) for match in found]
-    # A name may begin with a number ('3 stooges'); if all do, with all numbers in turn, these are indices.
+    # A name may begin with a number ('3 stooges'). If all names do, and the numbers run without a gap, they
+    # are indices.
     if len(found) > 1 and sorted(numbers) in (list(range(len(found))), list(range(1, len(found) + 1))):
         return _of_pairs([(int(match[1]), match[2]) for match in found], where)
     return ClassNames(dict(enumerate(lines)))
@@ -218,7 +223,7 @@ def _text(path: Path, where: str) -> str:
         text = raw.decode(encoding).strip()
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        # In Latin-1 any bytes are text: a guess would be wrong without a word.
+        # Any bytes are valid Latin-1, so a guess could be wrong without notice.
         raise ModelError(f"{where} is not UTF-8 text (line {line}); save it as UTF-8") from None
     if "\x00" in text:
         raise ModelError(f"{where} is no text, or UTF-16 without its mark; save it as UTF-8")
@@ -240,7 +245,10 @@ def _json(text: str) -> Any:
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Raises: ValueError: a key comes twice, of which JSON would keep the last without a word."""
+    """A dict of the pairs. JSON itself would silently keep the last value of a repeated key.
+
+    Raises: ValueError: a repeated key.
+    """
     keys = [key for key, _ in pairs]
     if len(set(keys)) < len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
@@ -249,10 +257,10 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _index(value: Any) -> int | None:
-    """A class's index, also as text; None for anything else."""
+    """A class index, also from text; None for anything else."""
     if isinstance(value, str):
         return int(value) if re.fullmatch(r"\d+", value, re.ASCII) else None
-    # NumPy's integers too.
+    # NumPy integers have __index__ too.
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         return None
     index = operator.index(value)

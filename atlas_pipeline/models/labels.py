@@ -1,4 +1,4 @@
-"""Names of classes: where they come from, and from a name to its index."""
+"""Class names: where they come from, and how a name becomes an index."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from atlas_pipeline.models.sources import source_of
 from atlas_pipeline.models.spec import ModelSpec
 
 BY_INDEX = re.compile(r"(?:class )?(\d+)", re.ASCII | re.IGNORECASE)
-# The ids of ImageNet's 1,000 classes (ILSVRC 2012), in the order of their indices.
+# WordNet ids of ImageNet's 1,000 classes (ILSVRC 2012), in index order.
 IMAGENET_IDS = Path(__file__).with_name("imagenet_wordnet_ids.txt")
 MOST_CANDIDATES = 5
-# What TensorFlow's networks call the class before ImageNet's first.
+# Names of the extra class that TensorFlow's networks put before ImageNet's first.
 NUM_IMAGENET = 1000
 BACKGROUND = ("background", "__background__", "dummy")
 
 
 def class_labels(spec: ModelSpec, num_classes: int | None = None) -> tuple[str, ...] | None:
-    """The class names of a network without opening it; None where none are known.
+    """The class names of a network without opening it; None if there are none.
 
-    Args:   num_classes: logits of the network, where known. Another count than torchvision's or the demo's
-            own names have means another head: no names; a file's or a module's names must be as many.
-    Raises: ModelError: the labels file is not there or holds no names by index, or the counts differ; an
-            unknown name, or a user's code that fails.
+    Args:   num_classes: number of logits, if known. Names stated by the source are dropped if their number
+            differs, since the network then has another head. Names from a labels file or a user's module must
+            match the number.
+    Raises: ModelError: the labels file is missing or holds no names by index, the counts differ, the model
+            name is unknown, or user code fails.
     """
     own = None if spec.labels is not None else source_of(spec.source).labels(spec)
     return fit_labels(spec, own, num_classes)
@@ -36,7 +37,10 @@ def class_labels(spec: ModelSpec, num_classes: int | None = None) -> tuple[str, 
 def fit_labels(
     spec: ModelSpec, own: tuple[str, ...] | None, num_classes: int | None
 ) -> tuple[str, ...] | None:
-    """The labels file's names, else ``own``, held against the number of logits; see ``class_labels``."""
+    """The labels file's names, or else ``own``, checked against the number of logits.
+
+    See ``class_labels``.
+    """
     labels, where = own, f"LABELS of '{spec.name}'"
     if spec.labels is not None:
         labels, where = _read_labels(spec.labels, num_classes), f"model.labels: file '{spec.labels}'"
@@ -48,19 +52,19 @@ def fit_labels(
 
 
 def labels_name_every_logit(spec: ModelSpec) -> bool:
-    """Whether the labels of a spec, where it has any, are as many as the network's logits, unopened."""
+    """Whether the labels, if there are any, are sure to match the logits, without opening the network."""
     source = source_of(spec.source)
     if source.states_labels:
         return True
-    # A file of weights may bring another head; a list of synsets leaves InceptionV1's last logits out.
+    # A weights file may have another head, and a list of synsets lacks InceptionV1's last logits.
     return not source.leaves_out_labels and (spec.labels is not None or spec.weights_kind != "file")
 
 
 def wordnet_ids(spec: ModelSpec, num_classes: int) -> tuple[str, ...] | None:
-    """A WordNet id for every class (``n02391049``); "" for one that has none; None where none are known.
+    """WordNet id of every class (``n02391049``), "" where a class has none; None if there are none at all.
 
-    A labels file of synsets says them. Else a network of 1,000 classes is taken for one of ImageNet's, where
-    the index of a class is the place of its id among the 1,000 sorted ones.
+    The ids come from a labels file with synsets. Without one, a network with 1,000 classes is assumed to be
+    an ImageNet classifier, whose classes are the 1,000 sorted ids.
 
     Raises: ModelError: the labels file cannot be read.
     """
@@ -70,7 +74,7 @@ def wordnet_ids(spec: ModelSpec, num_classes: int) -> tuple[str, ...] | None:
 
 
 def _read_labels(file: str, num_classes: int | None) -> tuple[str, ...]:
-    """The names by index; of a list that may have gaps classes without a line are called by index."""
+    """Names by index; where a list may have gaps, a class without a line is called ``class 12``."""
     found = read_label_file(file)
     num_names = max(found.names) + 1
     num_labels = max(num_classes or 0, num_names) if found.may_have_gaps else num_names
@@ -78,7 +82,7 @@ def _read_labels(file: str, num_classes: int | None) -> tuple[str, ...]:
 
 
 def _miscount(labels: Sequence[str], num_classes: int) -> str:
-    """The message for names that are not as many as the logits."""
+    """The message for labels and logits that differ in number."""
     counts = f"names {len(labels)} classes, but the network has {num_classes}; "
     has_background = labels[0].lower() in BACKGROUND
     if len(labels) == num_classes + 1 and labels[0] == "class 0":
@@ -95,15 +99,21 @@ def _miscount(labels: Sequence[str], num_classes: int) -> str:
 def class_index(
     labels: Sequence[str], name: str, others: Callable[[], Iterable[Sequence[str] | None]] = tuple
 ) -> int:
-    """The index of a class by its label, by its index (``12`` or ``class 12``) or by another name it has.
+    """The index of a class, from its label, its index (``12`` or ``class 12``) or another of its names.
 
-    Upper and lower case differ only where two labels differ by nothing else.
+    Case matters only if two labels differ in nothing else.
 
-    Args:   labels: one a class.
-            others: further lists of names, WordNet ids say, looked at only where the labels do not have the
-            name; a list that is not as long as ``labels`` names other things.
-    Raises: ModelError: no such class (the likeliest are named), or a name that several classes bear (ImageNet
-            has two cranes).
+    Args:   labels: one per class.
+            others: gives further lists of names, such as WordNet ids; used only if no label matches. A list
+                whose length differs from that of ``labels`` is ignored.
+    Raises: ModelError: no such class (the message lists similar names), or several classes with this name
+            (ImageNet has two cranes).
+
+    Example:
+        >>> class_index(["disk", "star", "square"], "Star")
+        1
+        >>> class_index(["disk", "star", "square"], "class 2")
+        2
     """
     if indices := _bearing(labels, name):
         return _only(indices, name)
@@ -136,7 +146,7 @@ def _hint(labels: Sequence[str], name: str) -> str:
     if WORDNET_ID.fullmatch(name):
         return "it has no class of this WordNet id: write a name or an index"
     lower = {label.lower(): label for label in labels}
-    # Who asks for a cat may mean the Persian cat, however little the spelling is alike.
+    # A user who asks for a cat may mean the Persian cat, however different the spelling is.
     likely = [label for low, label in lower.items() if name and name.lower() in low]
     likely += [lower[low] for low in difflib.get_close_matches(name.lower(), lower, n=MOST_CANDIDATES)]
     likely = likely or [label for label in [nearest_name(name, labels)] if label is not None]

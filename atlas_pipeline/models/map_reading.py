@@ -1,8 +1,8 @@
-"""How every layer's output is read as a feature map, or why it is none: by its shape and by the probe.
+"""How every layer's output is read as a feature map, or why it cannot be: by its shape and by the probe.
 
-A reading that the probe shows is taken; one that it contradicts never is. Where it cannot tell (a map of one
-position, a layer whose positions all answer alike), what the shape says stands if other layers agree.
-B = batch, C = channels, K = changed images, T = tokens.
+A reading that the probe shows is accepted; a reading that it contradicts is rejected. Where the probe cannot
+tell (a map of one position, a layer whose positions all answer alike), the reading suggested by the shape is
+accepted if other layers agree. B = batch, C = channels, K = changed images, T = tokens.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ def read_maps(
     size_px: int,
     normalise: Callable[[Tensor], Tensor],
 ) -> dict[str, Run]:
-    """Every submodule's part in a forward, and how its output is read as a feature map.
+    """Every submodule's part in a forward pass, and how its output is read as a feature map.
 
-    Args: outputs: of a forward of ``batch`` images. size_px: their side. normalise: images in [0, 1] to what
-          ``module`` takes.
+    Args: outputs: from a forward pass of ``batch`` images. size_px: their side. normalise: from images in [0,
+          1] to the input of ``module``.
     """
     wanted = {name: possible_axes(output.shape, batch) for name, output in outputs.items()}
     wanted = {name: axes for name, axes in wanted.items() if axes}
     seen = changes(module, patch_images(size_px), normalise, wanted)
     by_shape = forms_by_shape(module, outputs, batch, size_px)
-    # Layers that the probe's images did not reach keep what their shape says.
+    # Layers that the probe did not reach keep the reading suggested by their shape.
     forms = {name: form for name, form in by_shape.items() if not seen.get(name)}
     refusals: dict[str, str] = {}
 
@@ -102,7 +102,7 @@ def read_maps(
 def _read_all_tokens(
     outputs: Mapping[str, Output], by_shape: Mapping[str, MapForm], seen: Changes, size_px: int
 ) -> dict[str, TokenReading]:
-    """The layers with one axis of tokens; those with as many tokens are read together."""
+    """Read layers with one axis of tokens; layers with the same number of tokens are read together."""
     groups: dict[int, dict[str, Tensor]] = {}
     for name in outputs:
         for change in seen.get(name, {}).values():
@@ -117,10 +117,10 @@ def _read_all_tokens(
 
 
 def _stands(sign: Evidence | None, grid: tuple[int, int], grids: set[tuple[int, int]]) -> bool:
-    """Whether a reading that the shape alone suggests is taken.
+    """Whether to accept a reading that only the shape suggests.
 
-    Windows as well as attention may answer alike everywhere, but only the latter has the rows and columns of
-    layers that are shown, or fewer than all of these, as the last maps of small images.
+    Windows and attention may both answer alike everywhere. Only attention has the rows and columns of layers
+    with a shown map, or fewer than all of them, as in the last maps of small images.
     """
     if sign is None or sign.verdict != "untold" or grid[0] != grid[1]:
         return False
@@ -135,20 +135,20 @@ def _contradiction(signs: Sequence[Evidence]) -> str:
 
 
 def _holds_windows(shape: Shape, grids: set[tuple[int, int]]) -> bool:
-    """Whether (B, window, position, C), (B, position, window, C) or (B, head, T, C) hold a known map."""
+    """Whether (B, window, position, C), (B, position, window, C) or (B, head, T, C) holds a known map."""
     known = {rows * columns for rows, columns in grids}
     return shape[1] * shape[2] in known or (shape[2] != shape[3] and shape[2] in known)
 
 
 def _is_split(shape: Shape | None, batch: int) -> bool:
-    """Whether an output has several entries an image, or more axes than a map."""
+    """Whether an output has several entries per image, or more axes than a map."""
     if shape is None:
         return False
     return len(shape) > 4 or (len(shape) > 2 and shape[0] != batch and shape[0] % batch == 0 and shape[0] > 0)
 
 
 def _shape(output: Output, form: MapForm | None) -> Shape | None:
-    """Without the batch."""
+    """The output's shape without the batch."""
     if output.shape is None:
         return None
     if form is not None and form.axes == "sequence first":

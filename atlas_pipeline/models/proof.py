@@ -1,7 +1,7 @@
-"""A network proven on a few images before anything is made of it: rows of what was checked and found.
+"""Checks of a network on a few images before any work depends on it: rows of checks and findings.
 
-Everything here is measured on the network as it is used: its forward, its cut, its derivatives. B = batch,
-S = side in pixels.
+Everything is measured on the network as it is used: its forward pass, its cut, its derivatives. B = batch, S
+= side in pixels.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ from atlas_pipeline.models.repeatability import (
     read_apart,
 )
 
-# Relative: above it an answer is another one. Between float32 rounding and this lies bfloat16 arithmetic.
+# Relative. A larger difference is a different answer. Differences between float32 rounding and this are
+# bfloat16 arithmetic.
 ANOTHER_ANSWER = 1e-2
-# White minus black, as the network sees it, and how far their middle may be from 0 in that unit.
+# White minus black after normalisation, and the largest distance of their midpoint from 0 in units of that.
 _LEAST_RANGE, _MOST_RANGE, _MOST_OFFSET = 0.1, 1000.0, 10.0
 _LEAST_SPREAD, _MOST_SPREAD = 0.05, 200.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """The findings. readings: of the images, None where not even a forward succeeded."""
+    """The findings. reading: of the images; None if not even a forward pass succeeded."""
 
     rows: tuple[Row, ...]
     reading: Reading | None = None
@@ -55,12 +56,14 @@ def prove(
     cut_at: Callable[[str], nn.Module],
     names: Sequence[str] = (),
 ) -> Proof:
-    """Check a network and some of its layers; an error of the network's code becomes a row that fails.
+    """Check a network and some of its layers; an error in the network's code becomes a failed row.
 
-    Args:    images: (B, 3, S, S) float32 in [0, 1], on the network's device; at least two, not all alike.
-             uses: by layer with a spatial map, what will be made of it. cut_at: gives the network cut at a
-             layer, as ``cut`` does. names: of the images, for messages.
-    Raises:  torch.OutOfMemoryError: the images do not fit.
+    Args:
+        images: (B, 3, S, S) float32 in [0, 1], on the network's device; at least two, not all equal.
+        uses: layer -> what it will be used for; each layer has a spatial map.
+        cut_at: gives the network cut at a layer, as ``cut`` does.
+        names: names of the images, for messages.
+    Raises: torch.OutOfMemoryError: the images do not fit.
     """
     layers = list(uses)
     has_attribution = any(use.attribution != "none" for use in uses.values())
@@ -82,7 +85,7 @@ def prove(
     for layer in layers:
         rows += of_answers.get(layer, [])
         if _fail(of_answers.get(layer, ())):
-            # All else would be measured on another answer each time.
+            # Other checks would get a different answer each time.
             continue
         if layer in of_positions:
             rows.append(_position_row(layer, of_positions[layer]))
@@ -99,7 +102,7 @@ def _fail(rows: Iterable[Row]) -> bool:
 
 
 def _position_row(layer: str, evidence: Evidence) -> Row:
-    """A change of one patch of the image must show at its position in the map."""
+    """Check that a change of one patch of the image shows at its position in the map."""
     said = f"a changed patch {evidence}"
     if evidence.verdict == "untold":
         said = f"whether the map follows the image {evidence}"
@@ -110,7 +113,7 @@ def _position_row(layer: str, evidence: Evidence) -> Row:
 
 
 def _input_row(network: Network, images: Tensor) -> Row:
-    """Black and white must differ where the network sees them, and the images must have some contrast."""
+    """Check that black and white differ after normalisation, and that the images have some contrast."""
     black, white = (network.normalise(torch.full_like(images[:1], level)) for level in (0.0, 1.0))
     extent = (white - black).abs().amax(dim=(0, 2, 3))
     middle = ((white + black) / 2).abs().amax(dim=(0, 2, 3))
@@ -131,9 +134,9 @@ def _input_row(network: Network, images: Tensor) -> Row:
 
 
 def _state_row(network: Network, images: Tensor) -> Row:
-    """Modules in training mode, values that a forward changes, random numbers that it draws."""
+    """Look for modules in training mode, buffers changed by a forward pass, and random numbers in it."""
     training = [(name, module) for name, module in network.module.named_modules() if module.training]
-    # _version counts writes in place, to buffers that a forward has no business writing to.
+    # _version counts in-place writes; a forward pass should not write to buffers.
     before = {name: buffer._version for name, buffer in network.module.named_buffers()}
     is_random = draws_random_numbers(network, images[:2])
     buffers = dict(network.module.named_buffers())
@@ -152,7 +155,7 @@ def _state_row(network: Network, images: Tensor) -> Row:
 def _answer_rows(
     network: Network, images: Tensor, layers: Sequence[str], first: Reading, has_attribution: bool
 ) -> dict[str, list[Row]]:
-    """By layer, "" for the logits: does the same image give the same, in any company?"""
+    """Check by layer ("" for the logits) that an image gives the same result again and in any batch."""
     rows: dict[str, list[Row]] = {}
     apart: dict[str, dict[str, float]] = {}
 
@@ -169,15 +172,15 @@ def _answer_rows(
         blame = ""
         if max(apart[check].values()) > ANOTHER_ANSWER:
             blame = (blame_for_chance if check == "same twice" else blame_for_mixing)(network, images)
-        # The logits come first.
+        # The logits come first, so the blame goes to them.
         for layer, apart_by in apart[check].items():
             is_used = bool(layer) or has_attribution
             row = _answer_row(layer, check, apart_by, blame, is_used)
             rows.setdefault(layer, []).append(row)
-            # Said once, not layer by layer.
+            # Give the blame once, not for every layer.
             blame = ""
         if max(apart[check].values()) > ANOTHER_ANSWER:
-            # Random answers also differ for an image alone: said once.
+            # Random answers also differ for an image alone; one row is enough.
             break
     return rows
 
@@ -202,7 +205,7 @@ def _answer_row(layer: str, check: str, apart_by: float, blame: str, is_used: bo
 def _logits_row(
     network: Network, images: Tensor, logits: Tensor, names: Sequence[str], has_attribution: bool
 ) -> Row:
-    """Finite; told apart from image to image; and no probabilities, whose derivatives saturate."""
+    """Check that the logits are finite, differ between images, and are no probabilities (which saturate)."""
     finite = torch.isfinite(logits).all(dim=1)
     if not bool(finite.all()):
         return Row(
@@ -240,7 +243,7 @@ def _logits_row(
 
 
 def _largest_apart(network: Network, images: Tensor, logits: Tensor) -> float:
-    """The largest relative difference of any image's logits to the first one's; 0 where it is rounding."""
+    """Largest relative difference of any image's logits from the first image's; 0 if it is only rounding."""
     plain = torch.stack([torch.zeros_like(images[0]), torch.ones_like(images[0])])
     try:
         with torch.no_grad():

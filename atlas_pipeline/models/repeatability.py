@@ -1,4 +1,4 @@
-"""Whether a network's answer to an image is a function of that image alone, and which module is to blame.
+"""Whether a network's answer to an image depends on that image alone, and which module is to blame if not.
 
 B = batch.
 """
@@ -22,16 +22,20 @@ from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.capture import capture
 from atlas_pipeline.models.network import Network
 
-# Relative. Kernels round differently for other batch sizes, by less than the first in float32; a module that
-# differs by more than the second is to blame.
+# Relative. Rounding differs between batch sizes, by less than the first number in float32. A module whose
+# outputs differ by more than the second is to blame.
 ROUNDING, _BLAMED = 1e-4, 1e-3
-# A network that draws random numbers may give the same twice by chance (stochastic depth of a few per cent).
+# A network that draws random numbers may repeat its answer by chance (stochastic depth of a few per cent).
 _MOST_FORWARDS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One forward: logits (B, class), each layer's map (B, channel, row, column) and the dtype it had."""
+    """One forward pass.
+
+    logits: (B, class). maps: by layer, (B, channel, row, column). dtypes: by layer, before conversion to
+    float32.
+    """
 
     logits: Tensor
     maps: Mapping[str, Tensor]
@@ -39,9 +43,10 @@ class Reading:
 
 
 def read(network: Network, images: Tensor, layers: Sequence[str]) -> Reading:
-    """One whole forward.
+    """Run one full forward pass.
 
-    Raises: ModelError: no logits come out, or a layer did not run. Whatever the network's code raises.
+    Raises: ModelError: the output is no logits, or a layer did not run. The network's code may raise
+            anything.
     """
     with torch.no_grad(), capture(network.module, layers) as outputs:
         logits = network.logits(images)
@@ -57,9 +62,9 @@ def read(network: Network, images: Tensor, layers: Sequence[str]) -> Reading:
 
 
 def difference(values: Tensor, reference: Tensor) -> float:
-    """Largest over the images of |values - reference| / |reference|, norms over all but the first axis.
+    """Largest |values - reference| / |reference| over the images, with norms over all other axes.
 
-    An image whose reference is 0 counts by the largest norm there is. Infinite where the shapes differ.
+    An image with a reference of 0 is divided by the largest norm. Different shapes give infinity.
     """
     if values.shape != reference.shape:
         return float("inf")
@@ -73,7 +78,7 @@ def difference(values: Tensor, reference: Tensor) -> float:
 
 
 def differences(readings: Sequence[Reading], reference: Reading) -> dict[str, float]:
-    """By layer, and "" for the logits: the largest difference of any of the readings."""
+    """The largest difference of any reading from the reference, by layer, and under "" for the logits."""
     layers = ["", *reference.maps]
 
     def part(reading: Reading, layer: str) -> Tensor:
@@ -86,7 +91,7 @@ def differences(readings: Sequence[Reading], reference: Reading) -> dict[str, fl
 
 
 def read_again(network: Network, images: Tensor, layers: Sequence[str], first: Reading) -> list[Reading]:
-    """Further forwards of the same images: one, or several where the network draws random numbers."""
+    """Repeat the forward pass of the same images: once, or several times if it draws random numbers."""
     before = _random_states(network.device)
     readings = [read(network, images, layers)]
     if _random_states(network.device) == before:
@@ -97,7 +102,7 @@ def read_again(network: Network, images: Tensor, layers: Sequence[str], first: R
 
 
 def read_apart(network: Network, images: Tensor, layers: Sequence[str]) -> Reading:
-    """Reading of the images in reverse order: the last one alone, then the others, put together again."""
+    """Read the last image alone and the others in reverse order, then restore the order."""
     backwards = images.flip(0)
     alone, others = (read(network, some, layers) for some in (backwards[:1], backwards[1:]))
     return Reading(
@@ -108,14 +113,14 @@ def read_apart(network: Network, images: Tensor, layers: Sequence[str]) -> Readi
 
 
 def draws_random_numbers(network: Network, images: Tensor) -> bool:
-    """Whether a forward takes from torch's, Python's or NumPy's random numbers."""
+    """Whether a forward pass uses torch's, Python's or NumPy's random generator."""
     before = _random_states(network.device)
     read(network, images, [])
     return _random_states(network.device) != before
 
 
 def _random_states(device: torch.device) -> tuple[Any, ...]:
-    # The global one is what a network's code would use.
+    # The global generator, which a network's code would use.
     numpy_state: Any = np.random.get_state()  # noqa: NPY002
     cuda = torch.cuda.get_rng_state(device).numpy().tobytes() if device.type == "cuda" else b""
     return (
@@ -128,7 +133,7 @@ def _random_states(device: torch.device) -> tuple[Any, ...]:
 
 
 def blame_for_chance(network: Network, images: Tensor) -> str:
-    """Which module gives something else for the same input, in words; "" where it cannot be told."""
+    """Describe the module that gives different outputs for equal inputs; "" if it cannot be found."""
     for _ in range(_MOST_FORWARDS):
         found = _first_to_differ(network, images[:2], images[:2])
         if found is not None:
@@ -147,7 +152,7 @@ def blame_for_chance(network: Network, images: Tensor) -> str:
 
 
 def blame_for_mixing(network: Network, images: Tensor) -> str:
-    """Which module lets the images of a batch change each other, in words; "" where it cannot be told."""
+    """Describe the module through which the images of a batch affect each other; "" if it cannot be found."""
     found = _first_to_differ(network, images[:1], images)
     if found is None:
         return ""
@@ -165,7 +170,7 @@ def blame_for_mixing(network: Network, images: Tensor) -> str:
 
 
 def named(name: str, module: nn.Module) -> str:
-    """A module as people know it."""
+    """A module's name and class, for messages."""
     return f"'{name}' ({type(module).__name__})" if name else type(module).__name__
 
 
@@ -177,10 +182,10 @@ _Trail = dict[tuple[str, int], tuple[list[Tensor], list[Tensor]]]
 
 
 def _first_to_differ(network: Network, few: Tensor, many: Tensor) -> tuple[str, nn.Module, str] | None:
-    """The module that ends first among those with equal inputs and other outputs in two forwards.
+    """The module that finishes first among those with equal inputs and different outputs in two passes.
 
-    Args:    few, many: images, those of ``few`` first among ``many``.
-    Returns: its name, itself, and the first module within it whose input differs ("": none).
+    Args:    few, many: images; ``many`` begins with ``few``.
+    Returns: its name, the module, and the name of the first module inside it whose input differs ("": none).
     """
     first, second = _trail(network, few, len(few)), _trail(network, many, len(few))
     touched: list[str] = []
@@ -197,14 +202,14 @@ def _first_to_differ(network: Network, few: Tensor, many: Tensor) -> tuple[str, 
 
 
 def _trail(network: Network, images: Tensor, num_images: int) -> _Trail:
-    """By module and run, in the order of their ends: inputs and outputs of the first images."""
+    """Inputs and outputs of the first images, by module and run, in the order in which the runs finish."""
     inputs: dict[tuple[str, int], list[Tensor]] = {}
     trail: _Trail = {}
     runs: Counter[str] = Counter()
 
     def kept(value: Any) -> list[Tensor]:
         of_images = (t for t in _tensors(value) if t.dim() and t.shape[0] == len(images))
-        # Copies: what follows may work in place.
+        # Copies, since later layers may work in place.
         return [tensor[:num_images].detach().clone() for tensor in of_images]
 
     with torch.no_grad(), ExitStack() as stack:

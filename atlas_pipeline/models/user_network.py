@@ -1,4 +1,4 @@
-"""A user's own network: a callable of a module or file that returns it, or the network itself."""
+"""A user's own network: a callable that returns it, from a module or file, or the network itself."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from atlas_pipeline.user_code import as_a_script, import_file, reason_of, search
 
 @dataclass(frozen=True, slots=True)
 class UserModel:
-    """What a user's module offers: the network or what builds it, and optionally LABELS and PREPROCESS."""
+    """The contents of a user's module: the network or its builder, and optionally LABELS and PREPROCESS."""
 
     build: Any
     labels: tuple[str, ...] | None
@@ -35,9 +35,9 @@ class UserModel:
 def load_target(name: str | None) -> UserModel:
     """Import ``my_package.my_file:build`` or ``path/to/file.py:build``. This runs the user's code.
 
-    The code sees no command line: a training script that reads its arguments takes their defaults.
+    The code sees an empty command line, so a training script that parses its arguments gets their defaults.
 
-    Raises: ModelError: not there, fails while it is imported, or lacks the attribute.
+    Raises: ModelError: no such file, an error during import, or no such attribute.
     """
     target = locate(name)
     try:
@@ -70,9 +70,10 @@ def _labels(labels: Any, where: str) -> tuple[str, ...] | None:
 
 
 def build_module(spec: ModelSpec, model: UserModel) -> nn.Module:
-    """The network: what the user's callable returns, or a copy of the user's own instance; out of wrappers.
+    """The network without wrappers: the callable's result, or a copy of the user's own instance.
 
-    Raises: ModelError: the callable fails, or returns no nn.Module, or one that cannot be looked into.
+    Raises: ModelError: the callable fails, or returns something other than an nn.Module that can be
+            inspected.
     """
     if isinstance(model.build, nn.Module):
         module = _copied(unwrapped(model.build, f"model.name: '{spec.name}'"), spec)
@@ -104,8 +105,8 @@ def _built(spec: ModelSpec, model: UserModel) -> nn.Module:
 
 
 def _copied(instance: nn.Module, spec: ModelSpec) -> nn.Module:
-    """A copy: the instance belongs to the user's module, and is not to be frozen, moved or filled there."""
-    # Weights that are computed from others, as weight_norm's, have a history, and deepcopy refuses them.
+    """A copy, since the user's own instance must not be frozen, moved or filled with weights."""
+    # Weights computed from other tensors, as with weight_norm, have a history, which deepcopy refuses.
     memo = {
         id(value): value.detach().clone()
         for part in instance.modules()
@@ -115,12 +116,12 @@ def _copied(instance: nn.Module, spec: ModelSpec) -> nn.Module:
     try:
         module = copy.deepcopy(instance, memo)
     except Exception as error:
-        # Locks, open files, generators... whatever a user's module holds.
+        # Locks, open files, generators: a user's module may hold anything.
         raise ModelError(
             f"model.name: '{spec.name}' cannot be copied ({reason_of(error)}); give a function that builds it"
         ) from error
     if spec.weights_kind == "random":
-        # It was drawn when its module was first imported, by whatever state the generator was in.
+        # Its parameters were drawn at import, from an arbitrary generator state.
         for part in module.modules():
             reset = getattr(part, "reset_parameters", None)
             if callable(reset):
@@ -130,7 +131,7 @@ def _copied(instance: nn.Module, spec: ModelSpec) -> nn.Module:
 
 @contextmanager
 def torch_state_kept() -> Iterator[None]:
-    """Put back what a user's code may change in torch for the whole process."""
+    """Restore the global state of torch that user code may change."""
     device, dtype, threads = torch.get_default_device(), torch.get_default_dtype(), torch.get_num_threads()
     gradients, precision = torch.is_grad_enabled(), torch.get_float32_matmul_precision()
     deterministic = torch.are_deterministic_algorithms_enabled()
@@ -143,7 +144,7 @@ def torch_state_kept() -> Iterator[None]:
         torch.set_grad_enabled(gradients)
         torch.set_default_dtype(dtype)
         if torch.get_default_device() != device:
-            # None: "cpu" would stay a default that every call looks up.
+            # None, since "cpu" would remain a default that every call looks up.
             torch.set_default_device(None if device.type == "cpu" else device)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)

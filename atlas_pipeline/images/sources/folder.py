@@ -1,7 +1,7 @@
 """Images as files in a folder: which files, in which order, of which class.
 
-An image extension is believed; all other files are opened for their first bytes. Files that are no images are
-counted.
+A file with an image extension counts as an image; all other files are opened to read their first bytes. Files
+that are no images are counted.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from atlas_pipeline.images.walk import by_components, shown
 if TYPE_CHECKING:
     from atlas_pipeline.images.index_table import Listing
 
-FILES_A_TASK = 256  # one future a file would cost a gigabyte at a million files
+FILES_A_TASK = 256  # one future per file would take a gigabyte for a million files
 
 
 def checked_folder(path: str) -> Path:
     """The folder at ``path``.
 
-    Raises: ImagesError: there is nothing at ``path``, or no folder.
+    Raises: ImagesError: nothing at ``path``, or no folder.
     """
     from atlas_pipeline.images.sources import SOURCES
 
@@ -47,10 +47,10 @@ def checked_folder(path: str) -> Path:
 
 
 def image_keys(path: str) -> tuple[list[str], LeftOut]:
-    """Keys of all images below the folder, in the fixed order, and what else is there.
+    """Keys of all images below the folder, in the fixed order, and counts of everything else.
 
-    An image is a file with the extension of one, or any other file that starts as one does. Companions are
-    told by their names and not opened.
+    An image is a file with an image extension, or any other file whose first bytes are those of an image.
+    Companions are recognised by name and not opened.
 
     Raises: ImagesError: no such folder, no image in it, or a file name that is not UTF-8.
     """
@@ -86,7 +86,7 @@ def _is_named_as_image(key: str) -> bool:
 
 
 def _why_left_out(folder: Path, keys: Sequence[str]) -> list[str | None]:
-    """Why each file is no image, by its first bytes; None: it is one."""
+    """Why each file is no image, by its first bytes; None if it is one."""
 
     def of(key: str) -> str | None:
         try:
@@ -104,19 +104,21 @@ def _why_left_out(folder: Path, keys: Sequence[str]) -> list[str | None]:
 
 
 def sub_folders(path: str) -> list[str]:
-    """Names of the classes: the sub-folders, sorted, empty ones too, as torchvision's ImageFolder."""
+    """Class names: the sub-folders, sorted, including empty ones, as in torchvision's ImageFolder."""
     return walk.sub_folders(checked_folder(path))
 
 
 def labels(path: str, keys: Sequence[str]) -> list[int]:
-    """Class of every key: the place of its first folder among ``sub_folders``; -1: directly in the folder."""
+    """Class of every key: the index of its first folder in ``sub_folders``; -1 if it has no folder."""
     index = {name: i for i, name in enumerate(sub_folders(path))}
     return [index.get(key.split("/", 1)[0], -1) if "/" in key else -1 for key in keys]
 
 
 def stamp_lines(path: str) -> list[str]:
-    """Lines that change when the listing may: one for each file that is or may be an image, with its key,
-    size and mtime in ns; one for each class; and the number of companions of each kind, for they are counted.
+    """Lines that change when the listing may change.
+
+    There is one line for each file that is or may be an image, with its key, size and mtime in ns; one for
+    each class; and one for each kind of companion with its count.
 
     Raises: ImagesError: nothing in the folder can be an image.
     """
@@ -133,7 +135,7 @@ def stamp_lines(path: str) -> list[str]:
         status = entry.stat()
         files.append(f"{shown(key)}\0{status.st_size}\0{status.st_mtime_ns}")
     if not is_sure:
-        image_keys(path)  # raises where there is none
+        image_keys(path)  # raises if there is none
     return sorted(
         [f"{name}/" for name in sub_folders(path)]
         + files
@@ -142,9 +144,9 @@ def stamp_lines(path: str) -> list[str]:
 
 
 def digests(path: str, keys: Sequence[str]) -> list[str]:
-    """``sampled_digest`` of every file, as hex; read in threads, for discs that answer slowly.
+    """``sampled_digest`` of every file, as hex; read in threads, to overlap the latency of slow disks.
 
-    Raises: ImagesError: a file that cannot be read (it is named).
+    Raises: ImagesError: a file that cannot be read; the message names it.
     """
     folder = f"{checked_folder(path)}/"
     tasks = [keys[i : i + FILES_A_TASK] for i in range(0, len(keys), FILES_A_TASK)]

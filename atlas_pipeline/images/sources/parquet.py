@@ -1,4 +1,7 @@
-"""Parquet shards, with images or with their paths; which columns: ``shards``, the rows: ``parquet_rows``."""
+"""Parquet shards with images or their paths.
+
+``shards`` finds the columns, and ``parquet_rows`` reads the rows.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ def _listing(place: Place, num_images: int | None, seed: int) -> Listing:
 
 
 def _with_files(digests: list[str], rows: pa.Table, of_files: Sequence[RowFile]) -> list[str]:
-    """The digests of ``rows``; where a row names a file, the file's digest."""
+    """The digests of ``rows``; if a row names a file, the file's digest."""
     found = {(row.file, row.row): str(row.found) for row in of_files if row.found}
     if not found:
         return digests
@@ -83,7 +86,7 @@ def _class_names(place: Place) -> list[str] | None:
 
 
 def _runs(images: Sequence[ImageRef], place: Place) -> Iterator[Sequence[ImageRef]]:
-    """Runs of images that lie in one row group."""
+    """Runs of images in the same row group."""
     import numpy as np
 
     from atlas_pipeline.images.shards import shard_root
@@ -109,7 +112,7 @@ def _group_starts(root: Path, file: str) -> np.ndarray:
     try:
         return np.array([group.start for group in shard_row_groups(root, file)])
     except ImagesError:
-        return np.zeros(1, np.int64)  # gone or broken since it was listed: its rows will be counted as bad
+        return np.zeros(1, np.int64)  # gone or damaged since the listing: its rows will count as bad
 
 
 def _reader(place: Place, seed: int) -> RowReader:

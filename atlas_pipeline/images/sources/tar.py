@@ -1,4 +1,4 @@
-"""Tar shards in WebDataset's layout; what is in them: ``tar_shards``."""
+"""Tar shards in WebDataset's layout; ``tar_shards`` reads their contents."""
 
 from __future__ import annotations
 

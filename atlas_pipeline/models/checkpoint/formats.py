@@ -15,12 +15,12 @@ STATE_DICT = "save a plain state dict: torch.save(model.state_dict(), path)"
 DCP_TO_TORCH = "torch.distributed.checkpoint.format_utils.dcp_to_torch_save"
 HEAD_BYTES = 512
 SHARDS_SUFFIX = ".index.json"
-# torch.save's format before zip archives: a pickle of this number comes first.
+# Start of a file in torch.save's format before zip archives: a pickle of this number.
 LEGACY_MAGIC = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
-# Where the header of a record keeps the lengths of its name and extra field.
+# Offset, in a zip record's header, of the lengths of its name and extra field.
 LENGTHS_AT = 26
 COPY_AGAIN = "copy or download it again"
-# By the first bytes.
+# Other formats by their first bytes: name and remedy.
 OTHER_FORMATS: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer and not the weights", "run: git lfs pull"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras, TensorFlow)", "convert it to PyTorch"),
@@ -33,7 +33,7 @@ OTHER_FORMATS: tuple[tuple[bytes, str, str], ...] = (
     (b"Rar!", "a RAR archive", "unpack it"),
     (b"GGUF", "a GGUF file", "give the PyTorch weights that it was made from"),
 )
-# By the name, where the first bytes do not tell.
+# Other formats by suffix, where the first bytes do not tell.
 OTHER_SUFFIXES = {
     ".onnx": "an ONNX graph",
     ".pb": "a TensorFlow graph",
@@ -48,9 +48,9 @@ OTHER_SUFFIXES = {
 
 
 def kind_of(path: Path) -> Kind:
-    """How ``path`` holds its tensors.
+    """How ``path`` stores its tensors.
 
-    Raises: ModelError: it is empty, cut short, or no weights of PyTorch; the message says what it is.
+    Raises: ModelError: empty, truncated, or not PyTorch weights; the message names the format.
     """
     try:
         size = path.stat().st_size
@@ -75,14 +75,14 @@ def kind_of(path: Path) -> Kind:
 
 
 def record_of(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
-    """A record of a zip archive, held against its checksum where it has one.
+    """A record of a zip archive, verified by its checksum if it has one.
 
-    Raises: KeyError, BadZipFile, EOFError: it is not there, or is damaged.
+    Raises: KeyError, BadZipFile, EOFError: the record is missing or damaged.
     """
     record = archive.getinfo(name)
     if record.CRC or not record.file_size or record.compress_type != zipfile.ZIP_STORED:
         return archive.read(record)
-    # torch.serialization.set_crc32_options(False) leaves checksums out, and zipfile insists on them.
+    # torch.serialization.set_crc32_options(False) omits checksums, which zipfile requires.
     with path.open("rb") as file:
         file.seek(record.header_offset + LENGTHS_AT)
         name_bytes, extra_bytes = struct.unpack("<HH", file.read(4))
@@ -93,7 +93,7 @@ def record_of(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
 
 
 def not_read(path: Path, what: str, remedy: str) -> ModelError:
-    """The one line on a weights file that will not do: ``weights file 'w.pt' is empty; copy it again``."""
+    """The error for an unusable weights file: ``weights file 'w.pt' is empty; copy it again``."""
     return ModelError(f"weights file '{path}' {what}; {remedy}")
 
 
@@ -118,7 +118,7 @@ def _of_zip(path: Path) -> Kind:
 
 
 def _is_safetensors(head: bytes) -> bool:
-    # The length of the header in 8 bytes, then the header, which is JSON. The format bounds it at 100 MB.
+    # The header's length in 8 bytes, then the header in JSON. The format limits it to 100 MB.
     return len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000
 
 

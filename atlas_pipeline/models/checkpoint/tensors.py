@@ -1,4 +1,4 @@
-"""The numbers of the tensors that an outline names, and of no others: an optimiser's stay in the file."""
+"""Read the numbers of the tensors in an outline, and no others: an optimiser's stay in the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from atlas_pipeline.models.checkpoint.formats import COPY_AGAIN, STATE_DICT, kin
 from atlas_pipeline.models.checkpoint.outline import StoredTensor, read_outline
 
 NUMEL_BYTES = 8
-# Errors that reading a damaged file raises.
+# Errors raised by reading a damaged file.
 DAMAGE = (
     ArithmeticError,
     EOFError,
@@ -32,7 +32,7 @@ DAMAGE = (
 def read_tensors(stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
     """The tensors by name, on the CPU, in the file's dtypes.
 
-    Raises: ModelError: a tensor that has no plain numbers (quantised, sparse, meta), or a damaged file.
+    Raises: ModelError: a tensor without plain numbers (quantised, sparse, meta), or a damaged file.
     """
     for name, tensor in stored.items():
         if tensor.kind != "dense":
@@ -69,7 +69,7 @@ def _of_file(file: Path, stored: Mapping[str, StoredTensor]) -> dict[str, Tensor
         if (tensor.storage, tensor.dtype) not in whole:
             whole[tensor.storage, tensor.dtype] = _vector(raw[tensor.storage], tensor.dtype)
     return {
-        # Raises beyond the storage's end.
+        # as_strided raises beyond the end of the storage.
         name: whole[t.storage, t.dtype].as_strided(t.shape, t.stride, t.offset)
         for name, t in stored.items()
     }

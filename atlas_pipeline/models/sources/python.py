@@ -8,7 +8,7 @@ from atlas_pipeline.models.source import Labels, ModelSource, Opened
 from atlas_pipeline.models.spec import ModelSpec, file_digest
 from atlas_pipeline.models.user_target import locate
 
-# Usual names of a function that makes a network: they do not say which.
+# Common names of functions that build a network, which say nothing about it.
 _NAMELESS = ("build", "build_model", "create", "create_model", "get_model", "make", "model", "net", "network")
 
 
@@ -25,7 +25,7 @@ def _open(spec: ModelSpec) -> Opened:
 
 
 def _own_weights(spec: ModelSpec) -> dict[str, Any]:
-    # The code that builds the network may draw its parameters: it is called under the seed.
+    # The user's code may draw parameters; it is called under the seed.
     return {"built_with_seed": spec.seed}
 
 
@@ -45,7 +45,7 @@ def _called(name: str | None) -> str:
     place, _, attribute = (name or "python").rpartition(":")
     if attribute not in _NAMELESS or not place:
         return attribute
-    # The file's name, not its path: it stands in every output.
+    # The file's name without its path, since it appears in every output.
     return place.replace("\\", "/").split("/")[-1].removesuffix(".py").split(".")[-1]
 
 
