@@ -26,7 +26,7 @@ def import_file(name: str, file: Path) -> ModuleType:
     """
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is no Python file")
+        raise ImportError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     # Dataclasses and pickles look up their module by name.
     sys.modules[name] = module

@@ -99,8 +99,8 @@ def _decoded(reader: Any, work: Sequence[list[ImageRef]], num_workers: int) -> I
         if "DataLoader worker (pid" not in str(error):
             raise
         raise ResourceError(
-            "an image worker process died (killed, or out of memory); what is done is kept: run again, with "
-            f"fewer than {num_workers} workers if it comes back"
+            "an image worker process died (killed, or out of memory); finished work is kept: run again, with "
+            f"fewer than {num_workers} workers if it happens again"
         ) from error
 
 

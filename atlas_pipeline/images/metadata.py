@@ -54,14 +54,14 @@ def read_metadata(path: str) -> pa.Table:
     for field in table.schema:
         if field.name != KEY and not (is_text(field.type) or is_number(field.type)):
             raise ImagesError(
-                f"images.metadata '{path}': column '{field.name}' holds {field.type}; numbers, booleans and "
-                f"text can be shown; leave it out"
+                f"images.metadata '{path}': column '{field.name}' holds {field.type}; only numbers, "
+                f"booleans and text can be shown; leave it out"
             )
     keys = table[KEY].cast(pa.string())
     counts = pc.value_counts(keys)
     twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
-        raise ImagesError(f"images.metadata '{path}' has key '{twice[0]}' twice; keep one row an image")
+        raise ImagesError(f"images.metadata '{path}' has key '{twice[0]}' twice; keep one row per image")
     return table.set_column(names.index(KEY), KEY, keys)
 
 
@@ -105,5 +105,5 @@ def _csv(file: Path) -> pa.Table:
 def _file(path: str) -> Path:
     file = Path(path).expanduser()
     if not file.is_file():
-        raise ImagesError(f"images.metadata '{path}' is no file; wanted is a CSV or Parquet table")
+        raise ImagesError(f"images.metadata '{path}' is no file; give a CSV or Parquet table")
     return file

@@ -192,7 +192,7 @@ def _choose(candidates: Sequence[str], schema: pa.Schema, file: str) -> str:
     wanted = "Wanted: a struct of bytes and path, or a column of bytes"
     if candidates:
         raise ImagesError(
-            f"columns {', '.join(candidates)} of '{file}' all hold bytes; rename the one of images to 'image'"
+            f"columns {', '.join(candidates)} of '{file}' all hold bytes; rename the image column to 'image'"
         )
     names = schema.names
     columns = ", ".join(f"{field.name} ({_short(field.type)})" for field in schema)

@@ -91,7 +91,7 @@ def _label(archive: BinaryIO, file: str, part: Part) -> int:
     if type(label) is not int or label.bit_length() > 63:
         shown = repr(label)[:MAX_SHOWN]
         raise ImagesError(
-            f"the label in '{member.name}' of shard '{file}' is {shown}, no integer that is a class; "
+            f"the label in '{member.name}' of shard '{file}' is {shown}, no integer; "
             f"number the classes from 0"
         )
     return label

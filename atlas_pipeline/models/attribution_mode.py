@@ -140,8 +140,8 @@ class _Trial:
         if _is_something(backward):
             return self._by_backward("derivatives are lost")
         raise ModelError(
-            f"{self.network.name} has no attribution from layer '{self.layer}': no backward pass gets there, "
-            f"and derivatives in forward mode are not what a small step shows; {REMEDY}"
+            f"{self.network.name} has no attribution from layer '{self.layer}': no backward pass reaches it, "
+            f"and forward-mode derivatives disagree with finite differences; {REMEDY}"
         )
 
     def _by_forward(self, logits: Logits) -> AttributionMode:
@@ -165,7 +165,7 @@ class _Trial:
             reason = reasons[0] if reasons else "it is detached, rounded, or in inference mode"
             raise ModelError(
                 f"{self.network.name} has no attribution from layer '{self.layer}': the logits depend on it, "
-                f"but no derivative gets there ({reason}); {REMEDY}"
+                f"but no derivative reaches it ({reason}); {REMEDY}"
             )
         remark = "every attribution is zero, for the logits do not depend on this layer"
         return AttributionMode("none", remark=remark)

@@ -48,7 +48,7 @@ BOMS = (
     (b"\xfe\xff", "utf-16"),
 )
 NUM_NAMED = 3
-FORMS = "give one class a line, or a mapping from index to name"
+FORMS = "give one class per line, or a mapping from index to name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ def _check_whole(names: Mapping[int, str], where: str) -> None:
 
 def _of_lines(lines: Sequence[str], where: str) -> ClassNames:
     if "" in lines:
-        raise ModelError(f"{where} has an empty line, line {lines.index('') + 1}; give one class a line")
+        raise ModelError(f"{where} has an empty line, line {lines.index('') + 1}; give one class per line")
     if found := _all_match(SYNSET_AND_INDEX, lines):
         whole = [(int(match[2]), match[1], match[3]) for match in found]
         names = {index: name for index, _, name in whole}
@@ -217,7 +217,7 @@ def _text(path: Path, where: str) -> str:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"{where} cannot be read ({error.strerror}); give one class a line") from None
+        raise ModelError(f"{where} cannot be read ({error.strerror}); give one class per line") from None
     encoding = next((name for mark, name in BOMS if raw.startswith(mark)), "utf-8")
     try:
         text = raw.decode(encoding).strip()
@@ -226,9 +226,9 @@ def _text(path: Path, where: str) -> str:
         # Any bytes are valid Latin-1, so a guess could be wrong without notice.
         raise ModelError(f"{where} is not UTF-8 text (line {line}); save it as UTF-8") from None
     if "\x00" in text:
-        raise ModelError(f"{where} is no text, or UTF-16 without its mark; save it as UTF-8")
+        raise ModelError(f"{where} is not text, or is UTF-16 without its mark; save it as UTF-8")
     if not text:
-        raise ModelError(f"{where} is empty; give one class a line")
+        raise ModelError(f"{where} is empty; give one class per line")
     return text
 
 

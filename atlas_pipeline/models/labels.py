@@ -92,8 +92,8 @@ def _miscount(labels: Sequence[str], num_classes: int) -> str:
     if len(labels) == NUM_IMAGENET and num_classes == NUM_IMAGENET + 1 and not has_background:
         return counts + "the first of TensorFlow's logits is the background: put a line 'background' first"
     if len(labels) < num_classes:
-        return counts + f"give one a logit: there are none for class {len(labels)} to {num_classes - 1}"
-    return counts + f"give one a logit: from '{labels[num_classes]}' on they have none"
+        return counts + f"give one per logit: there are none for class {len(labels)} to {num_classes - 1}"
+    return counts + f"give one per logit: from '{labels[num_classes]}' on they have none"
 
 
 def class_index(

@@ -61,7 +61,7 @@ class MapForm:
         num_positions = shape[0] - self.num_left_out
         if self.order and len(self.order) != num_positions:
             raise ModelError(
-                f"{num_positions} tokens are not the {len(self.order)} whose order is known; "
+                f"{num_positions} tokens do not match the {len(self.order)} whose order is known; "
                 "give images of the network's own size"
             )
         side = isqrt(max(num_positions, 0))

@@ -37,11 +37,11 @@ class NanGuard(TorchDispatchMode):
         name = func.name()
         namespace, _, operator = name.partition("::")
         if namespace not in OWN_NAMESPACES or any(word in operator for word in HIDE_NAN):
-            raise CannotTellError(f"'{name}' hides NaN, or may be ended by it")
+            raise CannotTellError(f"'{name}' hides NaN, or may crash on it")
         output = func(*args, **(kwargs or {}))
         made = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         if made and all(map(_is_whole, made)) and any(map(_is_spoilt, tree_leaves((args, kwargs)))):
-            raise CannotTellError(f"'{name}' makes a whole number of NaN")
+            raise CannotTellError(f"'{name}' turns NaN into an integer")
         return output
 
 

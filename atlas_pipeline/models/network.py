@@ -132,7 +132,8 @@ class Network:
             shape = f"({', '.join(['batch', *map(str, output.shape[1:])])})"
             shape += "" if output.is_floating_point() else f" of {output.dtype}"
         raise ModelError(
-            f"{self.name} must return logits of shape (batch, class), but returns {shape}; wrap it"
+            f"{self.name} must return logits of shape (batch, class), but returns {shape}; wrap it in "
+            "a module that does"
         )
 
     def _tried(self) -> tuple[dict[str, Run], torch.memory_format, int]:
@@ -167,5 +168,5 @@ def _frozen(module: nn.Module, name: str) -> nn.Module:
     except (RuntimeError, NotImplementedError, ValueError) as error:
         raise ModelError(
             f"{name} cannot be opened as a frozen float32 network on the CPU: {first_line(error)}; give a "
-            "plain nn.Module, its parameters on a real device"
+            "plain nn.Module with its parameters on a real device"
         ) from error

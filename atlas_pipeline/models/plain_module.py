@@ -27,7 +27,7 @@ def unwrapped(module: nn.Module, where: str) -> nn.Module:
         module = inner
     if isinstance(module, torch.jit.ScriptModule):
         raise ModelError(
-            f"{where} is a TorchScript module (scripted or traced): its layers cannot be looked into; give "
+            f"{where} is a TorchScript module (scripted or traced), whose layers cannot be inspected; give "
             "the nn.Module that it was made from"
         )
     return module
@@ -86,8 +86,7 @@ def materialise(module: nn.Module, forward: Callable[[Tensor], object], size_px:
             forward(torch.zeros(2, 3, size_px, size_px))
     except Exception as error:
         raise ModelError(
-            f"{where} has lazy layers, and they cannot be made by an image of {size_px} px: "
-            f"{first_line(error)}"
+            f"{where} has lazy layers that an image of {size_px} px cannot initialise: {first_line(error)}"
         ) from error
     finally:
         module.train(was_training)

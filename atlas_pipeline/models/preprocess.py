@@ -66,8 +66,8 @@ class Preprocess:
         one_size = len({"resize", "crop"} & values.keys()) == 1
         if one_size and changed.resize is not None and changed.crop > changed.resize:
             raise ModelError(
-                f"{where}: crop {changed.crop} px is larger than resize {changed.resize} px, and what lies "
-                "beyond the image would be made up; "
+                f"{where}: crop {changed.crop} px is larger than resize {changed.resize} px, so the border "
+                "would be padding; "
                 f"set both, e.g. resize: {changed.crop}, crop: {changed.crop}"
             )
         return changed
@@ -107,7 +107,7 @@ def _check_units(preprocess: Preprocess, where: str) -> None:
         raise ModelError(
             f"{where}: mean {list(mean)} is ImageNet's in the order BGR, and images come as RGB; give "
             f"mean: {_rounded(fitting_mean[::-1])}, std: {_rounded(fitting_std[::-1])}, and let a network "
-            "that takes BGR turn the channels itself: images.flip(1)"
+            "that takes BGR flip the channels itself: images.flip(1)"
         )
     black_white = f"black would become {-mean[0] / std[0]:.4g} and white {(1 - mean[0]) / std[0]:.4g}"
     if is_mean_off or is_std_off:

@@ -46,11 +46,11 @@ def why_not(module: nn.Module, images: Tensor, name: str, failure: Exception) ->
         return f"{cannot}; it runs on images of {other_px} px: set model.preprocess.crop: {other_px}"
     if any(word in str(failure) for word in PRECISIONS):
         return (
-            f"{cannot}; networks are run in float32 here: take conversions to another precision out of its "
+            f"{cannot}; networks are run in float32 here: remove conversions to another precision from its "
             "forward and hooks"
         )
     if any(word in str(failure) for word in DEVICES):
-        return f"{cannot}; networks are opened on the CPU: let forward make its tensors on its input's device"
+        return f"{cannot}; networks are opened on the CPU: create tensors on the input's device in forward"
     return cannot
 
 

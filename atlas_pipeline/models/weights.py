@@ -81,7 +81,7 @@ def _check_numbers(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where
             )
         if tensor.isnan().any():
             raise ModelError(
-                f"{where}: '{key}' holds NaN, as of a training that diverged; give an earlier file"
+                f"{where}: '{key}' holds NaN, as after a training that diverged; give an earlier file"
             )
 
 

@@ -58,7 +58,7 @@ def entries_of(outline: Outline, path: Path) -> list[Entry]:
         classes = ", ".join(outline.classes[:2]) + (", ..." if len(outline.classes) > 2 else "")
         raise not_read(
             path,
-            f"holds no tensors but in objects of {classes}, and loading these would run code: refused",
+            f"holds tensors only in objects of {classes}, and loading these would run code: refused",
             STATE_DICT,
         )
     raise not_read(
@@ -176,7 +176,7 @@ def chosen_set(
         raise not_read(
             path,
             f"holds {len(fit.prefixes)} sets of weights that fit equally well, {sets}",
-            "choose by model.weights_key",
+            "choose one with model.weights_key",
         )
     names = fit.beneath(fit.prefixes[0])
     return {own.get(rest, ".".join(rest)): tensor for rest, tensor in names.items()}

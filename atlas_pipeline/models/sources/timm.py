@@ -139,7 +139,7 @@ def _preprocess(timm: Any, module: nn.Module, name: str) -> Preprocess:
     channels, height, width = config["input_size"]
     if channels != 3 or height != width:
         raise ModelError(
-            f"timm's {name} takes images of {channels} x {height} x {width}; only square RGB images will do"
+            f"timm's {name} takes images of {channels} x {height} x {width}; only square RGB images work here"
         )
     return Preprocess().override(
         {
