@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 # Code that is not the user's: the standard library, installed packages, this package.
-_OTHERS = tuple(
+_OTHER_FOLDERS = tuple(
     f"{Path(str(folder)).resolve()}{os.sep}"
     for folder in (*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), Path(__file__).parent)
 )
@@ -30,13 +30,13 @@ def import_file(name: str, file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Dataclasses and pickles look up their module by name.
     sys.modules[name] = module
-    with searching(file.parent):
+    with importing_from(file.parent):
         spec.loader.exec_module(module)
     return module
 
 
 @contextmanager
-def searching(folder: Path) -> Iterator[None]:
+def importing_from(folder: Path) -> Iterator[None]:
     """Append ``folder`` to the import path inside the block, as if a script there were running."""
     sys.path.append(str(folder))
     try:
@@ -48,7 +48,7 @@ def searching(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def as_a_script(file: Path) -> Iterator[None]:
+def running_as_script(file: Path) -> Iterator[None]:
     """Inside the block, code sees an empty command line and prints to stderr; stdout is for our own output.
 
     The working folder, which the code may change, is restored.
@@ -65,8 +65,8 @@ def as_a_script(file: Path) -> Iterator[None]:
 
 def reason_of(error: BaseException) -> str:
     """Why the user's code failed, and where, in one line."""
-    said = str(error).strip().splitlines()
-    reason = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+    message_lines = str(error).strip().splitlines()
+    reason = f"{type(error).__name__}: {message_lines[0]}" if message_lines else type(error).__name__
     if isinstance(error, SystemExit):
         reason = f"it ends the program (sys.exit: {error.code})"
     place = location_of(error)
@@ -80,6 +80,6 @@ def location_of(error: BaseException) -> str:
         return f"{Path(error.filename).name}, line {error.lineno}"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         is_file = not frame.filename.startswith("<")
-        if is_file and not str(Path(frame.filename).resolve()).startswith(_OTHERS):
+        if is_file and not str(Path(frame.filename).resolve()).startswith(_OTHER_FOLDERS):
             return f"{Path(frame.filename).name}, line {frame.lineno}"
     return ""

@@ -73,7 +73,7 @@ def image_batches(
     work = chunks(image_refs(index), source, path, preprocess.crop)
     if multiprocessing.current_process().daemon:
         num_workers = 0
-    for batch in _filled(_decoded(reader, work, min(num_workers, len(work))), batch_size):
+    for batch in _rebatched(_decoded(reader, work, min(num_workers, len(work))), batch_size):
         yield replace(batch, images=batch.images.pin_memory()) if pin else batch
 
 
@@ -144,20 +144,20 @@ def _end_with_parent(worker: int) -> None:
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
-def _filled(decoded: Iterable[Decoded], batch_size: int) -> Iterator[Batch]:
+def _rebatched(decoded: Iterable[Decoded], batch_size: int) -> Iterator[Batch]:
     """Regroup chunks into batches."""
     held: list[Decoded] = []
     for chunk in decoded:
         held.append(chunk)
         while sum(len(part.image_id) for part in held) >= batch_size:
-            batch, rest = _first(held, batch_size)
+            batch, rest = _split_batch(held, batch_size)
             held = [rest]
             yield batch
     if any(len(part.image_id) or part.bad for part in held):
-        yield _first(held, batch_size)[0]
+        yield _split_batch(held, batch_size)[0]
 
 
-def _first(held: Sequence[Decoded], batch_size: int) -> tuple[Batch, Decoded]:
+def _split_batch(held: Sequence[Decoded], batch_size: int) -> tuple[Batch, Decoded]:
     """The first ``batch_size`` images of ``held`` with all its bad images, and the rest."""
     import torch
 

@@ -18,13 +18,13 @@ from PIL import Image, UnidentifiedImageError
 
 from atlas_pipeline.errors import AtlasError
 from atlas_pipeline.images.formats import HEAD_BYTES, READ, format_of
-from atlas_pipeline.images.png import PNG_START, without_large_texts
+from atlas_pipeline.images.png import PNG_SIGNATURE, without_large_texts
 
 # A fixed list, since some of Pillow's formats run other programs (EPS) or are no images.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 MAX_PIXELS = 2**28  # 16,384 x 16,384: 1 GB when decoded
 MAX_REASON = 120
-JPEG_START = b"\xff\xd8"
+JPEG_SIGNATURE = b"\xff\xd8"
 MARKER, APP1, START_OF_SCAN = 0xFF, 0xE1, 0xDA
 ORIENTATION_TAG = 0x0112
 DNG_VERSION_TAG = 0xC612
@@ -53,11 +53,11 @@ def decode(raw: bytes, shorter_px: int | None = None) -> np.ndarray:
     if not raw:
         raise BadImageError("empty file")
     try:
-        if raw.startswith(JPEG_START):
-            pixels = _common_jpeg(raw, 2 * (shorter_px or 0))
+        if raw.startswith(JPEG_SIGNATURE):
+            pixels = _decode_common_jpeg(raw, 2 * (shorter_px or 0))
             if pixels is not None:
-                return _upright(pixels, _orientation_of_jpeg(raw)) if _may_be_turned(raw) else pixels
-        return _by_pillow(raw)
+                return _upright(pixels, _orientation_of_jpeg(raw)) if _may_have_orientation(raw) else pixels
+        return _decode_with_pillow(raw)
     except (BadImageError, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -68,24 +68,24 @@ def decode(raw: bytes, shorter_px: int | None = None) -> np.ndarray:
         raise BadImageError(reason[:MAX_REASON]) from error
 
 
-def _common_jpeg(raw: bytes, least_px: int) -> np.ndarray | None:
+def _decode_common_jpeg(raw: bytes, min_px: int) -> np.ndarray | None:
     """The pixels as stored; None: leave it to Pillow."""
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(raw)
-        if colours not in ("YCbCr", "Gray", "RGB") or height * width > MAX_PIXELS:
+        height, width, colour_space, _ = simplejpeg.decode_jpeg_header(raw)
+        if colour_space not in ("YCbCr", "Gray", "RGB") or height * width > MAX_PIXELS:
             return None
         # A factor below 2 would be slower than full size: libjpeg-turbo has fast code for few scales.
-        return simplejpeg.decode_jpeg(raw, "RGB", min_height=least_px, min_width=least_px, min_factor=2)
+        return simplejpeg.decode_jpeg(raw, "RGB", min_height=min_px, min_width=min_px, min_factor=2)
     except ValueError:  # truncated, or a warning from libjpeg
         return None
 
 
-def _may_be_turned(raw: bytes) -> bool:
+def _may_have_orientation(raw: bytes) -> bool:
     """Whether a JPEG has EXIF or XMP data, which may contain an orientation.
 
     Pillow takes five times as long to read the headers as this takes to decode a small image.
     """
-    at = len(JPEG_START)
+    at = len(JPEG_SIGNATURE)
     while at + 4 <= len(raw) and raw[at] == MARKER:
         if raw[at + 1] in (APP1, START_OF_SCAN):
             return raw[at + 1] == APP1
@@ -102,12 +102,12 @@ def _unidentified(head: bytes) -> str:
     return f"{kind}: damaged" if kind in READ else f"{kind}, which is not read"
 
 
-def _by_pillow(raw: bytes) -> np.ndarray:
+def _decode_with_pillow(raw: bytes) -> np.ndarray:
     try:
         return _pixels(raw)
     except ValueError:
         # Pillow refuses large texts and profiles, although every viewer shows such images.
-        smaller = without_large_texts(raw) if raw.startswith(PNG_START) else raw
+        smaller = without_large_texts(raw) if raw.startswith(PNG_SIGNATURE) else raw
         if len(smaller) == len(raw):
             raise
         return _pixels(smaller)

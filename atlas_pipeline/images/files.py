@@ -12,7 +12,7 @@ from atlas_pipeline.images.formats import (
     extension_of,
 )
 from atlas_pipeline.images.left_out import LeftOut
-from atlas_pipeline.images.walk import by_components, shown
+from atlas_pipeline.images.walk import by_components, storable_text
 
 COMPRESSED = frozenset({"gz", "tgz", "bz2", "xz", "zst"})
 MAX_SHOWN = 12  # longest extension in messages, in characters
@@ -42,7 +42,7 @@ def shard_files(folder: Path, extensions: frozenset[str]) -> tuple[list[str], Le
         else:
             others.append((key, _beside_shards(extension_of(key))))
     for key, why in sorted(others, key=lambda other: by_components(other[0])):
-        left_out.other(why, shown(key))
+        left_out.other(why, storable_text(key))
     return sorted(keys, key=by_components), left_out
 
 

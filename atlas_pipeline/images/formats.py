@@ -32,7 +32,7 @@ READ = frozenset({"JPEG", "PNG", "WebP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "J
 ARCHIVES = frozenset({"zip archive", "gzip archive", "7z archive", "xz archive", "bzip2 archive",
                       "zstd archive", "tar archive", "Parquet file"})  # fmt: skip
 
-_STARTS = (
+_SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"GIF87a", "GIF"),
@@ -85,7 +85,7 @@ def format_of(head: bytes) -> str | None:
 
     Formats in READ are decoded; the others are only named in messages.
     """
-    for start, name in _STARTS:
+    for start, name in _SIGNATURES:
         if head.startswith(start):
             # CR2 has a valid TIFF header.
             return "camera raw" if name == "TIFF" and head[8:10] == b"CR" else name
@@ -96,7 +96,7 @@ def format_of(head: bytes) -> str | None:
     if head[:4] == b"RIFF":
         return {b"WEBP": "WebP", b"AVI ": "video (AVI)"}.get(head[8:12])
     if head[4:8] == b"ftyp":
-        return _of_brands(head)
+        return _iso_media_format(head)
     if head[128:132] == b"DICM":
         return "DICOM"
     if head[257:262] == b"ustar":
@@ -107,7 +107,7 @@ def format_of(head: bytes) -> str | None:
     return "SVG" if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in head) else None
 
 
-def _of_brands(head: bytes) -> str:
+def _iso_media_format(head: bytes) -> str:
     """The format by the major and compatible brands of an ISO media file."""
     size = min(int.from_bytes(head[:4], "big"), len(head))
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, size - 3, 4))]

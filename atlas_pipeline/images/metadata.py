@@ -65,7 +65,7 @@ def read_metadata(path: str) -> pa.Table:
     return table.set_column(names.index(KEY), KEY, keys)
 
 
-def of_images(metadata: pa.Table, keys: pa.ChunkedArray) -> pa.Table:
+def rows_for_images(metadata: pa.Table, keys: pa.ChunkedArray) -> pa.Table:
     """The metadata rows of the images, in their order; nulls for an image without a row.
 
     Raises: ImagesError: no image has a row.

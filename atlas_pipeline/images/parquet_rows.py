@@ -134,7 +134,7 @@ def rows(path: str, groups: Sequence[RowGroup], label_column: str | None = None)
 
 def _by_file(groups: Sequence[RowGroup]) -> dict[str, list[RowGroup]]:
     """The groups of every shard, so that its footer is read only once."""
-    return {file: list(same) for file, same in groupby(groups, key=lambda group: group.file)}
+    return {file: list(group_rows) for file, group_rows in groupby(groups, key=lambda group: group.file)}
 
 
 def _shard_rows(root: Path, file: str, names: pa.Array, label_column: str | None) -> pa.Table:
@@ -178,9 +178,9 @@ def digests(path: str, groups: Sequence[RowGroup], positions: np.ndarray) -> lis
     by_file = _by_file([groups[i] for i in used])
     with ThreadPoolExecutor() as pool:
         parts = pool.map(lambda file: _group_digests(root, file, by_file[file]), by_file)
-        of_groups = [digest for part in parts for digest in part]
+        group_digests = [digest for part in parts for digest in part]
     out: list[str] = []
-    for i, digest in zip(used, of_groups, strict=True):
+    for i, digest in zip(used, group_digests, strict=True):
         places = (int(place).to_bytes(8, "little") for place in positions[at[i] : at[i + 1]] - starts[i])
         out += (hashlib.blake2b(digest + place, digest_size=DIGEST_BYTES).hexdigest() for place in places)
     return out

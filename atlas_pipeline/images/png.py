@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-PNG_START = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Pillow's own limits: for one text or profile, and for all texts of a file.
 MAX_TEXT_BYTES = 1 << 20
 MAX_ALL_TEXT_BYTES = 16 << 20
@@ -17,7 +17,7 @@ def without_large_texts(raw: bytes) -> bytes:
 
     Pixels do not depend on them, since profiles are not applied. Unpacking stops at the limit.
     """
-    kept, num_bytes = [PNG_START], 0
+    kept, num_bytes = [PNG_SIGNATURE], 0
     for kind, chunk in _chunks(raw):
         if kind in TEXTS:
             size = _unpacked_size(kind, chunk[8:-4])
@@ -30,7 +30,7 @@ def without_large_texts(raw: bytes) -> bytes:
 
 def _chunks(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Kind and full bytes (length, kind, content, checksum) of every chunk; the last may be truncated."""
-    at = len(PNG_START)
+    at = len(PNG_SIGNATURE)
     while at < len(raw):
         end = at + 12 + int.from_bytes(raw[at : at + 4], "big")
         yield raw[at + 4 : at + 8], raw[at:end]

@@ -48,7 +48,7 @@ def chunks(where: Sequence[ImageRef], source: str, path: str | None, crop: int) 
     A chunk ends at the end of a row group or tar shard, so that workers rarely read the same one.
     """
     known = source_of(source)
-    size = max(1, min(known.most_images, MAX_CHUNK_BYTES // (3 * crop * crop)))
+    size = max(1, min(known.max_chunk_images, MAX_CHUNK_BYTES // (3 * crop * crop)))
     runs = known.runs(where, Place(path or ""))
     return [list(run[i : i + size]) for run in runs for i in range(0, len(run), size)]
 

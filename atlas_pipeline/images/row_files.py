@@ -18,7 +18,7 @@ from atlas_pipeline.images.parquet_rows import column_of, image_pieces
 from atlas_pipeline.images.shards import find_shards, image_columns, open_shard, unreadable
 
 # Without statistics, a chunk is scanned for nulls if its bytes per row are fewer than any image has.
-LEAST_IMAGE_BYTES = 64
+MIN_IMAGE_BYTES = 64
 
 
 class RowFile(NamedTuple):
@@ -42,10 +42,14 @@ def row_files(path: str, root: str | None) -> list[RowFile]:
     if below and not below.is_dir():
         raise ImagesError(f"images.root '{root}' is no folder; correct images.root")
     with ThreadPoolExecutor() as pool:
-        return [row for rows in pool.map(lambda file: _of_shard(folder, file, below), files) for row in rows]
+        return [
+            row
+            for rows in pool.map(lambda file: _shard_row_files(folder, file, below), files)
+            for row in rows
+        ]
 
 
-def _of_shard(root: Path, file: str, below: Path | None) -> list[RowFile]:
+def _shard_row_files(root: Path, file: str, below: Path | None) -> list[RowFile]:
     found: list[RowFile] = []
     with open_shard(root, file) as shard:
         image, path = image_columns(shard.schema_arrow, file)
@@ -87,7 +91,7 @@ def _num_nulls(chunk: pq.ColumnChunkMetaData, num_rows: int) -> int:
     """Number of null values in a chunk; -1 if unknown."""
     if chunk.is_stats_set and chunk.statistics.has_null_count:
         return int(chunk.statistics.null_count)
-    return -1 if chunk.total_uncompressed_size < LEAST_IMAGE_BYTES * num_rows else 0
+    return -1 if chunk.total_uncompressed_size < MIN_IMAGE_BYTES * num_rows else 0
 
 
 def bases_of(root: Path, file: str, below: Path | None) -> list[Path]:

@@ -26,12 +26,12 @@ from atlas_pipeline.images.walk import HIDDEN
 
 LABELS = ("cls", "json")
 # Fields drawn from an image; in a sample without other images, each may be an image itself.
-DRAWN = frozenset(
+DERIVED = frozenset(
     {"seg", "segmentation", "mask", "masks", "depth", "normal", "normals", "alpha", "label", "labels", "gt"}
     | {"annotation", "semantic", "instance", "panoptic", "heatmap", "saliency"}
 )
 # A key may have several images: the photo comes before images derived from it, such as masks.
-FIRST_EXTENSIONS = {name: i for i, name in enumerate(("jpg", "jpeg", "jpe", "jfif", "webp", "avif"))}
+EXTENSION_RANKS = {name: i for i, name in enumerate(("jpg", "jpeg", "jpe", "jfif", "webp", "avif"))}
 
 
 class Part(NamedTuple):
@@ -94,8 +94,8 @@ def samples(file: str, parts: Iterator[Part]) -> Iterator[list[Part]]:
     """
     seen: set[str] = set()
     dotted: set[str] = set()  # keys that have fields only
-    for _, same in groupby(parts, key=lambda part: part.sample):
-        sample = list(same)
+    for _, parts_with_name in groupby(parts, key=lambda part: part.sample):
+        sample = list(parts_with_name)
         plain = {part.key for part in sample if "." not in part.extension}
         names = set[str]()
         if len({(part.key, part.extension) for part in sample}) < len(sample):
@@ -138,23 +138,23 @@ def images_of(sample: Sequence[Part], file: str, left_out: LeftOut) -> list[tupl
         elif images.get(part.key) is part:
             found.append((part.member, _label_of(part, labels)))
         elif "." in part.extension:
-            if part.key in images or _is_drawn_from_another(part, sample):
+            if part.key in images or _is_derived_image(part, sample):
                 left_out.companion(f".{part.extension}")
             else:
                 found.append((part.member, _label_of(part, labels)))
     return found
 
 
-def _is_drawn_from_another(part: Part, sample: Sequence[Part]) -> bool:
-    def is_drawn(part: Part) -> bool:
-        return not DRAWN.isdisjoint(part.extension.split("."))
+def _is_derived_image(part: Part, sample: Sequence[Part]) -> bool:
+    def is_derived(part: Part) -> bool:
+        return not DERIVED.isdisjoint(part.extension.split("."))
 
     others = (other for other in sample if other.is_image and other.key == part.key)
-    return is_drawn(part) and not all(is_drawn(other) for other in others)
+    return is_derived(part) and not all(is_derived(other) for other in others)
 
 
 def _rank(part: Part) -> int:
-    return FIRST_EXTENSIONS.get(part.extension, len(FIRST_EXTENSIONS))
+    return EXTENSION_RANKS.get(part.extension, len(EXTENSION_RANKS))
 
 
 def _label_of(image: Part, labels: dict[tuple[str, str], Part]) -> Part | None:

@@ -70,7 +70,7 @@ class ImageSource:
     reader: from place, with absolute paths, and seed to a reader of single images.
     class_names: class names by label; None if labels have no names or there are none.
     runs: cuts a listing into runs, such that two workers never read the same piece of a file.
-    most_images: largest number of images in a worker's chunk.
+    max_chunk_images: largest number of images in a worker's chunk.
     takes_path: whether the config gives ``images.path``.
     keys: keys of the config section ``images`` that only the sources listing them take.
     num_images: number of images if the config does not give it; None: all.
@@ -85,7 +85,7 @@ class ImageSource:
     reader: Callable[[Place, int], Reader]
     class_names: Callable[[Place], list[str] | None] = _no_names
     runs: Callable[[Sequence[ImageRef], Place], Iterable[Sequence[ImageRef]]] = _one_run
-    most_images: int = 64
+    max_chunk_images: int = 64
     takes_path: bool = True
     keys: tuple[str, ...] = ()
     num_images: int | None = None

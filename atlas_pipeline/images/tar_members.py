@@ -9,11 +9,11 @@ from collections.abc import Generator, Iterator
 from typing import BinaryIO, NamedTuple
 
 BLOCK_BYTES = tarfile.BLOCKSIZE
-GZIP_START = b"\x1f\x8b"
+GZIP_SIGNATURE = b"\x1f\x8b"
 # Byte ranges of header fields.
 NAME, SIZE, CHECKSUM = slice(0, 100), slice(124, 136), slice(148, 156)
 # Keys of an extended header that override the name, size or kind in the next header.
-TELLING = (b"path=", b"size=", b"sparse", b"charset=")
+OVERRIDING_KEYS = (b"path=", b"size=", b"sparse", b"charset=")
 MAX_EXTENSION_BYTES = 4096
 ADLER_PRIME = 65521
 ZEROS_A_READ = 1 << 20
@@ -71,7 +71,7 @@ def _resolved(link: Member, files: dict[str, Member]) -> Member:
 def _listed(archive: BinaryIO) -> Iterator[Member]:
     """As ``members``, with links unresolved."""
     archive.seek(0)
-    if archive.read(2) == GZIP_START:
+    if archive.read(2) == GZIP_SIGNATURE:
         raise TarError("compressed by gzip: unpack it")
     start: int | None = 0
     while start is not None:
@@ -160,7 +160,7 @@ def _plain_member(archive: BinaryIO, at: int) -> Member | None:
     extension_size = _size(block, tarfile.XHDTYPE)
     if extension_size is not None:
         extension = archive.read(_padded(min(extension_size, MAX_EXTENSION_BYTES)))
-        if extension_size > MAX_EXTENSION_BYTES or any(key in extension for key in TELLING):
+        if extension_size > MAX_EXTENSION_BYTES or any(key in extension for key in OVERRIDING_KEYS):
             return None
         at += BLOCK_BYTES + len(extension)
         block = archive.read(BLOCK_BYTES)

@@ -43,8 +43,8 @@ def rows(path: str) -> tuple[pa.Table, LeftOut]:
     left_out = beside_shards(path, "tar")
     with ThreadPoolExecutor(HEADER_THREADS) as pool:
         found = list(pool.map(lambda file: _shard_rows(root, file), files))
-    for _, of_shard in found:
-        left_out.add(of_shard)
+    for _, shard_left_out in found:
+        left_out.add(shard_left_out)
     return pa.concat_tables(table for table, _ in found), left_out
 
 
@@ -105,7 +105,8 @@ def digests(path: str, images: pa.Table) -> list[str]:
     root, _ = find_shards(path, "tar")
     columns = [images[name].to_pylist() for name in ("file", "row", "size")]
     by_file = [
-        (file, list(same)) for file, same in groupby(zip(*columns, strict=True), key=lambda image: image[0])
+        (file, list(images_in_file))
+        for file, images_in_file in groupby(zip(*columns, strict=True), key=lambda image: image[0])
     ]
     with ThreadPoolExecutor() as pool:
         parts = pool.map(lambda task: _digests(root, *task), by_file)

@@ -103,6 +103,6 @@ def utf8(name: str, where: str | Path) -> str:
     return name
 
 
-def shown(name: str) -> str:
+def storable_text(name: str) -> str:
     """``name`` as storable text, whatever its bytes on disk."""
     return name.encode(errors="backslashreplace").decode()

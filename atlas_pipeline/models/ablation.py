@@ -34,7 +34,7 @@ def ablation(
     assert form is not None, layer
     logits = logits_with(network, images, layer, feature_map)
     with torch.no_grad():
-        whole = logits(lambda output: scaled(output, form, positions, 1.0))
-        without = logits(lambda output: scaled(output, form, positions, 0.0))
-    lost = whole - without
-    return lost if classes is None else lost[:, list(classes)]
+        kept = logits(lambda output: scaled(output, form, positions, 1.0))
+        removed = logits(lambda output: scaled(output, form, positions, 0.0))
+    change = kept - removed
+    return change if classes is None else change[:, list(classes)]

@@ -83,17 +83,19 @@ def attribution(
             return lost
         # The trial images had no effect on the logits, but these images do: try again with them.
         mode = attribution_mode(network, images, layer, maxpool_gradient, feature_map is not None, again=True)
-    wanted = range(network.num_classes) if classes is None else classes
+    class_indices = range(network.num_classes) if classes is None else classes
 
-    def of(part: slice) -> Tensor:
-        at_hand = feature_map[part] if feature_map is not None and mode.through_suffix else None
-        logits = logits_with(network, images[part], layer, at_hand)
+    def attribution_of(part: slice) -> Tensor:
+        known_map = feature_map[part] if feature_map is not None and mode.through_suffix else None
+        logits = logits_with(network, images[part], layer, known_map)
         starts = [_Start(form, positions[part], share) for share in path]
-        derivatives = [_products(logits, start, maxpool_gradient, wanted, mode) for start in starts]
+        derivatives = [_products(logits, start, maxpool_gradient, class_indices, mode) for start in starts]
         return torch.stack(derivatives).mean(dim=0)
 
     at_once = IMAGES_AT_ONCE if mode.mode == "backward" else max(1, len(images))
-    return torch.cat([of(slice(start, start + at_once)) for start in range(0, len(images), at_once)])
+    return torch.cat(
+        [attribution_of(slice(start, start + at_once)) for start in range(0, len(images), at_once)]
+    )
 
 
 class _Start:

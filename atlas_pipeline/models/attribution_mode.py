@@ -36,14 +36,14 @@ NUM_DIRECTIONS = 3
 TOLERANCE, TOLERANCE_16 = 1e-3, 5e-2
 # Finite-difference steps as fractions of v. Kinks disturb long steps and rounding disturbs short ones; in
 # deep networks the error reaches a fifth.
-STEPS, STEPS_16 = (1e-2, 1e-3, 1e-4), (0.3, 0.1, 0.03)
+STEP_SIZES, STEP_SIZES_16 = (1e-2, 1e-3, 1e-4), (0.3, 0.1, 0.03)
 # Forward mode wins over a backward pass if its distance to the finite differences is below this fraction of
 # the backward pass's distance.
-NEARER = 0.5
+NEARER_FACTOR = 0.5
 # The trial multiplies the layer's output by this factor. Code that runs a layer again in its backward pass
 # uses the original output, which gives wrong derivatives wherever another value replaces it; the factor
 # reveals this.
-SHARE = 0.7
+POINT_SCALE = 0.7
 REMEDY = "set sample.attribution_method: ablation, or sample.attribution: none"
 
 # One number per image, or the reason why there is none.
@@ -105,11 +105,11 @@ class _Trial:
         images = images.repeat(NUM_DIRECTIONS, 1, 1, 1)
         self.whole = logits_with(network, images, layer)
         # Ways to compute the logits from the layer, the cheapest first.
-        self.ways = [self.whole]
+        self.logits_functions = [self.whole]
         if has_map and suffix(network, layer) is not None:
             with torch.no_grad():
                 feature_map = feature_maps(network, images, [layer])[layer]
-            self.ways.insert(0, logits_with(network, images, layer, feature_map))
+            self.logits_functions.insert(0, logits_with(network, images, layer, feature_map))
 
     def mode(self) -> AttributionMode:
         """Compare the modes and choose one.
@@ -118,36 +118,36 @@ class _Trial:
         """
         backward = self._backward(self.kind)
         found: list[Derivative] = []
-        for logits in self.ways:
+        for logits in self.logits_functions:
             found.append(self._forward(logits, self.kind))
             if _agree(found[-1], backward, TOLERANCE):
-                return self._by_forward(logits)
-        if not any(map(_is_something, [*found, backward])):
-            return self._by_nothing([*found, backward])
-        if not any(map(_is_something, found)):
-            return self._by_backward(found[-1])
-        sixteen = self._computes_in_16_bits()
-        for logits, forward in zip(self.ways, found, strict=True):
-            if sixteen and _agree(forward, backward, TOLERANCE_16):
-                return self._by_forward(logits)
+                return self._forward_mode(logits)
+        if not any(map(_is_nonzero, [*found, backward])):
+            return self._zero_mode([*found, backward])
+        if not any(map(_is_nonzero, found)):
+            return self._backward_mode(found[-1])
+        is_16_bit = self._computes_in_16_bits()
+        for logits, forward in zip(self.logits_functions, found, strict=True):
+            if is_16_bit and _agree(forward, backward, TOLERANCE_16):
+                return self._forward_mode(logits)
         # One of the modes is wrong. Finite differences are compared with the exact max-pool, since the
         # relaxed max-pool gives no true derivative.
-        steps = [self._step(step) for step in (STEPS_16 if sixteen else STEPS)]
-        at_most = NEARER * _distance(self._backward("exact"), steps)
-        for logits, forward in zip(self.ways, found, strict=True):
-            if _is_something(forward) and _distance(self._forward(logits, "exact"), steps) < at_most:
-                return self._by_forward(logits)
-        if _is_something(backward):
-            return self._by_backward("derivatives are lost")
+        steps = [self._step(step) for step in (STEP_SIZES_16 if is_16_bit else STEP_SIZES)]
+        largest_distance = NEARER_FACTOR * _distance(self._backward("exact"), steps)
+        for logits, forward in zip(self.logits_functions, found, strict=True):
+            if _is_nonzero(forward) and _distance(self._forward(logits, "exact"), steps) < largest_distance:
+                return self._forward_mode(logits)
+        if _is_nonzero(backward):
+            return self._backward_mode("derivatives are lost")
         raise ModelError(
             f"{self.network.name} has no attribution from layer '{self.layer}': no backward pass reaches it, "
             f"and forward-mode derivatives disagree with finite differences; {REMEDY}"
         )
 
-    def _by_forward(self, logits: Logits) -> AttributionMode:
+    def _forward_mode(self, logits: Logits) -> AttributionMode:
         return AttributionMode("forward", through_suffix=logits is not self.whole)
 
-    def _by_backward(self, forward: Derivative) -> AttributionMode:
+    def _backward_mode(self, forward: Derivative) -> AttributionMode:
         reason = forward if isinstance(forward, str) else "derivatives are lost"
         remark = (
             f"attributions take a backward pass for each of the {self.network.num_classes} classes, for "
@@ -155,7 +155,7 @@ class _Trial:
         )
         return AttributionMode("backward", batched=self._allows_batches(), remark=remark)
 
-    def _by_nothing(self, found: list[Derivative]) -> AttributionMode:
+    def _zero_mode(self, found: list[Derivative]) -> AttributionMode:
         """The mode "none".
 
         Raises: ModelError: the logits do depend on the layer.
@@ -172,19 +172,19 @@ class _Trial:
 
     def _forward(self, logits: Logits, kind: MaxPoolGradient) -> Derivative:
         def derivative() -> Tensor:
-            along = forward_product(logits, _shrunk, self._direction, kind)
+            along = forward_product(logits, _scaled_down, self._direction, kind)
             return torch.zeros(1) if along is None else (along * _weights(along)).sum(dim=1)
 
-        return _tried(derivative)
+        return _value_or_reason(derivative)
 
     def _backward(self, kind: MaxPoolGradient) -> Derivative:
         def derivative() -> Tensor:
-            passes = BackwardPass(self.whole, _shrunk, kind)
-            products = passes.gradient(_weights(passes.logits)) * self._direction(passes.point / SHARE)
+            passes = BackwardPass(self.whole, _scaled_down, kind)
+            products = passes.gradient(_weights(passes.logits)) * self._direction(passes.point / POINT_SCALE)
             # Converted to a map, since the batch is the second axis in some outputs.
             return self.form.to_map(products).float().flatten(1).sum(dim=1)
 
-        return _tried(derivative)
+        return _value_or_reason(derivative)
 
     def _step(self, step: float) -> Derivative:
         """The central difference of the logits along the direction, divided by the step."""
@@ -193,12 +193,12 @@ class _Trial:
             after, before = self._stepped(step), self._stepped(-step)
             return ((after - before) / (2 * step) * _weights(after)).sum(dim=1)
 
-        return _tried(derivative)
+        return _value_or_reason(derivative)
 
     def _stepped(self, step: float) -> Tensor:
         """The logits after a step along the direction."""
         with torch.no_grad():
-            return self.whole(lambda output: _shrunk(output) + step * self._direction(output))
+            return self.whole(lambda output: _scaled_down(output) + step * self._direction(output))
 
     def _direction(self, output: Tensor) -> Tensor:
         """Random values on the feature map, with the RMS of the output; zero on tokens without a position."""
@@ -210,7 +210,7 @@ class _Trial:
 
     def _allows_batches(self) -> bool:
         """Whether batched backward passes run and agree with single ones."""
-        passes = BackwardPass(self.whole, _shrunk, self.kind)
+        passes = BackwardPass(self.whole, _scaled_down, self.kind)
         classes = range(min(2, self.network.num_classes))
         single = torch.stack(list(passes.gradients(classes, batched=False)))
         try:
@@ -231,12 +231,12 @@ class _Trial:
 
         names = [name for name in self.network.runs if name != self.layer]
         with torch.no_grad(), hooked(self.network.module, dict.fromkeys(names, hook)):
-            self.whole(_shrunk)
+            self.whole(_scaled_down)
         return bool(found & {torch.float16, torch.bfloat16})
 
 
-def _shrunk(output: Tensor) -> Tensor:
-    return output * SHARE
+def _scaled_down(output: Tensor) -> Tensor:
+    return output * POINT_SCALE
 
 
 def _weights(logits: Tensor) -> Tensor:
@@ -244,7 +244,7 @@ def _weights(logits: Tensor) -> Tensor:
     return torch.randn(logits.shape, generator=torch.Generator().manual_seed(1)).to(logits)
 
 
-def _tried(derivative: Callable[[], Tensor]) -> Derivative:
+def _value_or_reason(derivative: Callable[[], Tensor]) -> Derivative:
     try:
         return derivative().cpu()
     except ModelError:
@@ -256,7 +256,7 @@ def _tried(derivative: Callable[[], Tensor]) -> Derivative:
         return first_line(error)
 
 
-def _is_something(derivative: Derivative) -> bool:
+def _is_nonzero(derivative: Derivative) -> bool:
     return isinstance(derivative, Tensor) and bool((derivative != 0).any())
 
 

@@ -19,8 +19,8 @@ from atlas_pipeline.models.held_tensor import held_tensor
 from atlas_pipeline.models.image_size import size_error
 from atlas_pipeline.models.layers import check_layers
 from atlas_pipeline.models.network import Network, Normalise
-from atlas_pipeline.models.parts import taken_apart
-from atlas_pipeline.models.strided import ease_first_strides
+from atlas_pipeline.models.parts import split_graph
+from atlas_pipeline.models.strided import replace_strided_convolutions
 
 
 def cut(network: Network, layer: str) -> nn.Module:
@@ -46,7 +46,7 @@ def cut(network: Network, layer: str) -> nn.Module:
     if body is not None:
         fold_batch_norms(body)
         if network.device.type == "cpu":
-            ease_first_strides(body)
+            replace_strided_convolutions(body)
         whole: nn.Module = CutNetwork(network, layer, body)
         if _agrees(whole, network, layer):
             return whole
@@ -97,7 +97,7 @@ class CutNetwork(nn.Module):
         images = torch.zeros(1, 3, size_px, size_px, device=self.normalise.mean.device)
         with torch.no_grad():
             self(images)
-            first, *others = taken_apart(self.body, self._normalised(images))
+            first, *others = split_graph(self.body, self._normalised(images))
         # .forward here too: a trial at an unsupported size must not print the code.
         return [lambda images: first.forward(self._normalised(images)), *(part.forward for part in others)]
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from atlas_pipeline.models.eager import eager
-from atlas_pipeline.models.held_tensor import held_tensor, holder
+from atlas_pipeline.models.held_tensor import container_kind, held_tensor
 from atlas_pipeline.models.map_form import MapForm
 
 # Errors that networks raise for an image that they cannot take; torch's out-of-memory error is among them.
@@ -94,7 +94,7 @@ def observe(module: nn.Module, images: Tensor) -> tuple[dict[str, Output], Any]:
             tensor = held_tensor(output)
             shape = None if tensor is None else tuple(tensor.shape)
             times = 1 if before is None else before.times + 1
-            seen[name] = Output(type(submodule).__name__, shape, times, holder(output))
+            seen[name] = Output(type(submodule).__name__, shape, times, container_kind(output))
 
         return hook
 

@@ -32,7 +32,7 @@ class TracedNetwork:
 
 
 # Attributes that torch gives to every module.
-_OF_TORCH = frozenset(vars(nn.Module()))
+_TORCH_ATTRIBUTES = frozenset(vars(nn.Module()))
 
 
 class _LayerTracer(fx.Tracer):
@@ -53,7 +53,7 @@ def trace(module: nn.Module) -> TracedNetwork | None:
     """``module`` as a graph; None if its code cannot be traced."""
     tracer = _LayerTracer()
     try:
-        with eager(), _own_attributes_kept(module):
+        with eager(), _preserved_attributes(module):
             graph = tracer.trace(module)
     except Exception:
         # User code may raise anything when it runs on proxies: it cannot be traced.
@@ -62,7 +62,7 @@ def trace(module: nn.Module) -> TracedNetwork | None:
 
 
 @contextmanager
-def _own_attributes_kept(module: nn.Module) -> Iterator[None]:
+def _preserved_attributes(module: nn.Module) -> Iterator[None]:
     """Restore the attributes that the network's code writes to its modules, such as caches.
 
     During a trace those values are proxies.
@@ -93,7 +93,7 @@ def _own_attributes_kept(module: nn.Module) -> Iterator[None]:
 
 def _own_attributes(part: nn.Module) -> dict[str, Any]:
     """A module's attributes without torch's own: no parameters, buffers, submodules or hooks."""
-    return {name: value for name, value in vars(part).items() if name not in _OF_TORCH}
+    return {name: value for name, value in vars(part).items() if name not in _TORCH_ATTRIBUTES}
 
 
 def prefix(module: nn.Module, layer: str) -> fx.GraphModule | None:

@@ -25,7 +25,7 @@ def held_tensor(output: Any) -> Tensor | None:
     return next((value for value in values if isinstance(value, Tensor)), None)
 
 
-def holder(output: Any) -> str:
+def container_kind(output: Any) -> str:
     """Kind of the container of ``held_tensor``: ``tuple``, ``list`` or ``dict``; "" for a plain tensor."""
     if isinstance(output, Tensor):
         return ""

@@ -12,10 +12,10 @@ from atlas_pipeline.models.label_file import WORDNET_ID, read_label_file
 from atlas_pipeline.models.sources import source_of
 from atlas_pipeline.models.spec import ModelSpec
 
-BY_INDEX = re.compile(r"(?:class )?(\d+)", re.ASCII | re.IGNORECASE)
+INDEX_PATTERN = re.compile(r"(?:class )?(\d+)", re.ASCII | re.IGNORECASE)
 # WordNet ids of ImageNet's 1,000 classes (ILSVRC 2012), in index order.
 IMAGENET_IDS = Path(__file__).with_name("imagenet_wordnet_ids.txt")
-MOST_CANDIDATES = 5
+MAX_CANDIDATES = 5
 # Names of the extra class that TensorFlow's networks put before ImageNet's first.
 NUM_IMAGENET = 1000
 BACKGROUND = ("background", "__background__", "dummy")
@@ -46,7 +46,7 @@ def fit_labels(
         labels, where = _read_labels(spec.labels, num_classes), f"model.labels: file '{spec.labels}'"
     if labels is None or num_classes in (None, len(labels)):
         return labels
-    if spec.labels is None and not source_of(spec.source).states_labels:
+    if spec.labels is None and not source_of(spec.source).has_user_labels:
         return None
     raise ModelError(f"{where} {_miscount(labels, num_classes)}")
 
@@ -54,10 +54,10 @@ def fit_labels(
 def labels_name_every_logit(spec: ModelSpec) -> bool:
     """Whether the labels, if there are any, are sure to match the logits, without opening the network."""
     source = source_of(spec.source)
-    if source.states_labels:
+    if source.has_user_labels:
         return True
     # A weights file may have another head, and a list of synsets lacks InceptionV1's last logits.
-    return not source.leaves_out_labels and (spec.labels is not None or spec.weights_kind != "file")
+    return not source.allows_missing_labels and (spec.labels is not None or spec.weights_kind != "file")
 
 
 def wordnet_ids(spec: ModelSpec, num_classes: int) -> tuple[str, ...] | None:
@@ -115,23 +115,23 @@ def class_index(
         >>> class_index(["disk", "star", "square"], "class 2")
         2
     """
-    if indices := _bearing(labels, name):
-        return _only(indices, name)
-    by_index = BY_INDEX.fullmatch(name)
+    if indices := _indices_named(labels, name):
+        return _single_index(indices, name)
+    by_index = INDEX_PATTERN.fullmatch(name)
     if by_index and int(by_index[1]) < len(labels):
         return int(by_index[1])
     for names in others():
-        if names is not None and len(names) == len(labels) and (indices := _bearing(names, name)):
-            return _only(indices, name)
+        if names is not None and len(names) == len(labels) and (indices := _indices_named(names, name)):
+            return _single_index(indices, name)
     raise ModelError(f"class '{name}' is not in the network's {len(labels)}; {_hint(labels, name)}")
 
 
-def _bearing(names: Sequence[str], name: str) -> list[int]:
+def _indices_named(names: Sequence[str], name: str) -> list[int]:
     exact = [i for i, known in enumerate(names) if known == name]
     return exact or [i for i, known in enumerate(names) if known.lower() == name.lower()]
 
 
-def _only(indices: Sequence[int], name: str) -> int:
+def _single_index(indices: Sequence[int], name: str) -> int:
     if len(indices) > 1:
         choices = " or ".join(f"'class {i}'" for i in indices)
         raise ModelError(
@@ -141,13 +141,13 @@ def _only(indices: Sequence[int], name: str) -> int:
 
 
 def _hint(labels: Sequence[str], name: str) -> str:
-    if BY_INDEX.fullmatch(name):
+    if INDEX_PATTERN.fullmatch(name):
         return f"they are class 0 to class {len(labels) - 1}"
     if WORDNET_ID.fullmatch(name):
         return "it has no class of this WordNet id: write a name or an index"
     lower = {label.lower(): label for label in labels}
     # A user who asks for a cat may mean the Persian cat, however different the spelling is.
     likely = [label for low, label in lower.items() if name and name.lower() in low]
-    likely += [lower[low] for low in difflib.get_close_matches(name.lower(), lower, n=MOST_CANDIDATES)]
+    likely += [lower[low] for low in difflib.get_close_matches(name.lower(), lower, n=MAX_CANDIDATES)]
     likely = likely or [label for label in [nearest_name(name, labels)] if label is not None]
-    return "nearest: " + ", ".join(f"'{label}'" for label in list(dict.fromkeys(likely))[:MOST_CANDIDATES])
+    return "nearest: " + ", ".join(f"'{label}'" for label in list(dict.fromkeys(likely))[:MAX_CANDIDATES])

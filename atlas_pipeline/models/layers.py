@@ -81,14 +81,16 @@ def check_layers(network: Network, names: Iterable[str]) -> None:
         if run is not None and run.is_map:
             continue
         maps = [known for known, known_run in network.runs.items() if known_run.is_map]
-        everything = {known for known, _ in network.module.named_modules() if known}
-        if name not in everything:
+        module_names = {known for known, _ in network.module.named_modules() if known}
+        if name not in module_names:
             remedy = "All of them: atlas layers CONFIG"
             if (inner := without_wrappers(name)) in maps:
                 raise ModelError(f"layer '{name}' of {network.name} is '{inner}' here. {remedy}")
             raise ModelError(unknown_name("layer", name, maps, network.name, remedy))
         reason = (
-            "it is never run by itself" if run is None else run.refusal or f"it gives {_described(run.shape)}"
+            "it is never run by itself"
+            if run is None
+            else run.refusal or f"it gives {_shape_text(run.shape)}"
         )
         raise ModelError(
             f"layer '{name}' of {network.name} has no spatial map: {reason}; "
@@ -96,7 +98,7 @@ def check_layers(network: Network, names: Iterable[str]) -> None:
         )
 
 
-def _described(shape: tuple[int, ...] | None) -> str:
+def _shape_text(shape: tuple[int, ...] | None) -> str:
     return "no single tensor" if shape is None else f"shape ({', '.join(['batch', *map(str, shape)])})"
 
 

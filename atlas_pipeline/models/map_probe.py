@@ -27,19 +27,19 @@ LATTICE = 4
 # the image maps more than two of them to themselves.
 PLACES = ((0, 1), (0, 3), (1, 0), (1, 2), (2, 0), (2, 3), (3, 1), (3, 2))
 # More channels and positions than these add nothing.
-MOST_CHANNELS = 64
-MOST_LINES = 32
+MAX_CHANNELS = 64
+MAX_LINES = 32
 # Larger images run in smaller batches, to save memory.
 LARGE_PX = 256
 BATCH = 9
-BATCH_OF_LARGE = 3
+LARGE_IMAGE_BATCH = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """How much an output changed from one image to each of K others, as mean absolute differences.
 
-    positions: (K, rows, columns), or (K, T). channels: (K, C), at most ``MOST_CHANNELS``.
+    positions: (K, rows, columns), or (K, T). channels: (K, C), at most ``MAX_CHANNELS``.
     """
 
     positions: Tensor
@@ -88,7 +88,7 @@ def changes(
     Args: images: ``patch_images``. normalise: from images to the input of ``module``. wanted: layer ->
           readings.
     """
-    step = BATCH if images.shape[-1] <= LARGE_PX else BATCH_OF_LARGE
+    step = BATCH if images.shape[-1] <= LARGE_PX else LARGE_IMAGE_BATCH
     found: dict[str, dict[Axes, list[Change]]] = {}
     for start in range(1, len(images), step):
         batch = normalise(torch.cat([images[:1], images[start : start + step]]))
@@ -157,16 +157,16 @@ def _change(output: Tensor, axes: Axes, batch: int) -> Change | None:
         return None
     channel_axis = 1 if axes == "channels first" else output.dim() - 1
     for axis in range(1, output.dim()):
-        most = MOST_CHANNELS if axis == channel_axis else MOST_LINES
+        most = MAX_CHANNELS if axis == channel_axis else MAX_LINES
         if output.dim() == 4 or axis == channel_axis:
-            output = _thinned(output, axis, most)
+            output = _subsampled(output, axis, most)
     difference = (output[1:].float() - output[:1].float()).abs_()
-    of_places = [axis for axis in range(1, output.dim()) if axis != channel_axis]
-    positions, channels = difference.mean(channel_axis), difference.mean(of_places)
+    position_axes = [axis for axis in range(1, output.dim()) if axis != channel_axis]
+    positions, channels = difference.mean(channel_axis), difference.mean(position_axes)
     return Change(positions.nan_to_num(0.0, 0.0, 0.0).cpu(), channels.nan_to_num(0.0, 0.0, 0.0).cpu())
 
 
-def _thinned(output: Tensor, axis: int, most: int) -> Tensor:
+def _subsampled(output: Tensor, axis: int, most: int) -> Tensor:
     """At most ``most`` evenly spaced entries along an axis."""
     step = -(-output.shape[axis] // most)
     if step == 1:

@@ -16,8 +16,8 @@ from atlas_pipeline.models.map_form import Axes, MapForm
 Shape = tuple[int, ...]
 
 # Largest number of undeclared prefix tokens, and smallest side of a grid of tokens.
-MOST_PREFIX = 8
-LEAST_SIDE = 2
+MAX_PREFIX = 8
+MIN_SIDE = 2
 
 
 def possible_axes(shape: Shape | None, batch: int) -> tuple[Axes, ...]:
@@ -45,12 +45,14 @@ def forms_by_shape(
         for name, output in outputs.items()
         if output.shape and output.shape[0] == batch and not output.held_in
     }
-    maps = {n: shape for n, shape in shapes.items() if len(shape) == 4 and not is_of_heads(n, shape, shapes)}
+    maps = {
+        n: shape
+        for n, shape in shapes.items()
+        if len(shape) == 4 and not is_inside_attention(n, shape, shapes)
+    }
     forms = {
         n: MapForm(
-            "channels last"
-            if shape[1] == shape[2] != shape[3] and shape[1] >= LEAST_SIDE
-            else "channels first"
+            "channels last" if shape[1] == shape[2] != shape[3] and shape[1] >= MIN_SIDE else "channels first"
         )
         for n, shape in maps.items()
     }
@@ -64,11 +66,11 @@ def forms_by_shape(
     return forms
 
 
-def is_of_heads(name: str, shape: Shape, shapes: Mapping[str, Shape | None]) -> bool:
+def is_inside_attention(name: str, shape: Shape, shapes: Mapping[str, Shape | None]) -> bool:
     """Whether four axes are (B, head, T, ...), the inside of an attention, without rows and columns."""
     parts = name.split(".")
-    around = [shapes.get(".".join(parts[:depth])) for depth in range(1, len(parts))]
-    return any(outer and len(outer) == 3 and outer[1] == shape[2] for outer in around)
+    outer_shapes = [shapes.get(".".join(parts[:depth])) for depth in range(1, len(parts))]
+    return any(outer and len(outer) == 3 and outer[1] == shape[2] for outer in outer_shapes)
 
 
 def _stated_grid(module: nn.Module) -> tuple[int, int] | None:
@@ -85,9 +87,9 @@ def _num_prefix(num_tokens: int, size_px: int, grid: tuple[int, int] | None, sid
     """Number of leading tokens without a position; None if the rest forms no grid of patches."""
     if grid is not None and num_tokens - grid[1] ** 2 in (0, grid[0]):
         return num_tokens - grid[1] ** 2
-    for num_prefix in range(min(MOST_PREFIX, num_tokens) + 1):
+    for num_prefix in range(min(MAX_PREFIX, num_tokens) + 1):
         side = isqrt(num_tokens - num_prefix)
-        is_grid = side >= LEAST_SIDE and side * side == num_tokens - num_prefix and size_px % side == 0
+        is_grid = side >= MIN_SIDE and side * side == num_tokens - num_prefix and size_px % side == 0
         if is_grid and (side in sides or not sides):
             return num_prefix
     return None

@@ -18,12 +18,12 @@ from torch import Tensor
 from atlas_pipeline.models.map_probe import LATTICE, PLACES
 
 # Positions must differ in their responses by this fraction of the image's side; less is rounding.
-MEASURABLE = 1e-3
+MIN_STRENGTH = 1e-3
 # Right readings of layers that see the whole image have correlations from 0.5; wrong ones are below 0.3 on
 # one axis (measured on several dozen architectures with random weights).
-LEAST_CORRELATION = 0.4
-LEAST_RATIO = 0.3
-LEAST_PLACES = 6
+MIN_CORRELATION = 0.4
+MIN_SLOPE_RATIO = 0.3
+MIN_PLACES = 6
 # Channels that respond to places rather than to content are windows or tokens.
 CHANNELS_STRENGTH = 0.2
 ARE_WINDOWS = "its channels are places"
@@ -93,7 +93,7 @@ def evidence(change: Tensor, channels: Tensor | None = None) -> Evidence:
     cells = cells / cells.mean((1, 2), keepdim=True)
     weight = cells.sum(0)
     shares = cells / weight.clamp(min=TINY)
-    lines = middles(LATTICE)
+    lines = interval_centres(LATTICE)
     rows, columns = lines[:, None].expand(LATTICE, LATTICE), lines.expand(LATTICE, LATTICE)
     fits = [_fit(shares, weight, position, axis) for axis, position in enumerate((rows, columns))]
     strength = sum(fit.spread for fit in fits) ** 0.5
@@ -102,24 +102,24 @@ def evidence(change: Tensor, channels: Tensor | None = None) -> Evidence:
     num_places = _num_places(shares, weight)
     # Neighbouring channels respond independently; neighbouring rows or columns respond alike.
     finest = min(correlation, *(_line_correlation(change, axis) for axis in (0, 1)))
-    of_places = Evidence("untold", num_places, strength, finest, "every position answers nearly alike")
-    if strength < MEASURABLE:
-        of_places = replace(of_places, why="every position answers alike")
+    untold = Evidence("untold", num_places, strength, finest, "every position answers nearly alike")
+    if strength < MIN_STRENGTH:
+        untold = replace(untold, why="every position answers alike")
     elif (
-        correlation >= LEAST_CORRELATION
-        and slopes[0] >= LEAST_RATIO * slopes[1]
-        and num_places >= LEAST_PLACES
+        correlation >= MIN_CORRELATION
+        and slopes[0] >= MIN_SLOPE_RATIO * slopes[1]
+        and num_places >= MIN_PLACES
     ):
-        return replace(of_places, verdict="shown", why="")
+        return replace(untold, verdict="shown", why="")
     if channels is not None and _strength(channels[: len(PLACES)]) > max(CHANNELS_STRENGTH, 2 * strength):
-        return replace(of_places, verdict="contradicted", why=ARE_WINDOWS)
+        return replace(untold, verdict="contradicted", why=ARE_WINDOWS)
     is_wrong = correlation < CONTRADICTING_CORRELATION or num_places <= CONTRADICTING_PLACES
     if strength >= CONTRADICTING_STRENGTH and is_wrong:
-        return replace(of_places, verdict="contradicted", why="")
-    return of_places
+        return replace(untold, verdict="contradicted", why="")
+    return untold
 
 
-def middles(num_lines: int) -> Tensor:
+def interval_centres(num_lines: int) -> Tensor:
     """The centres of ``num_lines`` equal intervals across an image, from -0.5 to 0.5."""
     return (torch.arange(num_lines, dtype=torch.float64) + 0.5) / num_lines - 0.5
 
@@ -138,14 +138,19 @@ def _fit(shares: Tensor, weight: Tensor, positions: Tensor, axis: int) -> _Fit:
 
     Args: shares: (K, ...), each place's share in a position's change. weight, positions: (...).
     """
-    places = middles(LATTICE)[torch.tensor(PLACES)[:, axis]]
+    places = interval_centres(LATTICE)[torch.tensor(PLACES)[:, axis]]
     answers = torch.tensordot(places, shares, dims=1)
     weight = weight / weight.sum()
     positions, answers = positions - (weight * positions).sum(), answers - (weight * answers).sum()
-    both = float((weight * positions * answers).sum())
-    of_positions, of_answers = float((weight * positions**2).sum()), float((weight * answers**2).sum())
+    covariance = float((weight * positions * answers).sum())
+    position_variance, answer_variance = (
+        float((weight * positions**2).sum()),
+        float((weight * answers**2).sum()),
+    )
     return _Fit(
-        both / max(of_positions, TINY), both / max((of_positions * of_answers) ** 0.5, TINY), of_answers
+        covariance / max(position_variance, TINY),
+        covariance / max((position_variance * answer_variance) ** 0.5, TINY),
+        answer_variance,
     )
 
 
@@ -162,14 +167,14 @@ def _line_correlation(change: Tensor, axis: int) -> float:
     lines = change.double().mean(2 - axis)
     lines = lines / lines.mean(1, keepdim=True)
     weight = lines.sum(0)
-    return _fit(lines / weight.clamp(min=TINY), weight, middles(len(weight)), axis).correlation
+    return _fit(lines / weight.clamp(min=TINY), weight, interval_centres(len(weight)), axis).correlation
 
 
 def _num_places(shares: Tensor, weight: Tensor) -> int:
     """Number of places towards which the centre of the map's response moves, within 45 degrees."""
     shares = shares * (weight > 1e-3 * weight.max())
     total = shares.sum((1, 2)).clamp(min=TINY)
-    lines = middles(LATTICE)
+    lines = interval_centres(LATTICE)
     centres = torch.stack(
         [(shares.sum(2) * lines).sum(1) / total, (shares.sum(1) * lines).sum(1) / total], dim=1
     )

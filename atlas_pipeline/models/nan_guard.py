@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 OWN_NAMESPACES = ("aten", "prim", "prims")
 # Words in the names of PyTorch operators that use NaN as an index, turn it into a number, or crash on it on a
 # GPU.
-HIDE_NAN = ("grid_sampler", "quantize", "nan_to_num", "bernoulli", "multinomial")
+NAN_HIDING_WORDS = ("grid_sampler", "quantize", "nan_to_num", "bernoulli", "multinomial")
 
 
 class CannotTellError(RuntimeError):
@@ -36,18 +36,18 @@ class NanGuard(TorchDispatchMode):
     ) -> Any:
         name = func.name()
         namespace, _, operator = name.partition("::")
-        if namespace not in OWN_NAMESPACES or any(word in operator for word in HIDE_NAN):
+        if namespace not in OWN_NAMESPACES or any(word in operator for word in NAN_HIDING_WORDS):
             raise CannotTellError(f"'{name}' hides NaN, or may crash on it")
         output = func(*args, **(kwargs or {}))
-        made = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-        if made and all(map(_is_whole, made)) and any(map(_is_spoilt, tree_leaves((args, kwargs)))):
+        outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        if outputs and all(map(_is_integer, outputs)) and any(map(_has_nan, tree_leaves((args, kwargs)))):
             raise CannotTellError(f"'{name}' turns NaN into an integer")
         return output
 
 
-def _is_whole(tensor: Tensor) -> bool:
+def _is_integer(tensor: Tensor) -> bool:
     return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 
 
-def _is_spoilt(leaf: object) -> bool:
+def _has_nan(leaf: object) -> bool:
     return isinstance(leaf, Tensor) and leaf.is_floating_point() and bool(leaf.isnan().any())

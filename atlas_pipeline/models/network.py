@@ -16,7 +16,7 @@ from atlas_pipeline.models.execution import Run, observe
 from atlas_pipeline.models.map_reading import read_maps
 from atlas_pipeline.models.plain_module import first_line, fold_parametrisations
 from atlas_pipeline.models.preprocess import Preprocess
-from atlas_pipeline.models.refusal import why_not
+from atlas_pipeline.models.refusal import failure_message
 
 if TYPE_CHECKING:
     from atlas_pipeline.models.attribution_mode import AttributionMode
@@ -70,7 +70,7 @@ class Network:
         self.labels = labels
         self.random = random
         self._normalise = Normalise(preprocess)
-        self.runs, self.memory_format, self.num_classes = self._tried()
+        self.runs, self.memory_format, self.num_classes = self._try_forward()
         # Suffixes of the network by their first layer, each made once (see graph.suffix).
         self.suffixes: dict[str, nn.Module | None] = {}
         # Attribution modes by layer and kind of max-pool gradient (see attribution_mode).
@@ -136,24 +136,26 @@ class Network:
             "a module that does"
         )
 
-    def _tried(self) -> tuple[dict[str, Run], torch.memory_format, int]:
+    def _try_forward(self) -> tuple[dict[str, Run], torch.memory_format, int]:
         """Run two grey images: the modules that run, the memory format, and the number of logits."""
         size = self.preprocess.crop
-        grey = torch.full((2, 3, size, size), 0.5)
+        grey_images = torch.full((2, 3, size, size), 0.5)
         # Channels-last takes half the time on a CPU, but code that calls .view() on a map cannot use it.
         for memory_format in (torch.channels_last, torch.contiguous_format):
             self.memory_format = memory_format
             self.module.to(memory_format=memory_format)  # type: ignore[call-overload]
             try:
-                outputs, output = observe(self.module, self.normalise(grey))
+                outputs, output = observe(self.module, self.normalise(grey_images))
             except Exception as error:
                 # User code may raise anything.
                 failure = error
             else:
                 num_classes = self.checked_logits(output).shape[1]
-                runs = read_maps(self.module, outputs, len(grey), size, self.normalise)
+                runs = read_maps(self.module, outputs, len(grey_images), size, self.normalise)
                 return runs, memory_format, num_classes
-        raise ModelError(why_not(self.module, self.normalise(grey), self.name, failure)) from failure
+        raise ModelError(
+            failure_message(self.module, self.normalise(grey_images), self.name, failure)
+        ) from failure
 
 
 def _frozen(module: nn.Module, name: str) -> nn.Module:

@@ -13,8 +13,8 @@ def network_name(source: str, name: str | None) -> str:
 
     A source that no longer exists, as named by an old run, raises no error.
     """
-    called = SOURCES[source].called if source in SOURCES else None
-    return called(name) if called else name or source
+    display_name = SOURCES[source].display_name if source in SOURCES else None
+    return display_name(name) if display_name else name or source
 
 
 def model_title(model: Mapping[str, Any]) -> str:

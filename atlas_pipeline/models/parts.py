@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 
-def taken_apart(body: fx.GraphModule, images: Tensor) -> list[fx.GraphModule]:
+def split_graph(body: fx.GraphModule, images: Tensor) -> list[fx.GraphModule]:
     """Split ``body`` into modules that give the same result when applied in turn; they share its parameters.
 
     Args:    images: (1, 3, height, width), normalised; run once, to tell maps from other tensors.
@@ -18,7 +18,9 @@ def taken_apart(body: fx.GraphModule, images: Tensor) -> list[fx.GraphModule]:
     """
     shapes = _shapes(body, images)
     nodes = list(body.graph.nodes)
-    ends = [node for index, node in enumerate(nodes) if _is_waist(nodes, index) and _is_map(shapes.get(node))]
+    ends = [
+        node for index, node in enumerate(nodes) if _is_bottleneck(nodes, index) and _is_map(shapes.get(node))
+    ]
     # The input ends no part, and trimming a part of one pointwise operation would gain nothing.
     ends = [
         node for node in ends if node.op not in ("placeholder", "output") and not _feeds_pointwise(node, body)
@@ -52,7 +54,7 @@ def _is_map(shape: tuple[int, ...] | None) -> bool:
     return shape is not None and len(shape) == 4 and shape[2] == shape[3] > 1
 
 
-def _is_waist(nodes: list[fx.Node], index: int) -> bool:
+def _is_bottleneck(nodes: list[fx.Node], index: int) -> bool:
     """Whether the node's value is the only value computed so far that is used later."""
     later = set(nodes[index + 1 :])
     return all(

@@ -18,11 +18,11 @@ IMAGENET_MEAN: Colour = (0.485, 0.456, 0.406)
 MEAN_TOLERANCE = 0.005
 # Bounds for pixels in [0, 1], wide enough for networks that take [-1, 1], [0, 255] or [0.5, 1]. On a scale of
 # 0 to 255, images have a std of 20 to 80, and a mean below 2 is black.
-LEAST_MEAN, MOST_MEAN, MOST_STD = -1.0, 2.0, 4.0
+MIN_MEAN, MAX_MEAN, MAX_STD = -1.0, 2.0, 4.0
 # Largest possible std of an image: half of its pixels are 0, half are 1.
-MOST_STD_OF_IMAGES = 0.5
+MAX_IMAGE_STD = 0.5
 # A network that takes 0 to 255 has std 1 / 255, equal for all channels; other scales may be finer.
-LEAST_STD = 1 / 256
+MIN_STD = 1 / 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Preprocess:
                 raise ModelError(unknown_name("key", key, known, where))
         for key in ("mean", "std"):
             if key in values:
-                values[key] = _three(values[key], f"{where}.{key}")
+                values[key] = _three_numbers(values[key], f"{where}.{key}")
         for key in ("resize", "crop"):
             if key in values and not (key == "resize" and values[key] is None):
                 values[key] = _pixels(values[key], f"{where}.{key}")
@@ -63,8 +63,8 @@ class Preprocess:
         changed = replace(self, **values)
         if {"mean", "std"} & values.keys():
             _check_units(changed, where)
-        one_size = len({"resize", "crop"} & values.keys()) == 1
-        if one_size and changed.resize is not None and changed.crop > changed.resize:
+        changes_one_size = len({"resize", "crop"} & values.keys()) == 1
+        if changes_one_size and changed.resize is not None and changed.crop > changed.resize:
             raise ModelError(
                 f"{where}: crop {changed.crop} px is larger than resize {changed.resize} px, so the border "
                 "would be padding; "
@@ -73,7 +73,7 @@ class Preprocess:
         return changed
 
 
-def _three(value: Any, where: str) -> Colour:
+def _three_numbers(value: Any, where: str) -> Colour:
     try:
         red, green, blue = (float(v) for v in value)
     except (TypeError, ValueError):
@@ -97,12 +97,12 @@ def _pixels(value: Any, where: str) -> int:
 def _check_units(preprocess: Preprocess, where: str) -> None:
     """Raises: ModelError: mean or std are not for pixels in [0, 1], or are not in RGB order."""
     mean, std = preprocess.mean, preprocess.std
-    is_mean_off = min(mean) < LEAST_MEAN or max(mean) > MOST_MEAN
-    is_std_off = max(std) > MOST_STD
-    fitting_mean = _times(mean, 1 / 255) if is_mean_off else mean
+    is_mean_off = min(mean) < MIN_MEAN or max(mean) > MAX_MEAN
+    is_std_off = max(std) > MAX_STD
+    fitting_mean = _scaled(mean, 1 / 255) if is_mean_off else mean
     # Networks that only subtract a mean from 0 to 255 (Caffe's) have a std of 1 on that scale.
-    is_std_unscaled = is_std_off or (is_mean_off and min(std) >= MOST_STD_OF_IMAGES)
-    fitting_std = _times(std, 1 / 255) if is_std_unscaled else std
+    is_std_unscaled = is_std_off or (is_mean_off and min(std) >= MAX_IMAGE_STD)
+    fitting_std = _scaled(std, 1 / 255) if is_std_unscaled else std
     if all(abs(a - b) < MEAN_TOLERANCE for a, b in zip(fitting_mean, IMAGENET_MEAN[::-1], strict=True)):
         raise ModelError(
             f"{where}: mean {list(mean)} is ImageNet's in the order BGR, and images come as RGB; give "
@@ -111,21 +111,21 @@ def _check_units(preprocess: Preprocess, where: str) -> None:
         )
     black_white = f"black would become {-mean[0] / std[0]:.4g} and white {(1 - mean[0]) / std[0]:.4g}"
     if is_mean_off or is_std_off:
-        is_of_255 = max(*fitting_mean, *fitting_std) <= 1
+        is_on_255_scale = max(*fitting_mean, *fitting_std) <= 1
         fit = f"mean: {_rounded(fitting_mean)}, std: {_rounded(fitting_std)}"
         raise ModelError(
             f"{where}: mean {list(mean)} and std {list(std)} are not of pixels in [0, 1], as images are "
             f"here; {black_white}; "
-            + (f"divide by 255: {fit}" if is_of_255 else "divide by the white of your images")
+            + (f"divide by 255: {fit}" if is_on_255_scale else "divide by the white of your images")
         )
-    if min(std) < LEAST_STD and len(set(std)) > 1:
+    if min(std) < MIN_STD and len(set(std)) > 1:
         raise ModelError(
             f"{where}: std {list(std)} is too small for pixels in [0, 1]; {black_white}; "
-            f"if it was divided by 255 twice: std: {_rounded(_times(std, 255))}"
+            f"if it was divided by 255 twice: std: {_rounded(_scaled(std, 255))}"
         )
 
 
-def _times(colour: Colour, factor: float) -> Colour:
+def _scaled(colour: Colour, factor: float) -> Colour:
     red, green, blue = colour
     return red * factor, green * factor, blue * factor
 

@@ -21,23 +21,23 @@ from atlas_pipeline.models.proof_row import Row, Verdict, agreement, guarded, pe
 from atlas_pipeline.models.repeatability import (
     ROUNDING,
     Reading,
-    blame_for_chance,
-    blame_for_mixing,
+    describe_mixing_module,
+    describe_random_module,
     difference,
     differences,
     draws_random_numbers,
-    named,
+    module_label,
     read,
     read_again,
-    read_apart,
+    read_separately,
 )
 
 # Relative. A larger difference is a different answer. Differences between float32 rounding and this are
 # bfloat16 arithmetic.
-ANOTHER_ANSWER = 1e-2
+DIFFERENT_ANSWER = 1e-2
 # White minus black after normalisation, and the largest distance of their midpoint from 0 in units of that.
-_LEAST_RANGE, _MOST_RANGE, _MOST_OFFSET = 0.1, 1000.0, 10.0
-_LEAST_SPREAD, _MOST_SPREAD = 0.05, 200.0
+_MIN_RANGE, _MAX_RANGE, _MAX_OFFSET = 0.1, 1000.0, 10.0
+_MIN_SPREAD, _MAX_SPREAD = 0.05, 200.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,20 +75,20 @@ def prove(
         return Proof(rows=(*rows, *failed))
     first = reading[0]
     rows += guarded("", "state", lambda: _state_row(network, images))
-    of_answers = _answer_rows(network, images, layers, first, has_attribution)
-    rows += of_answers.get("", [])
+    answer_rows = _answer_rows(network, images, layers, first, has_attribution)
+    rows += answer_rows.get("", [])
     rows += guarded("", "logits", lambda: _logits_row(network, images, first.logits, names, has_attribution))
     attributions: dict[str, Tensor] = {}
-    has_answers = not _fail(of_answers.get("", ()))
-    of_positions: dict[str, Evidence] = {}
-    rows += guarded("", "position", lambda: of_positions.update(map_evidence(network, layers)))
+    has_answers = not _has_failure(answer_rows.get("", ()))
+    evidence_by_layer: dict[str, Evidence] = {}
+    rows += guarded("", "position", lambda: evidence_by_layer.update(map_evidence(network, layers)))
     for layer in layers:
-        rows += of_answers.get(layer, [])
-        if _fail(of_answers.get(layer, ())):
+        rows += answer_rows.get(layer, [])
+        if _has_failure(answer_rows.get(layer, ())):
             # Other checks would get a different answer each time.
             continue
-        if layer in of_positions:
-            rows.append(_position_row(layer, of_positions[layer]))
+        if layer in evidence_by_layer:
+            rows.append(_position_row(layer, evidence_by_layer[layer]))
         use = uses[layer] if has_answers else replace(uses[layer], attribution="none")
         found = prove_layer(network, images, layer, first, use, cut_at, names)
         rows += found.rows
@@ -97,7 +97,7 @@ def prove(
     return Proof(rows=tuple(rows), reading=first, attributions=attributions)
 
 
-def _fail(rows: Iterable[Row]) -> bool:
+def _has_failure(rows: Iterable[Row]) -> bool:
     return any(row.verdict == "fails" for row in rows)
 
 
@@ -115,22 +115,22 @@ def _position_row(layer: str, evidence: Evidence) -> Row:
 def _input_row(network: Network, images: Tensor) -> Row:
     """Check that black and white differ after normalisation, and that the images have some contrast."""
     black, white = (network.normalise(torch.full_like(images[:1], level)) for level in (0.0, 1.0))
-    extent = (white - black).abs().amax(dim=(0, 2, 3))
+    value_range = (white - black).abs().amax(dim=(0, 2, 3))
     middle = ((white + black) / 2).abs().amax(dim=(0, 2, 3))
     seen = network.normalise(images)
     mean, spread = float(seen.mean()), float(seen.std())
-    is_absurd = bool((extent < _LEAST_RANGE).any() or (extent > _MOST_RANGE).any())
-    is_absurd |= bool((middle > _MOST_OFFSET * extent).any())
+    is_suspicious = bool((value_range < _MIN_RANGE).any() or (value_range > _MAX_RANGE).any())
+    is_suspicious |= bool((middle > _MAX_OFFSET * value_range).any())
     said = f"mean {mean:.2g}, standard deviation {spread:.2g}"
-    if is_absurd:
+    if is_suspicious:
         said += (
-            f" where the network sees it, black and white {float(extent.min()):.2g} apart; mean and std of "
-            "model.preprocess are of values in [0, 1]"
+            f" where the network sees it, black and white {float(value_range.min()):.2g} apart; mean and std "
+            "of model.preprocess are of values in [0, 1]"
         )
-    elif not _LEAST_SPREAD <= spread <= _MOST_SPREAD:
-        is_absurd = True
+    elif not _MIN_SPREAD <= spread <= _MAX_SPREAD:
+        is_suspicious = True
         said += " where the network sees it; look at the images and at model.preprocess"
-    return Row(layer="", check="input", verdict="note" if is_absurd else "ok", value=spread, said=said)
+    return Row(layer="", check="input", verdict="note" if is_suspicious else "ok", value=spread, said=said)
 
 
 def _state_row(network: Network, images: Tensor) -> Row:
@@ -143,13 +143,13 @@ def _state_row(network: Network, images: Tensor) -> Row:
     changed = [name for name, version in before.items() if buffers[name]._version != version]
     said = []
     if training:
-        said.append(f"{named(*training[0])} is in training mode after eval()")
+        said.append(f"{module_label(*training[0])} is in training mode after eval()")
     if changed:
         said.append(f"a forward changes the buffer '{changed[0]}'")
     if is_random:
         said.append("a forward draws random numbers")
-    words = "; ".join(said) or "evaluation mode, nothing random, nothing changed"
-    return Row(layer="", check="state", verdict="note" if said else "ok", said=words)
+    summary = "; ".join(said) or "evaluation mode, nothing random, nothing changed"
+    return Row(layer="", check="state", verdict="note" if said else "ok", said=summary)
 
 
 def _answer_rows(
@@ -157,29 +157,31 @@ def _answer_rows(
 ) -> dict[str, list[Row]]:
     """Check by layer ("" for the logits) that an image gives the same result again and in any batch."""
     rows: dict[str, list[Row]] = {}
-    apart: dict[str, dict[str, float]] = {}
+    difference_by_check: dict[str, dict[str, float]] = {}
 
     def again() -> None:
-        apart["same twice"] = differences(read_again(network, images, layers, first), first)
+        difference_by_check["same twice"] = differences(read_again(network, images, layers, first), first)
 
     def alone() -> None:
-        apart["image alone"] = differences([read_apart(network, images, layers)], first)
+        difference_by_check["image alone"] = differences([read_separately(network, images, layers)], first)
 
     for check, measure in (("same twice", again), ("image alone", alone)):
         if failed := guarded("", check, measure):
             rows.setdefault("", []).extend(failed)
             continue
         blame = ""
-        if max(apart[check].values()) > ANOTHER_ANSWER:
-            blame = (blame_for_chance if check == "same twice" else blame_for_mixing)(network, images)
+        if max(difference_by_check[check].values()) > DIFFERENT_ANSWER:
+            blame = (describe_random_module if check == "same twice" else describe_mixing_module)(
+                network, images
+            )
         # The logits come first, so the blame goes to them.
-        for layer, apart_by in apart[check].items():
+        for layer, apart_by in difference_by_check[check].items():
             is_used = bool(layer) or has_attribution
             row = _answer_row(layer, check, apart_by, blame, is_used)
             rows.setdefault(layer, []).append(row)
             # Give the blame once, not for every layer.
             blame = ""
-        if max(apart[check].values()) > ANOTHER_ANSWER:
+        if max(difference_by_check[check].values()) > DIFFERENT_ANSWER:
             # Random answers also differ for an image alone; one row is enough.
             break
     return rows
@@ -193,7 +195,7 @@ def _answer_row(layer: str, check: str, apart_by: float, blame: str, is_used: bo
     if apart_by <= ROUNDING:
         verdict: Verdict = "ok"
         said = agreement(apart_by)
-    elif apart_by <= ANOTHER_ANSWER:
+    elif apart_by <= DIFFERENT_ANSWER:
         verdict = "note"
         said = f"{what} differ by {percent(apart_by)}: more than float32 rounding"
     else:
@@ -228,10 +230,14 @@ def _logits_row(
             said=f"{num} from 0 to 1, as a {last} gives: attributions to probabilities fade where the "
             f"network is sure; return logits, without the {last}",
         )
-    if apart := _largest_apart(network, images, logits):
+    if largest_difference := _largest_difference(network, images, logits):
         low, high = float(logits.min()), float(logits.max())
         return Row(
-            layer="", check="logits", verdict="ok", value=apart, said=f"{num} from {low:.3g} to {high:.3g}"
+            layer="",
+            check="logits",
+            verdict="ok",
+            value=largest_difference,
+            said=f"{num} from {low:.3g} to {high:.3g}",
         )
     return Row(
         layer="",
@@ -242,15 +248,15 @@ def _logits_row(
     )
 
 
-def _largest_apart(network: Network, images: Tensor, logits: Tensor) -> float:
+def _largest_difference(network: Network, images: Tensor, logits: Tensor) -> float:
     """Largest relative difference of any image's logits from the first image's; 0 if it is only rounding."""
-    plain = torch.stack([torch.zeros_like(images[0]), torch.ones_like(images[0])])
+    black_and_white = torch.stack([torch.zeros_like(images[0]), torch.ones_like(images[0])])
     try:
         with torch.no_grad():
-            everything = torch.cat([logits, network.logits(plain)])
+            everything = torch.cat([logits, network.logits(black_and_white)])
     except Exception as error:
         if is_out_of_memory(error):
             raise
         everything = logits
-    apart = difference(everything, everything[:1].expand_as(everything))
-    return apart if apart > ROUNDING else 0.0
+    largest_difference = difference(everything, everything[:1].expand_as(everything))
+    return largest_difference if largest_difference > ROUNDING else 0.0

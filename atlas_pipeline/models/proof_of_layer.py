@@ -26,11 +26,11 @@ from atlas_pipeline.models.repeatability import ROUNDING, Reading, difference
 
 # Relative. Reordered float32 sums differ by less than the first, attributions (whose sums cancel) by less
 # than the second, bfloat16 by less than the third.
-_AGREES, _PRODUCTS_AGREE, _NEARLY = 1e-3, 1e-2, 5e-2
+_CUT_TOLERANCE, _PRODUCT_TOLERANCE, _BFLOAT16_TOLERANCE = 1e-3, 1e-2, 5e-2
 # Derivative times activation is rounding noise below this fraction of its largest possible value.
-_NOTHING = 1e-5
+_NEGLIGIBLE = 1e-5
 # Numbers of images and of classes in expensive checks.
-_FEW, _CLASSES = 2, 16
+_NUM_IMAGES, _NUM_CLASSES = 2, 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,9 @@ def prove_layer(
         rows += guarded(
             layer,
             "attribution",
-            lambda: _attribution_row(network, images[:_FEW], layer, feature_map[:_FEW], use, attributions),
+            lambda: _attribution_row(
+                network, images[:_NUM_IMAGES], layer, feature_map[:_NUM_IMAGES], use, attributions
+            ),
             "set sample.attribution: none",
         )
     return LayerProof(rows=tuple(rows), attribution=attributions[0] if attributions else None)
@@ -108,20 +110,22 @@ def _icon_rows(
     network: Network, images: Tensor, layer: str, size_px: int, cut_at: Callable[[str], nn.Module]
 ) -> list[Row]:
     """Try the network up to the layer, on its own and at the icons' size, with a gradient to the image."""
-    made: list[nn.Module] = []
-    if failed := guarded(layer, "cut", lambda: made.append(cut_at(layer))):
+    parts_made: list[nn.Module] = []
+    if failed := guarded(layer, "cut", lambda: parts_made.append(cut_at(layer))):
         return failed
-    few = images[:_FEW]
+    few = images[:_NUM_IMAGES]
     return [
-        *guarded(layer, "cut", lambda: _cut_row(network, few, layer, made[0])),
-        *guarded(layer, "gradient", lambda: gradient_row(few, layer, size_px, made[0])),
+        *guarded(layer, "cut", lambda: _cut_row(network, few, layer, parts_made[0])),
+        *guarded(layer, "gradient", lambda: gradient_row(few, layer, size_px, parts_made[0])),
     ]
 
 
 def _cut_row(network: Network, images: Tensor, layer: str, part: nn.Module) -> Row:
     with torch.no_grad():
         apart_by = difference(part(images), feature_maps(network, images, [layer])[layer])
-    verdict: Verdict = "ok" if apart_by <= _AGREES else "note" if apart_by <= _NEARLY else "fails"
+    verdict: Verdict = (
+        "ok" if apart_by <= _CUT_TOLERANCE else "note" if apart_by <= _BFLOAT16_TOLERANCE else "fails"
+    )
     said = f"up to here and the whole network {agreement(apart_by)}"
     if verdict != "ok":
         said = f"the network up to here and the whole differ by {percent(apart_by)}"
@@ -175,7 +179,12 @@ def _random_like(values: Tensor) -> Tensor:
 
 
 def _attribution_row(
-    network: Network, images: Tensor, layer: str, feature_map: Tensor, use: LayerUse, kept: list[Tensor]
+    network: Network,
+    images: Tensor,
+    layer: str,
+    feature_map: Tensor,
+    use: LayerUse,
+    attributions: list[Tensor],
 ) -> Row:
     """Compare the attribution, computed as in the sample stage, with other ways to the same number."""
     norms = feature_map.float().norm(dim=1).flatten(1)
@@ -185,12 +194,12 @@ def _attribution_row(
     )
     removed = ablation(network, images, layer, positions, feature_map=feature_map)
     if use.attribution == "ablation":
-        kept.append(removed)
+        attributions.append(removed)
         return _row(layer, "ok", "ablation runs")
     # A subset, since a derivative for every single class would take long.
-    classes = sorted({k * network.num_classes // _CLASSES for k in range(_CLASSES)})
+    classes = sorted({k * network.num_classes // _NUM_CLASSES for k in range(_NUM_CLASSES)})
     found = attribution(network, images, layer, positions, use.maxpool_gradient, feature_map, classes)
-    kept.append(found)
+    attributions.append(found)
     if not bool(torch.isfinite(found).all()):
         return _row(layer, "fails", "NaN or infinite attributions; set sample.attribution: none")
     mode = attribution_mode(network, images, layer, use.maxpool_gradient)
@@ -202,7 +211,7 @@ def _attribution_row(
     theirs, bound = _by_backward(network, images, layer, positions, weights, use.maxpool_gradient)
     if bool(ours.any()) and not bool(theirs.any()):
         return _row(layer, "ok", "product and small steps of the layer agree; no backward pass gets there")
-    if bool((torch.maximum(ours.abs(), theirs.abs()) <= _NOTHING * bound).all()):
+    if bool((torch.maximum(ours.abs(), theirs.abs()) <= _NEGLIGIBLE * bound).all()):
         return _row(
             layer,
             "note",
@@ -212,10 +221,10 @@ def _attribution_row(
     # Relative to the larger of the two, since the product may be 0.
     largest = torch.maximum(ours.norm(), theirs.norm())
     apart_by = float((ours - theirs).norm() / largest) if largest > 0 else 0.0
-    if apart_by <= _PRODUCTS_AGREE:
+    if apart_by <= _PRODUCT_TOLERANCE:
         return _row(layer, "ok", f"product and a backward pass {agreement(apart_by)}", apart_by)
     said = f"the forward product and a backward pass differ by {percent(apart_by)}"
-    if apart_by <= _NEARLY:
+    if apart_by <= _BFLOAT16_TOLERANCE:
         return _row(layer, "note", said, apart_by)
     return _row(layer, "fails", f"{said}; set sample.attribution_method: ablation", apart_by)
 

@@ -42,28 +42,32 @@ def receptive_fields(network: Network, layers: Sequence[str], size_px: int) -> d
     """
     last = size_px - 1
     # For each corner, an interval of the number of lines that can be NaN before the centre position is.
-    far = {(layer, side): [0, last] for layer in layers for side in ("high", "low")}
-    clean = _spoilt_layers(network, layers, torch.zeros(1, 3, size_px, size_px))
-    while queries := _queries(far):
+    intervals = {(layer, side): [0, last] for layer in layers for side in ("high", "low")}
+    without_nan = _nan_at_centre(network, layers, torch.zeros(1, 3, size_px, size_px))
+    while queries := _queries(intervals):
         for start in range(0, len(queries), BATCH):
             chunk = queries[start : start + BATCH]
             images = torch.stack([_corner(size_px, *query) for query in chunk])
-            for layer, spoilt in _spoilt_layers(network, layers, images).items():
-                for (side, count), is_spoilt in zip(chunk, spoilt, strict=True):
-                    _narrow(far[layer, side], count, is_spoilt)
+            for layer, nan_by_layer in _nan_at_centre(network, layers, images).items():
+                for (side, count), is_nan in zip(chunk, nan_by_layer, strict=True):
+                    _narrow(intervals[layer, side], count, is_nan)
     return {
-        layer: None if clean[layer][0] else size_px - far[layer, "high"][0] - far[layer, "low"][0]
+        layer: None
+        if without_nan[layer][0]
+        else size_px - intervals[layer, "high"][0] - intervals[layer, "low"][0]
         for layer in layers
     }
 
 
-def _queries(far: dict[tuple[str, str], list[int]]) -> list[tuple[str, int]]:
+def _queries(intervals: dict[tuple[str, str], list[int]]) -> list[tuple[str, int]]:
     """The next queries: the midpoints of all open intervals; layers share them."""
-    return sorted({(side, (low + high + 1) // 2) for (_, side), (low, high) in far.items() if low < high})
+    return sorted(
+        {(side, (low + high + 1) // 2) for (_, side), (low, high) in intervals.items() if low < high}
+    )
 
 
-def _narrow(interval: list[int], count: int, is_spoilt: bool) -> None:
-    if is_spoilt:
+def _narrow(interval: list[int], count: int, is_nan: bool) -> None:
+    if is_nan:
         interval[1] = min(interval[1], count - 1)
     else:
         interval[0] = max(interval[0], count)
@@ -78,18 +82,18 @@ def _corner(size_px: int, side: str, count: int) -> Tensor:
     return (line[:, None] + line[None, :]).expand(3, -1, -1)
 
 
-def _spoilt_layers(network: Network, layers: Sequence[str], images: Tensor) -> dict[str, list[bool]]:
+def _nan_at_centre(network: Network, layers: Sequence[str], images: Tensor) -> dict[str, list[bool]]:
     """Whether the centre position is NaN in any channel, by layer and image."""
-    spoilt: dict[str, list[bool]] = {}
+    nan_by_layer: dict[str, list[bool]] = {}
 
     def record(layer: str, feature_map: Tensor) -> None:
         _, _, height, width = feature_map.shape
-        spoilt[layer] = feature_map[:, :, height // 2, width // 2].isnan().any(dim=1).tolist()
+        nan_by_layer[layer] = feature_map[:, :, height // 2, width // 2].isnan().any(dim=1).tolist()
 
     with _recording(network, layers, record):
         _run(network, images)
     # If NaN keeps a layer from running, the network branches on values, and nothing can be measured.
-    return {layer: spoilt.get(layer, [True] * len(images)) for layer in layers}
+    return {layer: nan_by_layer.get(layer, [True] * len(images)) for layer in layers}
 
 
 def map_sizes(network: Network, size_px: int) -> dict[str, tuple[int, int, int]]:

@@ -18,7 +18,7 @@ PRECISIONS = ("dtype", "Half", "half", "BFloat16", "Double", "double", "same typ
 DEVICES = ("same device", "expected device", "cuda", "CUDA")
 
 
-def why_not(module: nn.Module, images: Tensor, name: str, failure: Exception) -> str:
+def failure_message(module: nn.Module, images: Tensor, name: str, failure: Exception) -> str:
     """One line about a forward pass of ``images`` that raised ``failure``.
 
     Args: images: (B, 3, S, S), normalised. name: the network's name.

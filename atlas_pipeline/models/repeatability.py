@@ -24,9 +24,9 @@ from atlas_pipeline.models.network import Network
 
 # Relative. Rounding differs between batch sizes, by less than the first number in float32. A module whose
 # outputs differ by more than the second is to blame.
-ROUNDING, _BLAMED = 1e-4, 1e-3
+ROUNDING, _MODULE_TOLERANCE = 1e-4, 1e-3
 # A network that draws random numbers may repeat its answer by chance (stochastic depth of a few per cent).
-_MOST_FORWARDS = 16
+_MAX_FORWARDS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +96,12 @@ def read_again(network: Network, images: Tensor, layers: Sequence[str], first: R
     readings = [read(network, images, layers)]
     if _random_states(network.device) == before:
         return readings
-    while len(readings) < _MOST_FORWARDS and max(differences(readings, first).values()) <= _BLAMED:
+    while len(readings) < _MAX_FORWARDS and max(differences(readings, first).values()) <= _MODULE_TOLERANCE:
         readings.append(read(network, images, layers))
     return readings
 
 
-def read_apart(network: Network, images: Tensor, layers: Sequence[str]) -> Reading:
+def read_separately(network: Network, images: Tensor, layers: Sequence[str]) -> Reading:
     """Read the last image alone and the others in reverse order, then restore the order."""
     backwards = images.flip(0)
     alone, others = (read(network, some, layers) for some in (backwards[:1], backwards[1:]))
@@ -132,44 +132,50 @@ def _random_states(device: torch.device) -> tuple[Any, ...]:
     )
 
 
-def blame_for_chance(network: Network, images: Tensor) -> str:
+def describe_random_module(network: Network, images: Tensor) -> str:
     """Describe the module that gives different outputs for equal inputs; "" if it cannot be found."""
-    for _ in range(_MOST_FORWARDS):
-        found = _first_to_differ(network, images[:2], images[:2])
+    for _ in range(_MAX_FORWARDS):
+        found = _first_differing_module(network, images[:2], images[:2])
         if found is not None:
             break
     else:
         return ""
     name, module, later = found
     if module.training:
-        return f"{named(name, module)} is in training mode after eval(); do not override train() or eval()"
+        return (
+            f"{module_label(name, module)} is in training mode after eval(); "
+            "do not override train() or eval()"
+        )
     if any(True for _ in module.children()) or not name:
         return (
-            f"the forward of {named(name, module)} draws random numbers{_before(later)}; "
+            f"the forward of {module_label(name, module)} draws random numbers{_before(later)}; "
             "pass training=self.training, e.g. to F.dropout"
         )
-    return f"{named(name, module)} is random; make it do nothing in eval mode"
+    return f"{module_label(name, module)} is random; make it do nothing in eval mode"
 
 
-def blame_for_mixing(network: Network, images: Tensor) -> str:
+def describe_mixing_module(network: Network, images: Tensor) -> str:
     """Describe the module through which the images of a batch affect each other; "" if it cannot be found."""
-    found = _first_to_differ(network, images[:1], images)
+    found = _first_differing_module(network, images[:1], images)
     if found is None:
         return ""
     name, module, later = found
     if isinstance(module, _BatchNorm | _InstanceNorm) and module.running_mean is None:
         return (
-            f"{named(name, module)} has no running statistics and normalises by the batch; build it with "
-            "track_running_stats=True and load its statistics, or use a GroupNorm"
+            f"{module_label(name, module)} has no running statistics and normalises by the batch; build it "
+            "with track_running_stats=True and load its statistics, or use a GroupNorm"
         )
     if module.training:
-        return f"{named(name, module)} is in training mode after eval(); do not override train() or eval()"
+        return (
+            f"{module_label(name, module)} is in training mode after eval(); "
+            "do not override train() or eval()"
+        )
     if any(True for _ in module.children()) or not name:
-        return f"the forward of {named(name, module)} mixes the images of a batch{_before(later)}"
-    return f"{named(name, module)} mixes the images of a batch"
+        return f"the forward of {module_label(name, module)} mixes the images of a batch{_before(later)}"
+    return f"{module_label(name, module)} mixes the images of a batch"
 
 
-def named(name: str, module: nn.Module) -> str:
+def module_label(name: str, module: nn.Module) -> str:
     """A module's name and class, for messages."""
     return f"'{name}' ({type(module).__name__})" if name else type(module).__name__
 
@@ -181,22 +187,22 @@ def _before(later: str) -> str:
 _Trail = dict[tuple[str, int], tuple[list[Tensor], list[Tensor]]]
 
 
-def _first_to_differ(network: Network, few: Tensor, many: Tensor) -> tuple[str, nn.Module, str] | None:
+def _first_differing_module(network: Network, few: Tensor, many: Tensor) -> tuple[str, nn.Module, str] | None:
     """The module that finishes first among those with equal inputs and different outputs in two passes.
 
     Args:    few, many: images; ``many`` begins with ``few``.
     Returns: its name, the module, and the name of the first module inside it whose input differs ("": none).
     """
     first, second = _trail(network, few, len(few)), _trail(network, many, len(few))
-    touched: list[str] = []
+    changed_inputs: list[str] = []
     for key, (inputs, outputs) in first.items():
         name, _ = key
         if key not in second:
             continue
         if _differ(inputs, second[key][0]):
-            touched.append(name)
+            changed_inputs.append(name)
         elif _differ(outputs, second[key][1]):
-            inside = [other for other in touched if not name or other.startswith(f"{name}.")]
+            inside = [other for other in changed_inputs if not name or other.startswith(f"{name}.")]
             return name, network.module.get_submodule(name), inside[0] if inside else ""
     return None
 
@@ -208,9 +214,9 @@ def _trail(network: Network, images: Tensor, num_images: int) -> _Trail:
     runs: Counter[str] = Counter()
 
     def kept(value: Any) -> list[Tensor]:
-        of_images = (t for t in _tensors(value) if t.dim() and t.shape[0] == len(images))
+        batch_tensors = (t for t in _tensors(value) if t.dim() and t.shape[0] == len(images))
         # Copies, since later layers may work in place.
-        return [tensor[:num_images].detach().clone() for tensor in of_images]
+        return [tensor[:num_images].detach().clone() for tensor in batch_tensors]
 
     with torch.no_grad(), ExitStack() as stack:
         for name, module in network.module.named_modules():
@@ -240,4 +246,4 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _differ(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
-    return any(difference(a, b) > _BLAMED for a, b in zip(ours, theirs, strict=False))
+    return any(difference(a, b) > _MODULE_TOLERANCE for a, b in zip(ours, theirs, strict=False))

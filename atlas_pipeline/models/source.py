@@ -52,13 +52,13 @@ class ModelSource:
     identity: everything else in the spec that affects values, except weights and preprocessing; JSON-able.
     labels: class names stated by the source, without opening the network.
     example: a name for the message about a missing name; None: the source needs no name.
-    names_weights: whether ``weights`` may be the name of weights; otherwise it is ``random`` or a file.
-    states_labels: whether the labels are the user's own. They then hold for any weights, and a number other
+    has_named_weights: whether ``weights`` may be the name of weights; otherwise it is ``random`` or a file.
+    has_user_labels: whether the labels are the user's own. They then hold for any weights, and a number other
     than that of the logits is an error. For other sources, a different number means another head, without
     labels.
-    leaves_out_labels: whether a labels file may leave logits without a name; the open network knows their
+    allows_missing_labels: whether a labels file may leave logits without a name; the open network knows their
     number.
-    called: from ``model.name`` to the name that people see; None: that name, or else the source's.
+    display_name: from ``model.name`` to the name that people see; None: that name, or else the source's.
     packages: distributions that build its networks, besides torch.
     citation: BibTeX of the entry ``model``, with one ``%s`` for a note; None: no citation.
     """
@@ -69,9 +69,9 @@ class ModelSource:
     identity: Callable[[ModelSpec], dict[str, Any]] = _nothing
     labels: Callable[[ModelSpec], Labels] = _no_labels
     example: str | None = None
-    names_weights: bool = False
-    states_labels: bool = False
-    leaves_out_labels: bool = False
-    called: Callable[[str | None], str] | None = None
+    has_named_weights: bool = False
+    has_user_labels: bool = False
+    allows_missing_labels: bool = False
+    display_name: Callable[[str | None], str] | None = None
     packages: tuple[str, ...] = ()
     citation: str | None = None

@@ -58,8 +58,8 @@ class ModelSpec:
         from atlas_pipeline.models.sources import SOURCES
 
         is_path = "/" in self.weights or Path(self.weights).suffix.lower() in WEIGHTS_SUFFIXES
-        may_be_a_name = self.source in SOURCES and SOURCES[self.source].names_weights
-        return "named" if may_be_a_name and not is_path else "file"
+        may_be_name = self.source in SOURCES and SOURCES[self.source].has_named_weights
+        return "named" if may_be_name and not is_path else "file"
 
 
 def weights_file(spec: ModelSpec) -> Path:
@@ -98,8 +98,8 @@ def weights_set(spec: ModelSpec) -> str | None:
     if spec.weights_key is not None:
         return spec.weights_key
     path = weights_file(spec)
-    facts = path.stat()
-    return _averaged_set(path, facts.st_mtime_ns, facts.st_size)
+    status = path.stat()
+    return _averaged_set(path, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=4)

@@ -30,8 +30,8 @@ class _SpreadOnly(TorchFunctionMode):
         return REDUCED.get(func, func)(*args, **(kwargs or {}))
 
 
-def _marked(spoilt: Tensor, like: Tensor) -> Tensor:
-    return torch.where(spoilt, torch.nan, 0.5).to(like.dtype)
+def _nan_where(is_nan: Tensor, like: Tensor) -> Tensor:
+    return torch.where(is_nan, torch.nan, 0.5).to(like.dtype)
 
 
 def _convolution(
@@ -44,16 +44,16 @@ def _convolution(
     groups: int = 1,
 ) -> Tensor:
     """NaN where the kernel covers NaN in the channels of its group."""
-    spoilt = input.isnan().unflatten(1, (groups, -1)).any(dim=2).to(weight.dtype)
+    is_nan = input.isnan().unflatten(1, (groups, -1)).any(dim=2).to(weight.dtype)
     ones = torch.ones((groups, 1, *weight.shape[2:]), dtype=weight.dtype, device=weight.device)
-    met = F.conv2d(spoilt, ones, None, stride, padding, dilation, groups) > 0.5
-    return _marked(met, weight).repeat_interleave(weight.shape[0] // groups, dim=1)
+    covers_nan = F.conv2d(is_nan, ones, None, stride, padding, dilation, groups) > 0.5
+    return _nan_where(covers_nan, weight).repeat_interleave(weight.shape[0] // groups, dim=1)
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """NaN where any feature is NaN."""
-    spoilt = input.isnan().any(dim=-1, keepdim=True)
-    return _marked(spoilt, weight).repeat_interleave(weight.shape[0], dim=-1)
+    is_nan = input.isnan().any(dim=-1, keepdim=True)
+    return _nan_where(is_nan, weight).repeat_interleave(weight.shape[0], dim=-1)
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
@@ -61,9 +61,9 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) ->
 
     Masks change nothing: a weight of zero times NaN is NaN.
     """
-    looked_at = key.isnan().flatten(-2).any(dim=-1) | value.isnan().flatten(-2).any(dim=-1)
-    spoilt = query.isnan().any(dim=-1) | looked_at[..., None]
-    return _marked(spoilt, value)[..., None].repeat_interleave(value.shape[-1], dim=-1)
+    attends_nan = key.isnan().flatten(-2).any(dim=-1) | value.isnan().flatten(-2).any(dim=-1)
+    is_nan = query.isnan().any(dim=-1) | attends_nan[..., None]
+    return _nan_where(is_nan, value)[..., None].repeat_interleave(value.shape[-1], dim=-1)
 
 
 def _multi_head_attention(

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 # With more channels, the library's own kernels are as fast.
-_MOST_CHANNELS = 4
+_MAX_CHANNELS = 4
 
 
 class StridedConv2d(nn.Module):
@@ -57,30 +57,32 @@ class _Strided(torch.autograd.Function):
         missing_rows = max(0, padding + height - padded.shape[2])
         missing_cols = max(0, padding + width - padded.shape[3])
         padded = F.pad(padded, [0, missing_cols, 0, missing_rows])
-        of_images = padded[:, :, padding : padding + height, padding : padding + width]
-        return of_images, None, None, None, None, None
+        image_gradient = padded[:, :, padding : padding + height, padding : padding + width]
+        return image_gradient, None, None, None, None, None
 
 
 def _block_weight(weight: Tensor, stride: int) -> Tensor:
     """(O, C, side, side) -> (C s s, O, A, A): the weights from outputs to the pixels of a block."""
     num_out, num_in, side, _ = weight.shape
     num_blocks = -(-side // stride)
-    spare = num_blocks * stride - side
-    blocks = F.pad(weight, [0, spare, 0, spare]).view(num_out, num_in, num_blocks, stride, num_blocks, stride)
+    num_padding = num_blocks * stride - side
+    blocks = F.pad(weight, [0, num_padding, 0, num_padding]).view(
+        num_out, num_in, num_blocks, stride, num_blocks, stride
+    )
     blocks = blocks.permute(1, 3, 5, 0, 2, 4).reshape(-1, num_out, num_blocks, num_blocks)
     return blocks.flip(2, 3).contiguous(memory_format=torch.channels_last)
 
 
-def ease_first_strides(body: fx.GraphModule) -> None:
+def replace_strided_convolutions(body: fx.GraphModule) -> None:
     """Replace strided convolutions over few channels by ``StridedConv2d``, in place."""
     for name, module in list(body.named_modules()):
-        if type(module) is nn.Conv2d and _eased(module):
+        if type(module) is nn.Conv2d and _has_slow_gradient(module):
             body.set_submodule(name, StridedConv2d(module))
 
 
-def _eased(conv: nn.Conv2d) -> bool:
+def _has_slow_gradient(conv: nn.Conv2d) -> bool:
     return (
-        conv.in_channels <= _MOST_CHANNELS
+        conv.in_channels <= _MAX_CHANNELS
         and conv.stride[0] == conv.stride[1] > 1
         and conv.kernel_size[0] == conv.kernel_size[1] >= conv.stride[0]
         and isinstance(conv.padding, tuple)

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from atlas_pipeline.models.map_probe import PLACES, patch_box
 
-MOST_LEFT_OUT = 16
-LEAST_SIDE = 2
+MAX_LEFT_OUT = 16
+MIN_SIDE = 2
 # Quantile at which tokens are clipped: some tokens of trained transformers hold global information and must
 # not outvote the others.
-LOUD = 0.95
+LOUD_QUANTILE = 0.95
 # A token has no position if it responds to an image changed everywhere by less than this fraction of the
 # median token's response.
-SILENT = 1e-3
+SILENT_FRACTION = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,10 @@ def plain_order(num_tokens: int, num_left_out: int) -> Order:
 
 def silent_tokens(whole: Tensor) -> tuple[int, ...]:
     """Tokens that a change of the whole image, (T,), leaves alone; () unless the rest forms a square."""
-    silent = (whole < SILENT * whole.median()).nonzero().flatten().tolist()
+    silent = (whole < SILENT_FRACTION * whole.median()).nonzero().flatten().tolist()
     num_positions = len(whole) - len(silent)
     is_square = isqrt(num_positions) ** 2 == num_positions
-    return tuple(silent) if len(silent) <= MOST_LEFT_OUT and is_square else ()
+    return tuple(silent) if len(silent) <= MAX_LEFT_OUT and is_square else ()
 
 
 @lru_cache(maxsize=64)
@@ -67,9 +67,9 @@ def orders_of(num_tokens: int, silent: tuple[int, ...] = ()) -> tuple[Order, ...
     """All orders to try, plain ones first. silent: indices of tokens known to have no position."""
     everything = range(num_tokens)
     orders: dict[Order, None] = {}
-    for side in range(isqrt(num_tokens), LEAST_SIDE - 1, -1):
+    for side in range(isqrt(num_tokens), MIN_SIDE - 1, -1):
         num_left_out = num_tokens - side * side
-        if num_left_out > MOST_LEFT_OUT:
+        if num_left_out > MAX_LEFT_OUT:
             break
         half = side * side // 2
         left_out = [
@@ -78,8 +78,8 @@ def orders_of(num_tokens: int, silent: tuple[int, ...] = ()) -> tuple[Order, ...
         left_out.append(tuple(range(half, half + num_left_out)))
         if len(silent) == num_left_out:
             left_out.append(silent)
-        for these in left_out:
-            kept = torch.tensor([token for token in everything if token not in these])
+        for dropped in left_out:
+            kept = torch.tensor([token for token in everything if token not in dropped])
             for arrangement in _arrangements(side):
                 orders[Order(tuple(kept[arrangement].tolist()), num_tokens)] = None
     return tuple(orders)
@@ -120,7 +120,7 @@ def fits(change: Tensor, orders: tuple[Order, ...], size_px: int) -> list[float]
     """
     change = change / change.mean(1, keepdim=True).clamp(min=1e-30)
     total = change.sum(0)
-    weight = total.clamp(max=float(torch.quantile(total, LOUD)))
+    weight = total.clamp(max=float(torch.quantile(total, LOUD_QUANTILE)))
     answer = change / total.clamp(min=1e-30) * weight / weight.mean().clamp(min=1e-30)
     fit: dict[int, list[float]] = {}
     for side, tokens in _by_side(orders).items():

@@ -16,7 +16,7 @@ from atlas_pipeline.models.token_order import Order, as_map, fits, orders_of, pl
 
 # An order replaces the known one only if it fits this much better: in deep layers, neighbouring tokens
 # respond so alike that orders shifted by one position are hard to tell apart.
-BETTER = 1.1
+BETTER_FACTOR = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ def read_tokens(
     for name, layer in layers.items():
         # Each layer may then overrule it by its own evidence; otherwise the previous layer's order stands.
         order = layer.choice(order)
-        sign = layer.evidence(order) if order is not None else Evidence("untold")
-        if sign.verdict == "shown" or (sign.verdict == "untold" and (shown or name in defaults)):
+        finding = layer.evidence(order) if order is not None else Evidence("untold")
+        if finding.verdict == "shown" or (finding.verdict == "untold" and (shown or name in defaults)):
             readings[name] = TokenReading(order)
-        elif sign.verdict == "contradicted":
-            refusal = f"its tokens follow no order that could be told: a changed patch {sign}"
+        elif finding.verdict == "contradicted":
+            refusal = f"its tokens follow no order that could be told: a changed patch {finding}"
             readings[name] = TokenReading(None, refusal)
         else:
             readings[name] = TokenReading(None, "nothing shows that its tokens are places in the image")
@@ -78,5 +78,5 @@ class _Layer:
         """The best-fitting order if it is shown and clearly better than ``known``; otherwise ``known``."""
         if not self.best_evidence.is_clear:
             return known
-        is_better = known is None or self.fits[self.best] > BETTER * self.fits.get(known, 0.0)
+        is_better = known is None or self.fits[self.best] > BETTER_FACTOR * self.fits.get(known, 0.0)
         return self.best if is_better else known

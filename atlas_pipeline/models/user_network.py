@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from atlas_pipeline.errors import ModelError
-from atlas_pipeline.models.label_file import names_of
+from atlas_pipeline.models.label_file import parse_names
 from atlas_pipeline.models.plain_module import is_lazy, materialise, uncompile, unwrapped
 from atlas_pipeline.models.preprocess import Preprocess, declared_preprocess
 from atlas_pipeline.models.spec import ModelSpec
 from atlas_pipeline.models.user_target import PythonTarget, locate
-from atlas_pipeline.user_code import as_a_script, import_file, reason_of, searching
+from atlas_pipeline.user_code import import_file, importing_from, reason_of, running_as_script
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def load_target(name: str | None) -> UserModel:
     """
     target = locate(name)
     try:
-        with as_a_script(target.file), torch_state_kept():
+        with running_as_script(target.file), preserved_torch_state():
             module = _import(target)
     except (Exception, SystemExit) as error:
         raise ModelError(f"model.name: importing '{target.file.name}' failed: {reason_of(error)}") from error
@@ -65,7 +65,7 @@ def load_target(name: str | None) -> UserModel:
 def _labels(labels: Any, where: str) -> tuple[str, ...] | None:
     if labels is None or (hasattr(labels, "__len__") and not len(labels)):
         return None
-    names = names_of(labels, where).names
+    names = parse_names(labels, where).names
     return tuple(names[index] for index in sorted(names))
 
 
@@ -93,7 +93,7 @@ def build_module(spec: ModelSpec, model: UserModel) -> nn.Module:
 def _built(spec: ModelSpec, model: UserModel) -> nn.Module:
     file = locate(spec.name).file
     try:
-        with as_a_script(file), torch_state_kept():
+        with running_as_script(file), preserved_torch_state():
             module = model.build()
     except (Exception, SystemExit) as error:
         raise ModelError(f"model.name: calling '{spec.name}' failed: {reason_of(error)}") from error
@@ -130,7 +130,7 @@ def _copied(instance: nn.Module, spec: ModelSpec) -> nn.Module:
 
 
 @contextmanager
-def torch_state_kept() -> Iterator[None]:
+def preserved_torch_state() -> Iterator[None]:
     """Restore the global state of torch that user code may change."""
     device, dtype, threads = torch.get_default_device(), torch.get_default_dtype(), torch.get_num_threads()
     gradients, precision = torch.is_grad_enabled(), torch.get_float32_matmul_precision()
@@ -156,5 +156,5 @@ def torch_state_kept() -> Iterator[None]:
 def _import(target: PythonTarget) -> ModuleType:
     if target.module is None:
         return import_file(f"atlas_user_model_{target.file.stem}", target.file)
-    with searching(Path.cwd()):
+    with importing_from(Path.cwd()):
         return importlib.import_module(target.module)

@@ -15,7 +15,7 @@ from atlas_pipeline.models.checkpoint.tensors import read_tensors
 from atlas_pipeline.models.spec import ModelSpec, weights_file, weights_set
 
 NUM_NAMED = 3
-SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
+SHARD_NAME = re.compile(r"-\d{5}-of-\d{5}\.")
 # Dtypes of plain weights; integers indicate a quantised network.
 NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -53,7 +53,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: str) -> 
     ]
     faults = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
     if any(faults.values()):
-        listed = "; ".join(f"{len(keys)} {fault}: {_named(keys)}" for fault, keys in faults.items() if keys)
+        listed = "; ".join(f"{len(keys)} {fault}: {_listed(keys)}" for fault, keys in faults.items() if keys)
         raise ModelError(f"{where}: the weights do not fit. {listed}. {_remedy(own, state, where)}")
     fitting = {key: state[key] for key in state if key in own and state[key].shape == own[key].shape}
     _check_numbers(own, fitting, where)
@@ -86,7 +86,7 @@ def _check_numbers(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where
 
 
 def _remedy(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str) -> str:
-    if SHARD.search(where):
+    if SHARD_NAME.search(where):
         return "The file is one of several shards: give the .index.json beside it"
     heads = {
         (state[key].shape[0], own[key].shape[0])
@@ -114,7 +114,7 @@ def other_head(own: Mapping[str, Tensor], state: Mapping[str, Tensor], num_own: 
     return sizes.pop()
 
 
-def _named(keys: list[str]) -> str:
+def _listed(keys: list[str]) -> str:
     return ", ".join(keys[:NUM_NAMED]) + (", ..." if len(keys) > NUM_NAMED else "")
 
 

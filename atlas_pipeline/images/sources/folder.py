@@ -20,7 +20,7 @@ from atlas_pipeline.images.files import companion_kind
 from atlas_pipeline.images.formats import HEAD_BYTES, IMAGE_EXTENSIONS, extension_of, why_left_out
 from atlas_pipeline.images.left_out import LeftOut
 from atlas_pipeline.images.source import ImageSource, Place
-from atlas_pipeline.images.walk import by_components, shown
+from atlas_pipeline.images.walk import by_components, storable_text
 
 if TYPE_CHECKING:
     from atlas_pipeline.images.index_table import Listing
@@ -71,7 +71,7 @@ def image_keys(path: str) -> tuple[list[str], LeftOut]:
         else:
             others.append((key, why))
     for key, why in sorted(others, key=lambda other: by_components(other[0])):
-        left_out.other(why, shown(key))
+        left_out.other(why, storable_text(key))
     if not keys:
         from atlas_pipeline.images.remedy import remedy
 
@@ -88,7 +88,7 @@ def _is_named_as_image(key: str) -> bool:
 def _why_left_out(folder: Path, keys: Sequence[str]) -> list[str | None]:
     """Why each file is no image, by its first bytes; None if it is one."""
 
-    def of(key: str) -> str | None:
+    def reason_for(key: str) -> str | None:
         try:
             descriptor = os.open(folder / key, os.O_RDONLY)
             try:
@@ -100,7 +100,9 @@ def _why_left_out(folder: Path, keys: Sequence[str]) -> list[str | None]:
 
     tasks = [keys[i : i + FILES_A_TASK] for i in range(0, len(keys), FILES_A_TASK)]
     with ThreadPoolExecutor() as pool:
-        return [why for part in pool.map(lambda task: [of(key) for key in task], tasks) for why in part]
+        return [
+            why for part in pool.map(lambda task: [reason_for(key) for key in task], tasks) for why in part
+        ]
 
 
 def sub_folders(path: str) -> list[str]:
@@ -126,14 +128,14 @@ def stamp_lines(path: str) -> list[str]:
     files, is_sure = list[str](), False
     for key, entry, problem in walk.walk(folder):
         if problem and problem != walk.HIDDEN:
-            files.append(f"{shown(key)}\0{problem}")
+            files.append(f"{storable_text(key)}\0{problem}")
             continue
         if companion := problem or companion_kind(key):
             left_out.companion(companion)
             continue
         is_sure = is_sure or _is_named_as_image(key)
         status = entry.stat()
-        files.append(f"{shown(key)}\0{status.st_size}\0{status.st_mtime_ns}")
+        files.append(f"{storable_text(key)}\0{status.st_size}\0{status.st_mtime_ns}")
     if not is_sure:
         image_keys(path)  # raises if there is none
     return sorted(

@@ -58,7 +58,7 @@ TAR = ImageSource(
     stamp=_stamp,
     reader=_reader,
     runs=_runs,
-    most_images=128,
+    max_chunk_images=128,
     extensions=frozenset({"tar"}),
     in_shards=True,
 )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from atlas_pipeline.models.checkpoint.formats import COPY_AGAIN, STATE_DICT, kind_of, not_read, record_of
+from atlas_pipeline.models.checkpoint.formats import COPY_AGAIN, STATE_DICT, kind_of, record_of, weights_error
 
 # torch dtypes by the storage classes of pickles, and by their names in safetensors.
 STORAGES = {
@@ -63,10 +63,10 @@ ITEM_BYTES = {
     "torch.QInt32Storage": 4,
 }
 # Modules whose names occur in plain state dicts too, and need no mention.
-OF_STATE_DICTS = ("torch.", "torch._utils.", "collections.", "torch.storage.")
+STATE_DICT_MODULES = ("torch.", "torch._utils.", "collections.", "torch.storage.")
 
 
-class _Fixed:
+class _Immutable:
     """A value that a pickle may hold but not alter; without this it could set any attribute."""
 
     def __setstate__(self, state: Any) -> None:
@@ -74,7 +74,7 @@ class _Fixed:
 
 
 @dataclass(frozen=True)
-class StoredTensor(_Fixed):
+class StoredTensor(_Immutable):
     """A tensor in a file. shape, stride and offset count elements of ``dtype``, which is a torch name.
 
     storage: key of its storage in the file, or its name in a .safetensors file. kind: ``dense``, or why its
@@ -140,7 +140,7 @@ class Inert(dict):
 
 
 @dataclass(frozen=True)
-class _Storage(_Fixed):
+class _Storage(_Immutable):
     key: str
     dtype: str
     offset: int
@@ -159,7 +159,7 @@ def read_outline(path: Path) -> Outline:
             return Outline(_shards(path))
         return _zip(path) if kind == "zip" else _legacy(path)
     except (pickle.UnpicklingError, EOFError, OSError, KeyError, IndexError, zipfile.BadZipFile) as error:
-        raise not_read(path, f"is damaged ({_first_line(error)})", COPY_AGAIN) from error
+        raise weights_error(path, f"is damaged ({_first_line(error)})", COPY_AGAIN) from error
     except (
         AttributeError,
         TypeError,
@@ -169,7 +169,9 @@ def read_outline(path: Path) -> Outline:
         RuntimeError,
         struct.error,
     ) as error:
-        raise not_read(path, f"cannot be read as a state dict ({_first_line(error)})", STATE_DICT) from error
+        raise weights_error(
+            path, f"cannot be read as a state dict ({_first_line(error)})", STATE_DICT
+        ) from error
 
 
 def shard_files(index: Path) -> list[Path]:
@@ -181,10 +183,12 @@ def shard_files(index: Path) -> list[Path]:
         names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
         files = [index.parent / Path(name).name for name in sorted(names)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise not_read(index, "is no index of shards: it has no weight_map", COPY_AGAIN) from None
+        raise weights_error(index, "is no index of shards: it has no weight_map", COPY_AGAIN) from None
     for file in files:
         if not file.is_file():
-            raise not_read(index, f"names the shard '{file.name}', which is not beside it", "put it there")
+            raise weights_error(
+                index, f"names the shard '{file.name}', which is not beside it", "put it there"
+            )
     return files
 
 
@@ -264,7 +268,7 @@ class _Outliner(pickle._Unpickler):
     @property
     def classes(self) -> tuple[str, ...]:
         """Dotted names that the pickle refers to, except those in every state dict."""
-        return tuple(n for n in self._inert if n.rpartition(".")[0] + "." not in OF_STATE_DICTS)
+        return tuple(n for n in self._inert if n.rpartition(".")[0] + "." not in STATE_DICT_MODULES)
 
     def find_class(self, module: str, name: str) -> Any:
         """An inert class, or a method that records a tensor; never the object that the name refers to."""
@@ -292,9 +296,9 @@ class _Outliner(pickle._Unpickler):
         known = storage.dtype in STORAGES.values()
         return StoredTensor(
             self._path,
-            _whole(size),
+            _sizes(size),
             storage.dtype,
-            _whole(stride),
+            _sizes(stride),
             int(offset) + storage.offset,
             storage.key,
             "dense" if known else f"of type {storage.dtype}",
@@ -303,18 +307,18 @@ class _Outliner(pickle._Unpickler):
     def _dense_v3(
         self, storage: Any, offset: int, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
     ) -> StoredTensor:
-        return StoredTensor(self._path, _whole(size), kind=f"of type {_name(dtype)}")
+        return StoredTensor(self._path, _sizes(size), kind=f"of type {_name(dtype)}")
 
     def _parameter(self, value: Any, *_: Any) -> Any:
         return value
 
     def _meta(self, dtype: Any, size: Any, *_: Any) -> StoredTensor:
         return StoredTensor(
-            self._path, _whole(size), kind="on the meta device, which keeps shapes and no numbers"
+            self._path, _sizes(size), kind="on the meta device, which keeps shapes and no numbers"
         )
 
     def _quantised(self, storage: Any, offset: Any, size: Any, *_: Any) -> StoredTensor:
-        return StoredTensor(self._path, _whole(size), kind="quantised")
+        return StoredTensor(self._path, _sizes(size), kind="quantised")
 
     def _sparse(self, *_: Any) -> StoredTensor:
         return StoredTensor(self._path, (), kind="sparse")
@@ -335,7 +339,7 @@ def _name(inert: Any) -> str:
     return str(getattr(inert, "global_name", type(inert).__name__))
 
 
-def _whole(sizes: Iterable[int]) -> tuple[int, ...]:
+def _sizes(sizes: Iterable[int]) -> tuple[int, ...]:
     found = tuple(int(size) for size in sizes)
     if any(size < 0 for size in found) or math.prod(found) >= 2**63:
         raise pickle.UnpicklingError("a tensor of an impossible size")

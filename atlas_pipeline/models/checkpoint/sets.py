@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas_pipeline.errors import ModelError
-from atlas_pipeline.models.checkpoint.formats import STATE_DICT, not_read
+from atlas_pipeline.models.checkpoint.formats import STATE_DICT, weights_error
 from atlas_pipeline.models.checkpoint.outline import Inert, Outline, StoredTensor
 
 Shape = tuple[int, ...]
@@ -24,8 +24,8 @@ INFIXES = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_m
 # Counters of training and of profilers, stored beside the weights.
 COUNTERS = ("num_batches_tracked", "total_ops", "total_params", "n_averaged")
 EMA = re.compile(r"(^|[_-])ema([_-]|$)", re.IGNORECASE)
-MOST_NAMED = 6
-MOST_CONTAINERS = 1_000_000
+MAX_NAMED = 6
+MAX_CONTAINERS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +47,21 @@ def entries_of(outline: Outline, path: Path) -> list[Entry]:
     try:
         _walk(outline.content, (), (), found, modules, [0])
     except (RecursionError, ValueError) as error:
-        raise not_read(path, f"cannot be read as a state dict ({error})", STATE_DICT) from None
+        raise weights_error(path, f"cannot be read as a state dict ({error})", STATE_DICT) from None
     if found:
         return found
     if modules:
-        raise not_read(
+        raise weights_error(
             path, f"holds a whole module ({modules[0]}), and loading it would run code: refused", STATE_DICT
         )
     if outline.classes:
         classes = ", ".join(outline.classes[:2]) + (", ..." if len(outline.classes) > 2 else "")
-        raise not_read(
+        raise weights_error(
             path,
             f"holds tensors only in objects of {classes}, and loading these would run code: refused",
             STATE_DICT,
         )
-    raise not_read(
+    raise weights_error(
         path,
         f"is not a state dict: it holds {_kind(outline.content)}, no named tensors",
         STATE_DICT,
@@ -75,7 +75,7 @@ def _kind(content: Any) -> str:
 def _walk(
     value: Any,
     parts: tuple[str, ...],
-    above: tuple[int, ...],
+    ancestors: tuple[int, ...],
     found: list[Entry],
     modules: list[str],
     visits: list[int],
@@ -84,25 +84,25 @@ def _walk(
 
     Tensors in lists have no name and are skipped.
     """
-    if not isinstance(value, dict | list | tuple) or id(value) in above:
+    if not isinstance(value, dict | list | tuple) or id(value) in ancestors:
         return
     visits[0] += 1
-    if visits[0] > MOST_CONTAINERS:
+    if visits[0] > MAX_CONTAINERS:
         raise ValueError("too many mappings and lists")
     if isinstance(value, Inert) and isinstance(value.state, dict) and "_modules" in value.state:
         modules.append(value.global_name)
         return
-    above = (*above, id(value))
+    ancestors = (*ancestors, id(value))
     if not isinstance(value, dict):
         for place, item in enumerate(value):
-            _walk(item, (*parts, str(place)), above, found, modules, visits)
+            _walk(item, (*parts, str(place)), ancestors, found, modules, visits)
         return
     for key, item in value.items():
         below = (*parts, *_parts(str(key)))
         if isinstance(item, StoredTensor):
             found.append(Entry(below, id(value), item))
         else:
-            _walk(item, below, above, found, modules, visits)
+            _walk(item, below, ancestors, found, modules, visits)
 
 
 def _parts(name: str) -> tuple[str, ...]:
@@ -172,8 +172,8 @@ def chosen_set(
         most = Counter(e.mapping for e in within).most_common(1)[0][0]
         return {".".join(e.parts): e.tensor for e in within if e.mapping == most}
     if len(fit.prefixes) > 1 and fit.score >= len(own):
-        sets = " and ".join(f"'{'.'.join(prefix)}'" for prefix in fit.prefixes[:MOST_NAMED])
-        raise not_read(
+        sets = " and ".join(f"'{'.'.join(prefix)}'" for prefix in fit.prefixes[:MAX_NAMED])
+        raise weights_error(
             path,
             f"holds {len(fit.prefixes)} sets of weights that fit equally well, {sets}",
             "choose one with model.weights_key",
@@ -207,7 +207,7 @@ class _Fit:
                     scores[entry.parts[:n]] += 2 if shape == entry.tensor.shape else 1
         best = max(scores.values(), default=0)
         fit = _Fit(entries, shapes, best, [prefix for prefix, score in scores.items() if score == best])
-        return fit if len(fit.prefixes) < 2 else fit._told_apart()
+        return fit if len(fit.prefixes) < 2 else fit._with_ties_broken()
 
     def beneath(self, prefix: tuple[str, ...]) -> dict[tuple[str, ...], StoredTensor]:
         """The tensors below a prefix, from mappings that hold any of the network's.
@@ -218,7 +218,7 @@ class _Fit:
         used = {e.mapping for e in under if e.parts[len(prefix) :] in self.shapes}
         return {e.parts[len(prefix) :]: e.tensor for e in under if e.mapping in used}
 
-    def _told_apart(self) -> _Fit:
+    def _with_ties_broken(self) -> _Fit:
         sets = {prefix: self.beneath(prefix) for prefix in self.prefixes}
         spare = {prefix: sum(rest not in self.shapes for rest in names) for prefix, names in sets.items()}
         least = min(spare.values())
@@ -242,6 +242,6 @@ def _unknown_key(
     entries: list[Entry], own: Mapping[tuple[str, ...], str], key: str | None, path: Path
 ) -> ModelError:
     names = [".".join(e.parts[:n]) for e in entries for n in range(1, len(e.parts)) if e.parts[n:] in own]
-    known = list(dict.fromkeys(names))[:MOST_NAMED]
+    known = list(dict.fromkeys(names))[:MAX_NAMED]
     have = f"sets that fit: {', '.join(known)}" if known else "it has one set, without a key"
-    return not_read(path, f"has nothing under model.weights_key '{key}'", have)
+    return weights_error(path, f"has nothing under model.weights_key '{key}'", have)

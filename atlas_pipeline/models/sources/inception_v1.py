@@ -52,7 +52,7 @@ def _own_weights(spec: ModelSpec) -> dict[str, Any]:
     )
 
 
-def _called(name: str | None) -> str:
+def _display_name(name: str | None) -> str:
     return f"inception_v1 ({name})" if name not in (None, VARIANTS[0]) else "inception_v1"
 
 
@@ -83,7 +83,7 @@ def _network(spec: ModelSpec) -> InceptionV1:
         network = InceptionV1(norm=norm)
         draw_parameters(network)
         return network
-    state = graph_names(read_state_dict(spec, _every_ports_names()))
+    state = graph_names(read_state_dict(spec, _expected_state()))
     network = InceptionV1(len(state.get(f"{HEAD}.bias", range(NUM_CLASSES))), norm)
     load_weights(network, state, f"weights '{spec.weights}' for inception_v1")
     return network
@@ -95,7 +95,7 @@ def graph_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {renamed.get(key, key): tensor for key, tensor in state.items() if not AUXILIARY.match(key)}
 
 
-def _every_ports_names() -> dict[str, Tensor]:
+def _expected_state() -> dict[str, Tensor]:
     """The expected weights, under our names, lucent's and Captum's."""
     own = _own_state()
     return own | {port: own[name] for port, name in _renamed(own).items()}
@@ -138,8 +138,8 @@ INCEPTION_V1 = ModelSource(
     open=_open,
     own_weights=_own_weights,
     identity=lambda spec: {"variant": variant_of(spec)},
-    leaves_out_labels=True,
-    called=_called,
+    allows_missing_labels=True,
+    display_name=_display_name,
     citation="""@inproceedings{model,
   title = {Going Deeper with Convolutions},
   author = {Szegedy, Christian and Liu, Wei and Jia, Yangqing and Sermanet, Pierre and Reed, Scott and

@@ -40,7 +40,7 @@ def _labels(spec: ModelSpec) -> Labels:
     return load_target(spec.name).labels
 
 
-def _called(name: str | None) -> str:
+def _display_name(name: str | None) -> str:
     """``networks/resnet.py:build`` is ``resnet``, ``networks/resnet.py:resnet50`` is ``resnet50``."""
     place, _, attribute = (name or "python").rpartition(":")
     if attribute not in _NAMELESS or not place:
@@ -56,6 +56,6 @@ PYTHON = ModelSource(
     identity=_identity,
     labels=_labels,
     example="my_package.my_file:build",
-    states_labels=True,
-    called=_called,
+    has_user_labels=True,
+    display_name=_display_name,
 )

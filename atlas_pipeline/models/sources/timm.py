@@ -152,9 +152,9 @@ def _preprocess(timm: Any, module: nn.Module, name: str) -> Preprocess:
     )
 
 
-def _interpolation(theirs: str) -> str:
+def _interpolation(method: str) -> str:
     """Replace methods that we lack, such as Lanczos, by bicubic, our sharper one."""
-    return theirs if theirs in INTERPOLATIONS else "bicubic"
+    return method if method in INTERPOLATIONS else "bicubic"
 
 
 TIMM = ModelSource(

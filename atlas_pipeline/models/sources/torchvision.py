@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 AUXILIARY = ("aux1", "aux2", "AuxLogits")
 # torchvision trained its own weights for these on images in [-1, 1] and converts inside the network
 # (transform_input); here the preprocessing does that conversion.
-TRAINED_ON_SYMMETRIC = ("googlenet", "inception_v3")
+TRAINED_ON_MINUS_1_TO_1 = ("googlenet", "inception_v3")
 # Old DenseNet files have names that torchvision renames on loading.
 OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
@@ -82,7 +82,7 @@ def _open(spec: ModelSpec) -> Opened:
     for head in AUXILIARY:
         if hasattr(module, head):
             setattr(module, head, None)
-    if name in TRAINED_ON_SYMMETRIC:
+    if name in TRAINED_ON_MINUS_1_TO_1:
         module.aux_logits = module.transform_input = False  # type: ignore[assignment]
     return Opened(module, _preprocess(name, weights), torchvision_labels(spec))
 
@@ -90,7 +90,7 @@ def _open(spec: ModelSpec) -> Opened:
 def _build(name: str, **options: Any) -> nn.Module:
     from torchvision.models import get_model
 
-    if name in TRAINED_ON_SYMMETRIC:
+    if name in TRAINED_ON_MINUS_1_TO_1:
         # Their own initialisation takes minutes and is meant for training.
         options |= {"init_weights": False, "aux_logits": False}
     return get_model(name, weights=None, **options)
@@ -136,7 +136,7 @@ def _preprocess(name: str, weights: WeightsEnum) -> Preprocess:
             "interpolation": transforms.interpolation.value,
         }
     )
-    if name in TRAINED_ON_SYMMETRIC:
+    if name in TRAINED_ON_MINUS_1_TO_1:
         preprocess = replace(preprocess, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     return preprocess
 
@@ -148,7 +148,7 @@ TORCHVISION = ModelSource(
     identity=lambda spec: {"name": spec.name},
     labels=torchvision_labels,
     example="googlenet",
-    names_weights=True,
+    has_named_weights=True,
     packages=("torchvision",),
     citation="""@misc{model,
   title = {{TorchVision}: {PyTorch}'s Computer Vision library},
