@@ -1,4 +1,4 @@
-"""The table of a listing, equal for all sources.
+"""The table of a listing, in one format for all sources.
 
 Columns: image_id (position in the order), key, label (-1: none), file (relative to the root of the listing),
 row (-1: the file is the image; in a tar shard, the byte at which its header starts), digest (blake2b-128,

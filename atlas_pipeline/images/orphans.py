@@ -1,7 +1,7 @@
-"""Silence for a worker process whose parent dies while it starts. Imported by the fork server alone.
+"""Suppress the traceback of a worker process whose parent dies while it starts.
 
-The command has ended by then, after a kill or a second Ctrl-C. The fork server would print the worker's
-traceback after the shell's prompt.
+The fork server alone imports this. The command has ended by then, after a kill or a second Ctrl-C, and the
+fork server would print the traceback after the shell's prompt.
 """
 
 from __future__ import annotations

@@ -78,8 +78,8 @@ def _region(
         box = (left * x, top * y, min(right * x, width), min(bottom * y, height))
         part = Image.fromarray(image).resize((right - left, bottom - top), FILTERS[interpolation], box=box)
         return np.asarray(part).transpose(2, 0, 1)
-    # torch's uint8 code is Pillow's, vectorised: a third of the time, with rounding differences of 1 level. A
-    # channels-last batch of one avoids a copy.
+    # torch's uint8 code computes the same as Pillow's, vectorised: a third of the time, with rounding
+    # differences of 1 level. A channels-last batch of one avoids a copy.
     batch = torch.from_numpy(np.require(image[None], requirements=["C", "W"])).permute(0, 3, 1, 2)
     resized = functional.interpolate(batch, size=(size[1], size[0]), mode=interpolation, antialias=True)
     return resized[0, :, top:bottom, left:right].numpy()

@@ -25,7 +25,7 @@ from atlas_pipeline.images.tar_members import Member, members
 from atlas_pipeline.images.walk import HIDDEN
 
 LABELS = ("cls", "json")
-# Fields drawn from an image; in a sample without other images, each may be an image itself.
+# Extensions of fields derived from an image; in a sample without other images, each may be an image itself.
 DERIVED = frozenset(
     {"seg", "segmentation", "mask", "masks", "depth", "normal", "normals", "alpha", "label", "labels", "gt"}
     | {"annotation", "semantic", "instance", "panoptic", "heatmap", "saliency"}

@@ -69,7 +69,7 @@ class ImageSource:
     stamp: text that changes when the listing may change, from the files' names, sizes and mtimes.
     reader: from place, with absolute paths, and seed to a reader of single images.
     class_names: class names by label; None if labels have no names or there are none.
-    runs: cuts a listing into runs, such that two workers never read the same piece of a file.
+    runs: cuts a listing into runs, so that two workers do not read the same piece of a file.
     max_chunk_images: largest number of images in a worker's chunk.
     takes_path: whether the config gives ``images.path``.
     keys: keys of the config section ``images`` that only the sources listing them take.

@@ -20,14 +20,14 @@ ZEROS_A_READ = 1 << 20
 
 
 class TarError(Exception):
-    """The archive is truncated or no uncompressed tar; the message gives the position."""
+    """The archive is truncated, or is not an uncompressed tar; the message gives the position."""
 
 
 class Member(NamedTuple):
     """A file in an archive: the positions of its header and of its bytes.
 
-    problem: why its bytes cannot be read; None if they can. target: of an unresolved link, the name that it
-    points to.
+    problem: why its bytes cannot be read; None if they can. target: the name that an unresolved link points
+    to.
     """
 
     name: str

@@ -73,8 +73,8 @@ def hooked(module: nn.Module, hooks: Mapping[str, Hook]) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(eager())
         for name, hook in hooks.items():
-            # Not always_call, which would run the hook on a failed forward pass too: hooks must see outputs
-            # only.
+            # Not always_call, which would run the hook after a failed forward pass too: hooks must see
+            # outputs only.
             handle = module.get_submodule(name).register_forward_hook(hook)
             stack.callback(handle.remove)
         yield

@@ -247,7 +247,7 @@ def _json(text: str) -> Any:
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A dict of the pairs. JSON itself would silently keep the last value of a repeated key.
+    """A dict of the pairs; JSON alone would silently keep the last value of a repeated key.
 
     Raises: ValueError: a repeated key.
     """

@@ -30,8 +30,7 @@ def logits_with(
             then starts at the layer, provided that the logits depend on nothing else.
     """
     form = network.runs[layer].form
-    # The logits depend on class and register tokens, which no feature map contains; the suffix cannot be used
-    # then.
+    # The logits depend on class and register tokens, which a feature map lacks: no suffix for such layers.
     output = form.to_output(feature_map) if form is not None and feature_map is not None else None
     tail = suffix(network, layer) if output is not None else None
 

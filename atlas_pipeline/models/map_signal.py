@@ -143,10 +143,8 @@ def _fit(shares: Tensor, weight: Tensor, positions: Tensor, axis: int) -> _Fit:
     weight = weight / weight.sum()
     positions, answers = positions - (weight * positions).sum(), answers - (weight * answers).sum()
     covariance = float((weight * positions * answers).sum())
-    position_variance, answer_variance = (
-        float((weight * positions**2).sum()),
-        float((weight * answers**2).sum()),
-    )
+    position_variance = float((weight * positions**2).sum())
+    answer_variance = float((weight * answers**2).sum())
     return _Fit(
         covariance / max(position_variance, TINY),
         covariance / max((position_variance * answer_variance) ** 0.5, TINY),

@@ -15,8 +15,7 @@ from torch.utils._pytree import tree_leaves
 # PyTorch's own operators. Operators of extensions may read at computed places (deformable convolutions,
 # regions of interest), and NaN places end the process.
 OWN_NAMESPACES = ("aten", "prim", "prims")
-# Words in the names of PyTorch operators that use NaN as an index, turn it into a number, or crash on it on a
-# GPU.
+# Words in the names of PyTorch operators that use NaN as an index, turn it into a number or crash on a GPU.
 NAN_HIDING_WORDS = ("grid_sampler", "quantize", "nan_to_num", "bernoulli", "multinomial")
 
 

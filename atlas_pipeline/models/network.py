@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Normalise(nn.Module):
-    """From images in [0, 1] or uint8 to the network's input: ``(x - mean) / std`` per channel."""
+    """Converts images in [0, 1] or uint8 to the network's input: ``(x - mean) / std`` per channel."""
 
     mean: Tensor
     std: Tensor
@@ -98,7 +98,10 @@ class Network:
         return self
 
     def normalise(self, images: Tensor) -> Tensor:
-        """From images (B, 3, height, width) in [0, 1] or uint8 to the input of ``module``; differentiable."""
+        """Convert images (B, 3, height, width) in [0, 1] or uint8 to the input of ``module``.
+
+        The result is differentiable in ``images``.
+        """
         return self._normalise(images).contiguous(memory_format=self.memory_format)
 
     def feature_map(self, layer: str, output: Tensor) -> Tensor:

@@ -33,8 +33,8 @@ _MAX_FORWARDS = 16
 class Reading:
     """One forward pass.
 
-    logits: (B, class). maps: by layer, (B, channel, row, column). dtypes: by layer, before conversion to
-    float32.
+    logits: (B, class). maps: layer -> (B, channel, row, column). dtypes: layer -> dtype before the conversion
+    to float32.
     """
 
     logits: Tensor
