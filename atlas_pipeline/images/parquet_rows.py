@@ -27,8 +27,8 @@ from atlas_pipeline.images.shards import (
     unreadable,
 )
 
-ROWS_A_READ = 256
-PIECES_A_GROUP = 16
+ROWS_PER_READ = 256
+PIECES_PER_GROUP = 16
 
 
 class RowGroup(NamedTuple):
@@ -198,7 +198,7 @@ def _group_digests(root: Path, file: str, groups: Sequence[RowGroup]) -> list[by
                 chunk = metadata.row_group(group.group).column(names.index(image))
                 start = chunk.dictionary_page_offset or chunk.data_page_offset
                 size = chunk.total_compressed_size
-                digests.append(sampled_digest(raw.fileno(), start, size, PIECES_A_GROUP))
+                digests.append(sampled_digest(raw.fileno(), start, size, PIECES_PER_GROUP))
     except (OSError, EOFError) as error:
         raise unreadable(root, file, error) from error
     return digests
@@ -206,7 +206,7 @@ def _group_digests(root: Path, file: str, groups: Sequence[RowGroup]) -> list[by
 
 def image_pieces(shard: pq.ParquetFile, group: int, column: str) -> Iterator[pa.Array]:
     """The images of a row group, piece by piece, in order: large_binary."""
-    for batch in shard.iter_batches(ROWS_A_READ, row_groups=[group], columns=[column], use_threads=False):
+    for batch in shard.iter_batches(ROWS_PER_READ, row_groups=[group], columns=[column], use_threads=False):
         yield column_of(batch, column).cast(pa.large_binary())
 
 

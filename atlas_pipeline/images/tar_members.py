@@ -16,7 +16,7 @@ NAME, SIZE, CHECKSUM = slice(0, 100), slice(124, 136), slice(148, 156)
 OVERRIDING_KEYS = (b"path=", b"size=", b"sparse", b"charset=")
 MAX_EXTENSION_BYTES = 4096
 ADLER_PRIME = 65521
-ZEROS_A_READ = 1 << 20
+ZERO_READ_BYTES = 1 << 20
 
 
 class TarError(Exception):
@@ -132,7 +132,7 @@ def _clean(name: str) -> str:
 def _after_zeros(archive: BinaryIO, at: int) -> int | None:
     """The first block from ``at`` on that is not all zeros; None if there is none."""
     archive.seek(at)
-    while piece := archive.read(ZEROS_A_READ):
+    while piece := archive.read(ZERO_READ_BYTES):
         rest = piece.lstrip(b"\0")
         if rest:
             return (at + len(piece) - len(rest)) // BLOCK_BYTES * BLOCK_BYTES

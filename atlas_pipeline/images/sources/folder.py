@@ -25,7 +25,7 @@ from atlas_pipeline.images.walk import by_components, storable_text
 if TYPE_CHECKING:
     from atlas_pipeline.images.index_table import Listing
 
-FILES_A_TASK = 256  # one future per file would take a gigabyte for a million files
+FILES_PER_TASK = 256  # one future per file would take a gigabyte for a million files
 
 
 def checked_folder(path: str) -> Path:
@@ -98,7 +98,7 @@ def _why_left_out(folder: Path, keys: Sequence[str]) -> list[str | None]:
         except OSError as error:
             return f"unreadable ({error.strerror})"
 
-    tasks = [keys[i : i + FILES_A_TASK] for i in range(0, len(keys), FILES_A_TASK)]
+    tasks = [keys[i : i + FILES_PER_TASK] for i in range(0, len(keys), FILES_PER_TASK)]
     with ThreadPoolExecutor() as pool:
         return [
             why for part in pool.map(lambda task: [reason_for(key) for key in task], tasks) for why in part
@@ -151,7 +151,7 @@ def digests(path: str, keys: Sequence[str]) -> list[str]:
     Raises: ImagesError: a file that cannot be read; the message names it.
     """
     folder = f"{checked_folder(path)}/"
-    tasks = [keys[i : i + FILES_A_TASK] for i in range(0, len(keys), FILES_A_TASK)]
+    tasks = [keys[i : i + FILES_PER_TASK] for i in range(0, len(keys), FILES_PER_TASK)]
     with ThreadPoolExecutor() as pool:
         parts = pool.map(lambda task: [file_digest(folder + key) for key in task], tasks)
         return [digest for part in parts for digest in part]
