@@ -1,16 +1,16 @@
-"""What can go wrong, as a tree. Every message is one line: what, where, the remedy.
+"""The tree of errors. Every message is one line: what, where, the remedy.
 
-AtlasError                  anything we raise on purpose
-├── UserError               the user's mistake: exit code 2, no traceback
+AtlasError                  any error that we raise on purpose
+├── UserError               a mistake of the user: exit code 2, no traceback
 │   ├── ConfigError         a key, a value or a name in the config
 │   ├── ModelError          a network, its weights, its layers
-│   ├── ImagesError         where the images are, or too many bad ones
+│   ├── ImagesError         the place of the images, or too many bad images
 │   ├── ResourceError       disk full, read-only, no memory, no such device
-│   ├── EmptyActivationsError   nothing to whiten by (numerics.whitening)
-│   └── MissingInputError   a stage's input is not there and --no-deps was given
-├── TasksFailedError        some tasks failed, the rest is kept: exit code 3
-├── BadImageError           one image that cannot be read: counted and left out (images.decode)
-└── CorruptArtefactError    an artefact file is cut short or altered; the engine remakes it
+│   ├── EmptyActivationsError   no activations to whiten by (numerics.whitening)
+│   └── MissingInputError   a stage's input is missing and --no-deps was given
+├── TasksFailedError        some tasks failed, the others are kept: exit code 3
+├── BadImageError           an unreadable image, counted and left out (images.decode)
+└── CorruptArtefactError    an artefact file is truncated or altered; the engine remakes it
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from collections.abc import Iterable
 
 
 class AtlasError(Exception):
-    """Anything this package raises on purpose."""
+    """Any error that this package raises on purpose."""
 
 
 class UserError(AtlasError):
-    """The user's mistake; the message names the remedy."""
+    """A mistake of the user; the message gives the remedy."""
 
 
 class ConfigError(UserError):
@@ -32,7 +32,7 @@ class ConfigError(UserError):
 
 
 class ModelError(UserError):
-    """A network that cannot be opened, or a layer it does not have."""
+    """A network that cannot be opened, or a layer that it does not have."""
 
 
 class ImagesError(UserError):
@@ -40,30 +40,30 @@ class ImagesError(UserError):
 
 
 class ResourceError(UserError):
-    """Disk, memory or device is not there as asked."""
+    """Disk, memory or device is not available as requested."""
 
 
 class MissingInputError(UserError):
-    """A stage was asked to run without the stages it needs."""
+    """A stage was asked to run without the stages that it needs."""
 
 
 class TasksFailedError(AtlasError):
-    """Some tasks of a stage failed; what succeeded is kept."""
+    """Some tasks of a stage failed; finished tasks are kept."""
 
 
 class CorruptArtefactError(AtlasError):
-    """An artefact file is not what its manifest says."""
+    """An artefact file does not match its manifest."""
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like ``name``, whatever the case; None where none is known."""
+    """The known name most similar to ``name``, ignoring case; None if no name is known."""
     by_lower = {n.lower(): n for n in reversed(list(known))}
     nearest = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.0)
     return by_lower[nearest[0]] if nearest else None
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], where: str, remedy: str = "") -> str:
-    """One line that names the nearest known name: ``layer 'mixed4x' is not in demo; nearest: 'mixed4'``."""
+    """An error line with the nearest known name: ``layer 'mixed4x' is not in demo; nearest: 'mixed4'``."""
     nearest = nearest_name(name, known)
     hint = f"; nearest: '{nearest}'" if nearest is not None else ""
     return f"{kind} '{name}' is not in {where}{hint}" + (f". {remedy}" if remedy else "")

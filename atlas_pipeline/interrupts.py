@@ -1,4 +1,7 @@
-"""The terminal sends Ctrl-C to all processes; it is for the one that a user started."""
+"""Block Ctrl-C in helper processes.
+
+The terminal sends it to all processes, but only the process that the user started should act on it.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,12 @@ from multiprocessing import resource_tracker
 
 
 def block_interrupts() -> Iterable[int]:
-    """Keep Ctrl-C from this thread, and from processes and threads that it starts from now on.
+    """Block Ctrl-C in this thread, and in the processes and threads that it starts from now on.
 
     Returns: the signals that were blocked before, for `signal.pthread_sigmask`.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         return ()
-    # Python starts it with the first process, and then lets signals through again: before that one starts.
+    # Start the tracker first: Python starts it with the first process and unblocks signals afterwards.
     resource_tracker.ensure_running()
     return signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -1,4 +1,4 @@
-"""Names of a package that load their module on first use, so that reading a config never imports torch."""
+"""Package names that load their module on first use, so that reading a config never imports torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def lazy_names(package: str, home: Mapping[str, str]) -> Callable[[str], Any]:
-    """A module-level ``__getattr__`` (PEP 562): public name -> the package's module that defines it."""
+    """A module-level ``__getattr__`` (PEP 562). home: public name -> the package's module that defines it."""
 
     def __getattr__(name: str) -> Any:
         if name not in home:

@@ -1,4 +1,4 @@
-"""Files that come with the package: in the wheel they lie inside it, in a checkout beside it."""
+"""Files shipped with the package: inside it in a wheel, beside it in a checkout."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ PACKAGE = Path(__file__).parent
 
 
 def shipped(folder: str, suffix: str) -> dict[str, Path]:
-    """Name without suffix -> file, of ``pipelines`` (.py) or ``configs`` (.yaml)."""
+    """Files by name without suffix, from the folder ``pipelines`` (.py) or ``configs`` (.yaml)."""
     places = (PACKAGE / folder, PACKAGE.parent / folder)
     return {path.stem: path for place in places for path in sorted(place.glob(f"*{suffix}"))}

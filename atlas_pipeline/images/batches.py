@@ -23,8 +23,8 @@ from atlas_pipeline.interrupts import block_interrupts
 if TYPE_CHECKING:
     import torch
 
-CHUNKS_AHEAD = 2  # a worker
-# Loaded once for all workers. A reader that is not among them is loaded by each worker.
+CHUNKS_AHEAD = 2  # per worker
+# Modules loaded once for all workers. A worker loads other readers itself.
 PRELOADED = ["torch.utils.data"] + [
     f"atlas_pipeline.images.{name}" for name in ("reading", "row_reader", "tar_shards", "orphans")
 ]
@@ -32,9 +32,9 @@ PRELOADED = ["torch.utils.data"] + [
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Images that a network takes at once.
+    """The images of one forward pass.
 
-    image_id (image,) int64; images (image, 3, height, width) uint8; bad: those left out.
+    image_id: (image,) int64. images: (image, 3, height, width) uint8. bad: images left out.
     """
 
     image_id: np.ndarray
@@ -55,25 +55,25 @@ def image_batches(
 ) -> Iterator[Batch]:
     """Read images in the order of ``index``.
 
-    Every batch but the last holds ``batch_size`` images; those that cannot be read are left out and named
-    with the batch that was being filled. Neither ``batch_size`` nor ``num_workers`` changes an image.
+    Every batch but the last holds ``batch_size`` images. Unreadable images are left out and listed in the
+    batch that was being filled. Neither ``batch_size`` nor ``num_workers`` changes an image.
 
     Args:
-        index: rows of a listing (any of them, in its order).
+        index: rows of a listing, any subset in the listing's order.
         source, path: as given to ``list_images``.
         preprocess: resize, crop and interpolation.
-        seed: of generated images.
-        num_workers: processes that decode; 0: this one. A daemonic process may have no children: it decodes
-            itself.
-        pin: put batches into page-locked memory, which a GPU copies from while it computes.
-        root: the folder of the images that Parquet shards hold the paths of; None: the shards' own.
+        seed: for generated images.
+        num_workers: decoding processes; 0 decodes in this process. A daemonic process may not have children
+            and decodes itself.
+        pin: put batches into page-locked memory, from which a GPU copies while it computes.
+        root: the folder of the images that Parquet shards refer to by path; None: the shards' own.
     Raises: ResourceError: a worker process died.
     """
     reader = ChunkReader(source, path, preprocess, seed, root)
     work = chunks(image_refs(index), source, path, preprocess.crop)
     if multiprocessing.current_process().daemon:
         num_workers = 0
-    for batch in _filled(_decoded(reader, work, min(num_workers, len(work))), batch_size):
+    for batch in _rebatched(_decoded(reader, work, min(num_workers, len(work))), batch_size):
         yield replace(batch, images=batch.images.pin_memory()) if pin else batch
 
 
@@ -81,8 +81,8 @@ def _decoded(reader: Any, work: Sequence[list[ImageRef]], num_workers: int) -> I
     import torch
     from torch.utils.data import DataLoader
 
-    # A Decoded goes through the worker's pipe as it is: tensors would need /dev/shm, which containers keep
-    # small (and are no faster: 0.24 ms of this process an image of 224 px, either way).
+    # A Decoded goes through the worker's pipe. Tensors would need /dev/shm, which is small in containers, and
+    # are no faster (0.24 ms of this process for an image of 224 px either way).
     loader: Iterable[Decoded] = DataLoader(
         reader,
         sampler=work,
@@ -91,7 +91,7 @@ def _decoded(reader: Any, work: Sequence[list[ImageRef]], num_workers: int) -> I
         prefetch_factor=CHUNKS_AHEAD if num_workers else None,
         multiprocessing_context=_context() if num_workers else None,
         worker_init_fn=_end_with_parent if num_workers else None,
-        generator=torch.Generator(),  # or the loader draws from torch's global one
+        generator=torch.Generator(),  # otherwise the loader draws from torch's global generator
     )
     try:
         yield from loader
@@ -99,24 +99,24 @@ def _decoded(reader: Any, work: Sequence[list[ImageRef]], num_workers: int) -> I
         if "DataLoader worker (pid" not in str(error):
             raise
         raise ResourceError(
-            "an image worker process died (killed, or out of memory); what is done is kept: run again, with "
-            f"fewer than {num_workers} workers if it comes back"
+            "an image worker process died (killed, or out of memory); finished work is kept: run again, with "
+            f"fewer than {num_workers} workers if it happens again"
         ) from error
 
 
 def prepare_workers() -> None:
-    """Begin in the background what worker processes start from, while this process does something else."""
+    """Start the fork server in the background, while this process does other work."""
     _context()
 
 
 def _context() -> Any:
-    """How worker processes start.
+    """The start method of worker processes: a fork server.
 
-    fork: hangs when a thread of this process holds a lock (OpenMP, Arrow). spawn: every worker imports torch
-    anew, 8 s on two busy cores. A fork server imports it once a process (5 s there); workers then start in
-    0.03 s.
+    fork hangs if a thread of this process holds a lock (OpenMP, Arrow). spawn imports torch anew in every
+    worker, 8 s on two busy cores. A fork server imports it once per process (5 s there), and workers then
+    start in 0.03 s.
 
-    Server and workers do not hear Ctrl-C: they would print a traceback each.
+    Ctrl-C is blocked in the server and in workers, which would otherwise print a traceback each.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
@@ -129,9 +129,9 @@ def _context() -> Any:
 
 
 def _end_with_parent(worker: int) -> None:
-    """In a worker: end when the process that wants the images is killed.
+    """End this worker when the process that wants the images is killed.
 
-    The loader's own watch looks at the fork server, which lives as long as its workers do.
+    The loader's own watchdog watches the fork server, which lives as long as its workers do.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None, "a worker process has a parent"
@@ -144,21 +144,21 @@ def _end_with_parent(worker: int) -> None:
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
-def _filled(decoded: Iterable[Decoded], batch_size: int) -> Iterator[Batch]:
-    """Chunks cut anew into batches."""
+def _rebatched(decoded: Iterable[Decoded], batch_size: int) -> Iterator[Batch]:
+    """Regroup chunks into batches."""
     held: list[Decoded] = []
     for chunk in decoded:
         held.append(chunk)
         while sum(len(part.image_id) for part in held) >= batch_size:
-            batch, rest = _first(held, batch_size)
+            batch, rest = _split_batch(held, batch_size)
             held = [rest]
             yield batch
     if any(len(part.image_id) or part.bad for part in held):
-        yield _first(held, batch_size)[0]
+        yield _split_batch(held, batch_size)[0]
 
 
-def _first(held: Sequence[Decoded], batch_size: int) -> tuple[Batch, Decoded]:
-    """The first ``batch_size`` images of ``held`` with all its bad ones, and the rest."""
+def _split_batch(held: Sequence[Decoded], batch_size: int) -> tuple[Batch, Decoded]:
+    """The first ``batch_size`` images of ``held`` with all its bad images, and the rest."""
     import torch
 
     image_id, images = held[0].image_id, held[0].images

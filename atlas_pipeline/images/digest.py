@@ -1,4 +1,4 @@
-"""What identifies an image's bytes without reading all of them."""
+"""Digests that identify an image's bytes without reading all of them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ PIECE_BYTES = 4 << 10
 
 
 def sampled_digest(descriptor: int, start: int, size: int, num_pieces: int = 3) -> bytes:
-    """blake2b-128 of the size and of pieces of 4 KiB, spread evenly from the first bytes to the last.
+    """blake2b-128 of the size and of 4 KiB pieces, evenly spaced from the first bytes to the last.
 
-    Up to 64 KiB every byte counts. Beyond, a change in place that keeps the size and spares the pieces goes
-    unseen; a compressed image that is changed seldom keeps its size.
+    Up to 64 KiB, every byte counts. In larger files, an in-place change that keeps the size and misses the
+    pieces goes unnoticed; a changed compressed image rarely keeps its size.
 
     Args:
         descriptor: an open file.
-        start, size: where the bytes lie in it.
+        start, size: position and number of the bytes in it.
         num_pieces: at least 2.
-    Raises: EOFError: the file ends before them. OSError: it cannot be read.
+    Raises: EOFError: the file ends too early. OSError: it cannot be read.
     """
     digest = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=DIGEST_BYTES)
     if size <= WHOLE_BYTES:
@@ -40,9 +40,9 @@ def text_digest(text: str) -> str:
 
 
 def file_digest(file: str) -> str:
-    """``sampled_digest`` of an image's file, as hex.
+    """``sampled_digest`` of an image file, as hex.
 
-    Raises: ImagesError: it cannot be read.
+    Raises: ImagesError: the file cannot be read.
     """
     try:
         descriptor = os.open(file, os.O_RDONLY)
@@ -58,12 +58,12 @@ def file_digest(file: str) -> str:
 
 
 def read_exactly(descriptor: int, start: int, size: int) -> bytes:
-    """``size`` bytes from ``start``.
+    """Read ``size`` bytes from ``start``.
 
-    Raises: EOFError: the file ends before them.
+    Raises: EOFError: the file ends too early.
     """
     raw = os.pread(descriptor, size, start)
-    while len(raw) < size:  # one read gives at most 2 GiB
+    while len(raw) < size:  # a read returns at most 2 GiB
         more = os.pread(descriptor, size - len(raw), start + len(raw))
         if not more:
             raise EOFError(f"ends at byte {start + len(raw):,}, before byte {start + size:,}")

@@ -1,4 +1,4 @@
-"""Files in a folder, told by their names alone: those with an extension, their companions, all others."""
+"""Files in a folder, sorted by name alone: those with given extensions, companions, and all others."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from atlas_pipeline.images.formats import (
     extension_of,
 )
 from atlas_pipeline.images.left_out import LeftOut
-from atlas_pipeline.images.walk import by_components, shown
+from atlas_pipeline.images.walk import by_components, storable_text
 
 COMPRESSED = frozenset({"gz", "tgz", "bz2", "xz", "zst"})
-MAX_SHOWN = 12  # characters of an extension
+MAX_SHOWN = 12  # longest extension in messages, in characters
 
 
 def companion_kind(key: str) -> str | None:
-    """The kind of a file that goes with images, by its name: ``.json``; None: it is none."""
+    """The kind of a companion file, by its name, such as ``.json``; None if it is no companion."""
     extension, name = extension_of(key), key.rpartition("/")[2].lower()
     if name in COMPANION_NAMES:
         return name
@@ -27,8 +27,10 @@ def companion_kind(key: str) -> str | None:
 
 
 def shard_files(folder: Path, extensions: frozenset[str]) -> tuple[list[str], LeftOut]:
-    """Keys of the files below ``folder`` with one of the extensions, in the fixed order, and what else is
-    there; told by their names alone."""
+    """Find the files below ``folder`` with one of the extensions, by their names alone.
+
+    Returns: their keys, in the fixed order; all other files.
+    """
     left_out, keys, others = LeftOut(), list[str](), list[tuple[str, str]]()
     for key, _, problem in walk.walk(folder):
         if problem and problem != walk.HIDDEN:
@@ -40,7 +42,7 @@ def shard_files(folder: Path, extensions: frozenset[str]) -> tuple[list[str], Le
         else:
             others.append((key, _beside_shards(extension_of(key))))
     for key, why in sorted(others, key=lambda other: by_components(other[0])):
-        left_out.other(why, shown(key))
+        left_out.other(why, storable_text(key))
     return sorted(keys, key=by_components), left_out
 
 

@@ -1,4 +1,4 @@
-"""Kinds of files, told by their first bytes; by their names only what has no mark of its own."""
+"""File formats, told by the first bytes, or by the name where a format has no signature."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 
 HEAD_BYTES = 512
 
-# Taken for images by name alone: one that is none is a bad image, counted where it is read.
+# Files with these extensions count as images; one that is no image becomes a bad image when it is read.
 IMAGE_EXTENSIONS = frozenset(
     "jpg jpeg jpe jfif png apng webp bmp dib gif tif tiff ppm pgm pbm pnm avif jp2 j2k jpx".split()  # noqa: SIM905
 )
-# Sensor data behind a TIFF header: Pillow would read the small preview in it.
+# Sensor data with a TIFF header: Pillow would read the small preview.
 RAW_EXTENSIONS = frozenset(
     "dng nef nrw cr2 cr3 crw arw srf sr2 raf orf rw2 pef srw 3fr iiq raw rwl".split()  # noqa: SIM905
 )
@@ -19,20 +19,20 @@ COMPANION_EXTENSIONS = frozenset(
     "txt text caption captions json jsonl ndjson csv tsv xml yaml yml toml ini cfg md rst html htm log "  # noqa: SIM905
     "cls label labels index lst md5 sha256 xmp".split()
 )
-# Fields of a sample in WebDataset's own decoder.
+# Sample fields known to WebDataset's own decoder.
 FIELD_EXTENSIONS = COMPANION_EXTENSIONS | frozenset(
     "cls2 inx id count transcript npy npz pyd pickle pkl pth pt ten tb mp msg cbor".split()  # noqa: SIM905
 )
 COMPANION_NAMES = frozenset({"thumbs.db", "ehthumbs.db", "readme", "license", "licence"})
 
-# Names of files that a program is still writing, or keeps of the version before.
+# Extensions of files that a program is still writing, or keeps as old versions.
 UNFINISHED_EXTENSIONS = frozenset({"part", "partial", "crdownload", "download", "tmp", "temp", "bak", "swp"})
 
 READ = frozenset({"JPEG", "PNG", "WebP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG 2000"})
 ARCHIVES = frozenset({"zip archive", "gzip archive", "7z archive", "xz archive", "bzip2 archive",
                       "zstd archive", "tar archive", "Parquet file"})  # fmt: skip
 
-_STARTS = (
+_SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"GIF87a", "GIF"),
@@ -75,19 +75,19 @@ _STARTS = (
     (b"version https://git-lfs", "Git LFS pointer (fetch it with: git lfs pull)"),
 )
 _PLAIN_BITMAP = re.compile(rb"P[1-6]\s+(#|\d)")
-# Sizes of the header that follows the file's own, by version of the format.
+# Sizes of the header after the file header, by format version.
 _BMP_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 
 def format_of(head: bytes) -> str | None:
-    """Name of the format of a file that starts with ``head`` (up to HEAD_BYTES); None: not a known one.
+    """Name of the format of a file that begins with ``head`` (up to HEAD_BYTES); None if unknown.
 
-    Formats in READ are decoded; the others are named in messages.
+    Formats in READ are decoded; the others are only named in messages.
     """
-    for start, name in _STARTS:
+    for start, name in _SIGNATURES:
         if head.startswith(start):
-            # CR2 is a TIFF to every reader of TIFF.
+            # CR2 has a valid TIFF header.
             return "camera raw" if name == "TIFF" and head[8:10] == b"CR" else name
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
         return "BMP"
@@ -96,7 +96,7 @@ def format_of(head: bytes) -> str | None:
     if head[:4] == b"RIFF":
         return {b"WEBP": "WebP", b"AVI ": "video (AVI)"}.get(head[8:12])
     if head[4:8] == b"ftyp":
-        return _of_brands(head)
+        return _iso_media_format(head)
     if head[128:132] == b"DICM":
         return "DICOM"
     if head[257:262] == b"ustar":
@@ -107,8 +107,8 @@ def format_of(head: bytes) -> str | None:
     return "SVG" if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in head) else None
 
 
-def _of_brands(head: bytes) -> str:
-    """The major and compatible brands of a file of ISO boxes."""
+def _iso_media_format(head: bytes) -> str:
+    """The format by the major and compatible brands of an ISO media file."""
     size = min(int.from_bytes(head[:4], "big"), len(head))
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, size - 3, 4))]
     if b"avif" in brands or b"avis" in brands:
@@ -119,14 +119,14 @@ def _of_brands(head: bytes) -> str:
 
 
 def extension_of(name: str) -> str:
-    """A file's extension, in lower case and without its dot; '' where there is none."""
+    """A file's extension, in lower case and without the dot; '' if there is none."""
     return os.path.splitext(name)[1][1:].lower()
 
 
 def why_left_out(name: str, head: bytes) -> str | None:
-    """Why a file whose name says nothing is no image; None: it is one.
+    """Why a file with an unknown extension is no image; None if it is one.
 
-    Args: head: its first HEAD_BYTES, or all there are.
+    Args: head: its first HEAD_BYTES bytes, or all of them.
     """
     extension = extension_of(name)
     if extension in RAW_EXTENSIONS:

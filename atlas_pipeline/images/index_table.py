@@ -1,9 +1,9 @@
-"""The table of a listing, as every source makes it.
+"""The table of a listing, in one format for all sources.
 
 Columns: image_id (position in the order), key, label (-1: none), file (relative to the root of the listing),
-row (-1: the file is the image; in a tar shard: the byte where its header starts), digest (blake2b-128, hex:
-of a sample of the image's bytes, see ``digest``; for Parquet of its row group's and its place there; of
-version, seed and index for a generated one).
+row (-1: the file is the image; in a tar shard, the byte at which its header starts), digest (blake2b-128,
+hex). The digest covers a sample of the image's bytes, see ``digest``; for Parquet, its row group's bytes and
+its place there; for a generated image, version, seed and index.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from atlas_pipeline.images.left_out import LeftOut
 from atlas_pipeline.numerics.subset import random_subset
 
 MAX_CLASSES = 2**31  # a label is an int32
-SUBSET_STREAM = 0x5B5E7  # keeps the draw of the subset apart from other draws with the run's seed
+SUBSET_STREAM = 0x5B5E7  # separates this random stream from others with the run's seed
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
     """The images, and what was found beside them.
 
-    images: a table of ``index_schema()``. num_found: images there are, of which ``images`` may be a
-    subset. remark: what a reader must know of the labels; None: nothing.
+    images: a table with ``index_schema()``. num_found: number of images found, of which ``images`` may be a
+    subset. remark: a note on the labels for the reader, or None.
     """
 
     images: pa.Table
@@ -39,14 +39,14 @@ class Listing:
     def notes(self) -> dict[str, Any]:
         """JSON-able counts: ``num_found`` images, ``companions``, ``left_out``, and the ``remark``.
 
-        They add up to the files of a folder; for shards to their members or rows, the files beside them, and
-        the shards that hold no image.
+        The counts add up to the files of a folder. For shards they add up to their members or rows, the files
+        beside them, and the shards without images.
         """
         return {"num_found": self.num_found, **self.left_out.notes(), "remark": self.remark}
 
 
 def index_schema() -> pa.Schema:
-    """One row an image, in the fixed order."""
+    """One row per image, in the fixed order."""
     return pa.schema(
         [
             ("image_id", pa.int64()),
@@ -60,13 +60,13 @@ def index_schema() -> pa.Schema:
 
 
 def index_table(key: Any, label: Any, file: Any, row: Any, digest: Sequence[str]) -> pa.Table:
-    """Columns of images in the fixed order -> a table of ``index_schema()``."""
+    """Build a table with ``index_schema()`` from columns in the fixed order."""
     columns = [np.arange(len(digest)), key, label, file, row, digest]
     return pa.table(columns, schema=index_schema())
 
 
 def index_of_rows(rows: pa.Table, digest: Sequence[str]) -> pa.Table:
-    """Rows of shards (key, label, file, row) and a digest each -> a table of ``index_schema()``."""
+    """Build a table with ``index_schema()`` from rows of shards (key, label, file, row) and their digests."""
     return index_table(rows["key"], rows["label"], rows["file"], rows["row"], digest)
 
 
@@ -76,7 +76,10 @@ def subset(num_available: int, num_images: int | None, seed: int) -> np.ndarray:
 
 
 def check_labels(rows: pa.Table, names: Sequence[str] | None) -> None:
-    """Raises: ImagesError: a label that is neither -1 nor the number of a class."""
+    """Check that every label is -1 or a class.
+
+    Raises: ImagesError: any other label.
+    """
     labels, num_classes = rows["label"].to_numpy(), len(names) if names else MAX_CLASSES
     wrong = np.flatnonzero((labels < -1) | (labels >= num_classes))
     if len(wrong):

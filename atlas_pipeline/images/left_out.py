@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-MAX_NAMED = 10  # names kept of a reason
-MAX_KINDS = 40  # a kind more is counted with the others
+MAX_NAMED = 10  # names kept per reason
+MAX_KINDS = 40  # further kinds are counted together
 MAX_IN_LINE = 4
 MAX_NAMED_IN_LINE = 2
 MAX_NAME = 60
@@ -15,10 +15,10 @@ OTHER_KINDS = "other kinds"
 
 
 class LeftOut:
-    """Counts of what is listed beside the images.
+    """Counts of files beside the images.
 
-    Companions go with images (labels, captions, hidden files) and are counted by kind. All else is counted by
-    the reason why it is no image, and the first of each are named.
+    Companions belong to images (labels, captions, hidden files) and are counted by kind. Other files are
+    counted by the reason why they are no images, and the first few of each reason are named.
     """
 
     def __init__(self) -> None:
@@ -27,12 +27,12 @@ class LeftOut:
         self.names: dict[str, list[str]] = {}
 
     def companion(self, kind: str) -> None:
-        """Count one."""
+        """Count a companion."""
         known = kind in self.companions or len(self.companions) < MAX_KINDS
         self.companions[kind if known else OTHER_KINDS] += 1
 
     def other(self, reason: str, name: str) -> None:
-        """Count one that a reader should know of."""
+        """Count a file that the reader should know about."""
         if reason not in self.counts and len(self.counts) >= MAX_KINDS:
             reason = OTHER_KINDS
         self.counts[reason] += 1
@@ -41,7 +41,7 @@ class LeftOut:
             names.append(name)
 
     def add(self, more: LeftOut) -> None:
-        """Count all that ``more`` counted."""
+        """Add the counts of ``more``."""
         self.companions += more.companions
         self.counts += more.counts
         for reason, names in more.names.items():
@@ -66,9 +66,9 @@ def _commonest_first(counts: Counter[str]) -> list[tuple[str, int]]:
 
 
 def left_out_line(notes: Mapping[str, Any]) -> str | None:
-    """A line for the end of a run; None: nothing but companions was left out.
+    """A line for the end of a run; None if nothing but companions was left out.
 
-    Args: notes: as ``LeftOut.notes`` makes them.
+    Args: notes: made by ``LeftOut.notes``.
     """
     groups = notes.get("left_out", ())
     if not groups:

@@ -1,4 +1,4 @@
-"""The images of a run: listed once, in a fixed order, each known by its content."""
+"""The images of a run: listed once, in a fixed order, each identified by its content."""
 
 from __future__ import annotations
 
@@ -25,34 +25,33 @@ def listing(
     label_column: str | None = None,
     root: str | None = None,
 ) -> Listing:
-    """List images in the fixed order; with ``num_images`` a uniform random subset, drawn with ``seed``.
+    """List images in the fixed order; with ``num_images``, a uniform random subset drawn with ``seed``.
 
-    The order is by the key's path components for a folder, by file and row for shards, by index for generated
-    images. A subset keeps that order and is numbered anew; a larger one of the same seed holds the
-    smaller one. Fewer images than ``num_images``: all of them.
+    The order is by the key's path components for a folder, by file and row for shards, and by index for
+    generated images. A subset keeps that order and gets new numbers; a larger subset with the same seed
+    contains the smaller one. If there are fewer images than ``num_images``, all are listed.
 
     Args:
         source: one of ``images.sources``.
-        path: a folder; for shards also a single one or a glob; None where the source takes none.
-        num_images: None means all; generated images have no end and need it.
-        label_column: of Parquet shards, see ``shards.find_columns``.
-        root: the folder of images that Parquet shards hold the paths of; None: the shards' own.
-    Raises: ImagesError: nothing there, no image, a file that cannot be read, a label out of range, a key that
-        is there twice.
+        path: a folder, or for shards also a single shard or a glob; None if the source takes none.
+        num_images: None means all; required for generated images, which have no end.
+        label_column: for Parquet shards, see ``shards.find_columns``.
+        root: the folder of the images that Parquet shards refer to by path; None: the shards' own.
+    Raises: ImagesError: nothing there, no image, an unreadable file, a label out of range, a repeated key.
     """
     return source_of(source).listing(_place(source, path, root, label_column), num_images, seed)
 
 
 def class_names(source: str, path: str | None, label_column: str | None = None) -> list[str] | None:
-    """Names of the classes, by label; None where labels have no names or there are none."""
+    """Class names by label; None if labels have no names or there are none."""
     return source_of(source).class_names(_place(source, path, None, label_column))
 
 
 def listing_stamp(source: str, path: str | None, root: str | None = None) -> str:
-    """A cheap digest of the files' names, sizes and mtimes; changes when any is changed, added or removed.
+    """A cheap digest of the files' names, sizes and mtimes, which changes with any of them.
 
-    Where the folder lies does not matter. Files are not opened, but for the footers of Parquet shards: where
-    those hold paths in place of images, the files that they name count too.
+    The folder's own location does not matter. No file is opened, except the footers of Parquet shards: if
+    these hold paths instead of images, the files at these paths count too.
 
     Raises: ImagesError: nothing there, or no image.
     """

@@ -1,4 +1,4 @@
-"""What is known of the images beside their labels: a table of columns, an image a row, found by its key."""
+"""Metadata of images besides their labels: a table with one row per image, found by its key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEY = "key"
 
 
 def metadata_digest(path: str) -> str:
-    """sha256 of the table's bytes, hexadecimal, of one that can be read.
+    """sha256 of the table's bytes, hexadecimal, after checking that it can be read.
 
     Raises: ImagesError: see ``read_metadata``.
     """
@@ -28,16 +28,16 @@ def metadata_digest(path: str) -> str:
 
 @lru_cache(maxsize=4)
 def _digest(path: str, size: int, changed_ns: int) -> str:
-    # Every grid of a run asks for it.
+    # Cached, since every grid of a run needs it.
     read_metadata(path)
     return hashlib.sha256(_file(path).read_bytes()).hexdigest()
 
 
 def read_metadata(path: str) -> pa.Table:
-    """A CSV or Parquet table: ``key`` (string, each once) and columns of numbers, booleans or text.
+    """Read a CSV or Parquet table: ``key`` (string, unique) and columns of numbers, booleans or text.
 
-    Raises: ImagesError: it cannot be read, has no column ``key`` or no other, a key twice, or a column of
-        another kind.
+    Raises: ImagesError: unreadable, no column ``key`` or no other column, a repeated key, or a column of
+            another kind.
     """
     file = _file(path)
     try:
@@ -54,21 +54,21 @@ def read_metadata(path: str) -> pa.Table:
     for field in table.schema:
         if field.name != KEY and not (is_text(field.type) or is_number(field.type)):
             raise ImagesError(
-                f"images.metadata '{path}': column '{field.name}' holds {field.type}; numbers, booleans and "
-                f"text can be shown; leave it out"
+                f"images.metadata '{path}': column '{field.name}' holds {field.type}; only numbers, "
+                f"booleans and text can be shown; leave it out"
             )
     keys = table[KEY].cast(pa.string())
     counts = pc.value_counts(keys)
     twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
-        raise ImagesError(f"images.metadata '{path}' has key '{twice[0]}' twice; keep one row an image")
+        raise ImagesError(f"images.metadata '{path}' has key '{twice[0]}' twice; keep one row per image")
     return table.set_column(names.index(KEY), KEY, keys)
 
 
-def of_images(metadata: pa.Table, keys: pa.ChunkedArray) -> pa.Table:
-    """The rows of images in their order; nulls for an image that the table does not have.
+def rows_for_images(metadata: pa.Table, keys: pa.ChunkedArray) -> pa.Table:
+    """The metadata rows of the images, in their order; nulls for an image without a row.
 
-    Raises: ImagesError: it has none of them.
+    Raises: ImagesError: no image has a row.
     """
     rows = pc.index_in(keys, value_set=metadata[KEY].combine_chunks())
     if rows.null_count == len(keys):
@@ -80,24 +80,24 @@ def of_images(metadata: pa.Table, keys: pa.ChunkedArray) -> pa.Table:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Text, plain or as a dictionary of it."""
+    """Whether a column holds text, plain or dictionary-encoded."""
     if pa.types.is_dictionary(kind):
         return is_text(kind.value_type)
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Numbers, and booleans."""
+    """Whether a column holds numbers or booleans."""
     return pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def numbers_of(column: pa.ChunkedArray) -> np.ndarray:
-    """Numbers or booleans -> (image,) float64; NaN for null."""
+    """Numbers or booleans as (image,) float64; NaN for null."""
     return column.cast(pa.float64()).to_numpy()
 
 
 def _csv(file: Path) -> pa.Table:
-    # A key such as 0012 is text.
+    # A key such as 0012 must stay text.
     options = pyarrow.csv.ConvertOptions(column_types={KEY: pa.string()}, strings_can_be_null=True)
     return pyarrow.csv.read_csv(file, convert_options=options)
 
@@ -105,5 +105,5 @@ def _csv(file: Path) -> pa.Table:
 def _file(path: str) -> Path:
     file = Path(path).expanduser()
     if not file.is_file():
-        raise ImagesError(f"images.metadata '{path}' is no file; wanted is a CSV or Parquet table")
+        raise ImagesError(f"images.metadata '{path}' is no file; give a CSV or Parquet table")
     return file

@@ -1,7 +1,7 @@
-"""A process that finds its parent gone while it starts has nothing to say. Imported by the fork server alone.
+"""Suppress the traceback of a worker process whose parent dies while it starts.
 
-The command has ended by then, of Ctrl-C pressed twice or a kill: the server prints what a child dies of, and
-that would be a traceback after the shell's prompt.
+The fork server alone imports this. The command has ended by then, after a kill or a second Ctrl-C, and the
+fork server would print the traceback after the shell's prompt.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-# Its semaphores and pipes went with it. Of a parent that lives: it says so itself, for its worker died.
+# The parent's semaphores and pipes are gone with it. A living parent reports the death of its worker itself.
 _PARENT_GONE = (FileNotFoundError, EOFError, ConnectionError)
 
 
 def print_unless_orphaned(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
-    """A `sys.excepthook`."""
+    """A `sys.excepthook` that drops errors caused by a missing parent."""
     if not issubclass(kind, _PARENT_GONE):
         sys.__excepthook__(kind, error, traceback)
 

@@ -1,4 +1,4 @@
-"""The rows of Parquet shards: what identifies each, and its bytes."""
+"""The rows of Parquet shards: their identity and their bytes."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from atlas_pipeline.images.shards import (
     unreadable,
 )
 
-ROWS_A_READ = 256
-PIECES_A_GROUP = 16
+ROWS_PER_READ = 256
+PIECES_PER_GROUP = 16
 
 
 class RowGroup(NamedTuple):
-    """A row group of a shard: where it starts in the shard and how many rows it has."""
+    """A row group of a shard: its first row in the shard, and its number of rows."""
 
     file: str
     group: int
@@ -43,7 +43,7 @@ class RowGroup(NamedTuple):
 def row_groups(path: str, label_column: str | None = None) -> list[RowGroup]:
     """All row groups of all shards, in the fixed order.
 
-    Raises: ImagesError: no shard, one that cannot be read, or one whose columns are not those of the first.
+    Raises: ImagesError: no shard, an unreadable shard, or one with other columns than the first.
     """
     root, files = find_shards(path, "parquet")
     _check_columns(root, files, label_column)
@@ -51,7 +51,10 @@ def row_groups(path: str, label_column: str | None = None) -> list[RowGroup]:
 
 
 def _check_columns(root: Path, files: Sequence[str], label_column: str | None) -> None:
-    """Raises: ImagesError: a shard keeps images, paths or labels otherwise than the first."""
+    """Check that all shards store images, paths and labels alike.
+
+    Raises: ImagesError: a shard differs from the first.
+    """
 
     def kept(file: str) -> tuple[Columns, list[str] | None]:
         with open_shard(root, file) as shard:
@@ -79,7 +82,7 @@ def shard_row_groups(root: Path, file: str) -> list[RowGroup]:
 
 
 def class_names(path: str, label_column: str | None = None) -> list[str] | None:
-    """Class names: those the schema declares, or the sorted values of a column of text; None: neither.
+    """Class names declared in the schema, or the sorted values of a text column; None if there are neither.
 
     Args: label_column: see ``shards.find_columns``.
     """
@@ -103,18 +106,18 @@ def class_names(path: str, label_column: str | None = None) -> list[str] | None:
 
 
 def remark_on_labels(path: str) -> str | None:
-    """A remark on the labels where the config names no column of them; None: nothing to say."""
+    """A remark on the labels if the config names no column for them; None if there is nothing to say."""
     root, files = find_shards(path, "parquet")
     with open_shard(root, files[0]) as shard:
         return shards.remark_on_labels(shard.schema_arrow)
 
 
 def rows(path: str, groups: Sequence[RowGroup], label_column: str | None = None) -> pa.Table:
-    """All rows: file, row int64, key, label int64 (-1: none), in the order of ``groups``.
+    """All rows in the order of ``groups``: file, row int64, key, label int64 (-1: none).
 
-    The key is the row's path; ``file#row`` where it has none, or where another row has the same.
+    The key is the row's path, or ``file#row`` if it has no path or shares it with another row.
 
-    Raises: ImagesError: a shard that cannot be read.
+    Raises: ImagesError: an unreadable shard.
     """
     root, _ = find_shards(path, "parquet")
     names = pa.array(class_names(path, label_column) or [], pa.string())
@@ -130,8 +133,8 @@ def rows(path: str, groups: Sequence[RowGroup], label_column: str | None = None)
 
 
 def _by_file(groups: Sequence[RowGroup]) -> dict[str, list[RowGroup]]:
-    """The groups of every shard: its footer is read once for all of them."""
-    return {file: list(same) for file, same in groupby(groups, key=lambda group: group.file)}
+    """The groups of every shard, so that its footer is read only once."""
+    return {file: list(group_rows) for file, group_rows in groupby(groups, key=lambda group: group.file)}
 
 
 def _shard_rows(root: Path, file: str, names: pa.Array, label_column: str | None) -> pa.Table:
@@ -161,8 +164,10 @@ def _shard_rows(root: Path, file: str, names: pa.Array, label_column: str | None
 
 
 def digests(path: str, groups: Sequence[RowGroup], positions: np.ndarray) -> list[str]:
-    """What identifies the images at ``positions``: the row group's stored bytes, by ``sampled_digest``, and
-    the row's place in it; as hex. Where the shard lies, and what it is called, do not matter.
+    """Digests of the images at ``positions``, as hex.
+
+    A digest covers the stored bytes of the row group, by ``sampled_digest``, and the row's place in it. The
+    shard's name and location do not matter.
 
     Args: positions: (row,) int64, sorted; counted over all rows of ``groups``.
     """
@@ -173,16 +178,16 @@ def digests(path: str, groups: Sequence[RowGroup], positions: np.ndarray) -> lis
     by_file = _by_file([groups[i] for i in used])
     with ThreadPoolExecutor() as pool:
         parts = pool.map(lambda file: _group_digests(root, file, by_file[file]), by_file)
-        of_groups = [digest for part in parts for digest in part]
+        group_digests = [digest for part in parts for digest in part]
     out: list[str] = []
-    for i, digest in zip(used, of_groups, strict=True):
+    for i, digest in zip(used, group_digests, strict=True):
         places = (int(place).to_bytes(8, "little") for place in positions[at[i] : at[i + 1]] - starts[i])
         out += (hashlib.blake2b(digest + place, digest_size=DIGEST_BYTES).hexdigest() for place in places)
     return out
 
 
 def _group_digests(root: Path, file: str, groups: Sequence[RowGroup]) -> list[bytes]:
-    """Of every group: the digest of its images as they are stored, in a column chunk, compressed or not."""
+    """Digest of each group's images as stored in a column chunk, compressed or not."""
     with open_shard(root, file) as shard:
         image, metadata = image_columns(shard.schema_arrow, file)[0], shard.metadata
     names = [metadata.schema.column(c).path for c in range(metadata.num_columns)]
@@ -193,7 +198,7 @@ def _group_digests(root: Path, file: str, groups: Sequence[RowGroup]) -> list[by
                 chunk = metadata.row_group(group.group).column(names.index(image))
                 start = chunk.dictionary_page_offset or chunk.data_page_offset
                 size = chunk.total_compressed_size
-                digests.append(sampled_digest(raw.fileno(), start, size, PIECES_A_GROUP))
+                digests.append(sampled_digest(raw.fileno(), start, size, PIECES_PER_GROUP))
     except (OSError, EOFError) as error:
         raise unreadable(root, file, error) from error
     return digests
@@ -201,7 +206,7 @@ def _group_digests(root: Path, file: str, groups: Sequence[RowGroup]) -> list[by
 
 def image_pieces(shard: pq.ParquetFile, group: int, column: str) -> Iterator[pa.Array]:
     """The images of a row group, piece by piece, in order: large_binary."""
-    for batch in shard.iter_batches(ROWS_A_READ, row_groups=[group], columns=[column], use_threads=False):
+    for batch in shard.iter_batches(ROWS_PER_READ, row_groups=[group], columns=[column], use_threads=False):
         yield column_of(batch, column).cast(pa.large_binary())
 
 

@@ -1,4 +1,4 @@
-"""From a decoded image to the square that a network wants: resize the shorter side, crop the centre."""
+"""Resize a decoded image's shorter side and crop the centre square that a network takes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-MOSTLY_CROPPED = 8  # times the crop
+MOSTLY_CROPPED = 8  # resized pixels per cropped pixel above which only the crop is computed
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 class Geometry(Protocol):
-    """What of a model's preprocessing concerns the image's geometry."""
+    """The geometric part of a model's preprocessing."""
 
     @property
     def resize(self) -> int | None:
@@ -22,7 +22,7 @@ class Geometry(Protocol):
 
     @property
     def crop(self) -> int:
-        """Side of the centre crop in pixels."""
+        """Side of the centre crop, in pixels."""
 
     @property
     def interpolation(self) -> str:
@@ -32,7 +32,7 @@ class Geometry(Protocol):
 def apply_preprocess(image: np.ndarray, preprocess: Geometry) -> np.ndarray:
     """Resize and crop as torchvision's classification presets do.
 
-    An image smaller than the crop is continued by its border pixels (torchvision: by black).
+    An image smaller than the crop is extended by its border pixels (torchvision extends it with black).
 
     Args:    image: (height, width, 3) uint8.
     Returns: (3, crop, crop) uint8.
@@ -49,7 +49,7 @@ def apply_preprocess(image: np.ndarray, preprocess: Geometry) -> np.ndarray:
 
 
 def _resized(width: int, height: int, shorter: int | None) -> tuple[int, int]:
-    """Size after resizing; the longer side is cut to whole pixels, as torchvision does."""
+    """Size after resizing; the longer side is truncated to whole pixels, as in torchvision."""
     if shorter is None:
         return width, height
     if width <= height:
@@ -58,8 +58,8 @@ def _resized(width: int, height: int, shorter: int | None) -> tuple[int, int]:
 
 
 def _window(side: int, crop: int) -> tuple[int, int]:
-    """Start and stop of the centre crop; beyond [0, side) where the side is smaller than the crop."""
-    # torchvision rounds halves to even when it cuts, and down when it pads.
+    """Start and stop of the centre crop; they exceed [0, side) if the side is smaller than the crop."""
+    # torchvision rounds halves to even when cropping, and down when padding.
     start = round((side - crop) / 2) if side >= crop else -((crop - side) // 2)
     return start, start + crop
 
@@ -73,13 +73,13 @@ def _region(
     if size == (width, height):
         return image[top:bottom, left:right].transpose(2, 0, 1)
     if size[0] * size[1] > MOSTLY_CROPPED * (right - left) * (bottom - top):
-        # Pillow computes that part alone: a panorama of 1 x 20,000 pixels would otherwise become gigabytes.
+        # Pillow computes this part alone; otherwise a panorama of 1 x 20,000 pixels would grow to gigabytes.
         x, y = width / size[0], height / size[1]
         box = (left * x, top * y, min(right * x, width), min(bottom * y, height))
         part = Image.fromarray(image).resize((right - left, bottom - top), FILTERS[interpolation], box=box)
         return np.asarray(part).transpose(2, 0, 1)
-    # torch's code for bytes is Pillow's, vectorised: a third of the time, 1 level apart where it rounds. As a
-    # channels-last batch of one, or it copies first.
+    # torch's uint8 code computes the same as Pillow's, vectorised: a third of the time, with rounding
+    # differences of 1 level. A channels-last batch of one avoids a copy.
     batch = torch.from_numpy(np.require(image[None], requirements=["C", "W"])).permute(0, 3, 1, 2)
     resized = functional.interpolate(batch, size=(size[1], size[0]), mode=interpolation, antialias=True)
     return resized[0, :, top:bottom, left:right].numpy()

@@ -1,4 +1,4 @@
-"""Chunks of a listing, read, decoded and brought to the network's size: what a worker process does."""
+"""The work of a decoding process: chunks of a listing, read, decoded and resized for the network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_CHUNK_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class BadImage:
-    """An image left out, and why."""
+    """An image left out, and the reason."""
 
     image_id: int
     key: str
@@ -29,7 +29,7 @@ class BadImage:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Images of a chunk: (image,) int64 and (image, 3, crop, crop) uint8, the bad ones left out."""
+    """The images of a chunk: (image,) int64 and (image, 3, crop, crop) uint8, without the bad ones."""
 
     image_id: np.ndarray
     images: np.ndarray
@@ -43,31 +43,33 @@ def image_refs(rows: pa.Table) -> list[ImageRef]:
 
 
 def chunks(where: Sequence[ImageRef], source: str, path: str | None, crop: int) -> list[list[ImageRef]]:
-    """Cut a listing into what one worker does at a time.
+    """Cut a listing into chunks, the unit of work of a worker.
 
-    A chunk ends with a row group or a tar shard, so that workers seldom read the same one.
+    A chunk ends at the end of a row group or tar shard, so that workers rarely read the same one.
     """
     known = source_of(source)
-    size = max(1, min(known.most_images, MAX_CHUNK_BYTES // (3 * crop * crop)))
+    size = max(1, min(known.max_chunk_images, MAX_CHUNK_BYTES // (3 * crop * crop)))
     runs = known.runs(where, Place(path or ""))
     return [list(run[i : i + size]) for run in runs for i in range(0, len(run), size)]
 
 
 class ChunkReader:
-    """Chunk -> images; an item a chunk, as torch's DataLoader wants it. Picklable until first used.
+    """Reads the images of a chunk, one chunk per item, as torch's DataLoader expects.
+
+    It can be pickled until it is first used.
 
     Args:
         source, path: as in ``listing.list_images``.
-        preprocess: the size wanted.
-        seed: of generated images.
-        files: the folder of the images that Parquet shards hold the paths of; None: the shards' own.
+        preprocess: the geometry of the images.
+        seed: for generated images.
+        files: the folder of the images that Parquet shards refer to by path; None: the shards' own.
     """
 
     def __init__(
         self, source: str, path: str | None, preprocess: Geometry, seed: int, files: str | None = None
     ):
         self._preprocess = preprocess
-        # Absolute: a worker process starts in another working directory.
+        # Absolute, since a worker process starts in another working directory.
         place = Place(_absolute(path) if path else "", _absolute(files) if files else None)
         self._reader = source_of(source).reader(place, seed)
 
@@ -85,7 +87,10 @@ class ChunkReader:
         return Decoded(np.array(good, np.int64), images[: len(good)], bad)
 
     def _image(self, place: ImageRef) -> np.ndarray:
-        """(3, crop, crop) uint8. Raises: BadImageError."""
+        """(3, crop, crop) uint8.
+
+        Raises: BadImageError: the image cannot be read.
+        """
         try:
             found = self._reader.read(place.file, place.row)
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The remedy where a source finds nothing below a folder."""
+"""Advice for a source that finds nothing in a folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from atlas_pipeline.images.sources import SOURCES
 
 
 def remedy(path: str, source: str, left_out: LeftOut | None = None) -> str:
-    """The remedy where ``source`` finds nothing below a folder: the source that would find something.
+    """Advice for a ``source`` that finds nothing in a folder, such as the source that would find something.
 
     Args: left_out: what was found instead.
     """

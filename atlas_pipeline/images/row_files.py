@@ -1,4 +1,4 @@
-"""Rows of Parquet shards that hold an image's path in place of its bytes, and the files that they name."""
+"""Rows of Parquet shards that hold an image's path instead of its bytes, and the files at these paths."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images.parquet_rows import column_of, image_pieces
 from atlas_pipeline.images.shards import find_shards, image_columns, open_shard, unreadable
 
-# A chunk without statistics is looked through where it stores less than any image has.
-LEAST_IMAGE_BYTES = 64
+# Without statistics, a chunk is scanned for nulls if its bytes per row are fewer than any image has.
+MIN_IMAGE_BYTES = 64
 
 
 class RowFile(NamedTuple):
-    """A row without bytes: its shard, its place there, its path ('': none), and the file if there is one."""
+    """A row without bytes: its shard, its place there, its path ('': none), and the file if it exists."""
 
     file: str
     row: int
@@ -31,20 +31,25 @@ class RowFile(NamedTuple):
 
 
 def row_files(path: str, root: str | None) -> list[RowFile]:
-    """All rows of all shards that hold no bytes, in order; where there are none, only footers are read.
+    """All rows of all shards without bytes, in order. Only footers are read if there are none.
 
-    Args:   root: the folder that paths are relative to; None: that of the shard, then that of all shards.
-    Raises: ImagesError: a shard that cannot be read; ``root`` is no folder.
+    Args:   root: the folder to which paths are relative; None: the shard's folder, then the folder of all
+            shards.
+    Raises: ImagesError: an unreadable shard, or ``root`` is no folder.
     """
     folder, files = find_shards(path, "parquet")
     below = Path(root).expanduser() if root else None
     if below and not below.is_dir():
         raise ImagesError(f"images.root '{root}' is no folder; correct images.root")
     with ThreadPoolExecutor() as pool:
-        return [row for rows in pool.map(lambda file: _of_shard(folder, file, below), files) for row in rows]
+        return [
+            row
+            for rows in pool.map(lambda file: _shard_row_files(folder, file, below), files)
+            for row in rows
+        ]
 
 
-def _of_shard(root: Path, file: str, below: Path | None) -> list[RowFile]:
+def _shard_row_files(root: Path, file: str, below: Path | None) -> list[RowFile]:
     found: list[RowFile] = []
     with open_shard(root, file) as shard:
         image, path = image_columns(shard.schema_arrow, file)
@@ -83,33 +88,36 @@ def _empty_rows(shard: pq.ParquetFile, image: str) -> Iterator[np.ndarray]:
 
 
 def _num_nulls(chunk: pq.ColumnChunkMetaData, num_rows: int) -> int:
-    """How many values of a chunk are null; -1: some may be."""
+    """Number of null values in a chunk; -1 if unknown."""
     if chunk.is_stats_set and chunk.statistics.has_null_count:
         return int(chunk.statistics.null_count)
-    return -1 if chunk.total_uncompressed_size < LEAST_IMAGE_BYTES * num_rows else 0
+    return -1 if chunk.total_uncompressed_size < MIN_IMAGE_BYTES * num_rows else 0
 
 
 def bases_of(root: Path, file: str, below: Path | None) -> list[Path]:
-    """The folders that the paths in a shard may be relative to."""
+    """The folders to which the paths in a shard may be relative."""
     return [below] if below else list(dict.fromkeys([(root / file).parent, root]))
 
 
 def file_below(bases: Sequence[Path], path: str) -> Path | None:
-    """The file that ``path`` names below one of the folders; None: there is none. Nothing outside is read."""
+    """The file at ``path`` below one of the folders; None if there is none. Files outside are not read."""
     for base in bases:
-        # An absolute path lies below the folder, or is one within it.
+        # An absolute path may already lie below the folder, or count from it.
         for candidate in (base / path, base / path.lstrip("/")):
             inside = Path(os.path.normpath(candidate))
             try:
                 if inside.is_relative_to(os.path.normpath(base)) and inside.is_file():
                     return inside
-            except (OSError, ValueError):  # too long for a file's name, or a zero byte
+            except (OSError, ValueError):  # too long for a file name, or contains a zero byte
                 continue
     return None
 
 
 def check_found(path: str, num_rows: int, rows: Sequence[RowFile], root: str | None) -> None:
-    """Raises: ImagesError: no row holds bytes, and no file is where their paths say."""
+    """Check that some row has bytes, or that some path leads to a file.
+
+    Raises: ImagesError: neither.
+    """
     if len(rows) < num_rows or any(row.found for row in rows):
         return
     named = [row.path for row in rows if row.path]
@@ -126,7 +134,7 @@ def check_found(path: str, num_rows: int, rows: Sequence[RowFile], root: str | N
 
 
 def stamp_lines(rows: Sequence[RowFile]) -> list[str]:
-    """A line for each file, which changes when the file does: its path, size and mtime in ns."""
+    """A line per file with its path, size and mtime in ns, which changes when the file does."""
     lines = []
     for row in rows:
         status = row.found.stat() if row.found else None

@@ -1,4 +1,4 @@
-"""Bytes of single rows of Parquet shards, cheap when they are asked for in order."""
+"""Bytes of single rows of Parquet shards, fast when read in order."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from atlas_pipeline.images.shards import image_columns, open_shard, unreadable
 
 
 class RowReader:
-    """Bytes of rows; asked for in order, a row group is streamed once.
+    """Bytes of rows; a row group is streamed once if its rows are read in order.
 
     Args:
-        root: the folder that shards' names are relative to.
-        files: the folder that the paths in rows without bytes are relative to; None: the shards' own.
+        root: the folder to which shard names are relative.
+        files: the folder to which the paths in rows without bytes are relative; None: the shards' own.
     """
 
     def __init__(self, root: Path, files: Path | None = None):
@@ -28,10 +28,10 @@ class RowReader:
         self._stream: _GroupStream | None = None
 
     def read(self, file: str, row: int) -> bytes:
-        """Bytes of the image in ``row`` of the shard ``file``; where it has none, of the file that it names.
+        """Bytes of the image in ``row`` of the shard ``file``, or of the file that the row names.
 
-        Raises: FileNotFoundError: the shard is gone. ImagesError: it cannot be read, has no such row, or
-            names a file that is not there.
+        Raises: FileNotFoundError: the shard is gone. ImagesError: the shard cannot be read, has no such row,
+                or names a missing file.
         """
         if file != self._file:
             self._open(file)
@@ -41,7 +41,7 @@ class RowReader:
             if not groups:
                 raise ImagesError(f"shard '{file}' has no row {row}: it changed since it was listed")
             stream = _GroupStream(self._shard, groups[0], self._column)
-        self._stream = None  # a stream that fails is not gone on with
+        self._stream = None  # a stream is dropped when it fails
         try:
             raw = stream.read(row)
         except (OSError, pa.ArrowException, StopIteration) as error:
@@ -84,7 +84,7 @@ class _GroupStream:
     def __init__(self, shard: pq.ParquetFile, group: RowGroup, column: str):
         self._group = group
         self._pieces = image_pieces(shard, group.group, column)
-        # Not pa.array([]): its first use imports pandas, 1.6 s in every worker.
+        # Not pa.array([]), whose first use imports pandas: 1.6 s in every worker.
         self._first, self._values = group.start, pa.nulls(0)
 
     def reaches(self, row: int) -> bool:

@@ -1,9 +1,9 @@
-"""Which members of a tar shard are images, which of them belong together, and which label each image has.
+"""The members of a tar shard: which are images, which form a sample, and which label each image has.
 
-A member is its key, up to the first dot of its name, and its extension, the rest: ``0012`` and ``seg.png``. A
-dot before a digit is part of the key: ``photo_v1.5.jpg`` is the image ``photo_v1.5``. An image with an
-extension of several words, ``0012.seg.png``, is a field of the sample where that has an image ``0012.jpg``;
-where it has none it is an image itself, for ``mr.smith.jpg`` is only a name with a dot.
+A member's name splits at its first dot into a key and an extension: ``0012`` and ``seg.png``. A dot before a
+digit belongs to the key: ``photo_v1.5.jpg`` is the image ``photo_v1.5``. An image whose extension has several
+words, ``0012.seg.png``, is a field of the sample if there is an image ``0012.jpg``; otherwise it is an image
+itself, since ``mr.smith.jpg`` is only a name with a dot.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from atlas_pipeline.images.tar_members import Member, members
 from atlas_pipeline.images.walk import HIDDEN
 
 LABELS = ("cls", "json")
-# Fields drawn from an image; alone in its sample each may be one itself.
-DRAWN = frozenset(
+# Extensions of fields derived from an image; in a sample without other images, each may be an image itself.
+DERIVED = frozenset(
     {"seg", "segmentation", "mask", "masks", "depth", "normal", "normals", "alpha", "label", "labels", "gt"}
     | {"annotation", "semantic", "instance", "panoptic", "heatmap", "saliency"}
 )
-# A key may have several images: the photo comes before pictures made from it, such as masks.
-FIRST_EXTENSIONS = {name: i for i, name in enumerate(("jpg", "jpeg", "jpe", "jfif", "webp", "avif"))}
+# A key may have several images: the photo comes before images derived from it, such as masks.
+EXTENSION_RANKS = {name: i for i, name in enumerate(("jpg", "jpeg", "jpe", "jfif", "webp", "avif"))}
 
 
 class Part(NamedTuple):
@@ -45,7 +45,7 @@ class Part(NamedTuple):
 
 
 def parts_of(archive: BinaryIO, file: str, left_out: LeftOut) -> Iterator[Part]:
-    """The images and companions of an archive in its order; all else is counted."""
+    """The images and companions of an archive, in its order; other members are counted in ``left_out``."""
     for member in members(archive):
         folder, slash, name = member.name.rpartition("/")
         if name.startswith("."):  # such as macOS's ._x.jpg
@@ -74,7 +74,10 @@ def parts_of(archive: BinaryIO, file: str, left_out: LeftOut) -> Iterator[Part]:
 
 
 def _with_dots(stem: str, extension: str) -> tuple[str, str]:
-    """Key and extension of a name with several dots: what is no word before the last belongs to the key."""
+    """Key and extension of a name with several dots.
+
+    Everything up to the last part that is no word, except the final extension, belongs to the key.
+    """
     words = extension.split(".")
     num_in_key = max((i + 1 for i, word in enumerate(words[:-1]) if not _is_word(word)), default=0)
     return ".".join([stem, *words[:num_in_key]]), ".".join(words[num_in_key:]).lower()
@@ -85,14 +88,14 @@ def _is_word(word: str) -> bool:
 
 
 def samples(file: str, parts: Iterator[Part]) -> Iterator[list[Part]]:
-    """Samples: members side by side with one name up to the first dot.
+    """Group adjacent members with the same name up to the first dot into samples.
 
-    Raises: ImagesError: a key is in two places.
+    Raises: ImagesError: a key occurs in two places.
     """
     seen: set[str] = set()
-    dotted: set[str] = set()  # keys of which there are fields alone
-    for _, same in groupby(parts, key=lambda part: part.sample):
-        sample = list(same)
+    dotted: set[str] = set()  # keys that have fields only
+    for _, parts_with_name in groupby(parts, key=lambda part: part.sample):
+        sample = list(parts_with_name)
         plain = {part.key for part in sample if "." not in part.extension}
         names = set[str]()
         if len({(part.key, part.extension) for part in sample}) < len(sample):
@@ -117,7 +120,7 @@ def _in_two_places(file: str, part: Part) -> ImagesError:
 
 
 def images_of(sample: Sequence[Part], file: str, left_out: LeftOut) -> list[tuple[Member, Part | None]]:
-    """The images of a sample, each with the member that holds its label; all other members are counted."""
+    """The images of a sample, each with the member that holds its label; other members are counted."""
     images: dict[str, Part] = {}
     for part in sample:
         if not part.is_image or "." in part.extension:
@@ -135,27 +138,27 @@ def images_of(sample: Sequence[Part], file: str, left_out: LeftOut) -> list[tupl
         elif images.get(part.key) is part:
             found.append((part.member, _label_of(part, labels)))
         elif "." in part.extension:
-            if part.key in images or _is_drawn_from_another(part, sample):
+            if part.key in images or _is_derived_image(part, sample):
                 left_out.companion(f".{part.extension}")
             else:
                 found.append((part.member, _label_of(part, labels)))
     return found
 
 
-def _is_drawn_from_another(part: Part, sample: Sequence[Part]) -> bool:
-    def is_drawn(part: Part) -> bool:
-        return not DRAWN.isdisjoint(part.extension.split("."))
+def _is_derived_image(part: Part, sample: Sequence[Part]) -> bool:
+    def is_derived(part: Part) -> bool:
+        return not DERIVED.isdisjoint(part.extension.split("."))
 
     others = (other for other in sample if other.is_image and other.key == part.key)
-    return is_drawn(part) and not all(is_drawn(other) for other in others)
+    return is_derived(part) and not all(is_derived(other) for other in others)
 
 
 def _rank(part: Part) -> int:
-    return FIRST_EXTENSIONS.get(part.extension, len(FIRST_EXTENSIONS))
+    return EXTENSION_RANKS.get(part.extension, len(EXTENSION_RANKS))
 
 
 def _label_of(image: Part, labels: dict[tuple[str, str], Part]) -> Part | None:
-    """The label beside an image: of its own name, else of the names that its dots leave of it."""
+    """The label beside an image: under its full name, or under a shorter name at one of its dots."""
     if not labels:
         return None
     word, dot, _ = image.extension.rpartition(".")

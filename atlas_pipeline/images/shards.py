@@ -1,6 +1,6 @@
-"""Parquet shards of images: which files, which columns hold the bytes, the path and the label.
+"""Parquet shards of images: the files, and the columns for bytes, path and label.
 
-Known layouts: Hugging Face's (a struct ``image`` of ``bytes`` and ``path``) and a plain column of bytes.
+Supported layouts: Hugging Face's (a struct ``image`` of ``bytes`` and ``path``), and a plain column of bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from atlas_pipeline.images.sources import SOURCES
 from atlas_pipeline.images.walk import by_components
 
 USUAL_NAMES = ("image", "img", "image_bytes", "bytes", "jpg", "jpeg", "png", "webp", "data")
-# Columns that may hold labels; named to the user, never taken unasked.
+# Columns that may hold labels: suggested to the user, never used unasked.
 LIKELY_LABELS = frozenset(
     {"labels", "fine_label", "coarse_label", "class", "cls", "class_id", "class_name", "class_label"}
     | {"label_id", "label_name", "category", "category_id", "target", "targets", "species", "synset", "y"}
@@ -32,7 +32,7 @@ READ_AHEAD_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where a shard keeps what: dotted column paths, None where there is none."""
+    """Dotted paths of a shard's columns; None where there is none."""
 
     image: str
     path: str | None
@@ -45,7 +45,10 @@ class Columns:
 
 
 def shard_root(path: str) -> Path:
-    """The folder that the files of a listing are relative to; of a glob: that before its first wildcard."""
+    """The folder to which the files of a listing are relative.
+
+    For a glob, this is the part before its first wildcard.
+    """
     expanded = Path(path).expanduser()
     if expanded.is_dir():
         return expanded
@@ -56,11 +59,11 @@ def shard_root(path: str) -> Path:
 
 
 def find_shards(path: str, source: str) -> tuple[Path, list[str]]:
-    """Root and files of a shard, a folder of shards or a glob.
+    """Find the root and the files of a shard, a folder of shards or a glob.
 
-    Args:    source: parquet or tar: which files of a folder are shards.
+    Args:    source: parquet or tar, which decides on the files in a folder that are shards.
     Returns: the root; the files relative to it, with '/', sorted by their components.
-    Raises: ImagesError: nothing there, or nothing that matches.
+    Raises:  ImagesError: nothing there, or no match.
     """
     root, expanded = shard_root(path), Path(path).expanduser()
     if expanded.is_dir():
@@ -80,15 +83,15 @@ def find_shards(path: str, source: str) -> tuple[Path, list[str]]:
 
 
 def beside_shards(path: str, source: str) -> LeftOut:
-    """Other files in a folder of shards; none where ``path`` is a shard or a glob."""
+    """Other files in a folder of shards; none if ``path`` is a shard or a glob."""
     folder = Path(path).expanduser()
     return shard_files(folder, SOURCES[source].extensions)[1] if folder.is_dir() else LeftOut()
 
 
 def stamp_lines(path: str, source: str) -> list[str]:
-    """Lines that change when a shard does, or what lies beside them: names, sizes and mtimes in ns.
+    """Lines with names, sizes and mtimes in ns, which change with the shards and the files beside them.
 
-    Raises: ImagesError: as ``find_shards``.
+    Raises: ImagesError: as for ``find_shards``.
     """
     root, files = find_shards(path, source)
     status = [(root / file).stat() for file in files]
@@ -99,27 +102,27 @@ def stamp_lines(path: str, source: str) -> list[str]:
 
 
 def open_shard(root: Path, file: str) -> pq.ParquetFile:
-    """Open a shard for reading it a piece at a time.
+    """Open a shard for reading piece by piece.
 
-    Raises: ImagesError: it is gone, or no whole Parquet file.
+    Raises: ImagesError: the shard is gone, or is no complete Parquet file.
     """
     try:
-        # A column chunk may be gigabytes: streamed, not read ahead whole.
+        # Stream column chunks, which may be gigabytes, instead of reading them ahead.
         return pq.ParquetFile(root / file, pre_buffer=False, buffer_size=READ_AHEAD_BYTES)
     except (OSError, pa.ArrowException) as error:
         raise unreadable(root, file, error) from error
 
 
 def unreadable(root: Path, file: str, error: Exception) -> ImagesError:
-    """What to say of a shard that cannot be read."""
+    """The error for a shard that cannot be read."""
     reason = str(error).partition("\n")[0].partition(". ")[0]
     return ImagesError(f"shard '{root / file}' cannot be read ({reason}); copy it anew or remove it")
 
 
 def image_columns(schema: pa.Schema, file: str) -> tuple[str, str | None]:
-    """Dotted paths of the columns of the images' bytes and of their paths; None: there are no paths.
+    """Dotted paths of the columns with the images' bytes and paths; the second is None without paths.
 
-    Raises: ImagesError: no column of images (all are named), or more than one that could be it.
+    Raises: ImagesError: no column of images (the message lists all columns), or more than one candidate.
     """
     structs = [f.name for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
     binaries = [f.name for f in schema if _is_binary(f.type)]
@@ -131,11 +134,11 @@ def image_columns(schema: pa.Schema, file: str) -> tuple[str, str | None]:
 
 
 def find_columns(schema: pa.Schema, file: str, label_column: str | None = None) -> Columns:
-    """Columns of the image's bytes, its path and its label.
+    """Find the columns of the image's bytes, its path and its label.
 
-    Args:   label_column: None: ``label``, or else the only column that Hugging Face's ``datasets`` declares a
-            ClassLabel; where there is neither, or several are declared, the shard has no labels.
-    Raises: ImagesError: as ``image_columns``; no such column of labels; labels neither integer nor text.
+    Args:   label_column: None: ``label``, or else the only column that Hugging Face's ``datasets`` declares
+            as a ClassLabel. With neither, or with several declared, the shard has no labels.
+    Raises: ImagesError: as for ``image_columns``; no such label column; labels neither integer nor text.
     """
     image, path = image_columns(schema, file)
     label = label_column or usual_label(schema)
@@ -155,7 +158,7 @@ def find_columns(schema: pa.Schema, file: str, label_column: str | None = None) 
 
 
 def usual_label(schema: pa.Schema) -> str | None:
-    """The column of labels where nobody names one; None: there is none, or it is not clear which."""
+    """The label column if the config names none; None if there is none or several are possible."""
     if "label" in schema.names:
         return "label"
     declared = _declared(schema)
@@ -163,7 +166,7 @@ def usual_label(schema: pa.Schema) -> str | None:
 
 
 def remark_on_labels(schema: pa.Schema) -> str | None:
-    """A remark where the config names no column of labels and none is taken; None: one is."""
+    """A remark if the config names no label column and none is used; None if one is used."""
     if usual_label(schema):
         return None
     likely = list(_declared(schema)) or [
@@ -189,7 +192,7 @@ def _choose(candidates: Sequence[str], schema: pa.Schema, file: str) -> str:
     wanted = "Wanted: a struct of bytes and path, or a column of bytes"
     if candidates:
         raise ImagesError(
-            f"columns {', '.join(candidates)} of '{file}' all hold bytes; rename the one of images to 'image'"
+            f"columns {', '.join(candidates)} of '{file}' all hold bytes; rename the image column to 'image'"
         )
     names = schema.names
     columns = ", ".join(f"{field.name} ({_short(field.type)})" for field in schema)
@@ -229,12 +232,12 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def declared_names(schema: pa.Schema, column: str | None) -> list[str] | None:
-    """Class names that Hugging Face's ``datasets`` wrote into the schema for a column; None: it did not."""
+    """Class names that Hugging Face's ``datasets`` declared in the schema for a column, or None."""
     return _declared(schema).get(column or "")
 
 
 def _declared(schema: pa.Schema) -> dict[str, list[str]]:
-    """Class names by column, of all columns of the shard that the schema declares a ClassLabel."""
+    """Class names by column, for all columns that the schema declares as a ClassLabel."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         columns = {name: feature for name, feature in features.items() if name in schema.names}
@@ -243,7 +246,7 @@ def _declared(schema: pa.Schema) -> dict[str, list[str]]:
     found = {}
     for column, feature in columns.items():
         names = feature.get("names") if isinstance(feature, dict) else None
-        if isinstance(names, dict):  # by number, as in a data set's card
+        if isinstance(names, dict):  # by number, as in dataset cards
             names = [names[number] for number in sorted(names, key=int)]
         if isinstance(names, list):
             found[column] = [str(name) for name in names]

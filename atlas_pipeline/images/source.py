@@ -1,7 +1,7 @@
-"""One source of images as a value: how a config names its place, how it is listed and read.
+"""A source of images as a value: how a config gives its place, how it is listed and read.
 
-No NumPy or pyarrow at import: the registry, ``images.sources``, is read wherever a config is. A source's
-functions import what they need when they are called.
+No NumPy or pyarrow at import, since the registry ``images.sources`` is read wherever a config is. A source's
+functions import their dependencies when they are called.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where images are, as the config says it.
+    """The place of the images, as given in the config.
 
-    path: "" where the source takes none. root: the folder of the images that Parquet shards hold the paths
-    of; None: the shards' own. label_column: of Parquet shards; None: see ``shards.find_columns``.
+    path: "" if the source takes none. root: the folder of the images that Parquet shards refer to by path;
+    None: the shards' own. label_column: for Parquet shards; None: see ``shards.find_columns``.
     """
 
     path: str
@@ -31,7 +31,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """Where one image is: a row of the listing."""
+    """The place of one image: a row of the listing."""
 
     image_id: int
     key: str
@@ -40,12 +40,12 @@ class ImageRef:
 
 
 class Reader(Protocol):
-    """Images of a listing, one at a time; picklable until the first is read."""
+    """Reads images of a listing one at a time; picklable until the first read."""
 
     def read(self, file: str, row: int) -> bytes | np.ndarray:
         """The image at a place of the listing: an image file's bytes, or (height, width, 3) uint8 RGB.
 
-        Raises: FileNotFoundError: its file is gone. OSError, ImagesError: it cannot be read.
+        Raises: FileNotFoundError: the file is gone. OSError, ImagesError: it cannot be read.
         """
 
 
@@ -59,23 +59,23 @@ def _one_run(images: Sequence[ImageRef], place: Place) -> Iterable[Sequence[Imag
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSource:
-    """Where images come from: one value of ``images.source``.
+    """A source of images, which is one value of ``images.source``.
 
-    Functions raise ImagesError where nothing is at the place, or nothing that can be read.
+    Functions raise ImagesError if there is nothing at the place, or nothing readable.
 
-    name: as the config names the source. title: as a sentence names its images.
-    listing: place, number of images wanted (None: all) and seed -> the images in the fixed order; see
+    name: the source's name in a config. title: its images, as named in a sentence.
+    listing: from place, number of images (None: all) and seed to the images in the fixed order; see
         ``listing.listing``.
-    stamp: text that changes when the listing may, from the files' names, sizes and mtimes.
-    reader: place, with absolute paths, and seed -> what reads single images.
-    class_names: names of the classes, by label; None where labels have no names or there are none.
-    runs: cuts the images of a listing where two worker processes would else read the same piece of a file.
-    most_images: that a worker process reads at a time.
-    takes_path: the config gives ``images.path``.
-    keys: of the config's section ``images``, those that only the sources which list them take.
-    num_images: listed where the config does not say how many; None: all there are.
-    extensions: of the files in a folder that are this source's, without a dot.
-    in_shards: such a file holds many images, and ``images.path`` may be one of them or a glob.
+    stamp: text that changes when the listing may change, from the files' names, sizes and mtimes.
+    reader: from place, with absolute paths, and seed to a reader of single images.
+    class_names: class names by label; None if labels have no names or there are none.
+    runs: cuts a listing into runs, so that two workers do not read the same piece of a file.
+    max_chunk_images: largest number of images in a worker's chunk.
+    takes_path: whether the config gives ``images.path``.
+    keys: keys of the config section ``images`` that only the sources listing them take.
+    num_images: number of images if the config does not give it; None: all.
+    extensions: extensions of this source's files in a folder, without a dot.
+    in_shards: whether such a file holds many images, so that ``images.path`` may be one file or a glob.
     """
 
     name: str
@@ -85,7 +85,7 @@ class ImageSource:
     reader: Callable[[Place, int], Reader]
     class_names: Callable[[Place], list[str] | None] = _no_names
     runs: Callable[[Sequence[ImageRef], Place], Iterable[Sequence[ImageRef]]] = _one_run
-    most_images: int = 64
+    max_chunk_images: int = 64
     takes_path: bool = True
     keys: tuple[str, ...] = ()
     num_images: int | None = None

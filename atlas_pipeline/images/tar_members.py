@@ -1,4 +1,4 @@
-"""Members of an uncompressed tar archive: plain ones read here, all others by the standard library."""
+"""Members of an uncompressed tar archive: plain files are parsed here, others by the standard library."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from collections.abc import Generator, Iterator
 from typing import BinaryIO, NamedTuple
 
 BLOCK_BYTES = tarfile.BLOCKSIZE
-GZIP_START = b"\x1f\x8b"
-# Fields of a header.
+GZIP_SIGNATURE = b"\x1f\x8b"
+# Byte ranges of header fields.
 NAME, SIZE, CHECKSUM = slice(0, 100), slice(124, 136), slice(148, 156)
-# What an extended header may say that makes the next one another member than it says itself.
-TELLING = (b"path=", b"size=", b"sparse", b"charset=")
+# Keys of an extended header that override the name, size or kind in the next header.
+OVERRIDING_KEYS = (b"path=", b"size=", b"sparse", b"charset=")
 MAX_EXTENSION_BYTES = 4096
 ADLER_PRIME = 65521
-ZEROS_A_READ = 1 << 20
+ZERO_READ_BYTES = 1 << 20
 
 
 class TarError(Exception):
-    """The archive is cut short or no uncompressed tar; the message says where."""
+    """The archive is truncated, or is not an uncompressed tar; the message gives the position."""
 
 
 class Member(NamedTuple):
-    """A file in an archive: where its header and its bytes start.
+    """A file in an archive: the positions of its header and of its bytes.
 
-    problem: why it has no bytes that can be read; None: it has.
+    problem: why its bytes cannot be read; None if they can. target: the name that an unresolved link points
+    to.
     """
 
     name: str
@@ -34,17 +35,16 @@ class Member(NamedTuple):
     start: int
     size: int
     problem: str | None = None
-    target: str | None = None  # of a link that is not resolved: the name it leads to
+    target: str | None = None
 
 
 def members(archive: BinaryIO) -> Iterator[Member]:
-    """What an archive holds beside folders, in its order; what lies between the headers is not read.
+    """List an archive's members except folders, in order; only headers are read.
 
-    A link is the file that it leads to, under its own name. Archives written one behind the other are read
-    through.
+    A link becomes the file that it points to, under the link's name. Concatenated archives are all read.
 
     Raises: TarError: the archive ends within a member or without tar's end mark, or has no header where one
-        belongs.
+            should be.
     """
     files: dict[str, Member] | None = None
     for member in _listed(archive):
@@ -52,7 +52,7 @@ def members(archive: BinaryIO) -> Iterator[Member]:
             yield member
             continue
         if files is None:
-            # Held for archives with links alone: at a million members it is a quarter of a gigabyte.
+            # Kept only for archives with links: a million members take a quarter of a gigabyte.
             files = {other.name: other for other in _listed(archive)}
         yield _resolved(member, files)
 
@@ -69,9 +69,9 @@ def _resolved(link: Member, files: dict[str, Member]) -> Member:
 
 
 def _listed(archive: BinaryIO) -> Iterator[Member]:
-    """As ``members``, links unresolved."""
+    """As ``members``, with links unresolved."""
     archive.seek(0)
-    if archive.read(2) == GZIP_START:
+    if archive.read(2) == GZIP_SIGNATURE:
         raise TarError("compressed by gzip: unpack it")
     start: int | None = 0
     while start is not None:
@@ -83,15 +83,18 @@ def _listed(archive: BinaryIO) -> Iterator[Member]:
 
 
 def _one_archive(archive: BinaryIO, at: int) -> Generator[Member, None, int]:
-    """The members of the archive that starts at ``at``. Returns: where its end mark starts."""
+    """List the members of the archive that starts at ``at``.
+
+    Returns: the position of its end mark.
+    """
     archive.seek(at)
     try:
         with tarfile.open(fileobj=archive, mode="r:", encoding="utf-8", errors="strict") as tar:
             while (found := tar.next()) is not None:
-                # It keeps every member: at a million they would be a gigabyte.
+                # tarfile keeps every member, a gigabyte for a million of them.
                 tar.members.clear()  # type: ignore[attr-defined]
                 if tar.offset <= at:
-                    break  # a negative size, which Python before 3.13.6 follows in a circle
+                    break  # a negative size: Python before 3.13.6 would loop forever
                 at = tar.offset
                 if not found.isdir():
                     yield _member(found)
@@ -100,7 +103,7 @@ def _one_archive(archive: BinaryIO, at: int) -> Generator[Member, None, int]:
                     yield member
                 tar.offset = at
     except tarfile.TarError:
-        pass  # named below, with its place
+        pass  # reported below, with its position
     except UnicodeDecodeError as error:
         raise TarError(f"a name after byte {at:,} is not UTF-8: pack it with names that are") from error
     _check_end(archive, at)
@@ -108,7 +111,7 @@ def _one_archive(archive: BinaryIO, at: int) -> Generator[Member, None, int]:
 
 
 def _member(found: tarfile.TarInfo) -> Member:
-    # Its own header stands just before its bytes; `offset` is that of an extended one, where there is one.
+    # The member's own header comes right before its bytes; `offset` may be that of an extended header.
     start = found.offset_data
     name, problem, target = _clean(found.name), None, None
     if found.issparse():
@@ -127,9 +130,9 @@ def _clean(name: str) -> str:
 
 
 def _after_zeros(archive: BinaryIO, at: int) -> int | None:
-    """The first block from ``at`` on that is not of zeros alone; None: there is none."""
+    """The first block from ``at`` on that is not all zeros; None if there is none."""
     archive.seek(at)
-    while piece := archive.read(ZEROS_A_READ):
+    while piece := archive.read(ZERO_READ_BYTES):
         rest = piece.lstrip(b"\0")
         if rest:
             return (at + len(piece) - len(rest)) // BLOCK_BYTES * BLOCK_BYTES
@@ -147,17 +150,17 @@ def _is_header(archive: BinaryIO, at: int) -> bool:
 
 
 def _plain_member(archive: BinaryIO, at: int) -> Member | None:
-    """The file whose header is at ``at``; None: the standard library is to read it.
+    """The file whose header is at ``at``; None: leave it to the standard library.
 
-    Of a million images that one takes a minute to read the headers, most of it for fields that nothing here
-    needs. An extended header that only tells the time, as Python writes before every member, is stepped over.
+    The standard library takes a minute for the headers of a million images, mostly for fields that are not
+    needed here. An extended header with times only, which Python writes before every member, is skipped.
     """
     archive.seek(at)
     block = archive.read(BLOCK_BYTES)
     extension_size = _size(block, tarfile.XHDTYPE)
     if extension_size is not None:
         extension = archive.read(_padded(min(extension_size, MAX_EXTENSION_BYTES)))
-        if extension_size > MAX_EXTENSION_BYTES or any(key in extension for key in TELLING):
+        if extension_size > MAX_EXTENSION_BYTES or any(key in extension for key in OVERRIDING_KEYS):
             return None
         at += BLOCK_BYTES + len(extension)
         block = archive.read(BLOCK_BYTES)
@@ -165,14 +168,14 @@ def _plain_member(archive: BinaryIO, at: int) -> Member | None:
     if size is None:
         return None
     name, _, rest = block[NAME].partition(b"\0")
-    # A long name goes on in another field; a folder of old is a file whose name ends in a slash.
+    # A long name continues in another field; in old archives a folder is a file whose name ends in a slash.
     if rest.strip(b"\0") or len(name) == 100 or block[345] or not name.isascii() or name.endswith(b"/"):
         return None
     return Member(_clean(name.decode()), at, at + BLOCK_BYTES, size)
 
 
 def _size(block: bytes, kind: bytes) -> int | None:
-    """Bytes of the member whose header is ``block``, where it is of that kind and its checksum is right."""
+    """Size in bytes of the member with the header ``block``, if its kind and checksum are right."""
     if len(block) < BLOCK_BYTES or block[156:157] != kind:
         return None
     try:
@@ -180,8 +183,8 @@ def _size(block: bytes, kind: bytes) -> int | None:
         checksum = int(block[CHECKSUM].rstrip(b" \0"), 8)
     except ValueError:
         return None
-    # The checksum is the sum of all bytes, its own field as blanks. Adler-32's lower half is that sum,
-    # plus one, modulo a prime: twenty times as fast as `sum`.
+    # The checksum is the sum of all bytes with its own field as blanks. The lower half of Adler-32 is that
+    # sum plus one, modulo a prime, and is twenty times as fast as `sum`.
     total = checksum + sum(block[CHECKSUM]) - 8 * ord(" ")
     is_right = zlib.adler32(block) & 0xFFFF == (total + 1) % ADLER_PRIME
     return size if is_right and size >= 0 else None
@@ -192,7 +195,7 @@ def _padded(size: int) -> int:
 
 
 def _check_end(archive: BinaryIO, at: int) -> None:
-    """Hold against tar's end mark what stands where tarfile found no more; it takes anything for an end."""
+    """Check for tar's end mark where tarfile found no more members; it accepts anything as an end."""
     archive.seek(at)
     block = archive.read(BLOCK_BYTES)
     if len(block) < BLOCK_BYTES:
@@ -202,9 +205,9 @@ def _check_end(archive: BinaryIO, at: int) -> None:
 
 
 def size_of_member(block: bytes, at: int) -> int:
-    """Bytes of the member whose header is ``block``. ``at`` is for the message.
+    """Size in bytes of the member with the header ``block``; ``at`` is its position, for the message.
 
-    Raises: TarError: there is no header.
+    Raises: TarError: no header.
     """
     try:
         return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").size

@@ -1,8 +1,8 @@
 """Tar shards in WebDataset's layout: the images of a shard, their labels, and their bytes.
 
-A member's key is its name up to the first dot of its last part: ``a/0012.jpg``, ``a/0012.cls`` and
-``a/0012.seg.png`` are one sample, of which ``0012.jpg`` is the image. Its members stand side by side. Which
-images a sample has, and which label each: ``samples``.
+A member's key is its path up to the first dot of the file name: ``a/0012.jpg``, ``a/0012.cls`` and
+``a/0012.seg.png`` are one sample with the image ``0012.jpg``. The members of a sample are adjacent.
+``samples`` decides on the images of a sample and on their labels.
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ from atlas_pipeline.images.shards import beside_shards, find_shards, unreadable
 from atlas_pipeline.images.tar_members import BLOCK_BYTES, Member, TarError, size_of_member
 
 MAX_SHOWN = 40
-# While one waits for a slow disk another reads. More stand in each other's way where disks are fast: six take
-# twice the time of one, for they take turns at the interpreter after every read.
+# Two threads overlap waiting for slow disks. On fast disks more threads get in each other's way: six take
+# twice as long as one, since they compete for the interpreter after every read.
 HEADER_THREADS = 2
 
 
 def rows(path: str) -> tuple[pa.Table, LeftOut]:
-    """All images of all shards, in their order: file, row int64 (the byte where the image's header starts),
-    size int64 (bytes), key (``file/member``), label int64 (-1: none); and what else the shards hold.
+    """List all images of all shards, in order, and what else the shards hold.
 
     Headers and labels are read, images are not.
 
-    Raises: ImagesError: no shard; one that is cut short or no tar; a sample in two places; a label that is no
-        integer.
+    Returns: a table with file, row int64 (the byte at which the image's header starts), size int64 (bytes),
+             key (``file/member``) and label int64 (-1: none); counts of everything else.
+    Raises:  ImagesError: no shard; a truncated shard or no tar; a sample in two places; a label that is no
+             integer.
     """
     root, files = find_shards(path, "tar")
     left_out = beside_shards(path, "tar")
     with ThreadPoolExecutor(HEADER_THREADS) as pool:
         found = list(pool.map(lambda file: _shard_rows(root, file), files))
-    for _, of_shard in found:
-        left_out.add(of_shard)
+    for _, shard_left_out in found:
+        left_out.add(shard_left_out)
     return pa.concat_tables(table for table, _ in found), left_out
 
 
@@ -72,7 +73,7 @@ def _shard_rows(root: Path, file: str) -> tuple[pa.Table, LeftOut]:
 
 
 def _label(archive: BinaryIO, file: str, part: Part) -> int:
-    """The integer in a ``.cls``, or ``label`` or ``cls`` in a ``.json``; -1 where it has neither."""
+    """The integer in a ``.cls`` member, or ``label`` or ``cls`` in a ``.json`` member; -1 without either."""
     member = part.member
     archive.seek(member.start)
     raw = archive.read(member.size)
@@ -84,13 +85,13 @@ def _label(archive: BinaryIO, file: str, part: Part) -> int:
             values = json.loads(raw)
             label = values.get("label", values.get("cls"))
     except (ValueError, AttributeError):
-        pass  # shown as it stands
+        pass  # quoted in the error below
     if label is None:
         return -1
     if type(label) is not int or label.bit_length() > 63:
         shown = repr(label)[:MAX_SHOWN]
         raise ImagesError(
-            f"the label in '{member.name}' of shard '{file}' is {shown}, no integer that is a class; "
+            f"the label in '{member.name}' of shard '{file}' is {shown}, no integer; "
             f"number the classes from 0"
         )
     return label
@@ -104,7 +105,8 @@ def digests(path: str, images: pa.Table) -> list[str]:
     root, _ = find_shards(path, "tar")
     columns = [images[name].to_pylist() for name in ("file", "row", "size")]
     by_file = [
-        (file, list(same)) for file, same in groupby(zip(*columns, strict=True), key=lambda image: image[0])
+        (file, list(images_in_file))
+        for file, images_in_file in groupby(zip(*columns, strict=True), key=lambda image: image[0])
     ]
     with ThreadPoolExecutor() as pool:
         parts = pool.map(lambda task: _digests(root, *task), by_file)
@@ -121,9 +123,9 @@ def _digests(root: Path, file: str, images: Sequence[tuple[str, int, int]]) -> l
 
 
 class TarReader:
-    """Bytes of images by shard and row; the shard read last is kept open.
+    """Bytes of images by shard and row; keeps the last shard open.
 
-    Args: root: the folder that shards' names are relative to.
+    Args: root: the folder to which shard names are relative.
     """
 
     def __init__(self, root: Path):
@@ -133,7 +135,7 @@ class TarReader:
     def read(self, file: str, row: int) -> bytes:
         """Bytes of the image whose header is at ``row``.
 
-        Raises: FileNotFoundError: the shard is gone. ImagesError: it is cut short, or changed.
+        Raises: FileNotFoundError: the shard is gone. ImagesError: it is truncated, or has changed.
         """
         if file != self._file:
             self._file = None

@@ -1,7 +1,7 @@
-"""All that lies in a folder and its sub-folders, each entry once, in an order that is the same everywhere.
+"""All entries in a folder and its sub-folders, each once, in an order that is equal everywhere.
 
-A key is the path below the folder with '/'. Keys are sorted by their components' code points, whatever the
-locale or the file system.
+A key is the path below the folder with '/'. Keys are sorted by the code points of their components,
+independently of locale and file system.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from atlas_pipeline.errors import ImagesError
 
 
 class Entry(NamedTuple):
-    """A file, or what stands where one could. problem: why it cannot be read as one; None: it can be."""
+    """A file, or an entry in place of one. problem: why it cannot be read as a file; None if it can."""
 
     key: str
     found: os.DirEntry[str]
@@ -26,16 +26,16 @@ HIDDEN = "hidden"
 
 
 def walk(folder: Path) -> Iterator[Entry]:
-    """All entries but folders, in the disk's order; hidden folders are one entry each.
+    """All entries except folders, in disk order; a hidden folder is one entry.
 
-    A folder that a symbolic link leads to is entered once, after the real ones, so links in a circle end.
+    A folder behind a symbolic link is entered once, after the real folders, so circular links end.
 
     Raises: ImagesError: a folder that cannot be read, or whose name is not UTF-8.
     """
     entered: set[tuple[int, int]] = set()
-    real, linked = [""], list[str]()  # keys of folders, each '' or with a '/' at its end
+    real, linked = [""], list[str]()  # keys of folders: '' or ending in '/'
     while real or linked:
-        # Real folders first, then the first link by name: the disk's order of entries must not matter.
+        # Real folders first, then links by name, since the disk order must not matter.
         linked.sort(key=by_components, reverse=True)
         prefix = real.pop() if real else linked.pop()
         identity, entries = _scan(folder / prefix)
@@ -51,7 +51,7 @@ def walk(folder: Path) -> Iterator[Entry]:
                     (linked if entry.is_symlink() else real).append(f"{prefix}{utf8(entry.name, folder)}/")
                     continue
                 problem = None if entry.is_file() else _problem(entry)
-            except OSError as error:  # links in a circle among others
+            except OSError as error:  # for example a circular link
                 problem = f"unreadable ({error.strerror})"
             yield Entry(prefix + entry.name, entry, problem)
 
@@ -86,13 +86,13 @@ def _scan(folder: Path) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
 
 
 def by_components(key: str) -> str:
-    """The sort key of an image's key: its parts' code points, one part after the other."""
-    # No name holds a zero byte, and it comes before all others; lists of parts take five times as long.
+    """The sort key of an image key: the code points of its parts, one part after the other."""
+    # No name holds a zero byte, which sorts before all others. Lists of parts would take five times as long.
     return key.replace("/", "\0")
 
 
 def utf8(name: str, where: str | Path) -> str:
-    """``name``, checked: a key is stored as UTF-8.
+    """``name``, checked to be valid UTF-8, in which keys are stored.
 
     Raises: ImagesError: it is not.
     """
@@ -103,6 +103,6 @@ def utf8(name: str, where: str | Path) -> str:
     return name
 
 
-def shown(name: str) -> str:
-    """``name`` as text that can be stored, whatever bytes it has on the disk."""
+def storable_text(name: str) -> str:
+    """``name`` as storable text, whatever its bytes on disk."""
     return name.encode(errors="backslashreplace").decode()

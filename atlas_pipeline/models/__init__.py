@@ -1,8 +1,8 @@
-"""Networks: open one, list its layers, capture feature maps, attribute them to logits, cut it at a layer.
+"""Networks: open one, list its layers, read feature maps, attribute them to logits, cut it at a layer.
 
-Names are loaded on first use: ``models.spec`` and ``models.sources`` must stay importable without torch.
-Functions named like their module are taken from it: ``attribution.attribution``, ``capture.capture``,
-``cut.cut``.
+Names are loaded on first use: ``models.spec`` and ``models.sources`` must stay importable without torch. A
+function that shares its module's name is imported from that module: ``attribution.attribution``,
+``capture.capture``, ``cut.cut``.
 """
 
 from __future__ import annotations

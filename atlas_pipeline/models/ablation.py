@@ -1,4 +1,4 @@
-"""What the logits lose when one activation of each image is taken away. B = batch, C = channels."""
+"""Change of the logits when one activation of each image is set to zero. B = batch, C = channels."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ def ablation(
     feature_map: Tensor | None = None,
     classes: Sequence[int] | None = None,
 ) -> Tensor:
-    """``logits(h) - logits(h with h[:, row, col] = 0)``: what attribution estimates, by two forwards.
+    """``logits(h) - logits(h with h[:, row, col] = 0)``, measured with two forward passes.
 
-    Args and errors: as ``attribution``.
-    Returns: (B, class) float32, in logits; above 0 where the activation spoke for the class.
+    ``attribution`` estimates this number.
+
+    Args:    as for ``attribution``.
+    Returns: (B, class) float32, in logits; above 0 where the activation speaks for the class.
+    Raises:  as ``attribution``.
     """
     check_layers(network, [layer])
     form = network.runs[layer].form
     assert form is not None, layer
     logits = logits_with(network, images, layer, feature_map)
     with torch.no_grad():
-        whole = logits(lambda output: scaled(output, form, positions, 1.0))
-        without = logits(lambda output: scaled(output, form, positions, 0.0))
-    lost = whole - without
-    return lost if classes is None else lost[:, list(classes)]
+        kept = logits(lambda output: scaled(output, form, positions, 1.0))
+        removed = logits(lambda output: scaled(output, form, positions, 0.0))
+    change = kept - removed
+    return change if classes is None else change[:, list(classes)]

@@ -1,4 +1,4 @@
-"""How much one activation of each image counts for each logit. B = batch, C = channels."""
+"""Attribution of one activation of each image to each logit. B = batch, C = channels."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.products import BackwardPass, Logits, forward_product
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient
 
-# A backward pass keeps all that the network computes after the layer.
+# A backward pass keeps every intermediate result after the layer in memory.
 IMAGES_AT_ONCE = 16
 
 AttributionMethod = Literal["gradient", "integrated"]
 
 
 def path_points(method: AttributionMethod, num_steps: int) -> tuple[float, ...]:
-    """The shares of an activation at which ``attribution`` takes derivatives, of which the mean counts.
+    """Fractions of the activation at which ``attribution`` takes derivatives, to be averaged.
 
-    "gradient": at the activation as it is. "integrated": at the midpoints of ``num_steps`` equal steps from
-    none of it to all of it. The more steps, the nearer the sum is to what ``ablation`` finds (completeness of
-    integrated gradients: Sundararajan et al., 2017), with exact max-pools.
+    "gradient": 1, the activation as it is. "integrated": the midpoints of ``num_steps`` equal steps from 0 to
+    1. With more steps, the sum approaches the result of ``ablation``, given exact max-pools (completeness of
+    integrated gradients: Sundararajan et al., 2017).
     """
     if method == "gradient":
         return (1.0,)
@@ -45,25 +45,33 @@ def attribution(
     classes: Sequence[int] | None = None,
     path: Sequence[float] = (1.0,),
 ) -> Tensor:
-    """Attribution ``a . d logit / d h`` to every logit of one activation a = h[:, row, col] an image.
+    """Attribution ``a . d logit / d h`` of one activation a = h[:, row, col] per image to every logit.
 
-    All classes come from one forward-mode product: the logits' derivative along "h grows by a at the
-    position, and nowhere else". On a CPU it takes about as long as three or four forwards from the layer on.
-    (Carter et al., 2019.) Networks without forward-mode derivatives take a backward pass a class; which mode
-    holds is tried once a layer, see ``attribution_mode``.
+    One forward-mode product gives all classes: the derivative of the logits as h grows by a at that position
+    and nowhere else (Carter et al., 2019). On a CPU it takes about as long as three or four forward passes
+    from the layer on. Networks without forward-mode derivatives need one backward pass per class.
+    ``attribution_mode`` decides between the two once per layer.
 
     Args:
         images: (B, 3, height, width) in [0, 1] or uint8, on the network's device.
         positions: (B, 2) integers, row and column in the layer's map.
         maxpool_gradient: "exact", or "smooth" for the relaxed max-pool of Building Blocks.
-        feature_map: (B, C, rows, columns), this layer's for these images, where it is at hand: where the
-            logits depend on the layer alone, a forward from the layer on then suffices.
-        classes: which logits; None: all.
-        path: the shares of the activation that stand at the position when the derivative is taken, a product
-            each; their mean is returned. See ``path_points``.
+        feature_map: (B, C, rows, columns), the layer's map for these images, if already computed. It saves
+            the forward pass up to the layer where the logits depend on nothing else.
+        classes: indices of the logits to attribute to; None for all.
+        path: fractions of the activation at which derivatives are taken, one product each; the result is
+            their mean. See ``path_points``.
     Returns: (B, class) float32, in logits.
-    Raises:  ModelError: no such layer, no spatial map, or derivatives that cannot be had.
+    Raises:  ModelError: no such layer, no spatial map, or no derivatives available.
              IndexError: a position outside the map.
+
+    Example:
+        >>> import torch
+        >>> from atlas_pipeline.models import ModelSpec, open_network
+        >>> network = open_network(ModelSpec(source="demo"))
+        >>> images = torch.rand(2, 3, 64, 64)
+        >>> attribution(network, images, "mixed4", positions=[[3, 3], [0, 7]]).shape
+        torch.Size([2, 30])
     """
     check_layers(network, [layer])
     form = network.runs[layer].form
@@ -73,33 +81,38 @@ def attribution(
         lost = ablation(network, images, layer, positions, feature_map, classes)
         if not bool((lost != 0).any()):
             return lost
-        # The images that the mode was tried with led to nothing, and these do.
+        # The trial images had no effect on the logits, but these images do: try again with them.
         mode = attribution_mode(network, images, layer, maxpool_gradient, feature_map is not None, again=True)
-    wanted = range(network.num_classes) if classes is None else classes
+    class_indices = range(network.num_classes) if classes is None else classes
 
-    def of(part: slice) -> Tensor:
-        at_hand = feature_map[part] if feature_map is not None and mode.through_suffix else None
-        logits = logits_with(network, images[part], layer, at_hand)
+    def attribution_of(part: slice) -> Tensor:
+        known_map = feature_map[part] if feature_map is not None and mode.through_suffix else None
+        logits = logits_with(network, images[part], layer, known_map)
         starts = [_Start(form, positions[part], share) for share in path]
-        derivatives = [_products(logits, start, maxpool_gradient, wanted, mode) for start in starts]
+        derivatives = [_products(logits, start, maxpool_gradient, class_indices, mode) for start in starts]
         return torch.stack(derivatives).mean(dim=0)
 
     at_once = IMAGES_AT_ONCE if mode.mode == "backward" else max(1, len(images))
-    return torch.cat([of(slice(start, start + at_once)) for start in range(0, len(images), at_once)])
+    return torch.cat(
+        [attribution_of(slice(start, start + at_once)) for start in range(0, len(images), at_once)]
+    )
 
 
 class _Start:
-    """Where derivatives are taken, in terms of a layer's output: a share of one activation an image."""
+    """A point and a direction for derivatives, as functions of a layer's output.
+
+    The point scales one activation per image to a fraction of itself; the direction is that activation.
+    """
 
     def __init__(self, form: MapForm, positions: Any, share: float) -> None:
         self.form, self.positions, self.share = form, positions, share
 
     def point(self, output: Tensor) -> Tensor:
-        """The output with the share of the activations."""
+        """The output with the chosen activations scaled."""
         return scaled(output, self.form, self.positions, self.share)
 
     def direction(self, output: Tensor) -> Tensor:
-        """The activations at the positions, and zero elsewhere, other tokens too."""
+        """The chosen activations, and zero everywhere else, including tokens without a position."""
         direction = torch.zeros_like(output)
         at = self.form.place(output, self.positions)
         direction[at] = output[at]
@@ -113,12 +126,12 @@ def _products(
     classes: Sequence[int],
     mode: AttributionMode,
 ) -> Tensor:
-    """(B, class) float32: the derivatives of these logits along the activations."""
+    """(B, class) float32: derivatives of the chosen logits along the activations."""
     if mode.mode == "forward":
         along = forward_product(logits, start.point, start.direction, maxpool_gradient)
         if along is not None:
             return along[:, list(classes)]
-    # Some images may lose derivatives though those that the mode was tried with do not.
+    # These images may lose derivatives even if the trial images did not.
     directions: list[Tensor] = []
 
     def point(output: Tensor) -> Tensor:

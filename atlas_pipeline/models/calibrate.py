@@ -1,4 +1,4 @@
-"""Random parameters that any process draws alike, and batch norms that keep their activations alive.
+"""Random parameters that are equal in every process, and batch norms calibrated to keep activations alive.
 
 B = batch, S = side in pixels.
 """
@@ -19,9 +19,9 @@ NUM_IMAGES = 16
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Within the block torch's CPU generator starts from ``seed``; afterwards it is where it was."""
+    """Seed torch's CPU generator with ``seed`` inside the block and restore its state afterwards."""
     with torch.random.fork_rng(devices=()):
-        # torch.manual_seed would seed the GPUs too, which fork_rng then had to save and restore.
+        # torch.manual_seed would also seed the GPUs, and fork_rng would have to save and restore them.
         torch.default_generator.manual_seed(seed)
         yield
 
@@ -39,21 +39,20 @@ def noise_images(size_px: int, seed: int, num_images: int = NUM_IMAGES) -> Tenso
 
 
 def calibrate_batch_norms(module: nn.Module, forward: Callable[[], object]) -> None:
-    """Set every batch norm's mean and variance to those of its own input in one forward.
+    """Set every batch norm's mean and variance to those of its own input, in one forward pass.
 
-    In training mode a batch norm normalises by its batch, so each one is measured behind others that are
-    already
-    right: layer by layer, in one pass. Without it a random network's activations shrink from layer to layer
-    until nothing is left (GoogLeNet's inception4c: 1e-8).
+    In training mode a batch norm normalises by its batch, so every norm is measured after norms that are
+    already calibrated, layer by layer. Without calibration the activations of a random network shrink from
+    layer to layer until nothing is left (1e-8 at GoogLeNet's inception4c).
 
-    Raises: ModelError: the batch leaves a batch norm a single value a channel.
+    Raises: ModelError: the batch gives a batch norm only one value per channel.
     """
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     momenta = [norm.momentum for norm in norms]
     try:
         for norm in norms:
             norm.reset_running_stats()
-            # None: the plain average over all batches, here of one.
+            # None: a plain average over all batches; here there is one batch.
             norm.momentum = None
             norm.train()
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Feature maps by hooks that are always released. B = batch, C = channels."""
+"""Feature maps read by forward hooks that are always removed. B = batch, C = channels."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from atlas_pipeline.models.network import Network
 
 
 class _ForwardDoneError(Exception):
-    """Everything asked for is there: the rest of the forward is not worth its time."""
+    """All requested outputs are captured; the rest of the forward pass is skipped."""
 
 
 @contextmanager
 def capture(
     module: nn.Module, layers: Sequence[str], *, stop_after: Mapping[str, int] | None = None
 ) -> Iterator[dict[str, Tensor]]:
-    """Within the block a forward of ``module`` fills the yielded dict: layer -> its output, the last run's.
+    """Fill the yielded dict with layer -> output as ``module`` runs inside the block; the last run counts.
 
-    Args: stop_after: how often each layer runs in a forward; once all have, the forward is stopped, and the
-          block is left.
-    Outputs are copies: what follows a layer may work in place and would alter them. Gradients flow through.
-    Of a tuple, list or mapping it is the first tensor.
+    Outputs are copies, since later in-place operations would alter them; gradients flow through the copies.
+    For a tuple, list or mapping the output is its first tensor.
+
+    Args: stop_after: how often each layer runs in one forward pass. When all of them have run that often, the
+          forward pass stops and the block ends.
     """
     outputs: dict[str, Tensor] = {}
     left = dict(stop_after) if stop_after is not None else None
@@ -40,7 +41,7 @@ def capture(
                 left[layer] -= 1
                 is_last = not any(count > 0 for count in left.values())
             if tensor is not None:
-                # After the last one nothing follows that could alter it: no copy.
+                # No copy of the last one: nothing runs after it that could alter it.
                 outputs[layer] = tensor if is_last else tensor.clone()
             if is_last:
                 raise _ForwardDoneError
@@ -56,13 +57,21 @@ def capture(
 
 
 def feature_maps(network: Network, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """The feature maps of some layers from one forward that stops at the last of them.
+    """The feature maps of the given layers, from one forward pass that stops after the last of them.
 
-    Tokens are laid out as rows and columns, without those that have no place: see ``map_form``.
+    Tokens are arranged in rows and columns; tokens without a position are dropped (see ``map_form``).
 
     Args:    images: (B, 3, height, width) in [0, 1] or uint8, on the network's device.
     Returns: layer -> (B, C, height, width) float32, in the order of ``layers``; differentiable in ``images``.
-    Raises:  ModelError: a layer that is not there, or has no spatial map.
+    Raises:  ModelError: no such layer, or a layer without a spatial map.
+
+    Example:
+        >>> import torch
+        >>> from atlas_pipeline.models import ModelSpec, open_network
+        >>> network = open_network(ModelSpec(source="demo"))
+        >>> maps = feature_maps(network, torch.rand(2, 3, 64, 64), ["mixed3", "mixed4"])
+        >>> maps["mixed4"].shape
+        torch.Size([2, 128, 8, 8])
     """
     from atlas_pipeline.models.layers import check_layers
 

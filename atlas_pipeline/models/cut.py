@@ -1,4 +1,4 @@
-"""The part of a network that makes one layer, as fast as it goes: for feature inversion.
+"""The part of a network up to one layer, made fast for feature inversion.
 
 B = batch, C = channels.
 """
@@ -19,26 +19,34 @@ from atlas_pipeline.models.held_tensor import held_tensor
 from atlas_pipeline.models.image_size import size_error
 from atlas_pipeline.models.layers import check_layers
 from atlas_pipeline.models.network import Network, Normalise
-from atlas_pipeline.models.parts import taken_apart
-from atlas_pipeline.models.strided import ease_first_strides
+from atlas_pipeline.models.parts import split_graph
+from atlas_pipeline.models.strided import replace_strided_convolutions
 
 
 def cut(network: Network, layer: str) -> nn.Module:
-    """Images (B, 3, height, width) in [0, 1] -> feature map (B, C, rows, columns), differentiable.
+    """Cut a network at a layer: images (B, 3, height, width) in [0, 1] -> feature map (B, C, rows, columns).
 
-    On the network's device, in its memory format, sharing its parameters. Where the network can be traced it
-    holds nothing beyond the layer, and its batch norms are folded into the convolutions before them;
-    elsewhere a forward stops at the layer. Equals ``feature_maps`` but for float32 rounding.
+    The result is differentiable. It lies on the network's device in the network's memory format and shares
+    its parameters. If the network can be traced, the result holds nothing after the layer, and batch norms
+    are folded into the convolutions before them; otherwise the forward pass stops at the layer. The values
+    equal those of ``feature_maps`` up to float32 rounding.
 
-    Raises: ModelError: no such layer, or no spatial map; and from the cut network, images of a size that the
+    Raises: ModelError: no such layer, or no spatial map. The cut network raises it for an image size that the
             network does not take.
+
+    Example:
+        >>> import torch
+        >>> from atlas_pipeline.models import ModelSpec, open_network
+        >>> part = cut(open_network(ModelSpec(source="demo")), "mixed4")
+        >>> part(torch.rand(1, 3, 64, 64)).shape
+        torch.Size([1, 128, 8, 8])
     """
     check_layers(network, [layer])
     body = prefix(network.module, layer)
     if body is not None:
         fold_batch_norms(body)
         if network.device.type == "cpu":
-            ease_first_strides(body)
+            replace_strided_convolutions(body)
         whole: nn.Module = CutNetwork(network, layer, body)
         if _agrees(whole, network, layer):
             return whole
@@ -46,7 +54,7 @@ def cut(network: Network, layer: str) -> nn.Module:
 
 
 class CutNetwork(nn.Module):
-    """Normalisation, the network up to a layer, and the layer's output read as a feature map."""
+    """Normalisation, then the network up to a layer, then the layer's output as a feature map."""
 
     def __init__(self, network: Network, layer: str, body: nn.Module) -> None:
         super().__init__()
@@ -62,11 +70,11 @@ class CutNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images in [0, 1] -> feature map.
 
-        Raises: ModelError: images of a size that the network does not take.
+        Raises: ModelError: an image size that the network does not take.
         """
         normalised = self._normalised(images)
         try:
-            # .forward: called as a module, a traced network prints its code when it fails.
+            # .forward, since a traced network that is called as a module prints its code when it fails.
             output = self.body.forward(normalised)
         except IMAGE_FAILURES as error:
             refusal = size_error(self.body.forward, normalised, self.name, self.own_px, error)
@@ -78,19 +86,19 @@ class CutNetwork(nn.Module):
         return self.form.to_map(tensor).float()
 
     def parts(self, size_px: int) -> list[Callable[[Tensor], Tensor]]:
-        """What, one after the other, does what this one does, with one square map between any two.
+        """Functions to apply in turn for the same result; each passes one square map on to the next.
 
-        They share its parameters. Where the network cannot be taken apart: this module alone.
+        They share the parameters. If the network cannot be split, the list holds this module alone.
 
-        Raises: ModelError: images of this size are not taken.
+        Raises: ModelError: an image size that the network does not take.
         """
         if not isinstance(self.body, fx.GraphModule) or str(self.form) != "channels first":
             return [self]
         images = torch.zeros(1, 3, size_px, size_px, device=self.normalise.mean.device)
         with torch.no_grad():
             self(images)
-            first, *others = taken_apart(self.body, self._normalised(images))
-        # .forward here too: a trial at a size that a part does not take is no news.
+            first, *others = split_graph(self.body, self._normalised(images))
+        # .forward here too: a trial at an unsupported size must not print the code.
         return [lambda images: first.forward(self._normalised(images)), *(part.forward for part in others)]
 
     def _normalised(self, images: Tensor) -> Tensor:
@@ -98,7 +106,7 @@ class CutNetwork(nn.Module):
 
 
 class _StoppedAtLayer(nn.Module):
-    """A network whose forward ends at a layer, for those that cannot be traced."""
+    """A network whose forward pass stops at a layer, for networks that cannot be traced."""
 
     def __init__(self, module: nn.Module, layer: str, times: int) -> None:
         super().__init__()
@@ -111,9 +119,9 @@ class _StoppedAtLayer(nn.Module):
 
 
 def fold_batch_norms(body: fx.GraphModule) -> None:
-    """Fold every batch norm that alone follows a convolution into a copy of it, which takes its place.
+    """Replace each convolution that feeds only a batch norm by a copy with the batch norm folded in.
 
-    Modules that run more than once stay: the folded convolution would change their other runs too.
+    Modules that run more than once are left alone: a folded convolution would change their other runs too.
     """
     modules = dict(body.named_modules())
     runs: dict[str, int] = {}
@@ -132,7 +140,7 @@ def fold_batch_norms(body: fx.GraphModule) -> None:
         if not runs_once(node, nn.BatchNorm2d) or not isinstance(node.args[0], fx.Node):
             continue
         if modules[str(node.target)].running_mean is None:
-            # It normalises by its batch: there is nothing to fold.
+            # It normalises by the batch, so there is nothing to fold.
             continue
         before = node.args[0]
         if not runs_once(before, nn.Conv2d) or len(before.users) != 1:

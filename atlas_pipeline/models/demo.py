@@ -1,7 +1,7 @@
 """The demo network: a small inception-style classifier with stages mixed3, mixed4 and mixed5.
 
-Legend: B = batch, H, W = image pixels, C = classes. Max-pools downsample, strided convolutions would not
-do: their gradients skip pixels, and the icons of feature inversion show that as speckle.
+B = batch, H, W = image pixels, C = classes. The network downsamples by max-pools, since the gradient of a
+strided convolution skips pixels, which shows as speckle in the icons of feature inversion.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.sources.demo import WEIGHTS_PATH
 
-#: What the demo network expects of an image, as `Preprocess` fields.
+#: The demo network's preprocessing, as `Preprocess` fields.
 PREPROCESS: dict[str, Any] = {"resize": 64, "crop": 64, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
 
 
 def _conv(num_in: int, num_out: int, size: int) -> nn.Sequential:
-    # Not in place: a hook on the batch norm must keep the values it saw.
+    # Not in place: a hook on the batch norm must keep the values that it saw.
     return nn.Sequential(
         nn.Conv2d(num_in, num_out, size, padding=size // 2, bias=False), nn.BatchNorm2d(num_out), nn.ReLU()
     )
@@ -31,7 +31,7 @@ def _conv(num_in: int, num_out: int, size: int) -> nn.Sequential:
 class Mixed(nn.Module):
     """Four parallel branches (1x1, 3x3, two 3x3, pool), concatenated by channel; the map keeps its size.
 
-    Args: num_in, num_out: channels; `num_out` a multiple of 8.
+    Args: num_in, num_out: channels; `num_out` is a multiple of 8.
     """
 
     def __init__(self, num_in: int, num_out: int) -> None:
@@ -42,7 +42,7 @@ class Mixed(nn.Module):
         self.branch5x5 = nn.Sequential(
             _conv(num_in, eighth, 1), _conv(eighth, quarter, 3), _conv(quarter, quarter, 3)
         )
-        # Projected first: pooling an eighth of the channels costs an eighth of the time.
+        # Project first: pooling an eighth of the channels takes an eighth of the time.
         self.branch_pool = nn.Sequential(
             _conv(num_in, eighth, 1), nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
         )
@@ -55,15 +55,16 @@ class Mixed(nn.Module):
 class SmallInception(nn.Module):
     """Inception-style classifier for images of 32-64 px.
 
-    The stem ends at `width` channels; mixed3, mixed4, mixed5 have 2, 4, 6 times as many. Map sides: with two
-    stem pools 64 px give 16, 8, 8 (the last 4 with `pool_before_mixed5`); with one, 32 px give the same.
+    The stem has `width` output channels; mixed3, mixed4 and mixed5 have 2, 4 and 6 times as many. With two
+    stem pools, an image of 64 px gives maps of 16, 8 and 8 positions a side (the last one 4 with
+    `pool_before_mixed5`). With one stem pool, 32 px give the same.
 
     Args:
-        num_classes: logits.
+        num_classes: number of logits.
         width: channels of the stem, a multiple of 4.
-        num_blocks: `Mixed` blocks in mixed3, mixed4, mixed5.
+        num_blocks: number of `Mixed` blocks in mixed3, mixed4 and mixed5.
         num_stem_pools: how often the stem halves the image.
-        pool_before_mixed5: halve the map between mixed4 and mixed5 too.
+        pool_before_mixed5: whether to halve the map between mixed4 and mixed5 too.
     """
 
     def __init__(
@@ -104,9 +105,9 @@ def _stage(num_in: int, num_out: int, num_blocks: int) -> nn.Sequential:
 
 
 def load_demo(path: Path | str | None = None) -> SmallInception:
-    """The trained demo network, in eval mode, weights float32.
+    """The trained demo network, in eval mode, with float32 weights.
 
-    Args:   path: a weights file that `scripts/training/demo.py` wrote; None: the one in the package.
+    Args:   path: a weights file written by `scripts/training/demo.py`; None: the file in the package.
     Raises: ModelError: no such file.
     """
     from safetensors.torch import load_file
@@ -121,7 +122,7 @@ def load_demo(path: Path | str | None = None) -> SmallInception:
 
 
 def build_demo(num_classes: int) -> SmallInception:
-    """The demo network's shape with fresh weights: 64 px in; mixed3 16 x 16, mixed4 and mixed5 8 x 8."""
+    """The demo network with fresh weights: images of 64 px; mixed3 16 x 16, mixed4 and mixed5 8 x 8."""
     return SmallInception(num_classes, width=32, num_blocks=(1, 1, 1), num_stem_pools=2)
 
 

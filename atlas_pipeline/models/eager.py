@@ -1,8 +1,8 @@
-"""Forwards that run a network's own code: uncompiled, and without gradient checkpointing.
+"""Forward passes that run a network's own code: no compilation, no gradient checkpointing.
 
-Compiled code loses forward-mode derivatives, and hooks that are added later may not run in it. Checkpointed
-code runs twice, the first time without gradients, so that neither derivatives nor a replaced output pass
-through it; it saves memory in training only.
+Compiled code loses forward-mode derivatives, and hooks added later may not run in it. Checkpointed code runs
+twice, first without gradients, so neither derivatives nor a replaced output pass through it. Checkpointing
+saves memory in training only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _originals: dict[str, Any] = {}
 
 
 class _NoCheckpoint:
-    """Stands in for ``torch.utils.checkpoint.CheckpointFunction``."""
+    """Replacement for ``torch.utils.checkpoint.CheckpointFunction`` that calls the function directly."""
 
     @staticmethod
     def apply(function: Callable[..., Any], _: bool, *args: Any) -> Any:
@@ -30,7 +30,7 @@ class _NoCheckpoint:
 
 
 def _no_generator(*_: Any, **__: Any) -> Iterator[None]:
-    """Stands in for the non-reentrant form: what it would save around the forward is not saved."""
+    """Replacement for the non-reentrant form of checkpointing that saves nothing."""
     yield
 
 
@@ -39,9 +39,9 @@ _PLAIN = {"CheckpointFunction": _NoCheckpoint, "_checkpoint_without_reentrant_ge
 
 @contextmanager
 def eager() -> Iterator[None]:
-    """Within it ``torch.compile`` and ``torch.utils.checkpoint`` do nothing.
+    """Turn ``torch.compile`` and ``torch.utils.checkpoint`` off inside the block.
 
-    Whether gradients are on is put back: a forward may turn them off for good.
+    The gradient mode is restored afterwards, since a forward pass may turn gradients off for good.
     """
     global _num_inside
     gradients = torch.is_grad_enabled()
@@ -52,7 +52,7 @@ def eager() -> Iterator[None]:
                 setattr(checkpoint, name, plain)
         _num_inside += 1
     try:
-        # Without dynamo nothing is compiled, and importing it takes seconds.
+        # If dynamo was never imported, nothing is compiled; importing it takes seconds.
         if "torch._dynamo" in sys.modules:
             with torch.compiler.set_stance("force_eager"):
                 yield

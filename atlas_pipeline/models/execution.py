@@ -1,4 +1,4 @@
-"""What one forward runs: every module, in the order in which it finishes, and what comes out.
+"""A record of one forward pass: every module, in the order in which it finishes, and its output.
 
 B = batch, S = side in pixels.
 """
@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from atlas_pipeline.models.eager import eager
-from atlas_pipeline.models.held_tensor import held_tensor, holder
+from atlas_pipeline.models.held_tensor import container_kind, held_tensor
 from atlas_pipeline.models.map_form import MapForm
 
-# What networks raise for an image that they cannot take; torch's running out of memory is among them.
+# Errors that networks raise for an image that they cannot take; torch's out-of-memory error is among them.
 IMAGE_FAILURES = (
     RuntimeError,
     AssertionError,
@@ -33,10 +33,11 @@ Hook = Callable[[nn.Module, Any, Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The output of one module in a forward. A module that runs several times is known by its last run.
+    """The output of one module in a forward pass. For a module that runs several times, the last run counts.
 
-    shape: of its tensor, None where it holds none. times: runs in the forward. held_in: the kind of container
-    whose first tensor it is: "" where the output is the tensor itself.
+    kind: the module's class. shape: shape of the output tensor; None if there is no tensor. times: runs in
+    the forward pass. held_in: kind of the container whose first tensor this is; "" if the output is the
+    tensor itself.
     """
 
     kind: str
@@ -47,11 +48,11 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One module's part in a forward. A module that runs several times is known by its last run.
+    """One module's part in a forward pass. For a module that runs several times, the last run counts.
 
-    shape: of its output, or the first tensor held in it, without the batch; None where it holds none. times:
-    runs in one forward. form: how the output is read as a feature map; None where it is none. refusal: why it
-    is none, where the shape alone does not say.
+    kind: the module's class. shape: shape of the output, or of its first tensor, without the batch; None if
+    there is no tensor. times: runs in one forward pass. form: how the output is read as a feature map; None
+    if it cannot be. refusal: why it cannot be, where the shape does not explain it.
     """
 
     kind: str
@@ -68,20 +69,22 @@ class Run:
 
 @contextmanager
 def hooked(module: nn.Module, hooks: Mapping[str, Hook]) -> Iterator[None]:
-    """Forward hooks on submodules by name, released however the block ends; forwards in it are ``eager``."""
+    """Put forward hooks on submodules, by name, and remove them when the block ends; ``eager`` is active."""
     with ExitStack() as stack:
         stack.enter_context(eager())
         for name, hook in hooks.items():
-            # always_call would run the hook on a failed forward too: it must see outputs only.
+            # Not always_call, which would run the hook after a failed forward pass too: hooks must see
+            # outputs only.
             handle = module.get_submodule(name).register_forward_hook(hook)
             stack.callback(handle.remove)
         yield
 
 
 def observe(module: nn.Module, images: Tensor) -> tuple[dict[str, Output], Any]:
-    """Run ``module`` once: what its submodules give, in the order of their (last) end, and its own output.
+    """Run ``module`` once and return its submodules' outputs and its own output.
 
-    Args: images: (B, 3, S, S) float32, normalised; B should be no number of anything else: 2 and not 1.
+    Args:    images: (B, 3, S, S) float32, normalised. B should differ from every other size: 2 rather than 1.
+    Returns: name -> output, in the order in which the submodules finish their last run; the module's output.
     """
     seen: dict[str, Output] = {}
 
@@ -91,11 +94,11 @@ def observe(module: nn.Module, images: Tensor) -> tuple[dict[str, Output], Any]:
             tensor = held_tensor(output)
             shape = None if tensor is None else tuple(tensor.shape)
             times = 1 if before is None else before.times + 1
-            seen[name] = Output(type(submodule).__name__, shape, times, holder(output))
+            seen[name] = Output(type(submodule).__name__, shape, times, container_kind(output))
 
         return hook
 
-    # TorchScript takes no hooks.
+    # TorchScript modules take no hooks.
     names = [
         name for name, part in module.named_modules() if name and not isinstance(part, torch.jit.ScriptModule)
     ]

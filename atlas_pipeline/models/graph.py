@@ -1,7 +1,7 @@
-"""The network as a graph of operations, where it can be traced: what lies before and after a layer.
+"""A traced network as a graph of operations: the parts before and after a layer.
 
-Tracing (torch.fx) runs the network's code once on stand-ins; code that branches on values cannot be traced,
-and the callers then fall back on hooks.
+Tracing (torch.fx) runs the network's code once on proxies. Code that branches on values cannot be traced, and
+the callers then use hooks instead.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from torch import Tensor, fx, nn
 from atlas_pipeline.models.eager import eager
 from atlas_pipeline.models.network import Network
 
-# Relative to the largest value: two orders of the same float32 operations differ by less.
+# Relative to the largest value: reordering the same float32 operations changes the result by less.
 TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
 class TracedNetwork:
-    """A graph over the modules of ``root``, and for every layer the node of its output (of its last run)."""
+    """A graph over the modules of ``root``, and each layer's output node (of its last run)."""
 
     root: nn.Module
     graph: fx.Graph
     outputs: dict[str, fx.Node]
 
 
-# Attributes that torch gives every module.
-_OF_TORCH = frozenset(vars(nn.Module()))
+# Attributes that torch gives to every module.
+_TORCH_ATTRIBUTES = frozenset(vars(nn.Module()))
 
 
 class _LayerTracer(fx.Tracer):
-    """Remembers which node each module's output is, be it looked into or not."""
+    """A tracer that remembers the output node of every module, whether it traces into the module or not."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,20 +50,23 @@ class _LayerTracer(fx.Tracer):
 
 
 def trace(module: nn.Module) -> TracedNetwork | None:
-    """``module`` as a graph; None where its code cannot be traced."""
+    """``module`` as a graph; None if its code cannot be traced."""
     tracer = _LayerTracer()
     try:
-        with eager(), _own_attributes_kept(module):
+        with eager(), _preserved_attributes(module):
             graph = tracer.trace(module)
     except Exception:
-        # Whatever a user's code raises when it meets stand-ins: it cannot be traced.
+        # User code may raise anything when it runs on proxies: it cannot be traced.
         return None
     return TracedNetwork(module, graph, tracer.outputs)
 
 
 @contextmanager
-def _own_attributes_kept(module: nn.Module) -> Iterator[None]:
-    """Put back what a network's code writes to its modules, which within a trace are stand-ins (caches)."""
+def _preserved_attributes(module: nn.Module) -> Iterator[None]:
+    """Restore the attributes that the network's code writes to its modules, such as caches.
+
+    During a trace those values are proxies.
+    """
     kept = {part: _own_attributes(part) for part in module.modules()}
     contents = {
         id(value): (value, copy.copy(value))
@@ -76,7 +79,7 @@ def _own_attributes_kept(module: nn.Module) -> Iterator[None]:
     finally:
         for part, attributes in kept.items():
             for name, value in _own_attributes(part).items():
-                # The tracer keeps tensors that the code holds as attributes, for its graph to read.
+                # The tracer stores tensors held by the code as attributes, and the graph reads them.
                 if name not in attributes and not isinstance(value, Tensor):
                     del part.__dict__[name]
             part.__dict__.update(attributes)
@@ -89,12 +92,12 @@ def _own_attributes_kept(module: nn.Module) -> Iterator[None]:
 
 
 def _own_attributes(part: nn.Module) -> dict[str, Any]:
-    """A module's attributes without torch's own, so without parameters, buffers, submodules and hooks."""
-    return {name: value for name, value in vars(part).items() if name not in _OF_TORCH}
+    """A module's attributes without torch's own: no parameters, buffers, submodules or hooks."""
+    return {name: value for name, value in vars(part).items() if name not in _TORCH_ATTRIBUTES}
 
 
 def prefix(module: nn.Module, layer: str) -> fx.GraphModule | None:
-    """From the network's input to ``layer``'s output, and nothing else; None where it cannot be traced.
+    """The graph from the network's input to ``layer``'s output; None if the network cannot be traced.
 
     It shares modules with ``module``.
     """
@@ -103,7 +106,7 @@ def prefix(module: nn.Module, layer: str) -> fx.GraphModule | None:
         return None
     graph, end = traced.graph, traced.outputs[layer]
     nodes = list(graph.nodes)
-    # Cut by order and not by need: what ran before may have worked in place.
+    # Cut by order, not by dependency: earlier nodes may have worked in place.
     for node in reversed(nodes[nodes.index(end) + 1 :]):
         graph.erase_node(node)
     graph.output(end)
@@ -112,7 +115,7 @@ def prefix(module: nn.Module, layer: str) -> fx.GraphModule | None:
 
 
 def _may_write(node: fx.Node, root: nn.Module) -> bool:
-    """Whether dropping ``node`` could change a value that is used: it writes in place, or might."""
+    """Whether dropping ``node`` could change a value that is used, because it writes in place or might."""
     if node.op in ("placeholder", "output"):
         return True
     return _writes_in_place(node, root) and not _owns_its_input(node, root)
@@ -128,7 +131,7 @@ def _writes_in_place(node: fx.Node, root: nn.Module) -> bool:
 
 
 def _owns_its_input(node: fx.Node, root: nn.Module) -> bool:
-    """Whether what ``node`` writes to was made for it alone, by a module that returns new memory."""
+    """Whether ``node`` writes to a tensor made for it alone, by a module that returns new memory."""
     made_by = node.args[0] if node.args else None
     return (
         isinstance(made_by, fx.Node)
@@ -139,10 +142,10 @@ def _owns_its_input(node: fx.Node, root: nn.Module) -> bool:
 
 
 def suffix(network: Network, layer: str) -> nn.Module | None:
-    """From ``layer``'s output to the logits, where these depend on nothing else; None elsewhere.
+    """The module from ``layer``'s output to the logits, if the logits depend on nothing else; otherwise None.
 
-    Inside a residual block, or a branch, other values pass the layer by. Made once a network and layer, and
-    used only where it repeats the network's own logits.
+    Inside a residual block or a branch, other values bypass the layer. The suffix is made once per network
+    and layer, and used only if it reproduces the network's own logits.
     """
     if layer not in network.suffixes:
         network.suffixes[layer] = _checked_suffix(network, layer)
@@ -162,18 +165,18 @@ def _checked_suffix(network: Network, layer: str) -> nn.Module | None:
     form = network.runs[layer].form
     try:
         with torch.no_grad():
-            # As attribution gives it: read as a map, and laid out again.
+            # As in attribution: read as a map, then converted back.
             feature_map = network.feature_map(layer, outputs[layer])
             output = form.to_output(feature_map) if form is not None else None
             repeated = network.checked_logits(module.forward(outputs[layer] if output is None else output))
     except Exception:
-        # Traced code lacks what surrounds it, autocast for one, and may then not run at all.
+        # Traced code lacks its surroundings, such as autocast, and may fail to run.
         return None
     return module if same(repeated, logits) else None
 
 
 def same(a: Tensor, b: Tensor) -> bool:
-    """Equal but for float32 rounding."""
+    """Whether two tensors are equal up to float32 rounding."""
     return a.shape == b.shape and bool((a - b).abs().max() <= TOLERANCE * b.abs().max())
 
 

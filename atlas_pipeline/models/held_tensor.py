@@ -1,7 +1,7 @@
-"""The tensor in a module's output, be it the output itself or the first one of a tuple, list or mapping.
+"""The tensor in a module's output: the output itself, or the first tensor of a tuple, list or mapping.
 
-Blocks of Hugging Face's transformers return ``(hidden,)``, ``nn.MultiheadAttention`` returns
-``(output, weights)``, others a dict.
+Blocks of Hugging Face transformers return ``(hidden,)``, ``nn.MultiheadAttention`` returns ``(output,
+weights)``, and other modules return a dict.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def held_tensor(output: Any) -> Tensor | None:
-    """The tensor itself, or the first one held; None where there is none."""
+    """The tensor itself, or the first tensor in the container; None if there is none."""
     if isinstance(output, Tensor):
         return output
     values: list[Any] = []
@@ -25,8 +25,8 @@ def held_tensor(output: Any) -> Tensor | None:
     return next((value for value in values if isinstance(value, Tensor)), None)
 
 
-def holder(output: Any) -> str:
-    """What ``held_tensor`` is the first one of: ``tuple``, ``list``, ``dict``; "" for a tensor itself."""
+def container_kind(output: Any) -> str:
+    """Kind of the container of ``held_tensor``: ``tuple``, ``list`` or ``dict``; "" for a plain tensor."""
     if isinstance(output, Tensor):
         return ""
     kinds = {tuple: "tuple", list: "list", Mapping: "dict"}
@@ -34,7 +34,7 @@ def holder(output: Any) -> str:
 
 
 def with_tensor(output: Any, tensor: Tensor) -> Any:
-    """``output`` with ``tensor`` in the place of its own one: the tensor, or a new container."""
+    """``output`` with its tensor replaced by ``tensor``: the tensor itself, or a new container."""
     if isinstance(output, Tensor):
         return tensor
     if isinstance(output, Mapping):
@@ -43,5 +43,5 @@ def with_tensor(output: Any, tensor: Tensor) -> Any:
         return mapping
     at = next(i for i, value in enumerate(output) if isinstance(value, Tensor))
     values = [*output[:at], tensor, *output[at + 1 :]]
-    # A named tuple takes its fields one by one.
+    # A named tuple's constructor takes its fields one by one.
     return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)

@@ -1,4 +1,4 @@
-"""What of a network affects values. No torch at import: ``atlas status`` reads this."""
+"""The parts of a network that affect values. No torch at import: ``atlas status`` reads this."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from atlas_pipeline.models.spec import ModelSpec, weights_digest, weights_set
 
 
 def model_identity(spec: ModelSpec) -> dict[str, Any]:
-    """All of a network that affects values, for fingerprints: contents, never paths; JSON-able.
+    """Everything about a network that affects values, for fingerprints: contents, never paths; JSON-able.
 
-    Labels are left out: they name classes and change no number. A python source is known by its own file, not
-    by what that imports; files it opens by itself are not seen, so weights should be given as ``weights``.
+    Labels are left out: they name classes and change no number. A python source is identified by its own
+    file, not by the files that it imports or opens. Weights should therefore be given as ``weights``.
 
-    Raises: ModelError: an unknown source or name, a file that is not there, or mean and std in other units.
+    Raises: ModelError: an unknown source or name, a missing file, or mean and std in the wrong units.
     """
     source = source_of(spec.source)
-    # Refused before anything runs. Keys that hang on the network's own values are checked when it is opened.
+    # Refuse bad colours before anything runs. Keys that depend on the network's own values are checked when
+    # it is opened.
     colours = {k: v for k, v in (spec.preprocess or {}).items() if k in ("mean", "std")}
     Preprocess().override(colours, "model.preprocess")
     return {
@@ -36,5 +37,5 @@ def _weights(spec: ModelSpec, source: ModelSource) -> dict[str, Any]:
     if spec.weights_kind != "file":
         return source.own_weights(spec)
     key = weights_set(spec)
-    # Only where it decides: files with one set of weights had their identity before there was a key.
+    # Only where there is a choice: the identity of a file with one set of weights must not change.
     return {"sha256": weights_digest(spec)} | ({"key": key} if key is not None else {})

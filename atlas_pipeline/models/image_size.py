@@ -1,4 +1,4 @@
-"""Images that a network, or its part up to a layer, does not take: said in one line. S = side in pixels."""
+"""One-line errors for image sizes that a network, or its part up to a layer, does not take."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from torch import Tensor
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.execution import IMAGE_FAILURES
 
-# torch has an exception of its own for the memory of GPUs only.
+# torch has its own exception for GPU memory only.
 OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` is the end of a GPU's or of the machine's memory."""
+    """Whether ``error`` means that GPU or host memory ran out."""
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in OUT_OF_MEMORY)
 
 
 def size_error(
     forward: Callable[[Tensor], object], images: Tensor, name: str, own_px: int, error: Exception
 ) -> ModelError | None:
-    """What to say of a failed ``forward(images)`` where the images' size is the reason; None elsewhere.
+    """The error for a failed ``forward(images)`` if the image size is the reason; otherwise None.
 
-    It is where images of zeros fail at that size, and not at the network's own.
+    The size is the reason if images of zeros fail at that size but not at the network's own size.
 
-    Args:   images: (B, 3, height, width). name: of the network. own_px: side of the images it was opened for.
+    Args:   images: (B, 3, height, width). name: the network's name. own_px: side of the images it was opened
+            for.
     Raises: torch.OutOfMemoryError: a trial needs more memory than there is.
     """
     height, width = images.shape[2:]

@@ -1,8 +1,9 @@
-"""InceptionV1, the activation atlas paper's own network, with the layer names of its TensorFlow graph.
+"""InceptionV1, the network of the activation atlas paper, with the layer names of its TensorFlow graph.
 
-B = batch, H, W = image pixels. GoogLeNet (Szegedy et al., "Going Deeper with Convolutions", 2014) as Google
-trained it: no batch norm, two local response norms, 1008 logits, padding "SAME", pixels in [-117, 138]. With
-underscores for dots a layer has the graph's name: ``mixed4c.3x3.pre_relu`` is ``mixed4c_3x3_pre_relu``.
+B = batch, H, W = image pixels. This is GoogLeNet (Szegedy et al., "Going Deeper with Convolutions", 2014) as
+Google trained it: no batch norm, two local response norms, 1008 logits, padding "SAME", pixels in [-117,
+138]. A layer has the graph's name with dots for underscores: ``mixed4c.3x3.pre_relu`` is
+``mixed4c_3x3_pre_relu``.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 NUM_CLASSES = 1008
-#: RGB of [0, 1] becomes 255 x - 117, as `Preprocess` fields.
+#: RGB in [0, 1] becomes 255 x - 117, as `Preprocess` fields.
 PREPROCESS: dict[str, Any] = {"mean": (117 / 255,) * 3, "std": (1 / 255,) * 3}
-# Channels of the convolutions: 1x1, 3x3_bottleneck, 3x3, 5x5_bottleneck, 5x5, pool_reduce.
+# Channels of the convolutions 1x1, 3x3_bottleneck, 3x3, 5x5_bottleneck, 5x5 and pool_reduce.
 MIXED = {
     "mixed3a": (64, 96, 128, 16, 32, 32),
     "mixed3b": (128, 128, 192, 32, 96, 64),
@@ -36,7 +37,7 @@ POOL_BEFORE = {"mixed3a": "maxpool1", "mixed4a": "maxpool4", "mixed5a": "maxpool
 
 @dataclass(frozen=True, slots=True)
 class ResponseNorm:
-    """What a local response norm is made of, as TensorFlow counts: a sum over 2 radius + 1 channels."""
+    """Parameters of a local response norm in TensorFlow's convention: a sum over 2 radius + 1 channels."""
 
     radius: int
     bias: float
@@ -44,14 +45,14 @@ class ResponseNorm:
 
 
 ORIGINAL_NORM = ResponseNorm(radius=5, bias=2.0, alpha=1e-4)
-# What the port in lucent computes: its conversion lost the bias, and counted the radius and alpha otherwise.
+# Lucent's port computes this: its conversion lost the bias and uses another convention for radius and alpha.
 LUCENT_NORM = ResponseNorm(radius=4, bias=1.0, alpha=1e-4 / 9)
 
 
 class LocalResponseNorm(nn.Module):
-    """``x / sqrt(bias + alpha * sum of squares over the channels nearby)``.
+    """``x / sqrt(bias + alpha * sum of squares over nearby channels)``.
 
-    The sum is a 1 x 1 convolution with a band of ones: the 3-D pooling of nn.LocalResponseNorm would take a
+    The sum is a 1 x 1 convolution with a band of ones: the 3-D pooling in nn.LocalResponseNorm would take a
     third of the network's time.
     """
 
@@ -62,7 +63,7 @@ class LocalResponseNorm(nn.Module):
         self.bias = norm.bias
         channel = torch.arange(num_channels)
         is_near = (channel[:, None] - channel[None, :]).abs() <= norm.radius
-        # Not persistent: weights files have no such key.
+        # Not persistent, since weights files have no such key.
         self.register_buffer("band", (norm.alpha * is_near)[:, :, None, None], persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -70,33 +71,33 @@ class LocalResponseNorm(nn.Module):
 
 
 class ConvRelu(nn.Module):
-    """A convolution with padding "SAME", then ReLU; ``pre_relu`` gives what the ReLU has not cut yet."""
+    """A convolution with padding "SAME", then ReLU; ``pre_relu`` is the convolution's output."""
 
     def __init__(self, num_in: int, num_out: int, size: int, stride: int = 1) -> None:
         super().__init__()
         self.size, self.stride = size, stride
-        # Strides of 1 pad both sides alike, and the convolution can do it.
+        # With stride 1 both sides are padded equally, and the convolution can do it.
         self.pre_relu = nn.Conv2d(num_in, num_out, size, stride, padding=size // 2 if stride == 1 else 0)
 
     def forward(self, features: Tensor) -> Tensor:
         if self.stride > 1:
             features = F.pad(features, (*self._padding(features.shape[3]), *self._padding(features.shape[2])))
-        # Not in place: a hook on pre_relu must keep the values it saw.
+        # Not in place: a hook on pre_relu must keep the values that it saw.
         return F.relu(self.pre_relu(features))
 
     def _padding(self, side: int) -> tuple[int, int]:
-        """TensorFlow's "SAME": as many positions as side / stride rounded up; the odd pixel goes last."""
-        # No branch on the size: torch.fx must be able to trace it.
+        """TensorFlow's "SAME" padding: ceil(side / stride) positions; an odd pixel is added at the end."""
+        # No branch on the size, so that torch.fx can trace it.
         total = self.size - self.stride + (-side) % self.stride
         return total // 2, total - total // 2
 
 
 class HalvingPool(nn.Module):
-    """Max-pool 3 x 3, stride 2, padding "SAME" (never the largest): n positions become n / 2, rounded up."""
+    """Max-pool 3 x 3, stride 2, padding "SAME" (padding never wins): n positions become ceil(n / 2)."""
 
     def forward(self, features: Tensor) -> Tensor:
         height, width = features.shape[2], features.shape[3]
-        # Odd sides are padded on both sides; of even ones the last window hangs over the end.
+        # Odd sides are padded at both ends; for even sides the last window reaches beyond the end.
         return F.max_pool2d(features, 3, stride=2, padding=(height % 2, width % 2), ceil_mode=True)
 
 
@@ -130,7 +131,7 @@ class Mixed(nn.ModuleDict):
 class InceptionV1(nn.Sequential):
     """Images (B, 3, H, W), RGB in [-117, 138] -> logits (B, class).
 
-    Args: num_classes: logits. norm: of both local response norms.
+    Args: num_classes: number of logits. norm: parameters of both local response norms.
     """
 
     def __init__(self, num_classes: int = NUM_CLASSES, norm: ResponseNorm = ORIGINAL_NORM) -> None:
@@ -148,7 +149,7 @@ class InceptionV1(nn.Sequential):
             parts[name] = Mixed(channels, widths)
             one, _, three, _, five, pool = widths
             channels = one + three + five + pool
-        # The graph averages 7 x 7 positions, which are all of a 224 px image.
+        # The graph averages 7 x 7 positions, which is the whole map for a 224 px image.
         parts["avgpool0"] = nn.AdaptiveAvgPool2d(1)
         parts["flatten"] = nn.Flatten()
         parts["softmax2_pre_activation"] = nn.Linear(channels, num_classes)
@@ -156,10 +157,10 @@ class InceptionV1(nn.Sequential):
 
 
 def draw_parameters(network: InceptionV1) -> None:
-    """Fresh parameters, in place, that keep the mean square of the activations from layer to layer.
+    """Draw fresh parameters, in place, that preserve the mean square of the activations across layers.
 
-    He et al. ("Delving Deep into Rectifiers", 2015): normal of variance 2 / fan-in, biases 0; there are no
-    batch norms that could be calibrated. The first convolution also brings pixels of some 70 down to 1.
+    He et al. ("Delving Deep into Rectifiers", 2015): normal with variance 2 / fan-in, biases 0. There are no
+    batch norms to calibrate. The first convolution also scales pixels of about 70 down to 1.
     """
     for name, part in network.named_modules():
         if isinstance(part, nn.Conv2d):

@@ -1,4 +1,4 @@
-"""The logits of a network in which a layer's output is replaced. B = batch, C = channels."""
+"""Logits of a network with one layer's output replaced. B = batch, C = channels."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from atlas_pipeline.models.map_form import MapForm
 from atlas_pipeline.models.network import Network
 
 Replace = Callable[[Tensor], Tensor]
-"""A layer's output to what takes its place: new memory, for what follows may work in place.
+"""Maps a layer's output to its replacement, in new memory, since later layers may work in place.
 
-The tensor alone, where a tuple or another container holds it."""
+Where a tuple or another container holds the output, it gets the tensor alone."""
 
 
 def logits_with(
     network: Network, images: Tensor, layer: str, feature_map: Tensor | None = None
 ) -> Callable[[Replace], Tensor]:
-    """A function that gives the logits (B, class) for what the output of ``layer`` is replaced by.
+    """A function from a replacement of the output of ``layer`` to the logits (B, class).
 
     Args:
         images: (B, 3, height, width) in [0, 1] or uint8, on the network's device.
-        feature_map: (B, C, rows, columns), this layer's for these images, where it is at hand: where the
-            logits depend on the layer alone, each call then is a forward from the layer on.
+        feature_map: (B, C, rows, columns), the layer's map for these images, if already computed. Each call
+            then starts at the layer, provided that the logits depend on nothing else.
     """
     form = network.runs[layer].form
-    # Class and register tokens are in no feature map, and the logits depend on them: no tail then.
+    # The logits depend on class and register tokens, which a feature map lacks: no suffix for such layers.
     output = form.to_output(feature_map) if form is not None and feature_map is not None else None
     tail = suffix(network, layer) if output is not None else None
 
@@ -43,7 +43,7 @@ def logits_with(
 
 
 def scaled(output: Tensor, form: MapForm, positions: Any, share: float) -> Tensor:
-    """A copy of a layer's output with ``share`` of each image's activation at its position.
+    """A copy of a layer's output with each image's activation at its position multiplied by ``share``.
 
     Args:   positions: (B, 2) integers, row and column in the layer's map.
     Raises: IndexError: a position outside the map.
@@ -55,7 +55,7 @@ def scaled(output: Tensor, form: MapForm, positions: Any, share: float) -> Tenso
 
 
 def _logits_through(network: Network, images: Tensor, layer: str, replace: Replace) -> Tensor:
-    """The logits of a whole forward in which the layer's output (of its last run) is replaced."""
+    """The logits of a full forward pass with the layer's output (of its last run) replaced."""
     runs_left = network.runs[layer].times
 
     def hook(_: nn.Module, __: Any, output: Any) -> Any:

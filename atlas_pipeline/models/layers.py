@@ -1,4 +1,4 @@
-"""The layers of a network: names, channels, map sizes, what part of the image each one sees."""
+"""The layers of a network: names, channels, map sizes and receptive fields."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from atlas_pipeline.models.plain_module import without_wrappers
 
 @dataclass(frozen=True, slots=True)
 class LayerInfo:
-    """One layer for an image of a stated size.
+    """One layer for images of a given size.
 
-    receptive_field_px: side of the smallest square that holds every pixel which can change the activation at
-    the centre position, never more than the image; None where it cannot be told. sees_whole_image: that
-    square is the whole image, be it by depth or by a global operation. stride_px: pixels from one position
-    to the next. form: how the map is read from the layer's output: see ``MapForm``.
+    receptive_field_px: side of the smallest square with every pixel that can change the activation at the
+    centre position, at most the image's side; None if it cannot be measured. stride_px: pixels from one
+    position to the next. sees_whole_image: whether that square is the whole image, due to depth or to a
+    global operation. form: how the map is read from the layer's output; see ``MapForm``.
     """
 
     name: str
@@ -32,12 +32,19 @@ class LayerInfo:
 
 
 def list_layers(network: Network, size_px: int | None = None) -> list[LayerInfo]:
-    """All layers with a spatial map, in the order in which a forward finishes them.
+    """List all layers with a spatial map, in the order in which a forward pass finishes them.
 
-    Receptive fields are measured, not derived: see ``receptive_field``. size_px: of the square image; None:
-    the network's own.
+    Receptive fields are measured, not derived; see ``receptive_field``.
 
+    Args:   size_px: side of the square image; None: the network's own.
     Raises: ModelError: the network does not run on images of that size.
+
+    Example:
+        >>> from atlas_pipeline.models import ModelSpec, open_network
+        >>> layers = list_layers(open_network(ModelSpec(source="demo")))
+        >>> mixed4 = next(layer for layer in layers if layer.name == "mixed4")
+        >>> mixed4.num_channels, mixed4.height, mixed4.width, mixed4.stride_px
+        (128, 8, 8, 8)
     """
     from atlas_pipeline.models.receptive_field import map_sizes, receptive_fields, strides
 
@@ -65,23 +72,25 @@ def list_layers(network: Network, size_px: int | None = None) -> list[LayerInfo]
 
 
 def check_layers(network: Network, names: Iterable[str]) -> None:
-    """Accept layers that have a spatial map.
+    """Check that all layers exist and have a spatial map.
 
-    Raises: ModelError: no such layer, or no spatial map; the nearest that will do is named.
+    Raises: ModelError: no such layer, or no spatial map; the message names the nearest layer with one.
     """
     for name in names:
         run = network.runs.get(name)
         if run is not None and run.is_map:
             continue
         maps = [known for known, known_run in network.runs.items() if known_run.is_map]
-        everything = {known for known, _ in network.module.named_modules() if known}
-        if name not in everything:
+        module_names = {known for known, _ in network.module.named_modules() if known}
+        if name not in module_names:
             remedy = "All of them: atlas layers CONFIG"
             if (inner := without_wrappers(name)) in maps:
                 raise ModelError(f"layer '{name}' of {network.name} is '{inner}' here. {remedy}")
             raise ModelError(unknown_name("layer", name, maps, network.name, remedy))
         reason = (
-            "it is never run by itself" if run is None else run.refusal or f"it gives {_described(run.shape)}"
+            "it is never run by itself"
+            if run is None
+            else run.refusal or f"it gives {_shape_text(run.shape)}"
         )
         raise ModelError(
             f"layer '{name}' of {network.name} has no spatial map: {reason}; "
@@ -89,12 +98,12 @@ def check_layers(network: Network, names: Iterable[str]) -> None:
         )
 
 
-def _described(shape: tuple[int, ...] | None) -> str:
+def _shape_text(shape: tuple[int, ...] | None) -> str:
     return "no single tensor" if shape is None else f"shape ({', '.join(['batch', *map(str, shape)])})"
 
 
 def _nearest_map(network: Network, name: str, maps: list[str]) -> str:
-    """The map that a forward finishes last before ``name``; of a mere container, its last child."""
+    """The last map finished before ``name``; for a container, the last map inside it."""
     order = list(network.runs)
     inside = [known for known in maps if known.startswith(f"{name}.")]
     if inside:
@@ -104,7 +113,7 @@ def _nearest_map(network: Network, name: str, maps: list[str]) -> str:
     if name not in order:
         return maps[-1]
     before = [known for known in order[: order.index(name)] if known in maps]
-    # A pooled 1 x 1 map has one position only: an atlas wants more.
+    # A pooled 1 x 1 map has a single position, too few for an atlas.
     wider = [known for known in before if _positions(network, known) > 1]
     return (wider or before or maps)[-1]
 

@@ -1,4 +1,4 @@
-"""The probe's verdict on the maps of a network as it is now: for a proof, not for a choice."""
+"""The probe's verdict on the feature maps of an open network, for the check of a network."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from atlas_pipeline.models.token_order import Order, as_map, plain_order
 
 
 def map_evidence(network: Network, layers: Iterable[str]) -> dict[str, Evidence]:
-    """Whether the map of each layer, as it is read, follows the image: by one small batch of images.
+    """Test with one small batch whether each layer's map, as it is read, follows the image.
 
     ``str(evidence)`` is one line: "shows where it should at 8 of 8 places", "cannot be told: every position
-    answers alike", "shows where it should only at 2 of 8 places". ``evidence.verdict`` is "shown", "untold",
-    or "contradicted": such a layer must not be used.
+    answers alike", "shows where it should only at 2 of 8 places". ``evidence.verdict`` is "shown", "untold"
+    or "contradicted"; a contradicted layer must not be used.
 
-    Raises: ModelError: a layer that is not there, or has no spatial map.
+    Raises: ModelError: no such layer, or a layer without a spatial map.
     """
     layers = list(layers)
     check_layers(network, layers)

@@ -1,8 +1,8 @@
 """How a layer's output is read as a feature map. B = batch, C = channels, T = tokens.
 
-Convolutional networks give (B, C, row, column), Swin-like ones (B, row, column, C), vision transformers
-(B, T, C), or (T, B, C) where the sequence comes first. Some tokens belong to no place in the image (class,
-distillation, registers) and are left out; the others make a square of rows and columns.
+Convolutional networks give (B, C, row, column), Swin-like ones (B, row, column, C), vision transformers (B,
+T, C), or (T, B, C) with the sequence first. Some tokens have no position in the image (class, distillation,
+registers) and are dropped; the others form a square of rows and columns.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Index = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class MapForm:
-    """Where a feature map lies in an output.
+    """The location of a feature map in an output.
 
-    num_left_out: tokens that are no positions; they stand in front, unless ``order`` is given. order: the
-    positions' tokens, row by row, where they do not simply follow each other; for images of one size only.
-    held_in: kind of the container whose first tensor the output is (``tuple``, ``dict``...); "" for none.
+    num_left_out: number of tokens without a position; they come first unless ``order`` is given. order: token
+    indices of the positions, row by row, if they are not simply consecutive; valid for one image size only.
+    held_in: kind of the container whose first tensor is the output (``tuple``, ``dict``...); "" for none.
     """
 
     axes: Axes
@@ -46,13 +46,13 @@ class MapForm:
 
     @property
     def is_tokens(self) -> bool:
-        """Whether positions are tokens: one axis, and not two."""
+        """Whether one axis of tokens holds the positions."""
         return self.axes in ("tokens", "sequence first")
 
     def grid(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """Rows and columns of the map in an output of ``shape``, given without the batch.
 
-        Raises: ModelError: tokens that do not make a square, or not those of ``order``.
+        Raises: ModelError: tokens that do not form a square, or whose number does not match ``order``.
         """
         if self.axes == "channels first":
             return shape[1], shape[2]
@@ -61,7 +61,7 @@ class MapForm:
         num_positions = shape[0] - self.num_left_out
         if self.order and len(self.order) != num_positions:
             raise ModelError(
-                f"{num_positions} tokens are not the {len(self.order)} whose order is known; "
+                f"{num_positions} tokens do not match the {len(self.order)} whose order is known; "
                 "give images of the network's own size"
             )
         side = isqrt(max(num_positions, 0))
@@ -70,9 +70,9 @@ class MapForm:
         return side, side
 
     def to_map(self, output: Tensor) -> Tensor:
-        """The output as (B, C, row, column); a view of it unless there is an ``order``.
+        """The output as (B, C, row, column); a view unless there is an ``order``.
 
-        Raises: ModelError: as ``grid``.
+        Raises: ModelError: as for ``grid``.
         """
         if self.axes == "channels first":
             return output
@@ -87,7 +87,7 @@ class MapForm:
         return positions.unflatten(1, grid).permute(0, 3, 1, 2)
 
     def to_output(self, feature_map: Tensor) -> Tensor | None:
-        """What ``to_map`` was made of; None where a part of it is not in the map."""
+        """The inverse of ``to_map``; None if the map lacks a part of the output."""
         if self.num_left_out or self.held_in:
             return None
         if self.axes == "channels first":
@@ -100,9 +100,9 @@ class MapForm:
         return (tokens.transpose(0, 1) if self.axes == "sequence first" else tokens).contiguous()
 
     def write(self, feature_map: Tensor, output: Tensor) -> None:
-        """Write a map into an output, in place; tokens that are no positions stay as they are.
+        """Write a map into an output, in place; tokens without a position keep their values.
 
-        Raises: ModelError: as ``grid``.
+        Raises: ModelError: as for ``grid``.
         """
         if self.axes == "channels first":
             output.copy_(feature_map)
@@ -118,10 +118,10 @@ class MapForm:
                 tokens[:, self.num_left_out :] = positions
 
     def place(self, output: Tensor, positions: Any) -> Index:
-        """The index of one activation an image: ``output[index]`` is (B, C), to be read or written.
+        """The index of one activation per image: ``output[index]`` is (B, C), for reading or writing.
 
         Args:   positions: (B, 2) integers, row and column in the map.
-        Raises: IndexError: a position outside the map. ModelError: as ``grid``.
+        Raises: IndexError: a position outside the map. ModelError: as for ``grid``.
         """
         batch_axis = 1 if self.axes == "sequence first" else 0
         shape = tuple(size for axis, size in enumerate(output.shape) if axis != batch_axis)

@@ -1,8 +1,8 @@
-"""Where in each layer's output a change of the image shows: what its feature map must follow.
+"""The probe: where a change of the image shows in each layer's output.
 
-One forward of an image and of copies of it in which one patch is changed. Hooks reduce every output at once
-to how much each of its positions changed, so that memory holds no more than a forward needs anyway.
-B = batch, C = channels, K = changed images, S = side in pixels, T = tokens.
+One forward pass takes an image and copies of it with one patch changed. Hooks reduce every output immediately
+to how much each of its positions changed, so memory holds no more than in any forward pass. B = batch, C =
+channels, K = changed images, S = side in pixels, T = tokens.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from atlas_pipeline.models.held_tensor import held_tensor
 from atlas_pipeline.models.map_form import Axes
 
 LATTICE = 4
-# Cells of a 4 x 4 lattice over the image, two in every row and column: no turn, flip or transposition of the
-# image brings more than two of them to where they were.
+# Cells of a 4 x 4 lattice over the image, two in every row and column: no rotation, flip or transposition of
+# the image maps more than two of them to themselves.
 PLACES = ((0, 1), (0, 3), (1, 0), (1, 2), (2, 0), (2, 3), (3, 1), (3, 2))
-# More channels and positions than these tell nothing new of where a change shows.
-MOST_CHANNELS = 64
-MOST_LINES = 32
-# Larger images go through the network in smaller batches, for memory.
+# More channels and positions than these add nothing.
+MAX_CHANNELS = 64
+MAX_LINES = 32
+# Larger images run in smaller batches, to save memory.
 LARGE_PX = 256
 BATCH = 9
-BATCH_OF_LARGE = 3
+LARGE_IMAGE_BATCH = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How much an output changed from one image to each of K others, as the mean of absolute differences.
+    """How much an output changed from one image to each of K others, as mean absolute differences.
 
-    positions: (K, rows, columns), or (K, T). channels: (K, C), at most ``MOST_CHANNELS``.
+    positions: (K, rows, columns), or (K, T). channels: (K, C), at most ``MAX_CHANNELS``.
     """
 
     positions: Tensor
@@ -51,14 +51,14 @@ Changes = dict[str, dict[Axes, Change]]
 
 
 def patch_box(place: tuple[int, int], size_px: int) -> tuple[int, int, int]:
-    """First row, first column and side, in pixels, of the patch that is changed at a place."""
+    """First row, first column and side, in pixels, of the changed patch at a place."""
     side = max(size_px // 8, 1)
     row, column = (round((line + 0.5) * size_px / LATTICE - side / 2) for line in place)
     return row, column, side
 
 
 def patch_images(size_px: int) -> Tensor:
-    """(1 + K, 3, S, S) float32 in [0, 1]: an image, it with one patch changed, and another image altogether.
+    """(1 + K, 3, S, S) float32 in [0, 1]: an image, its copies with one changed patch, and another image.
 
     The patches lie at ``PLACES``.
     """
@@ -69,7 +69,7 @@ def patch_images(size_px: int) -> Tensor:
     for place in PLACES:
         row, column, side = patch_box(place, size_px)
         image = base.clone()
-        # The same patch everywhere: what it does differs by its place alone.
+        # One patch for all places, so that only the place differs.
         image[:, row : row + side, column : column + side] = texture[:, :side, :side]
         images.append(image)
     return torch.stack([*images, texture])
@@ -81,13 +81,14 @@ def changes(
     normalise: Callable[[Tensor], Tensor],
     wanted: Mapping[str, Sequence[Axes]],
 ) -> Changes:
-    """How much each position of the outputs of some layers changes from the first image to each other one.
+    """Measure how much each position of the layers' outputs changes from the first image to every other.
 
-    A network that fails on these images gives what it ran before it failed; {} where that is nothing.
+    If the network fails on these images, the layers that ran before the failure are returned.
 
-    Args: images: ``patch_images``. normalise: to what ``module`` takes. wanted: layer -> readings.
+    Args: images: ``patch_images``. normalise: from images to the input of ``module``. wanted: layer ->
+          readings.
     """
-    step = BATCH if images.shape[-1] <= LARGE_PX else BATCH_OF_LARGE
+    step = BATCH if images.shape[-1] <= LARGE_PX else LARGE_IMAGE_BATCH
     found: dict[str, dict[Axes, list[Change]]] = {}
     for start in range(1, len(images), step):
         batch = normalise(torch.cat([images[:1], images[start : start + step]]))
@@ -113,12 +114,12 @@ def _joined(parts: Sequence[Change]) -> Change:
 
 
 class _Recorder:
-    """Hooks that reduce outputs; a layer that runs several times is known by its last run."""
+    """Hooks that reduce outputs; for a layer that runs several times, the last run counts."""
 
     def __init__(self, wanted: Mapping[str, Sequence[Axes]], batch: int) -> None:
         self.wanted, self.batch = wanted, batch
         self.seen: Changes = {}
-        # Containers return what their last child returned: it is reduced once.
+        # A container returns its last child's output, which is reduced only once.
         self.last: tuple[weakref.ref[Tensor], int, dict[Axes, Change]] | None = None
 
     def hooks(self) -> dict[str, Hook]:
@@ -147,7 +148,7 @@ class _Recorder:
 
 
 def _change(output: Tensor, axes: Axes, batch: int) -> Change | None:
-    """The change, on the CPU; None for an output that is not of this batch."""
+    """The change, on the CPU; None for an output that does not belong to this batch."""
     if output.dim() not in (3, 4) or not output.numel():
         return None
     if axes == "sequence first":
@@ -156,17 +157,17 @@ def _change(output: Tensor, axes: Axes, batch: int) -> Change | None:
         return None
     channel_axis = 1 if axes == "channels first" else output.dim() - 1
     for axis in range(1, output.dim()):
-        most = MOST_CHANNELS if axis == channel_axis else MOST_LINES
+        most = MAX_CHANNELS if axis == channel_axis else MAX_LINES
         if output.dim() == 4 or axis == channel_axis:
-            output = _thinned(output, axis, most)
+            output = _subsampled(output, axis, most)
     difference = (output[1:].float() - output[:1].float()).abs_()
-    of_places = [axis for axis in range(1, output.dim()) if axis != channel_axis]
-    positions, channels = difference.mean(channel_axis), difference.mean(of_places)
+    position_axes = [axis for axis in range(1, output.dim()) if axis != channel_axis]
+    positions, channels = difference.mean(channel_axis), difference.mean(position_axes)
     return Change(positions.nan_to_num(0.0, 0.0, 0.0).cpu(), channels.nan_to_num(0.0, 0.0, 0.0).cpu())
 
 
-def _thinned(output: Tensor, axis: int, most: int) -> Tensor:
-    """At most ``most`` evenly spread entries along an axis."""
+def _subsampled(output: Tensor, axis: int, most: int) -> Tensor:
+    """At most ``most`` evenly spaced entries along an axis."""
     step = -(-output.shape[axis] // most)
     if step == 1:
         return output

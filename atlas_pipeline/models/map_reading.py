@@ -1,8 +1,8 @@
-"""How every layer's output is read as a feature map, or why it is none: by its shape and by the probe.
+"""How every layer's output is read as a feature map, or why it cannot be: by its shape and by the probe.
 
-A reading that the probe shows is taken; one that it contradicts never is. Where it cannot tell (a map of one
-position, a layer whose positions all answer alike), what the shape says stands if other layers agree.
-B = batch, C = channels, K = changed images, T = tokens.
+A reading that the probe shows is accepted; a reading that it contradicts is rejected. Where the probe cannot
+tell (a map of one position, a layer whose positions all answer alike), the reading suggested by the shape is
+accepted if other layers agree. B = batch, C = channels, K = changed images, T = tokens.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from atlas_pipeline.models.execution import Output, Run
 from atlas_pipeline.models.map_form import MapForm
 from atlas_pipeline.models.map_probe import Changes, changes, patch_images
-from atlas_pipeline.models.map_rules import forms_by_shape, is_of_heads, possible_axes
+from atlas_pipeline.models.map_rules import forms_by_shape, is_inside_attention, possible_axes
 from atlas_pipeline.models.map_signal import ARE_WINDOWS, Evidence, evidence
 from atlas_pipeline.models.token_reading import TokenReading, read_tokens
 
@@ -31,32 +31,32 @@ def read_maps(
     size_px: int,
     normalise: Callable[[Tensor], Tensor],
 ) -> dict[str, Run]:
-    """Every submodule's part in a forward, and how its output is read as a feature map.
+    """Every submodule's part in a forward pass, and how its output is read as a feature map.
 
-    Args: outputs: of a forward of ``batch`` images. size_px: their side. normalise: images in [0, 1] to what
-          ``module`` takes.
+    Args: outputs: from a forward pass of ``batch`` images. size_px: their side. normalise: from images in [0,
+          1] to the input of ``module``.
     """
     wanted = {name: possible_axes(output.shape, batch) for name, output in outputs.items()}
     wanted = {name: axes for name, axes in wanted.items() if axes}
     seen = changes(module, patch_images(size_px), normalise, wanted)
     by_shape = forms_by_shape(module, outputs, batch, size_px)
-    # Layers that the probe's images did not reach keep what their shape says.
+    # Layers that the probe did not reach keep the reading suggested by their shape.
     forms = {name: form for name, form in by_shape.items() if not seen.get(name)}
     refusals: dict[str, str] = {}
 
     maps = {n: seen[n] for n in outputs if seen.get(n) and len(outputs[n].shape or ()) == 4}
-    signs = {
+    findings = {
         n: {axes: evidence(change.positions, change.channels) for axes, change in maps[n].items()}
         for n in maps
     }
-    for name, of_axes in signs.items():
+    for name, by_axes in findings.items():
         shown = {}
-        for axes, sign in of_axes.items():
+        for axes, finding in by_axes.items():
             form = MapForm(axes, held_in=outputs[name].held_in)
             rows, columns = form.grid((outputs[name].shape or ())[1:])
             is_expected = form == by_shape.get(name) and rows == columns
-            if sign.is_clear or (sign.verdict == "shown" and is_expected):
-                shown[form] = sign
+            if finding.is_clear or (finding.verdict == "shown" and is_expected):
+                shown[form] = finding
         if shown:
             forms[name] = max(shown, key=lambda form: shown[form].strength)
 
@@ -70,20 +70,28 @@ def read_maps(
             refusals[name] = reading.refusal
 
     grids = {form.grid(_shape(outputs[n], form) or ()) for n, form in forms.items() if seen.get(n)}
-    wrong = {n for n in maps if any(sign.verdict == "contradicted" for sign in signs[n].values())}
-    denied = {outputs[n].shape for n in wrong} - {outputs[n].shape for n in maps if n in forms}
-    heads = {n: output.shape for n, output in outputs.items()}
+    contradicted = {
+        n for n in maps if any(finding.verdict == "contradicted" for finding in findings[n].values())
+    }
+    rejected_shapes = {outputs[n].shape for n in contradicted} - {
+        outputs[n].shape for n in maps if n in forms
+    }
+    shapes = {n: output.shape for n, output in outputs.items()}
     for name in (n for n in maps if n not in forms):
         shape, expected = outputs[name].shape or (), by_shape.get(name)
-        stands = expected is not None and shape not in denied
-        if expected and stands and _stands(signs[name].get(expected.axes), expected.grid(shape[1:]), grids):
+        is_possible = expected is not None and shape not in rejected_shapes
+        if (
+            expected
+            and is_possible
+            and _accepts_shape_reading(findings[name].get(expected.axes), expected.grid(shape[1:]), grids)
+        ):
             forms[name] = expected
         else:
-            is_inside = is_of_heads(name, shape, heads) or (
-                _holds_windows(shape, grids) and (name not in wrong or shape[2] != shape[3])
+            is_windows = is_inside_attention(name, shape, shapes) or (
+                _holds_windows(shape, grids) and (name not in contradicted or shape[2] != shape[3])
             )
-            is_inside |= any(sign.why == ARE_WINDOWS for sign in signs[name].values())
-            refusals[name] = WINDOWS if is_inside else _contradiction(list(signs[name].values()))
+            is_windows |= any(finding.why == ARE_WINDOWS for finding in findings[name].values())
+            refusals[name] = WINDOWS if is_windows else _contradiction(list(findings[name].values()))
     for name, output in outputs.items():
         if name not in forms and name not in refusals and _is_split(output.shape, batch):
             refusals[name] = WINDOWS
@@ -102,7 +110,7 @@ def read_maps(
 def _read_all_tokens(
     outputs: Mapping[str, Output], by_shape: Mapping[str, MapForm], seen: Changes, size_px: int
 ) -> dict[str, TokenReading]:
-    """The layers with one axis of tokens; those with as many tokens are read together."""
+    """Read layers with one axis of tokens; layers with the same number of tokens are read together."""
     groups: dict[int, dict[str, Tensor]] = {}
     for name in outputs:
         for change in seen.get(name, {}).values():
@@ -116,39 +124,43 @@ def _read_all_tokens(
     }
 
 
-def _stands(sign: Evidence | None, grid: tuple[int, int], grids: set[tuple[int, int]]) -> bool:
-    """Whether a reading that the shape alone suggests is taken.
+def _accepts_shape_reading(
+    finding: Evidence | None, grid: tuple[int, int], grids: set[tuple[int, int]]
+) -> bool:
+    """Whether to accept a reading that only the shape suggests.
 
-    Windows as well as attention may answer alike everywhere, but only the latter has the rows and columns of
-    layers that are shown, or fewer than all of these, as the last maps of small images.
+    Windows and attention may both answer alike everywhere. Only attention has the rows and columns of layers
+    with a shown map, or fewer than all of them, as in the last maps of small images.
     """
-    if sign is None or sign.verdict != "untold" or grid[0] != grid[1]:
+    if finding is None or finding.verdict != "untold" or grid[0] != grid[1]:
         return False
-    return sign.strength == 0 or grid in grids or grid[0] <= min((rows for rows, _ in grids), default=grid[0])
+    return (
+        finding.strength == 0 or grid in grids or grid[0] <= min((rows for rows, _ in grids), default=grid[0])
+    )
 
 
-def _contradiction(signs: Sequence[Evidence]) -> str:
-    sign = max(signs, key=lambda one: one.num_places, default=None)
-    if sign is None or sign.verdict != "contradicted":
+def _contradiction(findings: Sequence[Evidence]) -> str:
+    finding = max(findings, key=lambda one: one.num_places, default=None)
+    if finding is None or finding.verdict != "contradicted":
         return UNTOLD
-    return f"its rows and columns are not the image's: a changed patch {sign}"
+    return f"its rows and columns are not the image's: a changed patch {finding}"
 
 
 def _holds_windows(shape: Shape, grids: set[tuple[int, int]]) -> bool:
-    """Whether (B, window, position, C), (B, position, window, C) or (B, head, T, C) hold a known map."""
+    """Whether (B, window, position, C), (B, position, window, C) or (B, head, T, C) holds a known map."""
     known = {rows * columns for rows, columns in grids}
     return shape[1] * shape[2] in known or (shape[2] != shape[3] and shape[2] in known)
 
 
 def _is_split(shape: Shape | None, batch: int) -> bool:
-    """Whether an output has several entries an image, or more axes than a map."""
+    """Whether an output has several entries per image, or more axes than a map."""
     if shape is None:
         return False
     return len(shape) > 4 or (len(shape) > 2 and shape[0] != batch and shape[0] % batch == 0 and shape[0] > 0)
 
 
 def _shape(output: Output, form: MapForm | None) -> Shape | None:
-    """Without the batch."""
+    """The output's shape without the batch."""
     if output.shape is None:
         return None
     if form is not None and form.axes == "sequence first":

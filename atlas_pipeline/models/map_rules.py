@@ -1,4 +1,4 @@
-"""How an output's shape alone suggests that it is read as a feature map: the start, before the probe.
+"""Readings of a feature map suggested by an output's shape alone, the starting point of the probe.
 
 B = batch, C = channels, T = tokens.
 """
@@ -15,19 +15,19 @@ from atlas_pipeline.models.map_form import Axes, MapForm
 
 Shape = tuple[int, ...]
 
-# Prefix tokens that a network may have without saying so, and the smallest grid worth reading as one.
-MOST_PREFIX = 8
-LEAST_SIDE = 2
+# Largest number of undeclared prefix tokens, and smallest side of a grid of tokens.
+MAX_PREFIX = 8
+MIN_SIDE = 2
 
 
 def possible_axes(shape: Shape | None, batch: int) -> tuple[Axes, ...]:
-    """The ways in which an output of ``shape`` could be read; () where it cannot."""
+    """The ways in which an output of ``shape`` could be read; () if there is none."""
     if shape is None or len(shape) not in (3, 4):
         return ()
     if len(shape) == 4:
         if shape[0] != batch:
             return ()
-        # Square as channels first and not as channels last: maps of convolutions.
+        # Square as channels first but not as channels last: the map of a convolution.
         if shape[2] == shape[3] and shape[1] != shape[2]:
             return ("channels first",)
         return ("channels first", "channels last")
@@ -39,22 +39,24 @@ def possible_axes(shape: Shape | None, batch: int) -> tuple[Axes, ...]:
 def forms_by_shape(
     module: nn.Module, outputs: Mapping[str, Output], batch: int, size_px: int
 ) -> dict[str, MapForm]:
-    """The outputs that are feature maps, and how, by their shapes for ``batch`` square images."""
+    """The outputs that look like feature maps, and how to read them, by their shapes for ``batch`` images."""
     shapes = {
         name: output.shape
         for name, output in outputs.items()
         if output.shape and output.shape[0] == batch and not output.held_in
     }
-    maps = {n: shape for n, shape in shapes.items() if len(shape) == 4 and not is_of_heads(n, shape, shapes)}
+    maps = {
+        n: shape
+        for n, shape in shapes.items()
+        if len(shape) == 4 and not is_inside_attention(n, shape, shapes)
+    }
     forms = {
         n: MapForm(
-            "channels last"
-            if shape[1] == shape[2] != shape[3] and shape[1] >= LEAST_SIDE
-            else "channels first"
+            "channels last" if shape[1] == shape[2] != shape[3] and shape[1] >= MIN_SIDE else "channels first"
         )
         for n, shape in maps.items()
     }
-    # One of the maps was flattened to become the tokens.
+    # The tokens are one of these maps, flattened.
     sides = {maps[name][1 if form.axes == "channels last" else 2] for name, form in forms.items()}
     grid = _stated_grid(module)
     for name, shape in shapes.items():
@@ -64,15 +66,15 @@ def forms_by_shape(
     return forms
 
 
-def is_of_heads(name: str, shape: Shape, shapes: Mapping[str, Shape | None]) -> bool:
-    """Whether four axes are (B, head, T, ...), the inside of an attention: it has no rows and columns."""
+def is_inside_attention(name: str, shape: Shape, shapes: Mapping[str, Shape | None]) -> bool:
+    """Whether four axes are (B, head, T, ...), the inside of an attention, without rows and columns."""
     parts = name.split(".")
-    around = [shapes.get(".".join(parts[:depth])) for depth in range(1, len(parts))]
-    return any(outer and len(outer) == 3 and outer[1] == shape[2] for outer in around)
+    outer_shapes = [shapes.get(".".join(parts[:depth])) for depth in range(1, len(parts))]
+    return any(outer and len(outer) == 3 and outer[1] == shape[2] for outer in outer_shapes)
 
 
 def _stated_grid(module: nn.Module) -> tuple[int, int] | None:
-    """Prefix tokens and side of the grid, as timm's vision transformers state them."""
+    """Number of prefix tokens and side of the grid, as timm's vision transformers declare them."""
     for part in module.modules():
         num_prefix = getattr(part, "num_prefix_tokens", None)
         rows, columns = getattr(getattr(part, "patch_embed", None), "grid_size", None) or (0, 0)
@@ -82,12 +84,12 @@ def _stated_grid(module: nn.Module) -> tuple[int, int] | None:
 
 
 def _num_prefix(num_tokens: int, size_px: int, grid: tuple[int, int] | None, sides: set[int]) -> int | None:
-    """How many tokens in front are no positions; None where the rest makes no grid of patches."""
+    """Number of leading tokens without a position; None if the rest forms no grid of patches."""
     if grid is not None and num_tokens - grid[1] ** 2 in (0, grid[0]):
         return num_tokens - grid[1] ** 2
-    for num_prefix in range(min(MOST_PREFIX, num_tokens) + 1):
+    for num_prefix in range(min(MAX_PREFIX, num_tokens) + 1):
         side = isqrt(num_tokens - num_prefix)
-        is_grid = side >= LEAST_SIDE and side * side == num_tokens - num_prefix and size_px % side == 0
+        is_grid = side >= MIN_SIDE and side * side == num_tokens - num_prefix and size_px % side == 0
         if is_grid and (side in sides or not sides):
             return num_prefix
     return None

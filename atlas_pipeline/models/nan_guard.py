@@ -1,4 +1,7 @@
-"""Forwards of NaN, which show what depends on what, kept from operations that NaN ends or that hide it."""
+"""A guard for forward passes with NaN inputs, which show what depends on what.
+
+Some operations crash on NaN, and others hide it.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-# PyTorch's own. Operators of extensions may read at places that they are told (deformable convolutions,
-# regions of interest), and where those are NaN end the process.
+# PyTorch's own operators. Operators of extensions may read at computed places (deformable convolutions,
+# regions of interest), and NaN places end the process.
 OWN_NAMESPACES = ("aten", "prim", "prims")
-# Words in the names of PyTorch's operators that take NaN for a place or a number, or that it ends on a GPU.
-HIDE_NAN = ("grid_sampler", "quantize", "nan_to_num", "bernoulli", "multinomial")
+# Words in the names of PyTorch operators that use NaN as an index, turn it into a number or crash on a GPU.
+NAN_HIDING_WORDS = ("grid_sampler", "quantize", "nan_to_num", "bernoulli", "multinomial")
 
 
 class CannotTellError(RuntimeError):
@@ -21,10 +24,10 @@ class CannotTellError(RuntimeError):
 
 
 class NanGuard(TorchDispatchMode):
-    """Within it a forward ends with CannotTellError where NaN would be lost, or worse.
+    """Raise CannotTellError inside the block before NaN is lost or does damage.
 
-    It would be at operators of extensions, at those that read where another tensor says, and where NaN
-    becomes a whole number: what such an index reads is no NaN, and on a GPU it ends the process.
+    That happens at operators of extensions, at operators that read at computed places, and where NaN becomes
+    an integer: reading at such an index gives no NaN, and on a GPU it ends the process.
     """
 
     def __torch_dispatch__(
@@ -32,18 +35,18 @@ class NanGuard(TorchDispatchMode):
     ) -> Any:
         name = func.name()
         namespace, _, operator = name.partition("::")
-        if namespace not in OWN_NAMESPACES or any(word in operator for word in HIDE_NAN):
-            raise CannotTellError(f"'{name}' hides NaN, or may be ended by it")
+        if namespace not in OWN_NAMESPACES or any(word in operator for word in NAN_HIDING_WORDS):
+            raise CannotTellError(f"'{name}' hides NaN, or may crash on it")
         output = func(*args, **(kwargs or {}))
-        made = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-        if made and all(map(_is_whole, made)) and any(map(_is_spoilt, tree_leaves((args, kwargs)))):
-            raise CannotTellError(f"'{name}' makes a whole number of NaN")
+        outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        if outputs and all(map(_is_integer, outputs)) and any(map(_has_nan, tree_leaves((args, kwargs)))):
+            raise CannotTellError(f"'{name}' turns NaN into an integer")
         return output
 
 
-def _is_whole(tensor: Tensor) -> bool:
+def _is_integer(tensor: Tensor) -> bool:
     return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
 
 
-def _is_spoilt(leaf: object) -> bool:
+def _has_nan(leaf: object) -> bool:
     return isinstance(leaf, Tensor) and leaf.is_floating_point() and bool(leaf.isnan().any())

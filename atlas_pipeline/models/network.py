@@ -1,6 +1,6 @@
-"""A network ready to be looked into: frozen, in eval mode, with its preprocessing and its class names.
+"""A network ready for inspection: frozen, in eval mode, with its preprocessing and its class names.
 
-B = batch, images are (B, 3, height, width), RGB.
+B = batch. Images are (B, 3, height, width), RGB.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from atlas_pipeline.models.execution import Run, observe
 from atlas_pipeline.models.map_reading import read_maps
 from atlas_pipeline.models.plain_module import first_line, fold_parametrisations
 from atlas_pipeline.models.preprocess import Preprocess
-from atlas_pipeline.models.refusal import why_not
+from atlas_pipeline.models.refusal import failure_message
 
 if TYPE_CHECKING:
     from atlas_pipeline.models.attribution_mode import AttributionMode
 
 
 class Normalise(nn.Module):
-    """Images in [0, 1], or uint8, to what the network was trained on: ``(x - mean) / std`` a channel."""
+    """Converts images in [0, 1] or uint8 to the network's input: ``(x - mean) / std`` per channel."""
 
     mean: Tensor
     std: Tensor
@@ -34,19 +34,19 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(preprocess.std).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Differentiable in ``images``; float32."""
+        """(B, 3, height, width) float32, differentiable in ``images``."""
         if images.dtype == torch.uint8:
             images = images.float() / 255
         return (images - self.mean) / self.std
 
 
 class Network:
-    """A classifier and what is known of it.
+    """A classifier and its properties.
 
-    module: frozen, in eval mode, takes normalised images. labels: class names, or None where none are known.
-    weights_note: where the weights come from, for people. random: whether they mean nothing. runs: every
-    submodule that a forward runs, in the order of their (last) end. num_classes: logits. memory_format: how
-    the network wants its tensors laid out.
+    module: frozen, in eval mode, takes normalised images. labels: class names, or None. weights_note: origin
+    of the weights, for people. random: whether the weights are random. runs: every submodule that runs in a
+    forward pass, in the order in which the last runs finish. num_classes: number of logits. memory_format:
+    the memory format of the network's tensors.
     """
 
     def __init__(
@@ -59,7 +59,10 @@ class Network:
         labels: tuple[str, ...] | None = None,
         random: bool = False,
     ) -> None:
-        """Raises: ModelError: the network cannot run on an image of its size, or returns no logits."""
+        """Try the network on two grey images.
+
+        Raises: ModelError: the network cannot run on an image of its size, or returns no logits.
+        """
         self.name = name
         self.module = _frozen(module, name)
         self.preprocess = preprocess
@@ -67,10 +70,10 @@ class Network:
         self.labels = labels
         self.random = random
         self._normalise = Normalise(preprocess)
-        self.runs, self.memory_format, self.num_classes = self._tried()
-        # Parts of the network made once, by the layer they start at (see graph.suffix).
+        self.runs, self.memory_format, self.num_classes = self._try_forward()
+        # Suffixes of the network by their first layer, each made once (see graph.suffix).
         self.suffixes: dict[str, nn.Module | None] = {}
-        # How attributions are had, by layer and kind of max-pool (see attribution_mode).
+        # Attribution modes by layer and kind of max-pool gradient (see attribution_mode).
         self.attribution_modes: dict[tuple[str, str, bool], AttributionMode] = {}
 
     def __repr__(self) -> str:
@@ -78,16 +81,16 @@ class Network:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The device of the network."""
         return self._normalise.mean.device
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The labels, or ``class 0``, ``class 1``... where there are none."""
+        """The labels, or ``class 0``, ``class 1``... if there are none."""
         return self.labels or tuple(f"class {i}" for i in range(self.num_classes))
 
     def to(self, device: str | torch.device) -> Network:
-        """Move to a device, in place; returns itself."""
+        """Move to a device, in place, and return the network."""
         self.module.to(device)
         self._normalise.to(device)
         self.suffixes.clear()
@@ -95,13 +98,16 @@ class Network:
         return self
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Images (B, 3, height, width) in [0, 1] or uint8 -> what ``module`` takes; differentiable."""
+        """Convert images (B, 3, height, width) in [0, 1] or uint8 to the input of ``module``.
+
+        The result is differentiable in ``images``.
+        """
         return self._normalise(images).contiguous(memory_format=self.memory_format)
 
     def feature_map(self, layer: str, output: Tensor) -> Tensor:
-        """A layer's output as (B, channel, row, column), float32; a view of it where it is float32 itself.
+        """A layer's output as (B, channel, row, column), float32; a view if the output is float32 already.
 
-        Raises: ModelError: the layer has no spatial map, or tokens that make no square.
+        Raises: ModelError: the layer has no spatial map, or its tokens form no square.
         """
         form = self.runs[layer].form
         if form is None:
@@ -109,7 +115,7 @@ class Network:
         return form.to_map(output).float()
 
     def logits(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] or uint8 -> logits (B, class) float32.
+        """The logits (B, class) float32 of images in [0, 1] or uint8.
 
         Raises: ModelError: the network returns something else.
         """
@@ -118,7 +124,7 @@ class Network:
         return self.checked_logits(output)
 
     def checked_logits(self, output: Any) -> Tensor:
-        """``output`` as float32 if it is logits, (B, class).
+        """``output`` as float32, checked to be logits (B, class).
 
         Raises: ModelError: it is not.
         """
@@ -129,33 +135,36 @@ class Network:
             shape = f"({', '.join(['batch', *map(str, output.shape[1:])])})"
             shape += "" if output.is_floating_point() else f" of {output.dtype}"
         raise ModelError(
-            f"{self.name} must return logits of shape (batch, class), but returns {shape}; wrap it"
+            f"{self.name} must return logits of shape (batch, class), but returns {shape}; wrap it in "
+            "a module that does"
         )
 
-    def _tried(self) -> tuple[dict[str, Run], torch.memory_format, int]:
-        """One forward of two grey images: what runs, in which layout, and how many logits come out."""
+    def _try_forward(self) -> tuple[dict[str, Run], torch.memory_format, int]:
+        """Run two grey images: the modules that run, the memory format, and the number of logits."""
         size = self.preprocess.crop
-        grey = torch.full((2, 3, size, size), 0.5)
-        # Channels-last takes half the time on a CPU, but code that calls .view() on a map cannot have it.
+        grey_images = torch.full((2, 3, size, size), 0.5)
+        # Channels-last takes half the time on a CPU, but code that calls .view() on a map cannot use it.
         for memory_format in (torch.channels_last, torch.contiguous_format):
             self.memory_format = memory_format
             self.module.to(memory_format=memory_format)  # type: ignore[call-overload]
             try:
-                outputs, output = observe(self.module, self.normalise(grey))
+                outputs, output = observe(self.module, self.normalise(grey_images))
             except Exception as error:
-                # A user's code may raise anything.
+                # User code may raise anything.
                 failure = error
             else:
                 num_classes = self.checked_logits(output).shape[1]
-                runs = read_maps(self.module, outputs, len(grey), size, self.normalise)
+                runs = read_maps(self.module, outputs, len(grey_images), size, self.normalise)
                 return runs, memory_format, num_classes
-        raise ModelError(why_not(self.module, self.normalise(grey), self.name, failure)) from failure
+        raise ModelError(
+            failure_message(self.module, self.normalise(grey_images), self.name, failure)
+        ) from failure
 
 
 def _frozen(module: nn.Module, name: str) -> nn.Module:
     """The module on the CPU, in float32, in eval mode, without gradients for its parameters.
 
-    Raises: ModelError: it cannot be brought there.
+    Raises: ModelError: that is not possible.
     """
     try:
         module.eval()
@@ -164,5 +173,5 @@ def _frozen(module: nn.Module, name: str) -> nn.Module:
     except (RuntimeError, NotImplementedError, ValueError) as error:
         raise ModelError(
             f"{name} cannot be opened as a frozen float32 network on the CPU: {first_line(error)}; give a "
-            "plain nn.Module, its parameters on a real device"
+            "plain nn.Module with its parameters on a real device"
         ) from error

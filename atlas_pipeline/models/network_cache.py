@@ -1,4 +1,4 @@
-"""A process opens a network once, however many tasks use it."""
+"""A cache, so that a process opens a network once, however many tasks use it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _open(key: str, device: str) -> Network:
 
 
 def opened_network(spec: ModelSpec, device: str) -> Network:
-    """The network of ``spec`` on ``device``; the second call of a process returns the first one's."""
+    """The network of ``spec`` on ``device``, opened once per process."""
     # A spec may hold a mapping, which cannot be hashed; its pickle can.
     return _open(pickle.dumps(spec).hex(), device)
 
@@ -36,13 +36,13 @@ def _cut(network: Network, layer: str) -> nn.Module:
 
 
 def opened_cut(spec: ModelSpec, layer: str, device: str) -> nn.Module:
-    """The network cut at ``layer``: images in [0, 1] -> feature map; opened once a process."""
+    """The network cut at ``layer``, images in [0, 1] -> feature map; opened once per process."""
     return _cut(opened_network(spec, device), layer)
 
 
 @dataclass(frozen=True, slots=True)
 class ReceptiveField:
-    """What a position of a layer sees of an image: square sides in pixels, the map's rows and columns."""
+    """The receptive field of a layer's position: sides in pixels, and the map's rows and columns."""
 
     image_px: int
     field_px: int
@@ -60,5 +60,8 @@ def _receptive_field(network: Network, layer: str) -> ReceptiveField:
 
 
 def receptive_field_of(spec: ModelSpec, layer: str, device: str) -> ReceptiveField:
-    """The receptive_field of ``layer``, measured once a process; the whole image where it cannot be."""
+    """The receptive field of ``layer``, measured once per process.
+
+    It is the whole image if it cannot be measured.
+    """
     return _receptive_field(opened_network(spec, device), layer)

@@ -1,4 +1,4 @@
-"""How people see a network: its name, and where its weights come from. No torch at import."""
+"""Names of a network and of its weights, for people. No torch at import."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from atlas_pipeline.models.sources import SOURCES
 
 
 def network_name(source: str, name: str | None) -> str:
-    """``model.source`` and ``model.name`` in a word: ``networks/resnet.py:build`` is ``resnet``.
+    """A short name from ``model.source`` and ``model.name``: ``networks/resnet.py:build`` is ``resnet``.
 
-    A source that is gone, as an old run may name, is no mistake here.
+    A source that no longer exists, as named by an old run, raises no error.
     """
-    called = SOURCES[source].called if source in SOURCES else None
-    return called(name) if called else name or source
+    display_name = SOURCES[source].display_name if source in SOURCES else None
+    return display_name(name) if display_name else name or source
 
 
 def model_title(model: Mapping[str, Any]) -> str:
-    """The ``network_name`` as far as a model's identity tells it; for a user's own code, the attribute.
+    """The ``network_name`` as far as a model's identity gives it; for user code, the attribute.
 
-    For artefacts: they may hold only what their fingerprint covers, and the name of a file is not in it.
+    Artefacts use it: they may hold only data covered by their fingerprint, which excludes file names.
     """
     return network_name(model["source"], model.get("name") or model.get("variant") or model.get("attribute"))
 
 
 def has_random_weights(model: Mapping[str, Any]) -> bool:
-    """Whether a model's identity says that nobody trained it."""
+    """Whether a model's identity has random weights."""
     return bool(model["weights"].get("random"))
 
 
 def weights_note(model: Mapping[str, Any]) -> str:
-    """Where the weights of a model's identity come from, in words that say loudly where they mean nothing."""
+    """The origin of the weights in a model's identity, in words; random weights stand out in capitals."""
     weights = model["weights"]
     if has_random_weights(model):
         return f"RANDOM WEIGHTS (seed {weights['seed']})"

@@ -1,4 +1,4 @@
-"""Open a network from its spec, wherever it comes from."""
+"""Open a network from its spec, whatever its source."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ from atlas_pipeline.models.spec import ModelSpec
 
 
 def open_network(spec: ModelSpec, calibration: Callable[[], Tensor] | None = None) -> Network:
-    """Open a network: on the CPU, frozen, in eval mode.
+    """Open a network on the CPU, frozen, in eval mode.
 
-    The same spec gives the same network in every process: random parameters are drawn from ``spec.seed``
-    alone, and their batch norms calibrated on a fixed batch.
+    A spec gives the same network in every process: random parameters depend on ``spec.seed`` alone, and their
+    batch norms are calibrated on a fixed batch.
 
     Args:   calibration: gives that batch for random networks, (B, 3, crop, crop) float32 in [0, 1]; None:
-            smooth
-            noise drawn from the seed.
-    Raises: ModelError: a name, file, weights or labels that do not do.
+            smooth noise drawn with the seed.
+    Raises: ModelError: a name, file, weights or labels that cannot be used.
+
+    Example:
+        >>> from atlas_pipeline.models import ModelSpec, open_network
+        >>> network = open_network(ModelSpec(source="demo"))
+        >>> network.num_classes, network.class_names[0]
+        (30, 'stripes disk on sand')
     """
     source = source_of(spec.source)
     with seeded(spec.seed):

@@ -1,7 +1,7 @@
-"""A network's graph taken apart where one map alone goes on: between such parts a map can be trimmed.
+"""Split a network's graph where a single map carries all values, so that maps can be trimmed in between.
 
-Feature inversion wants the activation at one position. The deeper the layer, the fewer positions of the maps
-before it that position hangs on: what lies around them need not be computed.
+Feature inversion maximises the activation at one position. The deeper the layer, the fewer positions of
+earlier maps that position depends on, relative to their size; the rest need not be computed.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ import torch
 from torch import Tensor, fx, nn
 
 
-def taken_apart(body: fx.GraphModule, images: Tensor) -> list[fx.GraphModule]:
-    """Modules that, one after the other, do what ``body`` does; they share its parameters.
+def split_graph(body: fx.GraphModule, images: Tensor) -> list[fx.GraphModule]:
+    """Split ``body`` into modules that give the same result when applied in turn; they share its parameters.
 
     Args:    images: (1, 3, height, width), normalised; run once, to tell maps from other tensors.
-    Returns: at least one; between any two passes one square map (1, channel, side, side), and nothing else.
+    Returns: at least one module; a single square map (1, channel, side, side) passes from each to the next.
     """
     shapes = _shapes(body, images)
     nodes = list(body.graph.nodes)
-    ends = [node for index, node in enumerate(nodes) if _is_waist(nodes, index) and _is_map(shapes.get(node))]
-    # The input is no part's end; a part of one pointwise operation would be trimmed for nothing.
+    ends = [
+        node for index, node in enumerate(nodes) if _is_bottleneck(nodes, index) and _is_map(shapes.get(node))
+    ]
+    # The input ends no part, and trimming a part of one pointwise operation would gain nothing.
     ends = [
         node for node in ends if node.op not in ("placeholder", "output") and not _feeds_pointwise(node, body)
     ]
@@ -52,8 +54,8 @@ def _is_map(shape: tuple[int, ...] | None) -> bool:
     return shape is not None and len(shape) == 4 and shape[2] == shape[3] > 1
 
 
-def _is_waist(nodes: list[fx.Node], index: int) -> bool:
-    """Whether of all that is computed up to a node only its own value is used after it."""
+def _is_bottleneck(nodes: list[fx.Node], index: int) -> bool:
+    """Whether the node's value is the only value computed so far that is used later."""
     later = set(nodes[index + 1 :])
     return all(
         not (set(node.users) & later) or node.op == "get_attr" or node is nodes[index]
@@ -62,7 +64,7 @@ def _is_waist(nodes: list[fx.Node], index: int) -> bool:
 
 
 def _feeds_pointwise(node: fx.Node, body: fx.GraphModule) -> bool:
-    """Whether what follows is an activation or a norm, which may also write in place."""
+    """Whether an activation function or a norm follows, which may also write in place."""
     pointwise = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.BatchNorm2d, nn.Dropout, nn.Identity)
     for user in node.users:
         if user.op == "call_module" and isinstance(body.get_submodule(str(user.target)), pointwise):
@@ -73,7 +75,7 @@ def _feeds_pointwise(node: fx.Node, body: fx.GraphModule) -> bool:
 
 
 def _between(body: fx.GraphModule, start: fx.Node, stop: fx.Node) -> fx.GraphModule:
-    """From ``start``'s value to ``stop``'s."""
+    """The graph from ``start``'s value to ``stop``'s."""
     nodes = list(body.graph.nodes)
     graph = fx.Graph()
     copies = {start: graph.placeholder("feature_map")}

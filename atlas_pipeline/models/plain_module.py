@@ -1,4 +1,4 @@
-"""A user's module as plain PyTorch: unwrapped, uncompiled, its lazy layers and computed weights made real."""
+"""A user's module as plain PyTorch: unwrapped, uncompiled, with real parameters."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from atlas_pipeline.errors import ModelError
 
-# Wrappers of a whole network, by the attribute that holds the network: also a prefix of layer names.
+# Attributes in which wrappers hold the network; layer names begin with them.
 WRAPPERS = ("_orig_mod", "module")
 
 
 def unwrapped(module: nn.Module, where: str) -> nn.Module:
-    """The network within ``torch.compile``, ``DataParallel`` and ``DistributedDataParallel``.
+    """The network inside ``torch.compile``, ``DataParallel`` and ``DistributedDataParallel``.
 
-    Args:   where: of which network, for the message.
-    Raises: ModelError: a TorchScript module, whose layers cannot be looked into.
+    Args:   where: the network, for the message.
+    Raises: ModelError: a TorchScript module, whose layers cannot be inspected.
     """
     while (inner := _wrapped(module)) is not None:
         module = inner
     if isinstance(module, torch.jit.ScriptModule):
         raise ModelError(
-            f"{where} is a TorchScript module (scripted or traced): its layers cannot be looked into; give "
+            f"{where} is a TorchScript module (scripted or traced), whose layers cannot be inspected; give "
             "the nn.Module that it was made from"
         )
     return module
 
 
 def uncompile(module: nn.Module) -> nn.Module:
-    """Undo, in place, compilation and wrappers of the parts of ``module``; returns it."""
+    """Undo compilation and wrappers of submodules, in place, and return ``module``."""
     for part in list(module.modules()):
-        # What Module.compile() leaves behind.
+        # Module.compile() sets this.
         part._compiled_call_impl = None
         for name, child in list(part.named_children()):
             if _is_compiled(child):
                 part._modules[name] = child._orig_mod  # type: ignore[assignment]
             elif isinstance(child, nn.DataParallel):
-                # It then calls the network within; the user's code may name that as .module.
+                # Without device ids it calls the wrapped network; user code may refer to that as .module.
                 child.device_ids = []
     return module
 
@@ -56,28 +56,28 @@ def _wrapped(module: nn.Module) -> nn.Module | None:
 
 
 def _is_compiled(module: nn.Module) -> bool:
-    # By name: to import the class takes seconds.
+    # By name, since importing the class takes seconds.
     return type(module).__name__ == "OptimizedModule" and hasattr(module, "_orig_mod")
 
 
 def without_wrappers(layer: str) -> str:
-    """A layer's name without the wrappers of the whole network in front."""
+    """A layer's name without the leading names of wrappers around the network."""
     while (parts := layer.split(".", 1))[0] in WRAPPERS and len(parts) == 2:
         layer = parts[1]
     return layer
 
 
 def is_lazy(module: nn.Module) -> bool:
-    """Whether some layer waits for its first input to know its shape."""
+    """Whether some layer waits for its first input to determine its shape."""
     return any(
         isinstance(part, LazyModuleMixin) and part.has_uninitialized_params() for part in module.modules()
     )
 
 
 def materialise(module: nn.Module, forward: Callable[[Tensor], object], size_px: int, where: str) -> None:
-    """Give lazy layers their shapes by one forward of a square image; parameters as the generator draws them.
+    """Give lazy layers their shapes with one forward pass; parameters are drawn by the current generator.
 
-    Raises: ModelError: the forward fails, or leaves some layer as it was.
+    Raises: ModelError: the forward pass fails, or leaves some layer uninitialised.
     """
     was_training = module.training
     try:
@@ -86,8 +86,7 @@ def materialise(module: nn.Module, forward: Callable[[Tensor], object], size_px:
             forward(torch.zeros(2, 3, size_px, size_px))
     except Exception as error:
         raise ModelError(
-            f"{where} has lazy layers, and they cannot be made by an image of {size_px} px: "
-            f"{first_line(error)}"
+            f"{where} has lazy layers that an image of {size_px} px cannot initialise: {first_line(error)}"
         ) from error
     finally:
         module.train(was_training)
@@ -96,10 +95,10 @@ def materialise(module: nn.Module, forward: Callable[[Tensor], object], size_px:
 
 
 def fold_parametrisations(module: nn.Module) -> None:
-    """Make weights that are computed (weight and spectral norm, parametrizations, pruning) plain parameters.
+    """Turn computed weights (weight and spectral norm, parametrizations, pruning) into plain parameters.
 
-    They hold what eval mode computes. Tensors that are computed anew in every forward can neither be copied
-    nor folded into what follows.
+    They get the values of eval mode. Tensors recomputed in every forward pass can neither be copied nor
+    folded into later layers.
     """
     for part in list(module.modules()):
         for hook in list(part._forward_pre_hooks.values()):
@@ -115,6 +114,6 @@ def fold_parametrisations(module: nn.Module) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, without its full stop."""
+    """The first line of an error's message, without a final full stop."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""What a network wants of an image before it sees it. No torch: configs and image workers read it too."""
+"""A network's preprocessing. No torch, since configs and image workers read it too."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Interpolation = Literal["bilinear", "bicubic"]
 INTERPOLATIONS: tuple[Interpolation, ...] = ("bilinear", "bicubic")
 Colour = tuple[float, float, float]
 IMAGENET_MEAN: Colour = (0.485, 0.456, 0.406)
-# Also between the means that Caffe, CLIP and others took of ImageNet or of the web.
+# Covers the different ImageNet and web means of Caffe, CLIP and others.
 MEAN_TOLERANCE = 0.005
-# Of pixels in [0, 1]. Generous: a network may want [-1, 1], [0, 255] or [0.5, 1]. On the scale of 0 to 255
-# the std of images is 20 to 80, and a mean below 2 is black.
-LEAST_MEAN, MOST_MEAN, MOST_STD = -1.0, 2.0, 4.0
-# No image has more: half of its pixels 0, half 1.
-MOST_STD_OF_IMAGES = 0.5
-# Images of 0 to 255 are (x - mean) / (1 / 255), alike for all channels; other scales may be finer still.
-LEAST_STD = 1 / 256
+# Bounds for pixels in [0, 1], wide enough for networks that take [-1, 1], [0, 255] or [0.5, 1]. On a scale of
+# 0 to 255, images have a std of 20 to 80, and a mean below 2 is black.
+MIN_MEAN, MAX_MEAN, MAX_STD = -1.0, 2.0, 4.0
+# Largest possible std of an image: half of its pixels are 0, half are 1.
+MAX_IMAGE_STD = 0.5
+# A network that takes 0 to 255 has std 1 / 255, equal for all channels; other scales may be finer.
+MIN_STD = 1 / 256
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
-    """Resize, centre crop, then per channel ``(x - mean) / std`` of x in [0, 1].
+    """Resize, centre crop, then ``(x - mean) / std`` per channel for x in [0, 1].
 
-    resize: shorter side in pixels, or None to leave the size alone. crop: side of the square, pixels.
-    The defaults are torchvision's for ImageNet classifiers.
+    resize: shorter side in pixels; None keeps the size. crop: side of the square, in pixels. The defaults are
+    torchvision's for ImageNet classifiers.
     """
 
     resize: int | None = 256
@@ -42,8 +42,8 @@ class Preprocess:
     def override(self, values: Mapping[str, Any] | None, where: str = "preprocess") -> Preprocess:
         """A copy with some keys replaced.
 
-        Raises: ModelError: an unknown key, a value that cannot be one, or one that makes nonsense of images:
-                mean and std of pixels from 0 to 255, BGR, a crop beyond the resized image.
+        Raises: ModelError: an unknown key, an invalid value, or a value that would distort images: mean and
+                std for pixels from 0 to 255, BGR, a crop larger than the resized image.
         """
         values = dict(values or {})
         known = [f.name for f in fields(self)]
@@ -52,7 +52,7 @@ class Preprocess:
                 raise ModelError(unknown_name("key", key, known, where))
         for key in ("mean", "std"):
             if key in values:
-                values[key] = _three(values[key], f"{where}.{key}")
+                values[key] = _three_numbers(values[key], f"{where}.{key}")
         for key in ("resize", "crop"):
             if key in values and not (key == "resize" and values[key] is None):
                 values[key] = _pixels(values[key], f"{where}.{key}")
@@ -63,17 +63,17 @@ class Preprocess:
         changed = replace(self, **values)
         if {"mean", "std"} & values.keys():
             _check_units(changed, where)
-        one_size = len({"resize", "crop"} & values.keys()) == 1
-        if one_size and changed.resize is not None and changed.crop > changed.resize:
+        changes_one_size = len({"resize", "crop"} & values.keys()) == 1
+        if changes_one_size and changed.resize is not None and changed.crop > changed.resize:
             raise ModelError(
-                f"{where}: crop {changed.crop} px is larger than resize {changed.resize} px, and what lies "
-                "beyond the image would be made up; "
+                f"{where}: crop {changed.crop} px is larger than resize {changed.resize} px, so the border "
+                "would be padding; "
                 f"set both, e.g. resize: {changed.crop}, crop: {changed.crop}"
             )
         return changed
 
 
-def _three(value: Any, where: str) -> Colour:
+def _three_numbers(value: Any, where: str) -> Colour:
     try:
         red, green, blue = (float(v) for v in value)
     except (TypeError, ValueError):
@@ -88,44 +88,44 @@ def _three(value: Any, where: str) -> Colour:
 
 
 def _pixels(value: Any, where: str) -> int:
-    # index: NumPy's integers too.
+    # operator.index accepts NumPy integers too.
     if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
         raise ModelError(f"{where} must be a number of pixels above 0, got {value!r}")
     return operator.index(value)
 
 
 def _check_units(preprocess: Preprocess, where: str) -> None:
-    """Raises: ModelError: mean or std are not of pixels in [0, 1], or not in the order RGB."""
+    """Raises: ModelError: mean or std are not for pixels in [0, 1], or are not in RGB order."""
     mean, std = preprocess.mean, preprocess.std
-    is_mean_off = min(mean) < LEAST_MEAN or max(mean) > MOST_MEAN
-    is_std_off = max(std) > MOST_STD
-    fitting_mean = _times(mean, 1 / 255) if is_mean_off else mean
-    # Networks from which a mean of 0 to 255 alone is subtracted (Caffe's) have a std of 1 on that scale.
-    is_std_unscaled = is_std_off or (is_mean_off and min(std) >= MOST_STD_OF_IMAGES)
-    fitting_std = _times(std, 1 / 255) if is_std_unscaled else std
+    is_mean_off = min(mean) < MIN_MEAN or max(mean) > MAX_MEAN
+    is_std_off = max(std) > MAX_STD
+    fitting_mean = _scaled(mean, 1 / 255) if is_mean_off else mean
+    # Networks that only subtract a mean from 0 to 255 (Caffe's) have a std of 1 on that scale.
+    is_std_unscaled = is_std_off or (is_mean_off and min(std) >= MAX_IMAGE_STD)
+    fitting_std = _scaled(std, 1 / 255) if is_std_unscaled else std
     if all(abs(a - b) < MEAN_TOLERANCE for a, b in zip(fitting_mean, IMAGENET_MEAN[::-1], strict=True)):
         raise ModelError(
             f"{where}: mean {list(mean)} is ImageNet's in the order BGR, and images come as RGB; give "
             f"mean: {_rounded(fitting_mean[::-1])}, std: {_rounded(fitting_std[::-1])}, and let a network "
-            "that takes BGR turn the channels itself: images.flip(1)"
+            "that takes BGR flip the channels itself: images.flip(1)"
         )
     black_white = f"black would become {-mean[0] / std[0]:.4g} and white {(1 - mean[0]) / std[0]:.4g}"
     if is_mean_off or is_std_off:
-        is_of_255 = max(*fitting_mean, *fitting_std) <= 1
+        is_on_255_scale = max(*fitting_mean, *fitting_std) <= 1
         fit = f"mean: {_rounded(fitting_mean)}, std: {_rounded(fitting_std)}"
         raise ModelError(
             f"{where}: mean {list(mean)} and std {list(std)} are not of pixels in [0, 1], as images are "
             f"here; {black_white}; "
-            + (f"divide by 255: {fit}" if is_of_255 else "divide by the white of your images")
+            + (f"divide by 255: {fit}" if is_on_255_scale else "divide by the white of your images")
         )
-    if min(std) < LEAST_STD and len(set(std)) > 1:
+    if min(std) < MIN_STD and len(set(std)) > 1:
         raise ModelError(
             f"{where}: std {list(std)} is too small for pixels in [0, 1]; {black_white}; "
-            f"if it was divided by 255 twice: std: {_rounded(_times(std, 255))}"
+            f"if it was divided by 255 twice: std: {_rounded(_scaled(std, 255))}"
         )
 
 
-def _times(colour: Colour, factor: float) -> Colour:
+def _scaled(colour: Colour, factor: float) -> Colour:
     red, green, blue = colour
     return red * factor, green * factor, blue * factor
 
@@ -135,10 +135,10 @@ def _rounded(colour: Colour) -> list[float]:
 
 
 def declared_preprocess(values: Mapping[str, Any], where: str) -> Preprocess:
-    """The ``PREPROCESS`` mapping of a user's module: what it leaves out is torchvision's ImageNet default.
+    """Read the ``PREPROCESS`` mapping of a user's module; missing keys take torchvision's ImageNet defaults.
 
-    A crop without a resize resizes to the crop: the ImageNet default's 256 would cut out the middle of a
-    32-pixel network's images.
+    A crop without a resize sets resize to the crop: the default 256 would cut out the centre of images for a
+    32-pixel network.
     """
     values = dict(values)
     if "crop" in values:

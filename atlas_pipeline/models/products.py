@@ -1,7 +1,7 @@
-"""Derivatives of the logits by a layer's output, in both modes. B = batch, K = classes.
+"""Derivatives of the logits with respect to a layer's output, in both modes. B = batch, K = classes.
 
-A forward product gives every logit's derivative along one direction; a backward pass gives one logit's
-derivative by every value of the layer.
+A forward product gives every logit's derivative along one direction. A backward pass gives one logit's
+derivative with respect to every value of the layer.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from atlas_pipeline.models.layer_override import Replace
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient, max_pool_gradient
 
-# A batched backward pass holds the gradients of so many classes at once.
+# A batched backward pass holds the gradients of this many classes at once.
 CLASSES_AT_ONCE = 8
 
 Logits = Callable[[Replace], Tensor]
-"""The logits (B, K) for what a layer's output is replaced by: see ``replaced.logits_with``."""
+"""The logits (B, K) as a function of a layer's replaced output; see ``layer_override.logits_with``."""
 
 
 def forward_product(
@@ -30,19 +30,19 @@ def forward_product(
 ) -> Tensor | None:
     """The derivative (B, K) of the logits along a direction.
 
-    Args:    at, direction: what the layer's output becomes a point and a direction of, both in new memory.
-    Returns: None where no derivative arrives at the logits.
-    Raises:  NotImplementedError, RuntimeError: an operation without forward-mode derivative.
+    Args:    at, direction: functions from the layer's output to a point and a direction, both in new memory.
+    Returns: None if no derivative arrives at the logits.
+    Raises:  NotImplementedError, RuntimeError: an operation without a forward-mode derivative.
     """
     with ExitStack() as stack:
-        # Inference mode drops tangents without a word: it is left first.
+        # Leave inference mode first, since it silently drops tangents.
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
         stack.enter_context(_plain_attention())
         stack.enter_context(forward_ad.dual_level())
 
         def start(output: Tensor) -> Tensor:
-            # Pools before the layer carry no tangent: their relaxation would be work for nothing.
+            # Pools before the layer carry no tangent, so relaxing them would be wasted work.
             stack.enter_context(max_pool_gradient(maxpool_gradient))
             return forward_ad.make_dual(at(output), direction(output))
 
@@ -50,10 +50,13 @@ def forward_product(
 
 
 class BackwardPass:
-    """One forward whose logits can be differentiated by the layer's output as often as asked."""
+    """One forward pass whose logits can be differentiated by the layer's output repeatedly."""
 
     def __init__(self, logits: Logits, at: Replace, maxpool_gradient: MaxPoolGradient) -> None:
-        """Args: as of ``forward_product``."""
+        """Run the forward pass.
+
+        Args: as for ``forward_product``.
+        """
         self._points: list[Tensor] = []
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode(False))
@@ -62,9 +65,9 @@ class BackwardPass:
 
             def start(output: Tensor) -> Tensor:
                 stack.enter_context(max_pool_gradient(maxpool_gradient))
-                # The network may have turned gradients off before the layer, which is not our concern yet.
+                # The network may have turned gradients off before the layer, which does not matter here.
                 self._points.append(at(output.detach()).requires_grad_())
-                # What follows may work in place, which a leaf does not allow.
+                # Later layers may work in place, which a leaf does not allow.
                 return self._points[0].clone()
 
             self.logits = logits(start)
@@ -75,26 +78,27 @@ class BackwardPass:
         return self._points[0].detach()
 
     def gradient(self, weights: Tensor) -> Tensor:
-        """The gradient of ``(weights * logits).sum()``, shaped as the layer's output; zero if none arrives.
+        """Gradient of ``(weights * logits).sum()`` with respect to the layer's output; zero if none arrives.
 
         Args: weights: (B, K).
         """
         (point,) = self._points
         point.grad = None
         if self.logits.requires_grad:
-            # Not autograd.grad: code that runs its own backward passes inside does not allow it.
+            # Not autograd.grad, which code with its own inner backward passes does not allow.
             self.logits.backward(weights, retain_graph=True)
         return torch.zeros_like(point) if point.grad is None else point.grad
 
     def reaches_logits(self) -> bool:
-        """Whether any derivative of any logit by the layer's output is not zero."""
+        """Whether any derivative of any logit with respect to the layer's output is nonzero."""
         weights = torch.randn(self.logits.shape, generator=torch.Generator().manual_seed(0))
         return bool((self.gradient(weights.to(self.logits)) != 0).any())
 
     def gradients(self, classes: Sequence[int], *, batched: bool) -> Iterator[Tensor]:
-        """The gradient of each class's logit, shaped as the layer's output; some at once where ``batched``.
+        """Gradients of the classes' logits with respect to the layer's output.
 
-        Raises: RuntimeError: batched, and some operation does not allow it.
+        Args:   batched: whether to compute several at once.
+        Raises: RuntimeError: ``batched``, and some operation does not support it.
         """
         for some in torch.tensor(classes, device=self.logits.device).split(CLASSES_AT_ONCE):
             weights = torch.zeros(len(some), *self.logits.shape, device=self.logits.device)
@@ -106,7 +110,7 @@ class BackwardPass:
 
     def _at_once(self, weights: Tensor) -> Tensor:
         with warnings.catch_warnings():
-            # Operations that are looped over are slow, and right.
+            # Ignore the warning about operations that are looped over: they are slow but correct.
             warnings.simplefilter("ignore")
             (found,) = torch.autograd.grad(
                 self.logits,
@@ -121,7 +125,7 @@ class BackwardPass:
 
 @contextmanager
 def _plain_attention() -> Iterator[None]:
-    """Attention made of operations that have forward-mode derivatives; the fused ones have none."""
+    """Use attention made of operations with forward-mode derivatives; fused attention has none."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

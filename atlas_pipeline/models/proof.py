@@ -1,7 +1,7 @@
-"""A network proven on a few images before anything is made of it: rows of what was checked and found.
+"""Checks of a network on a few images before any work depends on it: rows of checks and findings.
 
-Everything here is measured on the network as it is used: its forward, its cut, its derivatives. B = batch,
-S = side in pixels.
+Everything is measured on the network as it is used: its forward pass, its cut, its derivatives. B = batch, S
+= side in pixels.
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ from atlas_pipeline.models.proof_row import Row, Verdict, agreement, guarded, pe
 from atlas_pipeline.models.repeatability import (
     ROUNDING,
     Reading,
-    blame_for_chance,
-    blame_for_mixing,
+    describe_mixing_module,
+    describe_random_module,
     difference,
     differences,
     draws_random_numbers,
-    named,
+    module_label,
     read,
     read_again,
-    read_apart,
+    read_separately,
 )
 
-# Relative: above it an answer is another one. Between float32 rounding and this lies bfloat16 arithmetic.
-ANOTHER_ANSWER = 1e-2
-# White minus black, as the network sees it, and how far their middle may be from 0 in that unit.
-_LEAST_RANGE, _MOST_RANGE, _MOST_OFFSET = 0.1, 1000.0, 10.0
-_LEAST_SPREAD, _MOST_SPREAD = 0.05, 200.0
+# Relative. A larger difference is a different answer. Differences between float32 rounding and this are
+# bfloat16 arithmetic.
+DIFFERENT_ANSWER = 1e-2
+# White minus black after normalisation, and the largest distance of their midpoint from 0 in units of that.
+_MIN_RANGE, _MAX_RANGE, _MAX_OFFSET = 0.1, 1000.0, 10.0
+_MIN_SPREAD, _MAX_SPREAD = 0.05, 200.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """The findings. readings: of the images, None where not even a forward succeeded."""
+    """The findings. reading: of the images; None if not even a forward pass succeeded."""
 
     rows: tuple[Row, ...]
     reading: Reading | None = None
@@ -55,12 +56,14 @@ def prove(
     cut_at: Callable[[str], nn.Module],
     names: Sequence[str] = (),
 ) -> Proof:
-    """Check a network and some of its layers; an error of the network's code becomes a row that fails.
+    """Check a network and some of its layers; an error in the network's code becomes a failed row.
 
-    Args:    images: (B, 3, S, S) float32 in [0, 1], on the network's device; at least two, not all alike.
-             uses: by layer with a spatial map, what will be made of it. cut_at: gives the network cut at a
-             layer, as ``cut`` does. names: of the images, for messages.
-    Raises:  torch.OutOfMemoryError: the images do not fit.
+    Args:
+        images: (B, 3, S, S) float32 in [0, 1], on the network's device; at least two, not all equal.
+        uses: layer -> what it will be used for; each layer has a spatial map.
+        cut_at: gives the network cut at a layer, as ``cut`` does.
+        names: names of the images, for messages.
+    Raises: torch.OutOfMemoryError: the images do not fit.
     """
     layers = list(uses)
     has_attribution = any(use.attribution != "none" for use in uses.values())
@@ -72,20 +75,20 @@ def prove(
         return Proof(rows=(*rows, *failed))
     first = reading[0]
     rows += guarded("", "state", lambda: _state_row(network, images))
-    of_answers = _answer_rows(network, images, layers, first, has_attribution)
-    rows += of_answers.get("", [])
+    answer_rows = _answer_rows(network, images, layers, first, has_attribution)
+    rows += answer_rows.get("", [])
     rows += guarded("", "logits", lambda: _logits_row(network, images, first.logits, names, has_attribution))
     attributions: dict[str, Tensor] = {}
-    has_answers = not _fail(of_answers.get("", ()))
-    of_positions: dict[str, Evidence] = {}
-    rows += guarded("", "position", lambda: of_positions.update(map_evidence(network, layers)))
+    has_answers = not _has_failure(answer_rows.get("", ()))
+    evidence_by_layer: dict[str, Evidence] = {}
+    rows += guarded("", "position", lambda: evidence_by_layer.update(map_evidence(network, layers)))
     for layer in layers:
-        rows += of_answers.get(layer, [])
-        if _fail(of_answers.get(layer, ())):
-            # All else would be measured on another answer each time.
+        rows += answer_rows.get(layer, [])
+        if _has_failure(answer_rows.get(layer, ())):
+            # Other checks would get a different answer each time.
             continue
-        if layer in of_positions:
-            rows.append(_position_row(layer, of_positions[layer]))
+        if layer in evidence_by_layer:
+            rows.append(_position_row(layer, evidence_by_layer[layer]))
         use = uses[layer] if has_answers else replace(uses[layer], attribution="none")
         found = prove_layer(network, images, layer, first, use, cut_at, names)
         rows += found.rows
@@ -94,12 +97,12 @@ def prove(
     return Proof(rows=tuple(rows), reading=first, attributions=attributions)
 
 
-def _fail(rows: Iterable[Row]) -> bool:
+def _has_failure(rows: Iterable[Row]) -> bool:
     return any(row.verdict == "fails" for row in rows)
 
 
 def _position_row(layer: str, evidence: Evidence) -> Row:
-    """A change of one patch of the image must show at its position in the map."""
+    """Check that a change of one patch of the image shows at its position in the map."""
     said = f"a changed patch {evidence}"
     if evidence.verdict == "untold":
         said = f"whether the map follows the image {evidence}"
@@ -110,74 +113,76 @@ def _position_row(layer: str, evidence: Evidence) -> Row:
 
 
 def _input_row(network: Network, images: Tensor) -> Row:
-    """Black and white must differ where the network sees them, and the images must have some contrast."""
+    """Check that black and white differ after normalisation, and that the images have some contrast."""
     black, white = (network.normalise(torch.full_like(images[:1], level)) for level in (0.0, 1.0))
-    extent = (white - black).abs().amax(dim=(0, 2, 3))
+    value_range = (white - black).abs().amax(dim=(0, 2, 3))
     middle = ((white + black) / 2).abs().amax(dim=(0, 2, 3))
     seen = network.normalise(images)
     mean, spread = float(seen.mean()), float(seen.std())
-    is_absurd = bool((extent < _LEAST_RANGE).any() or (extent > _MOST_RANGE).any())
-    is_absurd |= bool((middle > _MOST_OFFSET * extent).any())
+    is_suspicious = bool((value_range < _MIN_RANGE).any() or (value_range > _MAX_RANGE).any())
+    is_suspicious |= bool((middle > _MAX_OFFSET * value_range).any())
     said = f"mean {mean:.2g}, standard deviation {spread:.2g}"
-    if is_absurd:
+    if is_suspicious:
         said += (
-            f" where the network sees it, black and white {float(extent.min()):.2g} apart; mean and std of "
-            "model.preprocess are of values in [0, 1]"
+            f" where the network sees it, black and white {float(value_range.min()):.2g} apart; mean and std "
+            "of model.preprocess are of values in [0, 1]"
         )
-    elif not _LEAST_SPREAD <= spread <= _MOST_SPREAD:
-        is_absurd = True
+    elif not _MIN_SPREAD <= spread <= _MAX_SPREAD:
+        is_suspicious = True
         said += " where the network sees it; look at the images and at model.preprocess"
-    return Row(layer="", check="input", verdict="note" if is_absurd else "ok", value=spread, said=said)
+    return Row(layer="", check="input", verdict="note" if is_suspicious else "ok", value=spread, said=said)
 
 
 def _state_row(network: Network, images: Tensor) -> Row:
-    """Modules in training mode, values that a forward changes, random numbers that it draws."""
+    """Look for modules in training mode, buffers changed by a forward pass, and random numbers in it."""
     training = [(name, module) for name, module in network.module.named_modules() if module.training]
-    # _version counts writes in place, to buffers that a forward has no business writing to.
+    # _version counts in-place writes; a forward pass should not write to buffers.
     before = {name: buffer._version for name, buffer in network.module.named_buffers()}
     is_random = draws_random_numbers(network, images[:2])
     buffers = dict(network.module.named_buffers())
     changed = [name for name, version in before.items() if buffers[name]._version != version]
     said = []
     if training:
-        said.append(f"{named(*training[0])} is in training mode after eval()")
+        said.append(f"{module_label(*training[0])} is in training mode after eval()")
     if changed:
         said.append(f"a forward changes the buffer '{changed[0]}'")
     if is_random:
         said.append("a forward draws random numbers")
-    words = "; ".join(said) or "evaluation mode, nothing random, nothing changed"
-    return Row(layer="", check="state", verdict="note" if said else "ok", said=words)
+    summary = "; ".join(said) or "evaluation mode, nothing random, nothing changed"
+    return Row(layer="", check="state", verdict="note" if said else "ok", said=summary)
 
 
 def _answer_rows(
     network: Network, images: Tensor, layers: Sequence[str], first: Reading, has_attribution: bool
 ) -> dict[str, list[Row]]:
-    """By layer, "" for the logits: does the same image give the same, in any company?"""
+    """Check by layer ("" for the logits) that an image gives the same result again and in any batch."""
     rows: dict[str, list[Row]] = {}
-    apart: dict[str, dict[str, float]] = {}
+    difference_by_check: dict[str, dict[str, float]] = {}
 
     def again() -> None:
-        apart["same twice"] = differences(read_again(network, images, layers, first), first)
+        difference_by_check["same twice"] = differences(read_again(network, images, layers, first), first)
 
     def alone() -> None:
-        apart["image alone"] = differences([read_apart(network, images, layers)], first)
+        difference_by_check["image alone"] = differences([read_separately(network, images, layers)], first)
 
     for check, measure in (("same twice", again), ("image alone", alone)):
         if failed := guarded("", check, measure):
             rows.setdefault("", []).extend(failed)
             continue
         blame = ""
-        if max(apart[check].values()) > ANOTHER_ANSWER:
-            blame = (blame_for_chance if check == "same twice" else blame_for_mixing)(network, images)
-        # The logits come first.
-        for layer, apart_by in apart[check].items():
+        if max(difference_by_check[check].values()) > DIFFERENT_ANSWER:
+            blame = (describe_random_module if check == "same twice" else describe_mixing_module)(
+                network, images
+            )
+        # The logits come first, so the blame goes to them.
+        for layer, apart_by in difference_by_check[check].items():
             is_used = bool(layer) or has_attribution
             row = _answer_row(layer, check, apart_by, blame, is_used)
             rows.setdefault(layer, []).append(row)
-            # Said once, not layer by layer.
+            # Give the blame once, not for every layer.
             blame = ""
-        if max(apart[check].values()) > ANOTHER_ANSWER:
-            # Random answers also differ for an image alone: said once.
+        if max(difference_by_check[check].values()) > DIFFERENT_ANSWER:
+            # Random answers also differ for an image alone; one row is enough.
             break
     return rows
 
@@ -190,7 +195,7 @@ def _answer_row(layer: str, check: str, apart_by: float, blame: str, is_used: bo
     if apart_by <= ROUNDING:
         verdict: Verdict = "ok"
         said = agreement(apart_by)
-    elif apart_by <= ANOTHER_ANSWER:
+    elif apart_by <= DIFFERENT_ANSWER:
         verdict = "note"
         said = f"{what} differ by {percent(apart_by)}: more than float32 rounding"
     else:
@@ -202,7 +207,7 @@ def _answer_row(layer: str, check: str, apart_by: float, blame: str, is_used: bo
 def _logits_row(
     network: Network, images: Tensor, logits: Tensor, names: Sequence[str], has_attribution: bool
 ) -> Row:
-    """Finite; told apart from image to image; and no probabilities, whose derivatives saturate."""
+    """Check that the logits are finite, differ between images, and are no probabilities (which saturate)."""
     finite = torch.isfinite(logits).all(dim=1)
     if not bool(finite.all()):
         return Row(
@@ -225,10 +230,14 @@ def _logits_row(
             said=f"{num} from 0 to 1, as a {last} gives: attributions to probabilities fade where the "
             f"network is sure; return logits, without the {last}",
         )
-    if apart := _largest_apart(network, images, logits):
+    if largest_difference := _largest_difference(network, images, logits):
         low, high = float(logits.min()), float(logits.max())
         return Row(
-            layer="", check="logits", verdict="ok", value=apart, said=f"{num} from {low:.3g} to {high:.3g}"
+            layer="",
+            check="logits",
+            verdict="ok",
+            value=largest_difference,
+            said=f"{num} from {low:.3g} to {high:.3g}",
         )
     return Row(
         layer="",
@@ -239,15 +248,15 @@ def _logits_row(
     )
 
 
-def _largest_apart(network: Network, images: Tensor, logits: Tensor) -> float:
-    """The largest relative difference of any image's logits to the first one's; 0 where it is rounding."""
-    plain = torch.stack([torch.zeros_like(images[0]), torch.ones_like(images[0])])
+def _largest_difference(network: Network, images: Tensor, logits: Tensor) -> float:
+    """Largest relative difference of any image's logits from the first image's; 0 if it is only rounding."""
+    black_and_white = torch.stack([torch.zeros_like(images[0]), torch.ones_like(images[0])])
     try:
         with torch.no_grad():
-            everything = torch.cat([logits, network.logits(plain)])
+            everything = torch.cat([logits, network.logits(black_and_white)])
     except Exception as error:
         if is_out_of_memory(error):
             raise
         everything = logits
-    apart = difference(everything, everything[:1].expand_as(everything))
-    return apart if apart > ROUNDING else 0.0
+    largest_difference = difference(everything, everything[:1].expand_as(everything))
+    return largest_difference if largest_difference > ROUNDING else 0.0

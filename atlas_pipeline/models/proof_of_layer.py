@@ -24,18 +24,18 @@ from atlas_pipeline.models.proof_row import Row, Verdict, agreement, guarded, pe
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient
 from atlas_pipeline.models.repeatability import ROUNDING, Reading, difference
 
-# Relative. Two orders of the same float32 sums stay below the first; attributions, whose sums cancel, below
-# the second; bfloat16 below the third.
-_AGREES, _PRODUCTS_AGREE, _NEARLY = 1e-3, 1e-2, 5e-2
-# A product of derivative and activation that is such a share of what it could be is what rounding leaves.
-_NOTHING = 1e-5
-# Images that costly checks are made on, and classes.
-_FEW, _CLASSES = 2, 16
+# Relative. Reordered float32 sums differ by less than the first, attributions (whose sums cancel) by less
+# than the second, bfloat16 by less than the third.
+_CUT_TOLERANCE, _PRODUCT_TOLERANCE, _BFLOAT16_TOLERANCE = 1e-3, 1e-2, 5e-2
+# Derivative times activation is rounding noise below this fraction of its largest possible value.
+_NEGLIGIBLE = 1e-5
+# Numbers of images and of classes in expensive checks.
+_NUM_IMAGES, _NUM_CLASSES = 2, 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerUse:
-    """The uses that a run makes of a layer.
+    """The uses of a layer in a run.
 
     attribution: "product" (a derivative), "ablation", or "none". size_px: side of the icons; None: no icons.
     """
@@ -47,7 +47,7 @@ class LayerUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerProof:
-    """rows: what was found. attribution: (image, class) of a few images and classes, where there is any."""
+    """rows: the findings. attribution: (image, class) for a few images and classes, if there is any."""
 
     rows: tuple[Row, ...]
     attribution: Tensor | None = None
@@ -62,7 +62,10 @@ def prove_layer(
     cut_at: Callable[[str], nn.Module],
     names: Sequence[str],
 ) -> LayerProof:
-    """Args: reading: of ``images``. The others: see ``prove``."""
+    """Try the uses of one layer.
+
+    Args: reading: of ``images``. For the others see ``prove``.
+    """
     feature_map = reading.maps[layer]
     rows = [_map_row(layer, feature_map, reading.dtypes[layer], names)]
     if rows[0].verdict == "fails":
@@ -74,14 +77,16 @@ def prove_layer(
         rows += guarded(
             layer,
             "attribution",
-            lambda: _attribution_row(network, images[:_FEW], layer, feature_map[:_FEW], use, attributions),
+            lambda: _attribution_row(
+                network, images[:_NUM_IMAGES], layer, feature_map[:_NUM_IMAGES], use, attributions
+            ),
             "set sample.attribution: none",
         )
     return LayerProof(rows=tuple(rows), attribution=attributions[0] if attributions else None)
 
 
 def _map_row(layer: str, feature_map: Tensor, dtype: torch.dtype, names: Sequence[str]) -> Row:
-    """Finite, in float32, not all 0, and not one and the same for every image."""
+    """Check that the map is finite, float32, not all 0, and differs between images."""
     channels, height, width = feature_map.shape[1:]
     size = f"{channels} channels, {height} x {width}"
     values = feature_map.float()
@@ -104,21 +109,23 @@ def _map_row(layer: str, feature_map: Tensor, dtype: torch.dtype, names: Sequenc
 def _icon_rows(
     network: Network, images: Tensor, layer: str, size_px: int, cut_at: Callable[[str], nn.Module]
 ) -> list[Row]:
-    """The network up to the layer, on its own and at the icons' size, with a gradient to the image."""
-    made: list[nn.Module] = []
-    if failed := guarded(layer, "cut", lambda: made.append(cut_at(layer))):
+    """Try the network up to the layer, on its own and at the icons' size, with a gradient to the image."""
+    parts_made: list[nn.Module] = []
+    if failed := guarded(layer, "cut", lambda: parts_made.append(cut_at(layer))):
         return failed
-    few = images[:_FEW]
+    few = images[:_NUM_IMAGES]
     return [
-        *guarded(layer, "cut", lambda: _cut_row(network, few, layer, made[0])),
-        *guarded(layer, "gradient", lambda: gradient_row(few, layer, size_px, made[0])),
+        *guarded(layer, "cut", lambda: _cut_row(network, few, layer, parts_made[0])),
+        *guarded(layer, "gradient", lambda: gradient_row(few, layer, size_px, parts_made[0])),
     ]
 
 
 def _cut_row(network: Network, images: Tensor, layer: str, part: nn.Module) -> Row:
     with torch.no_grad():
         apart_by = difference(part(images), feature_maps(network, images, [layer])[layer])
-    verdict: Verdict = "ok" if apart_by <= _AGREES else "note" if apart_by <= _NEARLY else "fails"
+    verdict: Verdict = (
+        "ok" if apart_by <= _CUT_TOLERANCE else "note" if apart_by <= _BFLOAT16_TOLERANCE else "fails"
+    )
     said = f"up to here and the whole network {agreement(apart_by)}"
     if verdict != "ok":
         said = f"the network up to here and the whole differ by {percent(apart_by)}"
@@ -126,10 +133,12 @@ def _cut_row(network: Network, images: Tensor, layer: str, part: nn.Module) -> R
 
 
 def gradient_row(images: Tensor, layer: str, size_px: int, part: nn.Module) -> Row:
-    """Whether a gradient of the map reaches the image, as feature inversion needs it.
+    """Check that a gradient of the map reaches the image, as feature inversion requires.
 
-    images: (B, 3, S, S) in [0, 1]; size_px: of the icons, which they are resized to. part: the network cut at
-    the layer. The gradient is that of a random weighting of the map.
+    The gradient is that of a random weighting of the map.
+
+    Args: images: (B, 3, S, S) in [0, 1], resized to the icons. size_px: side of the icons. part: the network
+          cut at the layer.
     """
 
     def row(verdict: Verdict, said: str, value: float | None = None) -> Row:
@@ -170,22 +179,27 @@ def _random_like(values: Tensor) -> Tensor:
 
 
 def _attribution_row(
-    network: Network, images: Tensor, layer: str, feature_map: Tensor, use: LayerUse, kept: list[Tensor]
+    network: Network,
+    images: Tensor,
+    layer: str,
+    feature_map: Tensor,
+    use: LayerUse,
+    attributions: list[Tensor],
 ) -> Row:
-    """The attribution as the sample takes it, against other ways to the same number."""
+    """Compare the attribution, computed as in the sample stage, with other ways to the same number."""
     norms = feature_map.float().norm(dim=1).flatten(1)
-    # Where the activation is largest: of a position that is all 0 the attribution is 0, rightly.
+    # Where the activation is largest: at a position of zeros the attribution is 0, correctly.
     positions = torch.stack(
         [norms.argmax(dim=1) // feature_map.shape[3], norms.argmax(dim=1) % feature_map.shape[3]], dim=1
     )
     removed = ablation(network, images, layer, positions, feature_map=feature_map)
     if use.attribution == "ablation":
-        kept.append(removed)
+        attributions.append(removed)
         return _row(layer, "ok", "ablation runs")
-    # Some of many, for a derivative class by class would take long.
-    classes = sorted({k * network.num_classes // _CLASSES for k in range(_CLASSES)})
+    # A subset, since a derivative for every single class would take long.
+    classes = sorted({k * network.num_classes // _NUM_CLASSES for k in range(_NUM_CLASSES)})
     found = attribution(network, images, layer, positions, use.maxpool_gradient, feature_map, classes)
-    kept.append(found)
+    attributions.append(found)
     if not bool(torch.isfinite(found).all()):
         return _row(layer, "fails", "NaN or infinite attributions; set sample.attribution: none")
     mode = attribution_mode(network, images, layer, use.maxpool_gradient)
@@ -197,20 +211,20 @@ def _attribution_row(
     theirs, bound = _by_backward(network, images, layer, positions, weights, use.maxpool_gradient)
     if bool(ours.any()) and not bool(theirs.any()):
         return _row(layer, "ok", "product and small steps of the layer agree; no backward pass gets there")
-    if bool((torch.maximum(ours.abs(), theirs.abs()) <= _NOTHING * bound).all()):
+    if bool((torch.maximum(ours.abs(), theirs.abs()) <= _NEGLIGIBLE * bound).all()):
         return _row(
             layer,
             "note",
             "attributions are 0 but for rounding: an activation's size does not change the logits, for what "
             "follows normalises each position; take another layer, or sample.attribution_method: ablation",
         )
-    # Both as they are: a product of 0 must not be the measure.
+    # Relative to the larger of the two, since the product may be 0.
     largest = torch.maximum(ours.norm(), theirs.norm())
     apart_by = float((ours - theirs).norm() / largest) if largest > 0 else 0.0
-    if apart_by <= _PRODUCTS_AGREE:
+    if apart_by <= _PRODUCT_TOLERANCE:
         return _row(layer, "ok", f"product and a backward pass {agreement(apart_by)}", apart_by)
     said = f"the forward product and a backward pass differ by {percent(apart_by)}"
-    if apart_by <= _NEARLY:
+    if apart_by <= _BFLOAT16_TOLERANCE:
         return _row(layer, "note", said, apart_by)
     return _row(layer, "fails", f"{said}; set sample.attribution_method: ablation", apart_by)
 
@@ -227,13 +241,15 @@ def _by_backward(
     weights: Tensor,
     maxpool_gradient: MaxPoolGradient,
 ) -> tuple[Tensor, Tensor]:
-    """(B,) activation times derivative of the weighted logits, by one backward pass through the network.
+    """Activation times derivative of the weighted logits, by one backward pass through the network.
 
-    And how large that could be: the norm of the one times the norm of the other, (B,). weights: (1, class).
+    Args:    weights: (1, class).
+    Returns: the products (B,), and their largest possible values (B,): the norm of one factor times the norm
+             of the other.
     """
     form = network.runs[layer].form
     assert form is not None, layer
-    # In new memory: what follows may work in place.
+    # In new memory, since later layers may work in place.
     passes = BackwardPass(logits_with(network, images, layer), torch.clone, maxpool_gradient)
     gradient, at = passes.gradient(weights.expand_as(passes.logits)), form.place(passes.point, positions)
     derivative, activation = gradient[at].float(), passes.point[at].float()

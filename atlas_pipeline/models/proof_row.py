@@ -1,4 +1,4 @@
-"""One line of a proof, and how a failure of the network's own code becomes one."""
+"""One row of a network's check, and how a failure of the network's own code becomes one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ Verdict = Literal["ok", "note", "fails"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """layer: "" for the network as a whole. value: what was measured; None where nothing was. said: a line.
+    """One finding.
 
-    verdict: "note" is for the reader to know; "fails" makes an atlas impossible, or wrong.
+    layer: "" for the whole network. value: the measured number, or None. said: one line of text. verdict:
+    "note" informs the reader; "fails" makes an atlas impossible or wrong.
     """
 
     layer: str
@@ -27,9 +28,9 @@ class Row:
 
 
 def guarded(layer: str, check: str, measure: Callable[[], Any], remedy: str = "") -> list[Row]:
-    """The row or rows that ``measure`` returns, or one that fails with what it raised.
+    """The row or rows that ``measure`` returns, or a failed row with the error that it raised.
 
-    Raises: torch.OutOfMemoryError, MemoryError: that is no fault of the network's.
+    Raises: torch.OutOfMemoryError, MemoryError: the network is not to blame for these.
     """
     try:
         found = measure()
@@ -45,7 +46,7 @@ def guarded(layer: str, check: str, measure: Callable[[], Any], remedy: str = ""
 
 
 def reason(error: BaseException) -> str:
-    """An error in one line; our own as they are."""
+    """An error in one line; our own errors keep their text."""
     first = (str(error).strip().splitlines() or [""])[0].rstrip(".")
     if isinstance(error, AtlasError):
         return first
@@ -58,5 +59,5 @@ def percent(share: float) -> str:
 
 
 def agreement(apart: float) -> str:
-    """How well two things agree that are a relative ``apart`` from each other."""
+    """How well two things agree whose relative difference is ``apart``."""
     return f"agree to {apart:.0e}" if apart else "agree exactly"

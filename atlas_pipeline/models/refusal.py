@@ -1,4 +1,4 @@
-"""Why a network does not run on its images: what it said itself, the likely cause, the remedy."""
+"""Why a network does not run on its images: its own error, the likely cause, the remedy."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from atlas_pipeline.models.image_size import is_out_of_memory
 from atlas_pipeline.models.plain_module import first_line
 from atlas_pipeline.user_code import location_of
 
-# Sides that networks are made for.
+# Common image sizes of networks, in pixels.
 SIZES_PX = (8, 16, 28, 32, 48, 64, 84, 96, 112, 128, 160, 192, 224, 240, 256, 288, 299, 320, 384, 448, 512)
 PRECISIONS = ("dtype", "Half", "half", "BFloat16", "Double", "double", "same type")
 DEVICES = ("same device", "expected device", "cuda", "CUDA")
 
 
-def why_not(module: nn.Module, images: Tensor, name: str, failure: Exception) -> str:
-    """One line on a forward of ``images`` that ended with ``failure``.
+def failure_message(module: nn.Module, images: Tensor, name: str, failure: Exception) -> str:
+    """One line about a forward pass of ``images`` that raised ``failure``.
 
-    Args: images: (B, 3, S, S), normalised. name: of the network.
+    Args: images: (B, 3, S, S), normalised. name: the network's name.
     """
     size_px = images.shape[2]
     reason = first_line(failure)
@@ -46,16 +46,16 @@ def why_not(module: nn.Module, images: Tensor, name: str, failure: Exception) ->
         return f"{cannot}; it runs on images of {other_px} px: set model.preprocess.crop: {other_px}"
     if any(word in str(failure) for word in PRECISIONS):
         return (
-            f"{cannot}; networks are run in float32 here: take conversions to another precision out of its "
+            f"{cannot}; networks are run in float32 here: remove conversions to another precision from its "
             "forward and hooks"
         )
     if any(word in str(failure) for word in DEVICES):
-        return f"{cannot}; networks are opened on the CPU: let forward make its tensors on its input's device"
+        return f"{cannot}; networks are opened on the CPU: create tensors on the input's device in forward"
     return cannot
 
 
 def _num_channels(module: nn.Module, images: Tensor) -> int | None:
-    """How many channels the network does run with, where it is not three."""
+    """Number of image channels with which the network runs, if it is not three."""
     wanted = [part.in_channels for part in module.modules() if isinstance(part, nn.Conv2d)]
     for num_channels in dict.fromkeys((*wanted[:1], 1, 4)):
         if num_channels != 3 and _runs(module, images.new_zeros(2, num_channels, *images.shape[2:])):
@@ -64,7 +64,7 @@ def _num_channels(module: nn.Module, images: Tensor) -> int | None:
 
 
 def _size_that_runs(module: nn.Module, images: Tensor) -> int | None:
-    """The side nearest to that of the images with which the network runs; None: no usual one."""
+    """The nearest image size, in pixels, with which the network runs; None if no common size does."""
     own_px = images.shape[2]
     for size_px in sorted(SIZES_PX, key=lambda other: abs(math.log(other / own_px))):
         if size_px != own_px and _runs(module, images.new_zeros(2, 3, size_px, size_px)):
@@ -77,6 +77,6 @@ def _runs(module: nn.Module, images: Tensor) -> bool:
         with torch.no_grad(), eager():
             module(images)
     except Exception:
-        # A user's code may raise anything.
+        # User code may raise anything.
         return False
     return True

@@ -1,8 +1,8 @@
-"""Max-pools whose gradient is shared among all inputs of a window instead of going to the largest alone.
+"""Max-pools whose gradient goes to all inputs of a window instead of the largest one alone.
 
-The gradient is that of ``avg(x^2) / (0.01 + avg|x|)`` over the window, a mean that large values dominate,
-as in Lucid's ``redirected_pool_grad`` (Olah et al., "The Building Blocks of Interpretability", 2018); the
-value stays the exact maximum.
+The gradient is that of ``avg(x^2) / (0.01 + avg|x|)`` over the window, a mean dominated by large values, as
+in Lucid's ``redirected_pool_grad`` (Olah et al., "The Building Blocks of Interpretability", 2018). The value
+remains the exact maximum.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ SOFTENING = 0.01
 
 
 def relaxed_max_pool() -> TorchFunctionMode:
-    """A context in which every 2-D max-pool of this thread has the relaxed gradient, forward and backward.
+    """A context in which every 2-D max-pool of this thread has the relaxed gradient, in both modes.
 
-    It reaches ``nn.MaxPool2d``, ``F.max_pool2d`` and ``torch.max_pool2d`` in any model; nothing is patched.
+    It affects ``nn.MaxPool2d``, ``F.max_pool2d`` and ``torch.max_pool2d`` in any model, without patching.
     Adaptive max-pools keep their own gradient.
 
-    Raises: ModelError: within it, a dilated max-pool, for which no relaxation is defined.
+    Raises: ModelError: inside the context, for a dilated max-pool, which has no defined relaxation.
     """
     return _RelaxedMaxPool()
 
 
 def max_pool_gradient(kind: MaxPoolGradient) -> AbstractContextManager[Any]:
-    """The context of a config's ``maxpool_gradient``."""
+    """The context for a config's ``maxpool_gradient``."""
     return relaxed_max_pool() if kind == "smooth" else nullcontext()
 
 
@@ -61,14 +61,14 @@ def _redirected(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Tensor:
-    """``exact`` in value, the relaxed pooling in derivative; the arguments are those of ``F.max_pool2d``."""
+    """``exact`` in value, the relaxed pooling in derivative; other arguments as for ``F.max_pool2d``."""
     if dilation not in (1, (1, 1), [1, 1]):
         raise ModelError("a dilated max-pool has no smooth gradient; set sample.maxpool_gradient: exact")
 
     def average(values: Tensor) -> Tensor:
-        # Of the image alone: a window over the border is no weaker for its padding.
+        # Average over the image only: padding must not weaken a window at the border.
         return F.avg_pool2d(values, kernel_size, stride or None, padding, ceil_mode, count_include_pad=False)
 
     smooth = average(input**2) / (SOFTENING + average(input.abs()))
-    # detach() takes away forward-mode tangents as well as the graph: one line for both modes.
+    # detach() removes forward-mode tangents as well as the graph, so this line serves both modes.
     return exact.detach() + (smooth - smooth.detach())

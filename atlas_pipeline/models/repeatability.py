@@ -1,4 +1,4 @@
-"""Whether a network's answer to an image is a function of that image alone, and which module is to blame.
+"""Whether a network's answer to an image depends on that image alone, and which module is to blame if not.
 
 B = batch.
 """
@@ -22,16 +22,20 @@ from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.capture import capture
 from atlas_pipeline.models.network import Network
 
-# Relative. Kernels round differently for other batch sizes, by less than the first in float32; a module that
-# differs by more than the second is to blame.
-ROUNDING, _BLAMED = 1e-4, 1e-3
-# A network that draws random numbers may give the same twice by chance (stochastic depth of a few per cent).
-_MOST_FORWARDS = 16
+# Relative. Rounding differs between batch sizes, by less than the first number in float32. A module whose
+# outputs differ by more than the second is to blame.
+ROUNDING, _MODULE_TOLERANCE = 1e-4, 1e-3
+# A network that draws random numbers may repeat its answer by chance (stochastic depth of a few per cent).
+_MAX_FORWARDS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One forward: logits (B, class), each layer's map (B, channel, row, column) and the dtype it had."""
+    """One forward pass.
+
+    logits: (B, class). maps: layer -> (B, channel, row, column). dtypes: layer -> dtype before the conversion
+    to float32.
+    """
 
     logits: Tensor
     maps: Mapping[str, Tensor]
@@ -39,9 +43,10 @@ class Reading:
 
 
 def read(network: Network, images: Tensor, layers: Sequence[str]) -> Reading:
-    """One whole forward.
+    """Run one full forward pass.
 
-    Raises: ModelError: no logits come out, or a layer did not run. Whatever the network's code raises.
+    Raises: ModelError: the output is no logits, or a layer did not run. The network's code may raise
+            anything.
     """
     with torch.no_grad(), capture(network.module, layers) as outputs:
         logits = network.logits(images)
@@ -57,9 +62,9 @@ def read(network: Network, images: Tensor, layers: Sequence[str]) -> Reading:
 
 
 def difference(values: Tensor, reference: Tensor) -> float:
-    """Largest over the images of |values - reference| / |reference|, norms over all but the first axis.
+    """Largest |values - reference| / |reference| over the images, with norms over all other axes.
 
-    An image whose reference is 0 counts by the largest norm there is. Infinite where the shapes differ.
+    An image with a reference of 0 is divided by the largest norm. Different shapes give infinity.
     """
     if values.shape != reference.shape:
         return float("inf")
@@ -73,7 +78,7 @@ def difference(values: Tensor, reference: Tensor) -> float:
 
 
 def differences(readings: Sequence[Reading], reference: Reading) -> dict[str, float]:
-    """By layer, and "" for the logits: the largest difference of any of the readings."""
+    """The largest difference of any reading from the reference, by layer, and under "" for the logits."""
     layers = ["", *reference.maps]
 
     def part(reading: Reading, layer: str) -> Tensor:
@@ -86,18 +91,18 @@ def differences(readings: Sequence[Reading], reference: Reading) -> dict[str, fl
 
 
 def read_again(network: Network, images: Tensor, layers: Sequence[str], first: Reading) -> list[Reading]:
-    """Further forwards of the same images: one, or several where the network draws random numbers."""
+    """Repeat the forward pass of the same images: once, or several times if it draws random numbers."""
     before = _random_states(network.device)
     readings = [read(network, images, layers)]
     if _random_states(network.device) == before:
         return readings
-    while len(readings) < _MOST_FORWARDS and max(differences(readings, first).values()) <= _BLAMED:
+    while len(readings) < _MAX_FORWARDS and max(differences(readings, first).values()) <= _MODULE_TOLERANCE:
         readings.append(read(network, images, layers))
     return readings
 
 
-def read_apart(network: Network, images: Tensor, layers: Sequence[str]) -> Reading:
-    """Reading of the images in reverse order: the last one alone, then the others, put together again."""
+def read_separately(network: Network, images: Tensor, layers: Sequence[str]) -> Reading:
+    """Read the last image alone and the others in reverse order, then restore the order."""
     backwards = images.flip(0)
     alone, others = (read(network, some, layers) for some in (backwards[:1], backwards[1:]))
     return Reading(
@@ -108,14 +113,14 @@ def read_apart(network: Network, images: Tensor, layers: Sequence[str]) -> Readi
 
 
 def draws_random_numbers(network: Network, images: Tensor) -> bool:
-    """Whether a forward takes from torch's, Python's or NumPy's random numbers."""
+    """Whether a forward pass uses torch's, Python's or NumPy's random generator."""
     before = _random_states(network.device)
     read(network, images, [])
     return _random_states(network.device) != before
 
 
 def _random_states(device: torch.device) -> tuple[Any, ...]:
-    # The global one is what a network's code would use.
+    # The global generator, which a network's code would use.
     numpy_state: Any = np.random.get_state()  # noqa: NPY002
     cuda = torch.cuda.get_rng_state(device).numpy().tobytes() if device.type == "cuda" else b""
     return (
@@ -127,45 +132,51 @@ def _random_states(device: torch.device) -> tuple[Any, ...]:
     )
 
 
-def blame_for_chance(network: Network, images: Tensor) -> str:
-    """Which module gives something else for the same input, in words; "" where it cannot be told."""
-    for _ in range(_MOST_FORWARDS):
-        found = _first_to_differ(network, images[:2], images[:2])
+def describe_random_module(network: Network, images: Tensor) -> str:
+    """Describe the module that gives different outputs for equal inputs; "" if it cannot be found."""
+    for _ in range(_MAX_FORWARDS):
+        found = _first_differing_module(network, images[:2], images[:2])
         if found is not None:
             break
     else:
         return ""
     name, module, later = found
     if module.training:
-        return f"{named(name, module)} is in training mode after eval(); do not override train() or eval()"
+        return (
+            f"{module_label(name, module)} is in training mode after eval(); "
+            "do not override train() or eval()"
+        )
     if any(True for _ in module.children()) or not name:
         return (
-            f"the forward of {named(name, module)} draws random numbers{_before(later)}; "
+            f"the forward of {module_label(name, module)} draws random numbers{_before(later)}; "
             "pass training=self.training, e.g. to F.dropout"
         )
-    return f"{named(name, module)} is random; make it do nothing in eval mode"
+    return f"{module_label(name, module)} is random; make it do nothing in eval mode"
 
 
-def blame_for_mixing(network: Network, images: Tensor) -> str:
-    """Which module lets the images of a batch change each other, in words; "" where it cannot be told."""
-    found = _first_to_differ(network, images[:1], images)
+def describe_mixing_module(network: Network, images: Tensor) -> str:
+    """Describe the module through which the images of a batch affect each other; "" if it cannot be found."""
+    found = _first_differing_module(network, images[:1], images)
     if found is None:
         return ""
     name, module, later = found
     if isinstance(module, _BatchNorm | _InstanceNorm) and module.running_mean is None:
         return (
-            f"{named(name, module)} has no running statistics and normalises by the batch; build it with "
-            "track_running_stats=True and load its statistics, or use a GroupNorm"
+            f"{module_label(name, module)} has no running statistics and normalises by the batch; build it "
+            "with track_running_stats=True and load its statistics, or use a GroupNorm"
         )
     if module.training:
-        return f"{named(name, module)} is in training mode after eval(); do not override train() or eval()"
+        return (
+            f"{module_label(name, module)} is in training mode after eval(); "
+            "do not override train() or eval()"
+        )
     if any(True for _ in module.children()) or not name:
-        return f"the forward of {named(name, module)} mixes the images of a batch{_before(later)}"
-    return f"{named(name, module)} mixes the images of a batch"
+        return f"the forward of {module_label(name, module)} mixes the images of a batch{_before(later)}"
+    return f"{module_label(name, module)} mixes the images of a batch"
 
 
-def named(name: str, module: nn.Module) -> str:
-    """A module as people know it."""
+def module_label(name: str, module: nn.Module) -> str:
+    """A module's name and class, for messages."""
     return f"'{name}' ({type(module).__name__})" if name else type(module).__name__
 
 
@@ -176,36 +187,36 @@ def _before(later: str) -> str:
 _Trail = dict[tuple[str, int], tuple[list[Tensor], list[Tensor]]]
 
 
-def _first_to_differ(network: Network, few: Tensor, many: Tensor) -> tuple[str, nn.Module, str] | None:
-    """The module that ends first among those with equal inputs and other outputs in two forwards.
+def _first_differing_module(network: Network, few: Tensor, many: Tensor) -> tuple[str, nn.Module, str] | None:
+    """The module that finishes first among those with equal inputs and different outputs in two passes.
 
-    Args:    few, many: images, those of ``few`` first among ``many``.
-    Returns: its name, itself, and the first module within it whose input differs ("": none).
+    Args:    few, many: images; ``many`` begins with ``few``.
+    Returns: its name, the module, and the name of the first module inside it whose input differs ("": none).
     """
     first, second = _trail(network, few, len(few)), _trail(network, many, len(few))
-    touched: list[str] = []
+    changed_inputs: list[str] = []
     for key, (inputs, outputs) in first.items():
         name, _ = key
         if key not in second:
             continue
         if _differ(inputs, second[key][0]):
-            touched.append(name)
+            changed_inputs.append(name)
         elif _differ(outputs, second[key][1]):
-            inside = [other for other in touched if not name or other.startswith(f"{name}.")]
+            inside = [other for other in changed_inputs if not name or other.startswith(f"{name}.")]
             return name, network.module.get_submodule(name), inside[0] if inside else ""
     return None
 
 
 def _trail(network: Network, images: Tensor, num_images: int) -> _Trail:
-    """By module and run, in the order of their ends: inputs and outputs of the first images."""
+    """Inputs and outputs of the first images, by module and run, in the order in which the runs finish."""
     inputs: dict[tuple[str, int], list[Tensor]] = {}
     trail: _Trail = {}
     runs: Counter[str] = Counter()
 
     def kept(value: Any) -> list[Tensor]:
-        of_images = (t for t in _tensors(value) if t.dim() and t.shape[0] == len(images))
-        # Copies: what follows may work in place.
-        return [tensor[:num_images].detach().clone() for tensor in of_images]
+        batch_tensors = (t for t in _tensors(value) if t.dim() and t.shape[0] == len(images))
+        # Copies, since later layers may work in place.
+        return [tensor[:num_images].detach().clone() for tensor in batch_tensors]
 
     with torch.no_grad(), ExitStack() as stack:
         for name, module in network.module.named_modules():
@@ -235,4 +246,4 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _differ(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
-    return any(difference(a, b) > _BLAMED for a, b in zip(ours, theirs, strict=False))
+    return any(difference(a, b) > _MODULE_TOLERANCE for a, b in zip(ours, theirs, strict=False))

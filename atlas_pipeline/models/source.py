@@ -1,7 +1,7 @@
-"""One source of networks as a value: what it asks of a spec, what identifies its networks, how to open one.
+"""A source of networks as a value: its demands on a spec, the identity of its networks, how to open one.
 
-No torch at import: the registry, ``models.sources``, is read wherever a config is. A source's functions
-import what they need when they are called.
+No torch at import, since the registry ``models.sources`` is read wherever a config is. A source's functions
+import their dependencies when they are called.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Labels = tuple[str, ...] | None
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A network as its source makes it.
+    """A network as its source opens it.
 
-    preprocess: the network's own, before ``spec.preprocess``. labels: the names of its classes that the
-    source states; None where it states none.
+    preprocess: the network's own, before ``spec.preprocess`` is applied. labels: class names stated by the
+    source, or None.
     """
 
     module: nn.Module
@@ -42,24 +42,25 @@ def _no_labels(spec: ModelSpec) -> Labels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSource:
-    """Where networks come from: one value of ``model.source``.
+    """A source of networks, which is one value of ``model.source``.
 
-    All functions take the ``ModelSpec`` and raise ModelError where it does not do.
+    All functions take the ``ModelSpec`` and raise ModelError if it is invalid.
 
-    name: as the config names the source.
-    open: makes the network, with its weights; called under the spec's seed.
-    own_weights: identity of the weights where the spec names no file and is not ``random``; JSON-able.
-    identity: all else of the spec that affects values, beside weights and preprocessing; JSON-able.
-    labels: the class names that the source states, without opening the network.
-    example: a name for the message about a missing one; None: the source needs no name.
-    names_weights: ``weights`` may be the name of weights; else what is not ``random`` is a file.
-    states_labels: the labels are the user's own statement: they hold for any weights, and another number of
-        them than of logits is a mistake. Else another number means another head, which has no labels.
-    leaves_out_labels: a file of labels may leave logits without a name; the open network says how many
-        there are.
-    called: the name that people see, from ``model.name``; None: that name, else the source's.
-    packages: the distributions that its networks are built by, beside torch.
-    citation: BibTeX of the entry ``model``, with one ``%s`` for a note; None: nobody asks to be cited.
+    name: the source's name in a config.
+    open: opens the network with its weights; called under the spec's seed.
+    own_weights: identity of the weights if the spec neither names a file nor is ``random``; JSON-able.
+    identity: everything else in the spec that affects values, except weights and preprocessing; JSON-able.
+    labels: class names stated by the source, without opening the network.
+    example: a name for the message about a missing name; None: the source needs no name.
+    has_named_weights: whether ``weights`` may be the name of weights; otherwise it is ``random`` or a file.
+    has_user_labels: whether the labels are the user's own. They then hold for any weights, and a number other
+    than that of the logits is an error. For other sources, a different number means another head, without
+    labels.
+    allows_missing_labels: whether a labels file may leave logits without a name; the open network knows their
+    number.
+    display_name: from ``model.name`` to the name that people see; None: that name, or else the source's.
+    packages: distributions that build its networks, besides torch.
+    citation: BibTeX of the entry ``model``, with one ``%s`` for a note; None: no citation.
     """
 
     name: str
@@ -68,9 +69,9 @@ class ModelSource:
     identity: Callable[[ModelSpec], dict[str, Any]] = _nothing
     labels: Callable[[ModelSpec], Labels] = _no_labels
     example: str | None = None
-    names_weights: bool = False
-    states_labels: bool = False
-    leaves_out_labels: bool = False
-    called: Callable[[str | None], str] | None = None
+    has_named_weights: bool = False
+    has_user_labels: bool = False
+    allows_missing_labels: bool = False
+    display_name: Callable[[str | None], str] | None = None
     packages: tuple[str, ...] = ()
     citation: str | None = None

@@ -1,4 +1,4 @@
-"""Which network, and which weights. No torch at import: ``atlas status`` reads this."""
+"""The choice of a network and its weights. No torch at import: ``atlas status`` reads this."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors", ".js
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """How to open a network; the ``model`` section of a config, plain and picklable.
+    """How to open a network: the ``model`` section of a config, plain and picklable.
 
-    source: one of ``models.sources``. name: of the source's networks, where it has several: torchvision's or
-    timm's name, ``my_package.my_file:build`` or ``path/to/file.py:build``. weights: None (the source's own),
-    ``random``, a name of weights where the source has names for them, or a file. weights_key: which of the
-    sets in that file, dotted; None: see `weights_set`. labels: None (the source's own) or a file of names,
-    see `label_file`. preprocess: keys that replace the network's own. seed: of random parameters.
+    source: one of ``models.sources``. name: which of the source's networks, where it has several: a
+    torchvision or timm name, ``my_package.my_file:build`` or ``path/to/file.py:build``. weights: None (the
+    source's own), ``random``, a name where the source has named weights, or a file. weights_key: dotted key
+    of a set of weights in that file; None: see `weights_set`. labels: None (the source's own) or a file of
+    names, see `label_file`. preprocess: keys that replace the network's own. seed: for random parameters.
     """
 
     source: str
@@ -37,7 +37,10 @@ class ModelSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raises: ModelError: a key of weights that are no file."""
+        """Check the weights key.
+
+        Raises: ModelError: a key for weights that are no file.
+        """
         if self.weights_key is not None and self.weights_kind != "file":
             raise ModelError(
                 f"model.weights_key '{self.weights_key}' chooses among the sets of a weights file; set "
@@ -46,23 +49,23 @@ class ModelSpec:
 
     @property
     def weights_kind(self) -> Literal["own", "random", "named", "file"]:
-        """Where the weights come from."""
+        """The kind of the weights' origin."""
         if self.weights is None:
             return "own"
         if self.weights == "random":
             return "random"
-        # Not at the top: the sources take specs.
+        # Not at the top, since the sources import this module.
         from atlas_pipeline.models.sources import SOURCES
 
         is_path = "/" in self.weights or Path(self.weights).suffix.lower() in WEIGHTS_SUFFIXES
-        may_be_a_name = self.source in SOURCES and SOURCES[self.source].names_weights
-        return "named" if may_be_a_name and not is_path else "file"
+        may_be_name = self.source in SOURCES and SOURCES[self.source].has_named_weights
+        return "named" if may_be_name and not is_path else "file"
 
 
 def weights_file(spec: ModelSpec) -> Path:
     """The weights file of a spec whose weights are a file.
 
-    Raises: ModelError: it is not there.
+    Raises: ModelError: the file does not exist.
     """
     path = Path(str(spec.weights)).expanduser()
     if path.is_dir():
@@ -76,9 +79,9 @@ def weights_file(spec: ModelSpec) -> Path:
 
 
 def weights_digest(spec: ModelSpec) -> str:
-    """sha256 of a spec's weights file, hexadecimal; of an index of shards that of the shards' own, in order.
+    """sha256 of a spec's weights file, hexadecimal; for an index of shards, that of the shards' digests.
 
-    Raises: ModelError: a file is not there or cannot be read.
+    Raises: ModelError: a file is missing or cannot be read.
     """
     path = weights_file(spec)
     if not path.name.endswith(SHARDS_SUFFIX):
@@ -88,15 +91,15 @@ def weights_digest(spec: ModelSpec) -> str:
 
 
 def weights_set(spec: ModelSpec) -> str | None:
-    """Which of several sets in a weights file is meant: ``weights_key``, else averaged weights (EMA).
+    """The key of the set to use in a weights file: ``weights_key``, or else averaged weights (EMA).
 
-    None where there is one set, or nothing tells which: then that counts which fits the network.
+    None if there is one set, or if neither rule decides; the set that fits the network is then used.
     """
     if spec.weights_key is not None:
         return spec.weights_key
     path = weights_file(spec)
-    facts = path.stat()
-    return _averaged_set(path, facts.st_mtime_ns, facts.st_size)
+    status = path.stat()
+    return _averaged_set(path, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=4)
@@ -104,14 +107,14 @@ def _averaged_set(path: Path, changed_ns: int, num_bytes: int) -> str | None:
     try:
         return averaged_set(entries_of(read_outline(path), path))
     except ModelError:
-        # It is said when the network is opened, where the weights are needed.
+        # The error appears when the network is opened, where the weights are needed.
         return None
 
 
 def file_digest(path: Path) -> str:
     """sha256 of a file's bytes, hexadecimal.
 
-    Raises: ModelError: it cannot be read.
+    Raises: ModelError: the file cannot be read.
     """
     try:
         with path.open("rb") as file:

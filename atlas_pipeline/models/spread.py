@@ -1,6 +1,6 @@
-"""Operations reduced to where they carry NaN: for measuring what a position can see.
+"""Operations reduced to their effect on NaN, for measuring receptive fields.
 
-B = batch, L = tokens of the output, T = tokens looked at.
+B = batch, L = output tokens, T = attended tokens.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch.overrides import TorchFunctionMode
 
 
 def spread_only() -> TorchFunctionMode:
-    """Within it 2-D convolutions, linear maps and attention do to NaN what they should, and else give 0.5.
+    """Reduce 2-D convolutions, linear maps and attention to their effect on NaN; other values become 0.5.
 
-    The costly part of a network is gone, and NaN goes as far as it should: fast convolutions (Winograd, FFT)
-    smear it, and fused attention on CPUs loses some.
+    This removes the expensive part of a network and lets NaN spread as it should. Fast convolutions
+    (Winograd, FFT) would smear it, and fused attention on CPUs would lose some of it.
     """
     return _SpreadOnly()
 
@@ -30,8 +30,8 @@ class _SpreadOnly(TorchFunctionMode):
         return REDUCED.get(func, func)(*args, **(kwargs or {}))
 
 
-def _marked(spoilt: Tensor, like: Tensor) -> Tensor:
-    return torch.where(spoilt, torch.nan, 0.5).to(like.dtype)
+def _nan_where(is_nan: Tensor, like: Tensor) -> Tensor:
+    return torch.where(is_nan, torch.nan, 0.5).to(like.dtype)
 
 
 def _convolution(
@@ -43,36 +43,36 @@ def _convolution(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    """NaN where the kernel meets NaN in the channels of its group."""
-    spoilt = input.isnan().unflatten(1, (groups, -1)).any(dim=2).to(weight.dtype)
+    """NaN where the kernel covers NaN in the channels of its group."""
+    is_nan = input.isnan().unflatten(1, (groups, -1)).any(dim=2).to(weight.dtype)
     ones = torch.ones((groups, 1, *weight.shape[2:]), dtype=weight.dtype, device=weight.device)
-    met = F.conv2d(spoilt, ones, None, stride, padding, dilation, groups) > 0.5
-    return _marked(met, weight).repeat_interleave(weight.shape[0] // groups, dim=1)
+    covers_nan = F.conv2d(is_nan, ones, None, stride, padding, dilation, groups) > 0.5
+    return _nan_where(covers_nan, weight).repeat_interleave(weight.shape[0] // groups, dim=1)
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """NaN where any of the features is."""
-    spoilt = input.isnan().any(dim=-1, keepdim=True)
-    return _marked(spoilt, weight).repeat_interleave(weight.shape[0], dim=-1)
+    """NaN where any feature is NaN."""
+    is_nan = input.isnan().any(dim=-1, keepdim=True)
+    return _nan_where(is_nan, weight).repeat_interleave(weight.shape[0], dim=-1)
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
-    """(..., L, feature) of (..., T, feature): NaN where the token asked, or any of those looked at, is.
+    """(..., L, feature) from (..., T, feature): NaN where the query or any attended token is NaN.
 
     Masks change nothing: a weight of zero times NaN is NaN.
     """
-    looked_at = key.isnan().flatten(-2).any(dim=-1) | value.isnan().flatten(-2).any(dim=-1)
-    spoilt = query.isnan().any(dim=-1) | looked_at[..., None]
-    return _marked(spoilt, value)[..., None].repeat_interleave(value.shape[-1], dim=-1)
+    attends_nan = key.isnan().flatten(-2).any(dim=-1) | value.isnan().flatten(-2).any(dim=-1)
+    is_nan = query.isnan().any(dim=-1) | attends_nan[..., None]
+    return _nan_where(is_nan, value)[..., None].repeat_interleave(value.shape[-1], dim=-1)
 
 
 def _multi_head_attention(
     query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any
 ) -> tuple[Tensor, Tensor | None]:
-    """``nn.MultiheadAttention``'s: (L, B, feature) of (T, B, feature), and no weights."""
+    """Replacement for ``nn.MultiheadAttention``: (L, B, feature) from (T, B, feature), and no weights."""
     batch_first = (tensor.transpose(0, 1) for tensor in (query, key, value))
     output = _attention(*batch_first).transpose(0, 1)
-    # As many features as the query, whatever the values had.
+    # The output has as many features as the query, whatever the values have.
     return output[..., :1].repeat_interleave(query.shape[-1], dim=-1), None
 
 

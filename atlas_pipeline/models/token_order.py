@@ -1,8 +1,8 @@
-"""Which token belongs to which place in the image. K = changed images, T = tokens, n = side of the grid.
+"""Which token belongs to which position in the image. K = changed images, T = tokens, n = side of the grid.
 
-Most networks lay their tokens row by row behind a class token. Others have class or register tokens at the
-end or in the middle, count column by column, or window by window (Hiera): all these orders are held against
-what the tokens answer to.
+Most networks put their tokens row by row after a class token. Others have class or register tokens at the end
+or in the middle, or order tokens by column or by window (Hiera). Every such order is compared with the
+tokens' responses to the probe.
 """
 
 from __future__ import annotations
@@ -16,58 +16,60 @@ from torch import Tensor
 
 from atlas_pipeline.models.map_probe import PLACES, patch_box
 
-MOST_LEFT_OUT = 16
-LEAST_SIDE = 2
-# A few tokens of trained transformers hold what concerns the whole image: they must not outvote the others.
-LOUD = 0.95
-# Share of the median token's answer to an image changed everywhere: a token with less has no position.
-SILENT = 1e-3
+MAX_LEFT_OUT = 16
+MIN_SIDE = 2
+# Quantile at which tokens are clipped: some tokens of trained transformers hold global information and must
+# not outvote the others.
+LOUD_QUANTILE = 0.95
+# A token has no position if it responds to an image changed everywhere by less than this fraction of the
+# median token's response.
+SILENT_FRACTION = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The positions' tokens, row by row: ``tokens`` of a square grid, out of ``num_tokens``."""
+    """Token indices of the positions of a square grid, row by row, out of ``num_tokens``."""
 
     tokens: tuple[int, ...]
     num_tokens: int
 
     @property
     def side(self) -> int:
-        """Rows, and columns, of the grid."""
+        """Number of rows, and of columns."""
         return isqrt(len(self.tokens))
 
     @property
     def num_left_out(self) -> int:
-        """Tokens that are no positions."""
+        """Number of tokens without a position."""
         return self.num_tokens - len(self.tokens)
 
     @property
     def is_plain(self) -> bool:
-        """Whether what is left out stands in front and the rest follows row by row."""
+        """Whether the tokens without a position come first and the others follow row by row."""
         return self.tokens == tuple(range(self.num_left_out, self.num_tokens))
 
 
 def plain_order(num_tokens: int, num_left_out: int) -> Order:
-    """Row by row behind ``num_left_out`` tokens."""
+    """Row by row after ``num_left_out`` tokens."""
     return Order(tuple(range(num_left_out, num_tokens)), num_tokens)
 
 
 def silent_tokens(whole: Tensor) -> tuple[int, ...]:
-    """The tokens that a change of the whole image, (T,), leaves alone; () unless the rest makes a square."""
-    silent = (whole < SILENT * whole.median()).nonzero().flatten().tolist()
+    """Tokens that a change of the whole image, (T,), leaves alone; () unless the rest forms a square."""
+    silent = (whole < SILENT_FRACTION * whole.median()).nonzero().flatten().tolist()
     num_positions = len(whole) - len(silent)
     is_square = isqrt(num_positions) ** 2 == num_positions
-    return tuple(silent) if len(silent) <= MOST_LEFT_OUT and is_square else ()
+    return tuple(silent) if len(silent) <= MAX_LEFT_OUT and is_square else ()
 
 
 @lru_cache(maxsize=64)
 def orders_of(num_tokens: int, silent: tuple[int, ...] = ()) -> tuple[Order, ...]:
-    """All orders to try, plain ones first. silent: tokens known to have no place, wherever they stand."""
+    """All orders to try, plain ones first. silent: indices of tokens known to have no position."""
     everything = range(num_tokens)
     orders: dict[Order, None] = {}
-    for side in range(isqrt(num_tokens), LEAST_SIDE - 1, -1):
+    for side in range(isqrt(num_tokens), MIN_SIDE - 1, -1):
         num_left_out = num_tokens - side * side
-        if num_left_out > MOST_LEFT_OUT:
+        if num_left_out > MAX_LEFT_OUT:
             break
         half = side * side // 2
         left_out = [
@@ -76,8 +78,8 @@ def orders_of(num_tokens: int, silent: tuple[int, ...] = ()) -> tuple[Order, ...
         left_out.append(tuple(range(half, half + num_left_out)))
         if len(silent) == num_left_out:
             left_out.append(silent)
-        for these in left_out:
-            kept = torch.tensor([token for token in everything if token not in these])
+        for dropped in left_out:
+            kept = torch.tensor([token for token in everything if token not in dropped])
             for arrangement in _arrangements(side):
                 orders[Order(tuple(kept[arrangement].tolist()), num_tokens)] = None
     return tuple(orders)
@@ -85,20 +87,21 @@ def orders_of(num_tokens: int, silent: tuple[int, ...] = ()) -> tuple[Order, ...
 
 @lru_cache(maxsize=16)
 def _arrangements(side: int) -> tuple[Tensor, ...]:
-    """For each: the number, in the order of the tokens, of every position, row by row."""
+    """For each arrangement, the token's number at every position, row by row."""
     positions = torch.arange(side * side)
     by_row = positions.view(side, side)
     found = [by_row, by_row.T]
     for width in range(2, side):
         if side % width == 0:
             num = side // width
-            # Window by window; and every window's first token, then every window's second...
+            # Window by window, then the first token of every window followed by every second token, and so
+            # on.
             found.append(positions.view(num, num, width, width).transpose(1, 2).reshape(side, side))
             found.append(positions.view(width, width, num, num).permute(2, 0, 3, 1).reshape(side, side))
     halves, levels = side, 0
     while halves % 2 == 0 and halves > 2:
         halves, levels = halves // 2, levels + 1
-        # As above with windows of 2 x 2, level by level: Hiera's.
+        # As above with windows of 2 x 2, nested over several levels, as in Hiera.
         axes = positions.view(*(2, 2) * levels, halves, halves)
         rows, columns = range(2 * levels, -1, -2), range(2 * levels + 1, -1, -2)
         found.append(axes.permute(*rows, *columns).reshape(side, side))
@@ -106,18 +109,18 @@ def _arrangements(side: int) -> tuple[Tensor, ...]:
 
 
 def as_map(change: Tensor, order: Order) -> Tensor:
-    """(K, T) -> (K, n, n)."""
+    """Reorder (K, T) as a map (K, n, n)."""
     return change[:, torch.tensor(order.tokens)].unflatten(1, (order.side, order.side))
 
 
 def fits(change: Tensor, orders: tuple[Order, ...], size_px: int) -> list[float]:
-    """How well each order fits: what the tokens under the changed patches answer to them.
+    """How well each order fits: the response of the tokens under the changed patches.
 
-    Args: change: (K, T), for ``PLACES``. size_px: of the images.
+    Args: change: (K, T), for ``PLACES``. size_px: side of the images.
     """
     change = change / change.mean(1, keepdim=True).clamp(min=1e-30)
     total = change.sum(0)
-    weight = total.clamp(max=float(torch.quantile(total, LOUD)))
+    weight = total.clamp(max=float(torch.quantile(total, LOUD_QUANTILE)))
     answer = change / total.clamp(min=1e-30) * weight / weight.mean().clamp(min=1e-30)
     fit: dict[int, list[float]] = {}
     for side, tokens in _by_side(orders).items():
@@ -128,14 +131,14 @@ def fits(change: Tensor, orders: tuple[Order, ...], size_px: int) -> list[float]
 
 @lru_cache(maxsize=64)
 def _by_side(orders: tuple[Order, ...]) -> dict[int, Tensor]:
-    """side -> (order, n n) of tokens."""
+    """Side -> token indices (order, n n)."""
     sides = dict.fromkeys(order.side for order in orders)
     return {side: torch.tensor([order.tokens for order in orders if order.side == side]) for side in sides}
 
 
 @lru_cache(maxsize=16)
 def _footprint(side: int, size_px: int) -> Tensor:
-    """(K, n n): the share of each position's part of the image that is changed at each place."""
+    """(K, n n): the changed fraction of each position's area in the image, for each place."""
     edges = torch.arange(side + 1) * size_px / side
 
     def covered(first: int, length: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which order the tokens of each layer follow, decided for all layers with as many tokens together.
+"""The order of each layer's tokens, decided jointly for all layers with the same number of tokens.
 
 K = changed images, T = tokens.
 """
@@ -14,14 +14,14 @@ from atlas_pipeline.models.map_probe import PLACES
 from atlas_pipeline.models.map_signal import Evidence, evidence
 from atlas_pipeline.models.token_order import Order, as_map, fits, orders_of, plain_order, silent_tokens
 
-# Another order must fit the tokens' answers by so much better than the one known so far: next to each other,
-# deep layers hardly tell two orders that differ by one place.
-BETTER = 1.1
+# An order replaces the known one only if it fits this much better: in deep layers, neighbouring tokens
+# respond so alike that orders shifted by one position are hard to tell apart.
+BETTER_FACTOR = 1.1
 
 
 @dataclass(frozen=True, slots=True)
 class TokenReading:
-    """order: of a layer's tokens, None for no map. refusal: why there is none."""
+    """order: of a layer's tokens; None if there is no map. refusal: why there is none."""
 
     order: Order | None
     refusal: str = ""
@@ -30,10 +30,10 @@ class TokenReading:
 def read_tokens(
     group: Mapping[str, Tensor], defaults: Mapping[str, int], size_px: int
 ) -> dict[str, TokenReading]:
-    """The order of each layer's tokens.
+    """Find the order of each layer's tokens.
 
-    Args: group: layer -> (K, T) change for the probe's images, T the same for all. defaults: layer -> tokens
-          in front that its shape leaves out. size_px: of the images.
+    Args: group: layer -> (K, T) change for the probe's images, with equal T. defaults: layer -> number of
+          leading tokens that its shape leaves out. size_px: side of the images.
     """
     num_tokens = next(iter(group.values())).shape[1]
     silent = next((found for change in group.values() if (found := silent_tokens(change[-1]))), ())
@@ -43,19 +43,19 @@ def read_tokens(
     layers = {name: _Layer(change, orders, size_px) for name, change in group.items()}
     left_out = next((defaults[name] for name in group if name in defaults), None)
     default = None if left_out is None else plain_order(num_tokens, left_out)
-    # The clearest layer says which order is this network's.
+    # The clearest layer decides on the network's order.
     shown = [layer for layer in layers.values() if layer.best_evidence.is_clear]
     clearest = max(shown, key=lambda layer: layer.best_evidence.strength, default=None)
     order = default if clearest is None else clearest.choice(default)
     readings: dict[str, TokenReading] = {}
     for name, layer in layers.items():
-        # Then each layer's own evidence, and where that says nothing, the layer's before it.
+        # Each layer may then overrule it by its own evidence; otherwise the previous layer's order stands.
         order = layer.choice(order)
-        sign = layer.evidence(order) if order is not None else Evidence("untold")
-        if sign.verdict == "shown" or (sign.verdict == "untold" and (shown or name in defaults)):
+        finding = layer.evidence(order) if order is not None else Evidence("untold")
+        if finding.verdict == "shown" or (finding.verdict == "untold" and (shown or name in defaults)):
             readings[name] = TokenReading(order)
-        elif sign.verdict == "contradicted":
-            refusal = f"its tokens follow no order that could be told: a changed patch {sign}"
+        elif finding.verdict == "contradicted":
+            refusal = f"its tokens follow no order that could be told: a changed patch {finding}"
             readings[name] = TokenReading(None, refusal)
         else:
             readings[name] = TokenReading(None, "nothing shows that its tokens are places in the image")
@@ -63,7 +63,7 @@ def read_tokens(
 
 
 class _Layer:
-    """One layer's answers, held against all orders."""
+    """One layer's responses, compared with all orders."""
 
     def __init__(self, change: Tensor, orders: tuple[Order, ...], size_px: int) -> None:
         self.change = change[: len(PLACES)]
@@ -75,8 +75,8 @@ class _Layer:
         return evidence(as_map(self.change, order))
 
     def choice(self, known: Order | None) -> Order | None:
-        """The order that fits best, if it is shown and clearly better than the known one; else that."""
+        """The best-fitting order if it is shown and clearly better than ``known``; otherwise ``known``."""
         if not self.best_evidence.is_clear:
             return known
-        is_better = known is None or self.fits[self.best] > BETTER * self.fits.get(known, 0.0)
+        is_better = known is None or self.fits[self.best] > BETTER_FACTOR * self.fits.get(known, 0.0)
         return self.best if is_better else known

@@ -1,4 +1,4 @@
-"""A user's own network: a callable of a module or file that returns it, or the network itself."""
+"""A user's own network: a callable that returns it, from a module or file, or the network itself."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from atlas_pipeline.errors import ModelError
-from atlas_pipeline.models.label_file import names_of
+from atlas_pipeline.models.label_file import parse_names
 from atlas_pipeline.models.plain_module import is_lazy, materialise, uncompile, unwrapped
 from atlas_pipeline.models.preprocess import Preprocess, declared_preprocess
 from atlas_pipeline.models.spec import ModelSpec
 from atlas_pipeline.models.user_target import PythonTarget, locate
-from atlas_pipeline.user_code import as_a_script, import_file, reason_of, searching
+from atlas_pipeline.user_code import import_file, importing_from, reason_of, running_as_script
 
 
 @dataclass(frozen=True, slots=True)
 class UserModel:
-    """What a user's module offers: the network or what builds it, and optionally LABELS and PREPROCESS."""
+    """The contents of a user's module: the network or its builder, and optionally LABELS and PREPROCESS."""
 
     build: Any
     labels: tuple[str, ...] | None
@@ -35,13 +35,13 @@ class UserModel:
 def load_target(name: str | None) -> UserModel:
     """Import ``my_package.my_file:build`` or ``path/to/file.py:build``. This runs the user's code.
 
-    The code sees no command line: a training script that reads its arguments takes their defaults.
+    The code sees an empty command line, so a training script that parses its arguments gets their defaults.
 
-    Raises: ModelError: not there, fails while it is imported, or lacks the attribute.
+    Raises: ModelError: no such file, an error during import, or no such attribute.
     """
     target = locate(name)
     try:
-        with as_a_script(target.file), torch_state_kept():
+        with running_as_script(target.file), preserved_torch_state():
             module = _import(target)
     except (Exception, SystemExit) as error:
         raise ModelError(f"model.name: importing '{target.file.name}' failed: {reason_of(error)}") from error
@@ -65,14 +65,15 @@ def load_target(name: str | None) -> UserModel:
 def _labels(labels: Any, where: str) -> tuple[str, ...] | None:
     if labels is None or (hasattr(labels, "__len__") and not len(labels)):
         return None
-    names = names_of(labels, where).names
+    names = parse_names(labels, where).names
     return tuple(names[index] for index in sorted(names))
 
 
 def build_module(spec: ModelSpec, model: UserModel) -> nn.Module:
-    """The network: what the user's callable returns, or a copy of the user's own instance; out of wrappers.
+    """The network without wrappers: the callable's result, or a copy of the user's own instance.
 
-    Raises: ModelError: the callable fails, or returns no nn.Module, or one that cannot be looked into.
+    Raises: ModelError: the callable fails, or returns something other than an nn.Module that can be
+            inspected.
     """
     if isinstance(model.build, nn.Module):
         module = _copied(unwrapped(model.build, f"model.name: '{spec.name}'"), spec)
@@ -92,7 +93,7 @@ def build_module(spec: ModelSpec, model: UserModel) -> nn.Module:
 def _built(spec: ModelSpec, model: UserModel) -> nn.Module:
     file = locate(spec.name).file
     try:
-        with as_a_script(file), torch_state_kept():
+        with running_as_script(file), preserved_torch_state():
             module = model.build()
     except (Exception, SystemExit) as error:
         raise ModelError(f"model.name: calling '{spec.name}' failed: {reason_of(error)}") from error
@@ -104,8 +105,8 @@ def _built(spec: ModelSpec, model: UserModel) -> nn.Module:
 
 
 def _copied(instance: nn.Module, spec: ModelSpec) -> nn.Module:
-    """A copy: the instance belongs to the user's module, and is not to be frozen, moved or filled there."""
-    # Weights that are computed from others, as weight_norm's, have a history, and deepcopy refuses them.
+    """A copy, since the user's own instance must not be frozen, moved or filled with weights."""
+    # Weights computed from other tensors, as with weight_norm, have a history, which deepcopy refuses.
     memo = {
         id(value): value.detach().clone()
         for part in instance.modules()
@@ -115,12 +116,12 @@ def _copied(instance: nn.Module, spec: ModelSpec) -> nn.Module:
     try:
         module = copy.deepcopy(instance, memo)
     except Exception as error:
-        # Locks, open files, generators... whatever a user's module holds.
+        # Locks, open files, generators: a user's module may hold anything.
         raise ModelError(
             f"model.name: '{spec.name}' cannot be copied ({reason_of(error)}); give a function that builds it"
         ) from error
     if spec.weights_kind == "random":
-        # It was drawn when its module was first imported, by whatever state the generator was in.
+        # Its parameters were drawn at import, from an arbitrary generator state.
         for part in module.modules():
             reset = getattr(part, "reset_parameters", None)
             if callable(reset):
@@ -129,8 +130,8 @@ def _copied(instance: nn.Module, spec: ModelSpec) -> nn.Module:
 
 
 @contextmanager
-def torch_state_kept() -> Iterator[None]:
-    """Put back what a user's code may change in torch for the whole process."""
+def preserved_torch_state() -> Iterator[None]:
+    """Restore the global state of torch that user code may change."""
     device, dtype, threads = torch.get_default_device(), torch.get_default_dtype(), torch.get_num_threads()
     gradients, precision = torch.is_grad_enabled(), torch.get_float32_matmul_precision()
     deterministic = torch.are_deterministic_algorithms_enabled()
@@ -143,7 +144,7 @@ def torch_state_kept() -> Iterator[None]:
         torch.set_grad_enabled(gradients)
         torch.set_default_dtype(dtype)
         if torch.get_default_device() != device:
-            # None: "cpu" would stay a default that every call looks up.
+            # None, since "cpu" would remain a default that every call looks up.
             torch.set_default_device(None if device.type == "cpu" else device)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
@@ -155,5 +156,5 @@ def torch_state_kept() -> Iterator[None]:
 def _import(target: PythonTarget) -> ModuleType:
     if target.module is None:
         return import_file(f"atlas_user_model_{target.file.stem}", target.file)
-    with searching(Path.cwd()):
+    with importing_from(Path.cwd()):
         return importlib.import_module(target.module)

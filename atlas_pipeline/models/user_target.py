@@ -1,4 +1,4 @@
-"""Where the code of a ``python`` network lies, found without running any of it."""
+"""The location of a ``python`` network's code, found without running any of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FORMS = "'my_package.my_file:build' or 'path/to/file.py:build'"
 
 @dataclass(frozen=True, slots=True)
 class PythonTarget:
-    """An attribute of a python file; ``module`` is its dotted name, or None where it is known by its path."""
+    """An attribute of a Python file. module: its dotted name; None if it was given by path."""
 
     file: Path
     attribute: str
@@ -22,13 +22,13 @@ class PythonTarget:
 
 
 def locate(name: str | None) -> PythonTarget:
-    """Read ``my_package.my_file:build`` or ``path/to/file.py:build``.
+    """Parse ``my_package.my_file:build`` or ``path/to/file.py:build``.
 
-    Modules are looked for where Python does, then in the working folder.
+    Modules are searched on Python's path first, then in the working folder.
 
-    Raises: ModelError: not of that form, or there is no such file.
+    Raises: ModelError: another form, or no such file.
     """
-    # From the right: a Windows path has a colon of its own.
+    # From the right, since a Windows path has its own colon.
     place, colon, attribute = (name or "").rpartition(":")
     if not colon or not place or not attribute.isidentifier():
         raise ModelError(f"model.name '{name}' must be {FORMS}")
@@ -41,7 +41,7 @@ def locate(name: str | None) -> PythonTarget:
 
 
 def _module_file(module: str) -> Path:
-    """The file of a dotted module name; importlib's own search would import, and so run, its parents."""
+    """The file of a dotted module name; importlib's own search would import its parents, which runs them."""
     search: list[str] | None = [*sys.path, str(Path.cwd())]
     found = None
     for part in module.split("."):

@@ -1,4 +1,4 @@
-"""Weights files: read without running code from them, and fitted key by key."""
+"""Weights files, read without running code from them and matched key by key."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from atlas_pipeline.models.checkpoint.tensors import read_tensors
 from atlas_pipeline.models.spec import ModelSpec, weights_file, weights_set
 
 NUM_NAMED = 3
-SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
-# Types that weights are stored in. Integers stand for them where a network was quantised.
+SHARD_NAME = re.compile(r"-\d{5}-of-\d{5}\.")
+# Dtypes of plain weights; integers indicate a quantised network.
 NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def read_state_dict(spec: ModelSpec, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a weights file that fit a network, by the network's names; others beside them by theirs.
+    """The tensors of a weights file that fit a network, by the network's names; others keep their own names.
 
-    Prefixes and mappings around them are stripped; of several sets the one is taken that
-    `spec.weights_set` names.
+    Prefixes and surrounding mappings are stripped. Among several sets, `spec.weights_set` chooses.
 
-    Args:   expected: the network's state dict, or what else its names may be called.
-    Raises: ModelError: not readable, no state dict, a pickle that would run code (which it never does here),
-            or several sets between which nothing decides.
+    Args:   expected: the network's state dict, or its tensors under alternative names.
+    Raises: ModelError: an unreadable file, no state dict, a pickle that would run code (which is never run
+            here), or several sets without a way to choose.
     """
     path = weights_file(spec)
     shapes = {name: tuple(tensor.shape) for name, tensor in _tensors(expected).items()}
@@ -37,14 +36,14 @@ def read_state_dict(spec: ModelSpec, expected: Mapping[str, Tensor]) -> dict[str
 
 
 def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Fill ``module`` with ``state``, every key of it.
+    """Load every key of ``state`` into ``module``.
 
-    Args:   where: of which weights and network, for the message.
-    Raises: ModelError: keys that are missing, unexpected or of another shape; the first of them are named.
-            Numbers that are no weights: integers, complex, NaN.
+    Args:   where: the weights and the network, for the message.
+    Raises: ModelError: keys that are missing, unexpected or of another shape (the first of them are named),
+            or invalid numbers: integers, complex numbers, NaN.
     """
     own = _tensors(module.state_dict())
-    # Counts matter to training only, and older files lack them.
+    # Counters matter to training only, and older files lack them.
     missing = [key for key in own if key not in state and not _is_counter(key)]
     unexpected = [key for key in state if key not in own and not _is_counter(key)]
     misshapen = [
@@ -54,7 +53,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: str) -> 
     ]
     faults = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
     if any(faults.values()):
-        listed = "; ".join(f"{len(keys)} {fault}: {_named(keys)}" for fault, keys in faults.items() if keys)
+        listed = "; ".join(f"{len(keys)} {fault}: {_listed(keys)}" for fault, keys in faults.items() if keys)
         raise ModelError(f"{where}: the weights do not fit. {listed}. {_remedy(own, state, where)}")
     fitting = {key: state[key] for key in state if key in own and state[key].shape == own[key].shape}
     _check_numbers(own, fitting, where)
@@ -62,7 +61,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: str) -> 
 
 
 def _tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A module may add values of any type (``get_extra_state``), which no safe file can hold."""
+    """The tensors of a state dict, without the other values that a module may add (``get_extra_state``)."""
     return {key: value for key, value in state.items() if isinstance(value, Tensor)}
 
 
@@ -71,7 +70,7 @@ def _is_counter(key: str) -> bool:
 
 
 def _check_numbers(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str) -> None:
-    """Raises: ModelError: weights that are no real numbers."""
+    """Raises: ModelError: weights that are not real numbers."""
     for key, tensor in state.items():
         if not own[key].is_floating_point():
             continue
@@ -82,12 +81,12 @@ def _check_numbers(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where
             )
         if tensor.isnan().any():
             raise ModelError(
-                f"{where}: '{key}' holds NaN, as of a training that diverged; give an earlier file"
+                f"{where}: '{key}' holds NaN, as after a training that diverged; give an earlier file"
             )
 
 
 def _remedy(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str) -> str:
-    if SHARD.search(where):
+    if SHARD_NAME.search(where):
         return "The file is one of several shards: give the .index.json beside it"
     heads = {
         (state[key].shape[0], own[key].shape[0])
@@ -101,10 +100,10 @@ def _remedy(own: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str) 
 
 
 def other_head(own: Mapping[str, Tensor], state: Mapping[str, Tensor], num_own: int = 1000) -> int | None:
-    """The number of classes of fine-tuned weights: all that differs is the length of first axes.
+    """The number of classes of fine-tuned weights that differ only in the length of first axes.
 
-    Args:   own, state: of a network with ``num_own`` classes, and of the weights.
-    Returns: None where the weights have as many classes, or differ in more than that.
+    Args:    own, state: state dicts of a network with ``num_own`` classes, and of the weights.
+    Returns: None if the weights have as many classes, or differ in other ways.
     """
     misshapen = [k for k in state if k in own and own[k].shape != state[k].shape and not _is_counter(k)]
     sizes = {
@@ -115,7 +114,7 @@ def other_head(own: Mapping[str, Tensor], state: Mapping[str, Tensor], num_own: 
     return sizes.pop()
 
 
-def _named(keys: list[str]) -> str:
+def _listed(keys: list[str]) -> str:
     return ", ".join(keys[:NUM_NAMED]) + (", ..." if len(keys) > NUM_NAMED else "")
 
 

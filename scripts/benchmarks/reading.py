@@ -91,13 +91,13 @@ def part_rows(photos: Path, num_photos: int) -> list[dict[str, Any]]:
     pillow = [Image.fromarray(one) for one in pixels]
     usual = Compose([Resize(256), CenterCrop(224), ToTensor()])
     parts: list[tuple[str, Callable[[Any], Any], Sequence[Any]]] = [
-        ("decode, Pillow", _by_pillow, raw),
+        ("decode, Pillow", _decode_with_pillow, raw),
         ("decode, torchvision.io", lambda one: decode_jpeg(_bytes(one), ImageReadMode.RGB), raw),
         ("decode, simplejpeg", lambda one: simplejpeg.decode_jpeg(one, "RGB", strict=False), raw),
         ("decode, ours", lambda one: decode(one, 256), raw),
         ("resize and crop, Pillow", Compose([Resize(256), CenterCrop(224)]), pillow),
         ("resize and crop, ours", lambda one: apply_preprocess(one, Geometry()), pixels),
-        ("all, as ImageFolder does", lambda one: usual(_by_pillow(one)), raw),
+        ("all, as ImageFolder does", lambda one: usual(_decode_with_pillow(one)), raw),
         ("all, ours", lambda one: apply_preprocess(decode(one, 256), Geometry()), raw),
     ]
     if torch.cuda.is_available():
@@ -169,7 +169,7 @@ def _cpu_ms(part: Callable[[Any], Any], items: Sequence[Any]) -> float:
     return 1000 * best / len(items)
 
 
-def _by_pillow(raw: bytes) -> Image.Image:
+def _decode_with_pillow(raw: bytes) -> Image.Image:
     return Image.open(io.BytesIO(raw)).convert("RGB")
 
 

@@ -98,7 +98,7 @@ def test_images_are_in_order_and_bad_ones_are_named(folder):
 
 def at_most(source, num, monkeypatch):
     """Let workers read so many images of a source at a time."""
-    monkeypatch.setitem(SOURCES, source, replace(SOURCES[source], most_images=num))
+    monkeypatch.setitem(SOURCES, source, replace(SOURCES[source], max_chunk_images=num))
 
 
 KINDS = {"folder": "folder", "shards": "parquet", "tars": "tar"}

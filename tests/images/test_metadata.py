@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.images.metadata import metadata_digest, numbers_of, of_images, read_metadata
+from atlas_pipeline.images.metadata import metadata_digest, numbers_of, read_metadata, rows_for_images
 
 
 def csv(tmp_path, text):
@@ -19,7 +19,7 @@ def keys(*names):
 
 def test_rows_come_in_the_order_of_the_images_with_nulls_for_those_not_there(tmp_path):
     table = read_metadata(csv(tmp_path, "age,key,place\n3,0012,sea\n,0007,\n5,x,land\n"))
-    known = of_images(table, keys("0007", "nowhere", "0012"))
+    known = rows_for_images(table, keys("0007", "nowhere", "0012"))
     assert known.to_pydict() == {"age": [None, None, 3], "place": [None, None, "sea"]}
     assert np.array_equal(numbers_of(known["age"]), [np.nan, np.nan, 3], equal_nan=True)
 
@@ -30,7 +30,7 @@ def test_parquet_is_read_as_csv_is(tmp_path):
         pa.table(columns).set_column(3, "kind", pa.array(columns["kind"]).dictionary_encode()),
         tmp_path / "k.parquet",
     )
-    known = of_images(read_metadata(str(tmp_path / "k.parquet")), keys("b", "a"))
+    known = rows_for_images(read_metadata(str(tmp_path / "k.parquet")), keys("b", "a"))
     assert numbers_of(known["seen"]).tolist()[1] == 1
     assert known["kind"].to_pylist() == ["v", "u"]
 
@@ -61,4 +61,4 @@ def test_no_file_and_no_image_in_common(tmp_path):
     with pytest.raises(ImagesError, match="is no file"):
         read_metadata(str(tmp_path / "none.csv"))
     with pytest.raises(ImagesError, match=r"such as 'a/x', those of the images such as 'x'"):
-        of_images(read_metadata(csv(tmp_path, "key,a\na/x,1\n")), keys("x"))
+        rows_for_images(read_metadata(csv(tmp_path, "key,a\na/x,1\n")), keys("x"))

@@ -54,7 +54,7 @@ def test_a_folder_of_shards_and_a_single_one(shards):
 
 
 def test_a_subset(shards, monkeypatch):
-    monkeypatch.setattr(parquet_rows, "ROWS_A_READ", 2)
+    monkeypatch.setattr(parquet_rows, "ROWS_PER_READ", 2)
     every, some = listed(shards / "train-*").to_pylist(), listed(shards / "train-*", 6).to_pylist()
     by_key = {row["key"]: row for row in every}
     assert [row["image_id"] for row in some] == list(range(6))
@@ -66,7 +66,7 @@ def test_a_subset(shards, monkeypatch):
 
 
 def test_rows_in_any_order(shards, monkeypatch):
-    monkeypatch.setattr(parquet_rows, "ROWS_A_READ", 2)
+    monkeypatch.setattr(parquet_rows, "ROWS_PER_READ", 2)
     table, reader = listed(shards / "train-*").to_pylist(), RowReader(shards)
     order = [*range(17), *np.random.default_rng(0).permutation(17).tolist()]
     assert [reader.read(table[i]["file"], table[i]["row"]) for i in order] == [RAW[i] for i in order]

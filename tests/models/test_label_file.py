@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from atlas_pipeline.errors import ModelError
-from atlas_pipeline.models.label_file import names_of, read_label_file
+from atlas_pipeline.models.label_file import parse_names, read_label_file
 from atlas_pipeline.models.labels import class_index, class_labels, wordnet_ids
 from atlas_pipeline.models.spec import ModelSpec
 
@@ -136,13 +136,13 @@ def test_files_that_are_no_names_by_index(tmp_path, name, text, message):
     ],
 )
 def test_labels_of_a_python_module(value):
-    assert names_of(value, "LABELS").names == {0: "ant", 1: "bee"}
+    assert parse_names(value, "LABELS").names == {0: "ant", 1: "bee"}
 
 
 @pytest.mark.parametrize("value", [{"ant", "bee"}, "ant bee", 3])
 def test_labels_without_an_order_are_refused(value):
     with pytest.raises(ModelError, match=r"LABELS is .*, which has no order"):
-        names_of(value, "LABELS")
+        parse_names(value, "LABELS")
 
 
 def test_names_of_a_folder_in_the_home(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Generated images: textured shapes on textured backgrounds, each a pure function of (seed, index).
 
-Their parts (stripes, bricks, windows...) are known for every pixel, and are told by form, never by colour.
+The part (stripes, bricks, windows...) at every pixel is known. Form identifies it; colour carries no
+information.
 """
 
 from atlas_pipeline.images.generated.classes import CLASS_NAMES, PART_NAMES

@@ -1,8 +1,8 @@
 """The classes: a shape, the texture of each of its regions, and the texture of its background.
 
-No texture tells the class: each is in two classes or more. Nor do two textures: `stripes` on `sand` is a
-disk or a star, and with the textures exchanged a cross. So a network needs forms, shapes, and which is in
-front.
+No texture determines the class, since each occurs in two classes or more. Nor do two textures: `stripes` on
+`sand` is a disk or a star, and `sand` on `stripes` is a cross. A network therefore needs textures, shapes,
+and the order of foreground and background.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ TEXTURES: dict[str, Texture] = {
     "rays": organic.rays,
     "cracks": organic.cracks,
 }
-#: Parts by id. A pixel's part is the texture that covers it, or the outline of a shape, one plain colour.
+# Part names by id. A pixel's part is the texture that covers it, or the outline of a shape, which has one
+# plain colour.
 PART_NAMES = (*TEXTURES, "outline")
 OUTLINE = PART_NAMES.index("outline")
 
@@ -60,6 +61,7 @@ class PartClass:
 
     @property
     def textures(self) -> tuple[str, ...]:
+        """The textures of the surfaces and the background."""
         return (*self.surfaces, self.background)
 
 

@@ -1,4 +1,4 @@
-"""One image from (seed, index): its class, where its shape stands, its textures and its colours."""
+"""One image from (seed, index): its class, the place of its shape, its textures and its colours."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from atlas_pipeline.images.generated.fields import SIDE_PX, Field, X, Y, coverag
 from atlas_pipeline.images.generated.palettes import coloured, palette, plain
 from atlas_pipeline.images.generated.shapes import PLAIN_SHAPES, SHAPES
 
-#: Bump when the same (seed, index) gives another image.
+#: Increase when a (seed, index) gives another image than before.
 VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A shape in its place: a signed distance in pixels for each region, and how wide the outline is."""
+    """A placed shape: a signed distance in pixels for each region, and the width of the outline."""
 
     regions: tuple[Field, ...]
     outline_px: float
@@ -34,6 +34,11 @@ def image(seed: int, index: int) -> tuple[NDArray[np.uint8], int]:
 
     Args:    seed, index: not negative.
     Returns: uint8 (row, column, RGB), 64 x 64 pixels; and its class, an index into CLASS_NAMES.
+
+    Example:
+        >>> pixels, class_index = image(seed=0, index=0)
+        >>> pixels.shape, pixels.dtype
+        ((64, 64, 3), dtype('uint8'))
     """
     rng = np.random.default_rng((seed, index))
     class_index = _label(rng)
@@ -51,7 +56,7 @@ def image(seed: int, index: int) -> tuple[NDArray[np.uint8], int]:
 
 
 def part_map(seed: int, index: int) -> NDArray[np.uint8]:
-    """Which part covers each pixel of `image(seed, index)`: uint8 (row, column), indices into PART_NAMES."""
+    """The part that covers each pixel of an image: uint8 (row, column), indices into PART_NAMES."""
     rng = np.random.default_rng((seed, index))
     part_class = CLASSES[_label(rng)]
     placed = _place(rng, part_class)
@@ -66,7 +71,7 @@ def part_at(seed: int, index: int, row: int, col: int, height: int, width: int) 
     """The part that covers most of the pixels of one spatial position.
 
     Args:    row, col: the position in a feature map of `height` x `width`, which divides the image evenly.
-    Returns: an index into PART_NAMES; of equals the lowest.
+    Returns: an index into PART_NAMES; in a tie, the lowest.
     """
     rows = slice(row * SIDE_PX // height, -(-(row + 1) * SIDE_PX // height))
     columns = slice(col * SIDE_PX // width, -(-(col + 1) * SIDE_PX // width))

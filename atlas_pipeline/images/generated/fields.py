@@ -1,6 +1,6 @@
-"""What textures and shapes are drawn with: pixel coordinates, antialiased edges, lattices, smooth noise.
+"""Drawing tools for textures and shapes: pixel coordinates, antialiased edges, lattices, smooth noise.
 
-Legend: a *field* is float32 (64, 64) over the pixels of one image. Lengths are in pixels.
+A *field* is float32 (64, 64) over the pixels of one image. Lengths are in pixels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Y, X = np.meshgrid(_CENTRED, _CENTRED, indexing="ij")
 
 
 def turned(rng: np.random.Generator, max_angle: float = np.pi) -> tuple[Field, Field]:
-    """Coordinates turned by a random angle (radians, up to `max_angle` either way) and randomly shifted."""
+    """Coordinates rotated by a random angle (radians, up to `max_angle` either way) and randomly shifted."""
     angle = rng.uniform(-max_angle, max_angle)
     shift_u, shift_v = rng.uniform(0, SIDE_PX, 2)
     cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
@@ -25,7 +25,7 @@ def turned(rng: np.random.Generator, max_angle: float = np.pi) -> tuple[Field, F
 
 
 def coverage(distance: Field) -> Field:
-    """How much of a pixel lies inside, from the signed distance to the border (positive inside)."""
+    """The fraction of a pixel inside, from the signed distance to the border (positive inside)."""
     return np.clip(distance + np.float32(0.5), 0, 1)
 
 
@@ -35,31 +35,31 @@ def fold(coordinate: Field, period: float) -> Field:
 
 
 def bands(coordinate: Field, period: float, share: float = 0.5) -> Field:
-    """Parallel bands: `share` of each period is 1."""
+    """Parallel bands: 1 on the fraction `share` of each period."""
     return coverage(np.float32(share * period / 2) - fold(coordinate, period))
 
 
 def lattice(u: Field, v: Field, period: float) -> tuple[Field, Field, NDArray[np.int64]]:
-    """Position within a square lattice's cell, from its middle, and the cell's number below 256."""
+    """Position within a square lattice's cell, relative to its centre, and the cell's number below 256."""
     column, row = np.rint(u / np.float32(period)), np.rint(v / np.float32(period))
     cell = (column.astype(np.int64) & 15) * 16 + (row.astype(np.int64) & 15)
     return u - column * np.float32(period), v - row * np.float32(period), cell
 
 
 def per_cell(rng: np.random.Generator, cell: NDArray[np.int64], low: float, high: float) -> Field:
-    """One uniform draw for each cell of a lattice, spread over its pixels."""
+    """One uniform random value per cell of a lattice, for all of its pixels."""
     return rng.uniform(low, high, 256).astype(np.float32)[cell]
 
 
 def smooth_noise(rng: np.random.Generator, num_rows: int, num_columns: int) -> Field:
-    """Gaussian noise of that many knots a side, interpolated smoothly; mean about 0, deviation about 1."""
+    """Gaussian noise from a grid of random knots, smoothly interpolated; mean about 0, deviation about 1."""
     knots = rng.standard_normal((num_rows + 3, num_columns + 3), dtype=np.float32)
     noise = _SPLINES[num_rows] @ knots @ _SPLINES[num_columns].T
     return noise.astype(np.float32, copy=False)
 
 
 def _spline(num_knots: int) -> Field:
-    # Cubic B-spline weights (64, knots + 3), scaled to keep the deviation of the noise at 1.
+    # Cubic B-spline weights (64, knots + 3), scaled to keep the noise's standard deviation at 1.
     place = (np.arange(SIDE_PX) + 0.5) / SIDE_PX * num_knots
     distance = np.abs(place[:, None] - (np.arange(num_knots + 3) - 1)[None, :])
     inner = 2 / 3 - distance**2 + distance**3 / 2

@@ -85,7 +85,7 @@ def hexagons(rng: np.random.Generator) -> Field:
     u, v = turned(rng, _SLIGHTLY)
     width = rng.uniform(13, 16)
     height = width * math.sqrt(3)
-    # A hexagonal lattice is two rectangular ones; the nearer centre owns the pixel.
+    # A hexagonal lattice is two rectangular ones; each pixel belongs to the nearer centre.
     first = (_from_nearest(u, width), _from_nearest(v, height))
     second = (_from_nearest(u + width / 2, width), _from_nearest(v + height / 2, height))
     nearer = np.hypot(*first) < np.hypot(*second)
@@ -102,14 +102,14 @@ def triangles(rng: np.random.Generator) -> Field:
     to_border = np.full_like(u, height)
     half_v = v * np.float32(0.5)
     for along in (v, u * root + half_v, u * root - half_v):
-        # A sign that flips at every multiple of the height; the product over three directions tiles.
+        # The sign flips at every multiple of the height; the product over three directions gives the tiling.
         signs *= np.where(np.floor(along / np.float32(height)) % 2 == 0, 1, -1).astype(np.float32)
         to_border = np.minimum(to_border, fold(along, height))
     return coverage(to_border * signs)
 
 
 def weave(rng: np.random.Generator) -> Field:
-    # A basket: in each square two strands side by side, in the next square two the other way.
+    # A basket weave: two parallel strands in each square, perpendicular to those in the next square.
     period = rng.uniform(12, 15)
     u, v, cell = lattice(*turned(rng, _SLIGHTLY), period)
     across = np.where((cell // 16 + cell) % 2 == 0, v, u)
@@ -125,7 +125,7 @@ def scales(rng: np.random.Generator) -> Field:
     rise, radius = np.float32(width * 0.42), np.float32(width * 0.57)
     row = np.floor(v / rise)
     value = np.zeros_like(u)
-    for above in (0, 1):  # each row hangs over the one below it
+    for above in (0, 1):  # each row overlaps the row below it
         centre = row - np.float32(above)
         from_middle = _from_nearest(u + centre * np.float32(width / 2), width)
         distance = np.hypot(from_middle, v - centre * rise)

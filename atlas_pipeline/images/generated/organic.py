@@ -22,7 +22,7 @@ def leaves(rng: np.random.Generator) -> Field:
     u, v = turned(rng)
     period = rng.uniform(13, 16)
     value = np.full_like(u, 0)
-    for shift in (0.0, period / 2):  # two lattices, one over the other: leaves overlap
+    for shift in (0.0, period / 2):  # two overlapping lattices of leaves
         across, down, cell = lattice(u + np.float32(shift), v + np.float32(shift), period)
         angle = per_cell(rng, cell, 0, 2 * np.pi)
         cosine, sine = np.cos(angle), np.sin(angle)
@@ -34,7 +34,7 @@ def leaves(rng: np.random.Generator) -> Field:
 
 
 def spots(rng: np.random.Generator) -> Field:
-    # An animal's: a lattice shaken until it is none, each spot with an outline of its own.
+    # Spots as on an animal's coat: a lattice distorted beyond recognition, each spot with its own outline.
     period = rng.uniform(12, 15)
     u, v = turned(rng)
     across, down, cell = lattice(
@@ -62,7 +62,7 @@ def sky(rng: np.random.Generator) -> Field:
 
 
 def wood(rng: np.random.Generator) -> Field:
-    # Planks: dark seams, and along each a faint grain of its own.
+    # Planks with dark seams, each with its own faint grain.
     u, v = turned(rng)
     plank = rng.uniform(14, 18)
     row = np.rint(v / np.float32(plank))
@@ -121,7 +121,7 @@ def cracks(rng: np.random.Generator) -> Field:
 
 
 def _annulus() -> Field:
-    # One wavelength, all directions, plus a little width: a labyrinth of even corridors.
+    # One wavelength in all directions, with a small bandwidth: a maze of corridors of even width.
     frequency = np.hypot(np.fft.fftfreq(SIDE_PX)[:, None], np.fft.rfftfreq(SIDE_PX)[None, :])
     return np.exp(-(((frequency - 1 / 11) / 0.012) ** 2)).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Random colours: any hue, always with enough contrast in brightness for the form to be seen."""
+"""Random colours of any hue, always with enough contrast in brightness to show the form."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _MAX_DARK = 0.3
 
 
 def _hue(turn: float) -> np.ndarray:
-    """The pure colour at that turn of the colour wheel (0 and 1 are red)."""
+    """The pure colour at a position `turn` on the colour wheel (0 and 1 are red)."""
     return np.clip(np.abs((turn * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)
 
 
 def _light(rng: np.random.Generator) -> np.ndarray:
     colour = 1 - (1 - _hue(rng.uniform())) * rng.uniform(0.1, 0.75)
     luminance = colour @ _LUMINANCE
-    # Blue is dark even when pure: mix in white until it is light enough.
+    # Pure blue is dark: mix in white until it is light enough.
     return colour + (1 - colour) * max(0.0, (_MIN_LIGHT - luminance) / (1 - luminance))
 
 
@@ -29,7 +29,7 @@ def _dark(rng: np.random.Generator) -> np.ndarray:
 
 
 def palette(rng: np.random.Generator) -> np.ndarray:
-    """Two or three colours from dark to light, (colour, 3) in [0, 1], of any hues."""
+    """Two or three colours from dark to light, (colour, 3) in [0, 1], of any hue."""
     ends = [_dark(rng), _light(rng)]
     if rng.random() < 0.5:
         return np.array(ends, np.float32)
@@ -43,7 +43,7 @@ def plain(rng: np.random.Generator) -> np.ndarray:
 
 
 def coloured(field: Field, colours: np.ndarray) -> np.ndarray:
-    """The field's values (row, column) in [0, 1] as colours (row, column, 3), blended along the palette."""
+    """Colours (row, column, 3) for the field's values (row, column) in [0, 1], blended along the palette."""
     if len(colours) == 2:
         return colours[0] + field[..., None] * (colours[1] - colours[0])
     low, high = np.clip(field * 2, 0, 1)[..., None], np.clip(field * 2 - 1, 0, 1)[..., None]

@@ -1,6 +1,6 @@
-"""Shapes as signed distances: positive inside, in units of the shape's radius. Some have two regions.
+"""Shapes as signed distances, positive inside, in units of the shape's radius. Some have two regions.
 
-A shape takes coordinates (u, v) in units of its radius, v downwards, and returns one field a region.
+A shape takes coordinates (u, v) in units of its radius, v downwards, and returns one field per region.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def cross(u: Field, v: Field) -> tuple[Field, ...]:
 def heart(u: Field, v: Field) -> tuple[Field, ...]:
     u, v = np.abs(u), v + np.float32(0.15)
     lobe = np.float32(0.53) - np.hypot(u - np.float32(0.5), v + np.float32(0.3))
-    # Under the lobes, two straight sides that touch them and meet in a point.
+    # Below the lobes, two straight sides that touch them and meet in a point.
     side = (np.float32(1.22) - u - v) * np.float32(np.sqrt(0.5))
     diamond = np.minimum(side, (v - u + np.float32(0.42)) * np.float32(np.sqrt(0.5)))
     return (np.maximum(lobe, diamond),)
@@ -103,7 +103,7 @@ def balloon(u: Field, v: Field) -> tuple[Field, ...]:
     return basket, envelope
 
 
-#: Shapes that may be turned any way; the others stand upright.
+#: Shapes at any rotation; the others stand upright.
 PLAIN_SHAPES: dict[str, Shape] = {
     shape.__name__: shape for shape in (disk, square, triangle, star, ring, cross, heart, moon)
 }

@@ -1,4 +1,4 @@
-"""The sources of images, by the name that a config gives in ``images.source``: the only list of them.
+"""The sources of images, by their names in ``images.source``: the only list of them.
 
 A new source is one module here, which ends with an ``ImageSource``, and one line below. No NumPy or pyarrow
 at import.
@@ -25,9 +25,9 @@ SOURCES: dict[str, ImageSource] = {
 
 
 def source_of(name: str) -> ImageSource:
-    """The source that a config names.
+    """The source named in a config.
 
-    Raises: ImagesError: there is none of that name.
+    Raises: ImagesError: no such source.
     """
     if name not in SOURCES:
         raise ImagesError(f"images.source '{name}' is not one of {', '.join(SOURCES)}")

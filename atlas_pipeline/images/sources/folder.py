@@ -1,7 +1,7 @@
 """Images as files in a folder: which files, in which order, of which class.
 
-An image extension is believed; all other files are opened for their first bytes. Files that are no images are
-counted.
+A file with an image extension counts as an image; all other files are opened to read their first bytes. Files
+that are no images are counted.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from atlas_pipeline.images.files import companion_kind
 from atlas_pipeline.images.formats import HEAD_BYTES, IMAGE_EXTENSIONS, extension_of, why_left_out
 from atlas_pipeline.images.left_out import LeftOut
 from atlas_pipeline.images.source import ImageSource, Place
-from atlas_pipeline.images.walk import by_components, shown
+from atlas_pipeline.images.walk import by_components, storable_text
 
 if TYPE_CHECKING:
     from atlas_pipeline.images.index_table import Listing
 
-FILES_A_TASK = 256  # one future a file would cost a gigabyte at a million files
+FILES_PER_TASK = 256  # one future per file would take a gigabyte for a million files
 
 
 def checked_folder(path: str) -> Path:
     """The folder at ``path``.
 
-    Raises: ImagesError: there is nothing at ``path``, or no folder.
+    Raises: ImagesError: nothing at ``path``, or no folder.
     """
     from atlas_pipeline.images.sources import SOURCES
 
@@ -47,10 +47,10 @@ def checked_folder(path: str) -> Path:
 
 
 def image_keys(path: str) -> tuple[list[str], LeftOut]:
-    """Keys of all images below the folder, in the fixed order, and what else is there.
+    """Keys of all images below the folder, in the fixed order, and counts of everything else.
 
-    An image is a file with the extension of one, or any other file that starts as one does. Companions are
-    told by their names and not opened.
+    An image is a file with an image extension, or any other file whose first bytes are those of an image.
+    Companions are recognised by name and not opened.
 
     Raises: ImagesError: no such folder, no image in it, or a file name that is not UTF-8.
     """
@@ -71,7 +71,7 @@ def image_keys(path: str) -> tuple[list[str], LeftOut]:
         else:
             others.append((key, why))
     for key, why in sorted(others, key=lambda other: by_components(other[0])):
-        left_out.other(why, shown(key))
+        left_out.other(why, storable_text(key))
     if not keys:
         from atlas_pipeline.images.remedy import remedy
 
@@ -86,9 +86,9 @@ def _is_named_as_image(key: str) -> bool:
 
 
 def _why_left_out(folder: Path, keys: Sequence[str]) -> list[str | None]:
-    """Why each file is no image, by its first bytes; None: it is one."""
+    """Why each file is no image, by its first bytes; None if it is one."""
 
-    def of(key: str) -> str | None:
+    def reason_for(key: str) -> str | None:
         try:
             descriptor = os.open(folder / key, os.O_RDONLY)
             try:
@@ -98,25 +98,29 @@ def _why_left_out(folder: Path, keys: Sequence[str]) -> list[str | None]:
         except OSError as error:
             return f"unreadable ({error.strerror})"
 
-    tasks = [keys[i : i + FILES_A_TASK] for i in range(0, len(keys), FILES_A_TASK)]
+    tasks = [keys[i : i + FILES_PER_TASK] for i in range(0, len(keys), FILES_PER_TASK)]
     with ThreadPoolExecutor() as pool:
-        return [why for part in pool.map(lambda task: [of(key) for key in task], tasks) for why in part]
+        return [
+            why for part in pool.map(lambda task: [reason_for(key) for key in task], tasks) for why in part
+        ]
 
 
 def sub_folders(path: str) -> list[str]:
-    """Names of the classes: the sub-folders, sorted, empty ones too, as torchvision's ImageFolder."""
+    """Class names: the sub-folders, sorted, including empty ones, as in torchvision's ImageFolder."""
     return walk.sub_folders(checked_folder(path))
 
 
 def labels(path: str, keys: Sequence[str]) -> list[int]:
-    """Class of every key: the place of its first folder among ``sub_folders``; -1: directly in the folder."""
+    """Class of every key: the index of its first folder in ``sub_folders``; -1 if it has no folder."""
     index = {name: i for i, name in enumerate(sub_folders(path))}
     return [index.get(key.split("/", 1)[0], -1) if "/" in key else -1 for key in keys]
 
 
 def stamp_lines(path: str) -> list[str]:
-    """Lines that change when the listing may: one for each file that is or may be an image, with its key,
-    size and mtime in ns; one for each class; and the number of companions of each kind, for they are counted.
+    """Lines that change when the listing may change.
+
+    There is one line for each file that is or may be an image, with its key, size and mtime in ns; one for
+    each class; and one for each kind of companion with its count.
 
     Raises: ImagesError: nothing in the folder can be an image.
     """
@@ -124,16 +128,16 @@ def stamp_lines(path: str) -> list[str]:
     files, is_sure = list[str](), False
     for key, entry, problem in walk.walk(folder):
         if problem and problem != walk.HIDDEN:
-            files.append(f"{shown(key)}\0{problem}")
+            files.append(f"{storable_text(key)}\0{problem}")
             continue
         if companion := problem or companion_kind(key):
             left_out.companion(companion)
             continue
         is_sure = is_sure or _is_named_as_image(key)
         status = entry.stat()
-        files.append(f"{shown(key)}\0{status.st_size}\0{status.st_mtime_ns}")
+        files.append(f"{storable_text(key)}\0{status.st_size}\0{status.st_mtime_ns}")
     if not is_sure:
-        image_keys(path)  # raises where there is none
+        image_keys(path)  # raises if there is none
     return sorted(
         [f"{name}/" for name in sub_folders(path)]
         + files
@@ -142,12 +146,12 @@ def stamp_lines(path: str) -> list[str]:
 
 
 def digests(path: str, keys: Sequence[str]) -> list[str]:
-    """``sampled_digest`` of every file, as hex; read in threads, for discs that answer slowly.
+    """``sampled_digest`` of every file, as hex; read in threads, to overlap the latency of slow disks.
 
-    Raises: ImagesError: a file that cannot be read (it is named).
+    Raises: ImagesError: a file that cannot be read; the message names it.
     """
     folder = f"{checked_folder(path)}/"
-    tasks = [keys[i : i + FILES_A_TASK] for i in range(0, len(keys), FILES_A_TASK)]
+    tasks = [keys[i : i + FILES_PER_TASK] for i in range(0, len(keys), FILES_PER_TASK)]
     with ThreadPoolExecutor() as pool:
         parts = pool.map(lambda task: [file_digest(folder + key) for key in task], tasks)
         return [digest for part in parts for digest in part]

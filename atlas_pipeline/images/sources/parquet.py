@@ -1,4 +1,7 @@
-"""Parquet shards, with images or with their paths; which columns: ``shards``, the rows: ``parquet_rows``."""
+"""Parquet shards with images or their paths.
+
+``shards`` finds the columns, and ``parquet_rows`` reads the rows.
+"""
 
 from __future__ import annotations
 
@@ -31,23 +34,23 @@ def _listing(place: Place, num_images: int | None, seed: int) -> Listing:
     rows = parquet_rows.rows(place.path, groups, place.label_column)
     if not rows.num_rows:
         raise ImagesError(f"the shards at images.path '{place.path}' have no rows; correct images.path")
-    of_files = row_files.row_files(place.path, place.root)
-    row_files.check_found(place.path, rows.num_rows, of_files, place.root)
+    path_rows = row_files.row_files(place.path, place.root)
+    row_files.check_found(place.path, rows.num_rows, path_rows, place.root)
     check_labels(rows, _class_names(place))
     chosen = subset(rows.num_rows, num_images, seed)
     digests = parquet_rows.digests(place.path, groups, chosen)
     rows = rows.take(pa.array(chosen))
     return Listing(
-        images=index_of_rows(rows, _with_files(digests, rows, of_files)),
+        images=index_of_rows(rows, _with_files(digests, rows, path_rows)),
         num_found=sum(group.num_rows for group in groups),
         left_out=_left_out(place.path, groups),
         remark=None if place.label_column else parquet_rows.remark_on_labels(place.path),
     )
 
 
-def _with_files(digests: list[str], rows: pa.Table, of_files: Sequence[RowFile]) -> list[str]:
-    """The digests of ``rows``; where a row names a file, the file's digest."""
-    found = {(row.file, row.row): str(row.found) for row in of_files if row.found}
+def _with_files(digests: list[str], rows: pa.Table, path_rows: Sequence[RowFile]) -> list[str]:
+    """The digests of ``rows``; if a row names a file, the file's digest."""
+    found = {(row.file, row.row): str(row.found) for row in path_rows if row.found}
     if not found:
         return digests
     places = zip(rows["file"].to_pylist(), rows["row"].to_pylist(), strict=True)
@@ -83,7 +86,7 @@ def _class_names(place: Place) -> list[str] | None:
 
 
 def _runs(images: Sequence[ImageRef], place: Place) -> Iterator[Sequence[ImageRef]]:
-    """Runs of images that lie in one row group."""
+    """Runs of images in the same row group."""
     import numpy as np
 
     from atlas_pipeline.images.shards import shard_root
@@ -109,7 +112,7 @@ def _group_starts(root: Path, file: str) -> np.ndarray:
     try:
         return np.array([group.start for group in shard_row_groups(root, file)])
     except ImagesError:
-        return np.zeros(1, np.int64)  # gone or broken since it was listed: its rows will be counted as bad
+        return np.zeros(1, np.int64)  # gone or damaged since the listing: its rows will count as bad
 
 
 def _reader(place: Place, seed: int) -> RowReader:
@@ -127,7 +130,7 @@ PARQUET = ImageSource(
     reader=_reader,
     class_names=_class_names,
     runs=_runs,
-    most_images=128,
+    max_chunk_images=128,
     keys=("root", "label_column"),
     extensions=frozenset({"parquet"}),
     in_shards=True,

@@ -1,4 +1,4 @@
-"""Tar shards in WebDataset's layout; what is in them: ``tar_shards``."""
+"""Tar shards in WebDataset's layout; ``tar_shards`` reads their contents."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def _listing(place: Place, num_images: int | None, seed: int) -> Listing:
     if not rows.num_rows:
         found = left_out_line(left_out.notes())
         raise ImagesError(
-            f"no images in the shards at images.path '{place.path}'; wanted are members such as 0001.jpg "
-            f"with 0001.cls{f'. {found}' if found else ''}"
+            f"no images in the shards at images.path '{place.path}'; give shards with members such as "
+            f"0001.jpg and 0001.cls{f'. {found}' if found else ''}"
         )
     check_labels(rows, None)
     chosen = rows.take(pa.array(subset(rows.num_rows, num_images, seed)))
@@ -58,7 +58,7 @@ TAR = ImageSource(
     stamp=_stamp,
     reader=_reader,
     runs=_runs,
-    most_images=128,
+    max_chunk_images=128,
     extensions=frozenset({"tar"}),
     in_shards=True,
 )

@@ -15,12 +15,12 @@ STATE_DICT = "save a plain state dict: torch.save(model.state_dict(), path)"
 DCP_TO_TORCH = "torch.distributed.checkpoint.format_utils.dcp_to_torch_save"
 HEAD_BYTES = 512
 SHARDS_SUFFIX = ".index.json"
-# torch.save's format before zip archives: a pickle of this number comes first.
+# Start of a file in torch.save's format before zip archives: a pickle of this number.
 LEGACY_MAGIC = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
-# Where the header of a record keeps the lengths of its name and extra field.
-LENGTHS_AT = 26
+# Offset, in a zip record's header, of the lengths of its name and extra field.
+LENGTHS_OFFSET = 26
 COPY_AGAIN = "copy or download it again"
-# By the first bytes.
+# Other formats by their first bytes: name and remedy.
 OTHER_FORMATS: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer and not the weights", "run: git lfs pull"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras, TensorFlow)", "convert it to PyTorch"),
@@ -33,7 +33,7 @@ OTHER_FORMATS: tuple[tuple[bytes, str, str], ...] = (
     (b"Rar!", "a RAR archive", "unpack it"),
     (b"GGUF", "a GGUF file", "give the PyTorch weights that it was made from"),
 )
-# By the name, where the first bytes do not tell.
+# Other formats by suffix, where the first bytes do not tell.
 OTHER_SUFFIXES = {
     ".onnx": "an ONNX graph",
     ".pb": "a TensorFlow graph",
@@ -48,43 +48,45 @@ OTHER_SUFFIXES = {
 
 
 def kind_of(path: Path) -> Kind:
-    """How ``path`` holds its tensors.
+    """How ``path`` stores its tensors.
 
-    Raises: ModelError: it is empty, cut short, or no weights of PyTorch; the message says what it is.
+    Raises: ModelError: empty, truncated, or not PyTorch weights; the message names the format.
     """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
     except OSError as error:
-        raise not_read(path, f"cannot be read ({error.strerror})", "check model.weights") from None
+        raise weights_error(path, f"cannot be read ({error.strerror})", "check model.weights") from None
     if not head:
-        raise not_read(path, "is empty", COPY_AGAIN)
+        raise weights_error(path, "is empty", COPY_AGAIN)
     if path.suffix == ".distcp":
-        raise not_read(path, "is part of a distributed checkpoint", f"convert its folder by {DCP_TO_TORCH}")
+        raise weights_error(
+            path, "is part of a distributed checkpoint", f"convert its folder by {DCP_TO_TORCH}"
+        )
     if path.name.endswith(SHARDS_SUFFIX):
         return "shards"
     if head.startswith(b"PK\x03\x04"):
-        return _of_zip(path)
+        return _zip_kind(path)
     if head[:1] == b"\x80" and LEGACY_MAGIC in head[:16]:
         return "legacy"
     if _is_safetensors(head):
         return "safetensors"
-    what, remedy = _other(path, head, size)
-    raise not_read(path, what, remedy)
+    what, remedy = _other_format(path, head, size)
+    raise weights_error(path, what, remedy)
 
 
 def record_of(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
-    """A record of a zip archive, held against its checksum where it has one.
+    """A record of a zip archive, verified by its checksum if it has one.
 
-    Raises: KeyError, BadZipFile, EOFError: it is not there, or is damaged.
+    Raises: KeyError, BadZipFile, EOFError: the record is missing or damaged.
     """
     record = archive.getinfo(name)
     if record.CRC or not record.file_size or record.compress_type != zipfile.ZIP_STORED:
         return archive.read(record)
-    # torch.serialization.set_crc32_options(False) leaves checksums out, and zipfile insists on them.
+    # torch.serialization.set_crc32_options(False) omits checksums, which zipfile requires.
     with path.open("rb") as file:
-        file.seek(record.header_offset + LENGTHS_AT)
+        file.seek(record.header_offset + LENGTHS_OFFSET)
         name_bytes, extra_bytes = struct.unpack("<HH", file.read(4))
         file.seek(name_bytes + extra_bytes, 1)
         if file.tell() + record.file_size > path.stat().st_size:
@@ -92,19 +94,19 @@ def record_of(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
         return file.read(record.file_size)
 
 
-def not_read(path: Path, what: str, remedy: str) -> ModelError:
-    """The one line on a weights file that will not do: ``weights file 'w.pt' is empty; copy it again``."""
+def weights_error(path: Path, what: str, remedy: str) -> ModelError:
+    """The error for an unusable weights file: ``weights file 'w.pt' is empty; copy it again``."""
     return ModelError(f"weights file '{path}' {what}; {remedy}")
 
 
-def _of_zip(path: Path) -> Kind:
+def _zip_kind(path: Path) -> Kind:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError):
-        raise not_read(path, "is cut short (a zip archive without its end)", COPY_AGAIN) from None
+        raise weights_error(path, "is cut short (a zip archive without its end)", COPY_AGAIN) from None
     if any("/code/" in name or name.endswith("constants.pkl") for name in names):
-        raise not_read(path, "is a TorchScript archive, a program with its weights", STATE_DICT)
+        raise weights_error(path, "is a TorchScript archive, a program with its weights", STATE_DICT)
     if sum(name.endswith("/data.pkl") for name in names) == 1:
         return "zip"
     what = "is a zip archive of something else"
@@ -114,15 +116,15 @@ def _of_zip(path: Path) -> Kind:
         what = "is a program of torch.export"
     elif "model.weights.h5" in names:
         what = "is a Keras file"
-    raise not_read(path, f"{what} ('{names[0]}')" if names else "is an empty zip archive", STATE_DICT)
+    raise weights_error(path, f"{what} ('{names[0]}')" if names else "is an empty zip archive", STATE_DICT)
 
 
 def _is_safetensors(head: bytes) -> bool:
-    # The length of the header in 8 bytes, then the header, which is JSON. The format bounds it at 100 MB.
+    # The header's length in 8 bytes, then the header in JSON. The format limits it to 100 MB.
     return len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000
 
 
-def _other(path: Path, head: bytes, size: int) -> tuple[str, str]:
+def _other_format(path: Path, head: bytes, size: int) -> tuple[str, str]:
     for magic, name, remedy in OTHER_FORMATS:
         if head.startswith(magic):
             return f"is {name}", remedy

@@ -1,8 +1,8 @@
-"""The contents of a checkpoint: tensors by name, shape and place in the file. No torch, and no code is run.
+"""A checkpoint's contents: tensors by name, shape and place in the file. No torch, and no code is run.
 
-A pickle names classes and functions to call. Here every such name stands for an `Inert` class that keeps what
-it is given and does nothing; names of torch's functions that rebuild tensors stand for methods that note
-where a tensor lies. Nothing that a file names is ever imported.
+A pickle names classes and functions to call. Here every such name is replaced by an `Inert` class that keeps
+its arguments and does nothing; names of torch functions that rebuild tensors are replaced by methods that
+record where a tensor lies. Nothing named in a file is ever imported.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from atlas_pipeline.models.checkpoint.formats import COPY_AGAIN, STATE_DICT, kind_of, not_read, record_of
+from atlas_pipeline.models.checkpoint.formats import COPY_AGAIN, STATE_DICT, kind_of, record_of, weights_error
 
-# Names of torch's dtypes by the storage classes of pickles, and by what safetensors calls them.
+# torch dtypes by the storage classes of pickles, and by their names in safetensors.
 STORAGES = {
     "FloatStorage": "float32",
     "DoubleStorage": "float64",
@@ -49,7 +49,7 @@ SAFETENSORS = {
     "BOOL": "bool",
     "C64": "complex64",
 }
-# Bytes per item of a storage, whatever its tensors are; types left out have 1.
+# Bytes per item of a storage, whatever its tensors are; 1 for types not listed.
 ITEM_BYTES = {
     "float64": 8,
     "float32": 4,
@@ -62,23 +62,23 @@ ITEM_BYTES = {
     "complex128": 16,
     "torch.QInt32Storage": 4,
 }
-# Names that a plain state dict has too: not worth a word.
-OF_STATE_DICTS = ("torch.", "torch._utils.", "collections.", "torch.storage.")
+# Modules whose names occur in plain state dicts too, and need no mention.
+STATE_DICT_MODULES = ("torch.", "torch._utils.", "collections.", "torch.storage.")
 
 
-class _Fixed:
-    """A value that a pickle may hold but not alter, which it could by an attribute of any name."""
+class _Immutable:
+    """A value that a pickle may hold but not alter; without this it could set any attribute."""
 
     def __setstate__(self, state: Any) -> None:
         raise pickle.UnpicklingError("a tensor with a state")
 
 
 @dataclass(frozen=True)
-class StoredTensor(_Fixed):
-    """A tensor in a file. shape, stride and offset count elements of ``dtype``, a name of torch's.
+class StoredTensor(_Immutable):
+    """A tensor in a file. shape, stride and offset count elements of ``dtype``, which is a torch name.
 
-    storage: its key among the file's storages, or its name in a .safetensors file. kind: ``dense``, or why
-    its numbers cannot be read.
+    storage: key of its storage in the file, or its name in a .safetensors file. kind: ``dense``, or why its
+    numbers cannot be read.
     """
 
     file: Path
@@ -92,11 +92,11 @@ class StoredTensor(_Fixed):
 
 @dataclass(frozen=True)
 class Outline:
-    """What a file holds.
+    """The contents of a file.
 
-    content: mappings, lists and `Inert` objects around `StoredTensor`. classes: dotted names it asks for.
-    storages: bytes an element by key, in the file's order; start: bytes to the first one. Both are given for
-    files in torch's old format alone, where a storage has no name and follows the one before.
+    content: mappings, lists and `Inert` objects with `StoredTensor` inside. classes: dotted names that the
+    file refers to. storages: key and bytes per element, in file order; start: bytes before the first storage.
+    Both are set for torch's old format only, in which storages have no names and follow each other.
     """
 
     content: Any
@@ -106,7 +106,7 @@ class Outline:
 
 
 class Inert(dict):
-    """Stands for an object of any class, and for a call of any function; keeps the items of mappings."""
+    """Replacement for an object of any class and for the result of any call; keeps the items of mappings."""
 
     global_name = ""
     state: Any = None
@@ -115,7 +115,7 @@ class Inert(dict):
         return dict.__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # An OrderedDict of Python 2 brings its items as an argument.
+        # An OrderedDict from Python 2 passes its items as an argument.
         if (
             args
             and isinstance(args[0], list)
@@ -124,14 +124,14 @@ class Inert(dict):
             super().__init__(args[0])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Inert:
-        """A pickle may call what a call gave it: the method that ``getattr`` finds."""
+        """A pickle may call the result of a call, such as a method found by ``getattr``."""
         return type(self)()
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
     def append(self, item: Any) -> None:
-        """Items of lists and sets are dropped."""
+        """Drop the items of lists and sets."""
 
     extend = add = append
     __hash__ = object.__hash__  # type: ignore[assignment]
@@ -140,16 +140,16 @@ class Inert(dict):
 
 
 @dataclass(frozen=True)
-class _Storage(_Fixed):
+class _Storage(_Immutable):
     key: str
     dtype: str
     offset: int
 
 
 def read_outline(path: Path) -> Outline:
-    """The outline of any weights file; the tensors of shards are those of all shards.
+    """The outline of any weights file; for shards, the tensors of all of them.
 
-    Raises: ModelError: it is no weights file, or is damaged.
+    Raises: ModelError: no weights file, or a damaged one.
     """
     kind = kind_of(path)
     try:
@@ -159,7 +159,7 @@ def read_outline(path: Path) -> Outline:
             return Outline(_shards(path))
         return _zip(path) if kind == "zip" else _legacy(path)
     except (pickle.UnpicklingError, EOFError, OSError, KeyError, IndexError, zipfile.BadZipFile) as error:
-        raise not_read(path, f"is damaged ({_first_line(error)})", COPY_AGAIN) from error
+        raise weights_error(path, f"is damaged ({_first_line(error)})", COPY_AGAIN) from error
     except (
         AttributeError,
         TypeError,
@@ -169,22 +169,26 @@ def read_outline(path: Path) -> Outline:
         RuntimeError,
         struct.error,
     ) as error:
-        raise not_read(path, f"cannot be read as a state dict ({_first_line(error)})", STATE_DICT) from error
+        raise weights_error(
+            path, f"cannot be read as a state dict ({_first_line(error)})", STATE_DICT
+        ) from error
 
 
 def shard_files(index: Path) -> list[Path]:
-    """The files that an index of shards (``model.safetensors.index.json``) names, sorted.
+    """The files named by an index of shards (``model.safetensors.index.json``), sorted.
 
-    Raises: ModelError: it is no such index, or a file is not there.
+    Raises: ModelError: no such index, or a missing shard.
     """
     try:
         names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
         files = [index.parent / Path(name).name for name in sorted(names)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise not_read(index, "is no index of shards: it has no weight_map", COPY_AGAIN) from None
+        raise weights_error(index, "is no index of shards: it has no weight_map", COPY_AGAIN) from None
     for file in files:
         if not file.is_file():
-            raise not_read(index, f"names the shard '{file.name}', which is not beside it", "put it there")
+            raise weights_error(
+                index, f"names the shard '{file.name}', which is not beside it", "put it there"
+            )
     return files
 
 
@@ -226,7 +230,7 @@ def _zip(path: Path) -> Outline:
 
 def _legacy(path: Path) -> Outline:
     with path.open("rb") as file:
-        # A magic number, a version and facts on the machine come first; the storages last.
+        # A magic number, a version and machine details come first; the storages come last.
         for _ in range(3):
             _Outliner(file, path).load()
         unpickler = _Outliner(file, path)
@@ -236,17 +240,17 @@ def _legacy(path: Path) -> Outline:
         return Outline(content, unpickler.classes, storages, file.tell())
 
 
-# Python's own, not the one in C: there a damaged file can ask for any amount of memory.
+# Python's unpickler, not the C one, in which a damaged file can request any amount of memory.
 class _Outliner(pickle._Unpickler):
-    """Only `find_class` and `persistent_load` can bring anything from outside into a pickle's reach."""
+    """An unpickler in which only `find_class` and `persistent_load` bring in anything from outside."""
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
-        # latin1: bytes of Python 2 never fail, and names are ASCII.
+        # latin1 decodes any bytes of Python 2, and names are ASCII.
         super().__init__(file, encoding="latin1")
         self._path = path
         self._inert: dict[str, type[Inert]] = {}
         self.item_bytes: dict[str, int] = {}
-        # Methods: a pickle could alter attributes of functions.
+        # Methods, since a pickle could alter the attributes of functions.
         self._own: dict[str, Callable[..., Any]] = {
             "torch._utils._rebuild_tensor": self._dense,
             "torch._utils._rebuild_tensor_v2": self._dense,
@@ -263,11 +267,11 @@ class _Outliner(pickle._Unpickler):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Dotted names of what the pickle asked for, but for those of every state dict."""
-        return tuple(n for n in self._inert if n.rpartition(".")[0] + "." not in OF_STATE_DICTS)
+        """Dotted names that the pickle refers to, except those in every state dict."""
+        return tuple(n for n in self._inert if n.rpartition(".")[0] + "." not in STATE_DICT_MODULES)
 
     def find_class(self, module: str, name: str) -> Any:
-        """Never what the name means elsewhere: an inert class, or a method that notes a tensor."""
+        """An inert class, or a method that records a tensor; never the object that the name refers to."""
         full = f"{module}.{name}"
         if full in self._own:
             return self._own[full]
@@ -276,7 +280,7 @@ class _Outliner(pickle._Unpickler):
         return self._inert[full]
 
     def persistent_load(self, pid: Any) -> Any:
-        """A storage; or the class of a module that was saved with its source."""
+        """A storage, or the class of a module that was saved with its source."""
         if pid[0] == "module":
             return pid[1]
         _, storage_class, key, _, _, *view = pid
@@ -292,9 +296,9 @@ class _Outliner(pickle._Unpickler):
         known = storage.dtype in STORAGES.values()
         return StoredTensor(
             self._path,
-            _whole(size),
+            _sizes(size),
             storage.dtype,
-            _whole(stride),
+            _sizes(stride),
             int(offset) + storage.offset,
             storage.key,
             "dense" if known else f"of type {storage.dtype}",
@@ -303,18 +307,18 @@ class _Outliner(pickle._Unpickler):
     def _dense_v3(
         self, storage: Any, offset: int, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
     ) -> StoredTensor:
-        return StoredTensor(self._path, _whole(size), kind=f"of type {_name(dtype)}")
+        return StoredTensor(self._path, _sizes(size), kind=f"of type {_name(dtype)}")
 
     def _parameter(self, value: Any, *_: Any) -> Any:
         return value
 
     def _meta(self, dtype: Any, size: Any, *_: Any) -> StoredTensor:
         return StoredTensor(
-            self._path, _whole(size), kind="on the meta device, which keeps shapes and no numbers"
+            self._path, _sizes(size), kind="on the meta device, which keeps shapes and no numbers"
         )
 
     def _quantised(self, storage: Any, offset: Any, size: Any, *_: Any) -> StoredTensor:
-        return StoredTensor(self._path, _whole(size), kind="quantised")
+        return StoredTensor(self._path, _sizes(size), kind="quantised")
 
     def _sparse(self, *_: Any) -> StoredTensor:
         return StoredTensor(self._path, (), kind="sparse")
@@ -335,7 +339,7 @@ def _name(inert: Any) -> str:
     return str(getattr(inert, "global_name", type(inert).__name__))
 
 
-def _whole(sizes: Iterable[int]) -> tuple[int, ...]:
+def _sizes(sizes: Iterable[int]) -> tuple[int, ...]:
     found = tuple(int(size) for size in sizes)
     if any(size < 0 for size in found) or math.prod(found) >= 2**63:
         raise pickle.UnpicklingError("a tensor of an impossible size")

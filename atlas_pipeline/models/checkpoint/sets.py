@@ -1,8 +1,8 @@
-"""Which tensors of a checkpoint are a network's: under which prefix, and which of several sets. No torch.
+"""Which tensors of a checkpoint are the network's: under which prefix, in which of several sets. No torch.
 
-Every tensor of a checkpoint has a dotted name, whether dots or nested mappings part it:
+Every tensor of a checkpoint has a dotted name, whether dots or nested mappings separate its parts:
 ``state_dict.model.conv.weight`` is the network's ``conv.weight`` under the prefix ``state_dict.model``. A
-prefix stands for a set of weights where the names beneath it are the network's.
+prefix marks a set of weights if the names below it are the network's.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from atlas_pipeline.errors import ModelError
-from atlas_pipeline.models.checkpoint.formats import STATE_DICT, not_read
+from atlas_pipeline.models.checkpoint.formats import STATE_DICT, weights_error
 from atlas_pipeline.models.checkpoint.outline import Inert, Outline, StoredTensor
 
 Shape = tuple[int, ...]
-# Parts that wrappers of modules insert into names.
+# Name parts inserted by wrappers of modules.
 INFIXES = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"})
-# Counters of training and profilers that stand beside the weights.
+# Counters of training and of profilers, stored beside the weights.
 COUNTERS = ("num_batches_tracked", "total_ops", "total_params", "n_averaged")
 EMA = re.compile(r"(^|[_-])ema([_-]|$)", re.IGNORECASE)
-MOST_NAMED = 6
-MOST_CONTAINERS = 1_000_000
+MAX_NAMED = 6
+MAX_CONTAINERS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A tensor of a checkpoint, its dotted name in parts; ``mapping`` tells the mapping that holds it."""
+    """A tensor of a checkpoint. parts: its dotted name, split. mapping: id of the mapping that holds it."""
 
     parts: tuple[str, ...]
     mapping: int
@@ -38,30 +38,30 @@ class Entry:
 
 
 def entries_of(outline: Outline, path: Path) -> list[Entry]:
-    """Every tensor of a checkpoint by name.
+    """List every tensor of a checkpoint by name.
 
-    Raises: ModelError: there is none: it holds other things, or objects that only their own code could read.
+    Raises: ModelError: there is none, only other things or objects that their own code would have to read.
     """
     found: list[Entry] = []
     modules: list[str] = []
     try:
         _walk(outline.content, (), (), found, modules, [0])
     except (RecursionError, ValueError) as error:
-        raise not_read(path, f"cannot be read as a state dict ({error})", STATE_DICT) from None
+        raise weights_error(path, f"cannot be read as a state dict ({error})", STATE_DICT) from None
     if found:
         return found
     if modules:
-        raise not_read(
+        raise weights_error(
             path, f"holds a whole module ({modules[0]}), and loading it would run code: refused", STATE_DICT
         )
     if outline.classes:
         classes = ", ".join(outline.classes[:2]) + (", ..." if len(outline.classes) > 2 else "")
-        raise not_read(
+        raise weights_error(
             path,
-            f"holds no tensors but in objects of {classes}, and loading these would run code: refused",
+            f"holds tensors only in objects of {classes}, and loading these would run code: refused",
             STATE_DICT,
         )
-    raise not_read(
+    raise weights_error(
         path,
         f"is not a state dict: it holds {_kind(outline.content)}, no named tensors",
         STATE_DICT,
@@ -75,31 +75,34 @@ def _kind(content: Any) -> str:
 def _walk(
     value: Any,
     parts: tuple[str, ...],
-    above: tuple[int, ...],
+    ancestors: tuple[int, ...],
     found: list[Entry],
     modules: list[str],
     visits: list[int],
 ) -> None:
-    """Tensors of mappings under ``value``, and classes of whole modules; tensors of lists have no name."""
-    if not isinstance(value, dict | list | tuple) or id(value) in above:
+    """Collect the tensors in mappings below ``value``, and classes of whole modules.
+
+    Tensors in lists have no name and are skipped.
+    """
+    if not isinstance(value, dict | list | tuple) or id(value) in ancestors:
         return
     visits[0] += 1
-    if visits[0] > MOST_CONTAINERS:
+    if visits[0] > MAX_CONTAINERS:
         raise ValueError("too many mappings and lists")
     if isinstance(value, Inert) and isinstance(value.state, dict) and "_modules" in value.state:
         modules.append(value.global_name)
         return
-    above = (*above, id(value))
+    ancestors = (*ancestors, id(value))
     if not isinstance(value, dict):
         for place, item in enumerate(value):
-            _walk(item, (*parts, str(place)), above, found, modules, visits)
+            _walk(item, (*parts, str(place)), ancestors, found, modules, visits)
         return
     for key, item in value.items():
         below = (*parts, *_parts(str(key)))
         if isinstance(item, StoredTensor):
             found.append(Entry(below, id(value), item))
         else:
-            _walk(item, below, above, found, modules, visits)
+            _walk(item, below, ancestors, found, modules, visits)
 
 
 def _parts(name: str) -> tuple[str, ...]:
@@ -116,10 +119,10 @@ def _names(entries: list[Entry], prefix: tuple[str, ...]) -> dict[tuple[str, ...
 
 
 def averaged_set(entries: list[Entry]) -> str | None:
-    """The one set of averaged weights (EMA) that stands beside a raw one of the same names and shapes.
+    """The prefix of the one set of averaged weights (EMA) beside raw weights with the same names and shapes.
 
-    Files keep it for evaluation: it is taken where `model.weights_key` does not say otherwise. None where
-    there is none, or several.
+    Files keep it for evaluation, so it is used unless `model.weights_key` says otherwise. None if there is no
+    such set, or if there are several.
     """
     averaged = dict.fromkeys(
         entry.parts[: place + 1]
@@ -149,10 +152,10 @@ def _without_common_prefix(names: dict[tuple[str, ...], Shape]) -> dict[tuple[st
 def chosen_set(
     entries: list[Entry], expected: Mapping[str, Shape], key: str | None, path: Path
 ) -> dict[str, StoredTensor]:
-    """The tensors of the set that fits a network best, by the network's names; the rest by their own.
+    """The tensors of the set that fits a network best, by the network's names; others keep their own names.
 
-    Args:   expected: the network's names and shapes. key: of the set, dotted; None: any.
-    Raises: ModelError: ``key`` names nothing in the file, or several sets fit equally well.
+    Args:   expected: the network's names and shapes. key: dotted prefix of the set; None: any.
+    Raises: ModelError: nothing in the file has the prefix ``key``, or several sets fit equally well.
     """
     own = {_parts(name): name for name in expected}
     start = _parts(key) if key is not None else ()
@@ -162,18 +165,18 @@ def chosen_set(
     fits = [
         _Fit.of(within, {p[n:]: tuple(expected[name]) for p, name in own.items()}) for n in range(_depth(own))
     ]
-    # Where the network is wrapped and the weights are not, its names have a part that theirs lack.
+    # If the network is wrapped and the weights are not, its names have an extra leading part.
     dropped, fit = max(enumerate(fits), key=lambda numbered: (numbered[1].score, -numbered[0]))
     own = {parts[dropped:]: name for parts, name in own.items()}
     if not fit.score:
         most = Counter(e.mapping for e in within).most_common(1)[0][0]
         return {".".join(e.parts): e.tensor for e in within if e.mapping == most}
     if len(fit.prefixes) > 1 and fit.score >= len(own):
-        sets = " and ".join(f"'{'.'.join(prefix)}'" for prefix in fit.prefixes[:MOST_NAMED])
-        raise not_read(
+        sets = " and ".join(f"'{'.'.join(prefix)}'" for prefix in fit.prefixes[:MAX_NAMED])
+        raise weights_error(
             path,
             f"holds {len(fit.prefixes)} sets of weights that fit equally well, {sets}",
-            "choose by model.weights_key",
+            "choose one with model.weights_key",
         )
     names = fit.beneath(fit.prefixes[0])
     return {own.get(rest, ".".join(rest)): tensor for rest, tensor in names.items()}
@@ -181,7 +184,7 @@ def chosen_set(
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """How well the prefixes of a checkpoint fit a network: the best score, and the prefixes that reach it."""
+    """How well a checkpoint's prefixes fit a network: the best score, and the prefixes that reach it."""
 
     entries: list[Entry]
     shapes: Mapping[tuple[str, ...], Shape]
@@ -190,7 +193,10 @@ class _Fit:
 
     @staticmethod
     def of(entries: list[Entry], shapes: Mapping[tuple[str, ...], Shape]) -> _Fit:
-        """A name counts 1, with the network's shape 2; among equals the fewest unexpected names win."""
+        """Score the prefixes: 1 for a known name, 2 with the right shape.
+
+        The fewest unexpected names break ties.
+        """
         scores: Counter[tuple[str, ...]] = Counter()
         for entry in entries:
             if entry.parts[-1] in COUNTERS:
@@ -201,28 +207,31 @@ class _Fit:
                     scores[entry.parts[:n]] += 2 if shape == entry.tensor.shape else 1
         best = max(scores.values(), default=0)
         fit = _Fit(entries, shapes, best, [prefix for prefix, score in scores.items() if score == best])
-        return fit if len(fit.prefixes) < 2 else fit._told_apart()
+        return fit if len(fit.prefixes) < 2 else fit._with_ties_broken()
 
     def beneath(self, prefix: tuple[str, ...]) -> dict[tuple[str, ...], StoredTensor]:
-        """The tensors under a prefix, of mappings that hold any of the network's: not the optimiser's."""
+        """The tensors below a prefix, from mappings that hold any of the network's.
+
+        This excludes the optimiser's tensors.
+        """
         under = [e for e in self.entries if e.parts[: len(prefix)] == prefix and len(e.parts) > len(prefix)]
         used = {e.mapping for e in under if e.parts[len(prefix) :] in self.shapes}
         return {e.parts[len(prefix) :]: e.tensor for e in under if e.mapping in used}
 
-    def _told_apart(self) -> _Fit:
+    def _with_ties_broken(self) -> _Fit:
         sets = {prefix: self.beneath(prefix) for prefix in self.prefixes}
         spare = {prefix: sum(rest not in self.shapes for rest in names) for prefix, names in sets.items()}
         least = min(spare.values())
         distinct: list[tuple[str, ...]] = []
         for prefix in self.prefixes:
-            # Two names of the same storage are one set.
+            # Two names for the same storage count as one set.
             if spare[prefix] == least and not any(sets[prefix] == sets[other] for other in distinct):
                 distinct.append(prefix)
         return _Fit(self.entries, self.shapes, self.score, distinct)
 
 
 def _depth(own: Mapping[tuple[str, ...], str]) -> int:
-    """How many parts can be taken off the front of every name; at least 1 way, that of none."""
+    """Number of ways, at least 1, to remove leading parts common to all names, including removing none."""
     depth = 1
     while len({parts[:depth] for parts in own}) == 1 and all(len(parts) > depth for parts in own):
         depth += 1
@@ -233,6 +242,6 @@ def _unknown_key(
     entries: list[Entry], own: Mapping[tuple[str, ...], str], key: str | None, path: Path
 ) -> ModelError:
     names = [".".join(e.parts[:n]) for e in entries for n in range(1, len(e.parts)) if e.parts[n:] in own]
-    known = list(dict.fromkeys(names))[:MOST_NAMED]
+    known = list(dict.fromkeys(names))[:MAX_NAMED]
     have = f"sets that fit: {', '.join(known)}" if known else "it has one set, without a key"
-    return not_read(path, f"has nothing under model.weights_key '{key}'", have)
+    return weights_error(path, f"has nothing under model.weights_key '{key}'", have)

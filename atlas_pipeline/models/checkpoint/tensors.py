@@ -1,4 +1,4 @@
-"""The numbers of the tensors that an outline names, and of no others: an optimiser's stay in the file."""
+"""Read the numbers of the tensors in an outline, and no others: an optimiser's stay in the file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atlas_pipeline.models.checkpoint.formats import COPY_AGAIN, STATE_DICT, kind_of, not_read, record_of
+from atlas_pipeline.models.checkpoint.formats import COPY_AGAIN, STATE_DICT, kind_of, record_of, weights_error
 from atlas_pipeline.models.checkpoint.outline import StoredTensor, read_outline
 
 NUMEL_BYTES = 8
-# Errors that reading a damaged file raises.
+# Errors raised by reading a damaged file.
 DAMAGE = (
     ArithmeticError,
     EOFError,
@@ -32,11 +32,11 @@ DAMAGE = (
 def read_tensors(stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
     """The tensors by name, on the CPU, in the file's dtypes.
 
-    Raises: ModelError: a tensor that has no plain numbers (quantised, sparse, meta), or a damaged file.
+    Raises: ModelError: a tensor without plain numbers (quantised, sparse, meta), or a damaged file.
     """
     for name, tensor in stored.items():
         if tensor.kind != "dense":
-            raise not_read(
+            raise weights_error(
                 tensor.file,
                 f"holds '{name}', which is {tensor.kind}",
                 "save the state dict of the float32 network",
@@ -45,14 +45,14 @@ def read_tensors(stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
     for file in dict.fromkeys(tensor.file for tensor in stored.values()):
         here = {name: tensor for name, tensor in stored.items() if tensor.file == file}
         try:
-            found |= _of_file(file, here)
+            found |= _read_file(file, here)
         except DAMAGE as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-            raise not_read(file, f"is damaged ({reason})", COPY_AGAIN) from error
+            raise weights_error(file, f"is damaged ({reason})", COPY_AGAIN) from error
     return {name: found[name] for name in stored}
 
 
-def _of_file(file: Path, stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
+def _read_file(file: Path, stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
     kind = kind_of(file)
     if kind == "safetensors":
         from safetensors import SafetensorError, safe_open
@@ -64,13 +64,13 @@ def _of_file(file: Path, stored: Mapping[str, StoredTensor]) -> dict[str, Tensor
             raise EOFError(str(error)) from error
     wanted = {tensor.storage for tensor in stored.values()}
     raw = _zip_storages(file, wanted) if kind == "zip" else _legacy_storages(file, wanted)
-    whole: dict[tuple[str, str], Tensor] = {}
+    vectors: dict[tuple[str, str], Tensor] = {}
     for tensor in stored.values():
-        if (tensor.storage, tensor.dtype) not in whole:
-            whole[tensor.storage, tensor.dtype] = _vector(raw[tensor.storage], tensor.dtype)
+        if (tensor.storage, tensor.dtype) not in vectors:
+            vectors[tensor.storage, tensor.dtype] = _vector(raw[tensor.storage], tensor.dtype)
     return {
-        # Raises beyond the storage's end.
-        name: whole[t.storage, t.dtype].as_strided(t.shape, t.stride, t.offset)
+        # as_strided raises beyond the end of the storage.
+        name: vectors[t.storage, t.dtype].as_strided(t.shape, t.stride, t.offset)
         for name, t in stored.items()
     }
 
@@ -88,7 +88,7 @@ def _zip_storages(file: Path, wanted: set[str]) -> dict[str, bytearray]:
         (record,) = [name for name in names if name.endswith("/data.pkl")]
         root = record.removesuffix("data.pkl")
         if f"{root}byteorder" in names and record_of(archive, file, f"{root}byteorder") != b"little":
-            raise not_read(file, "was saved on a big-endian machine", STATE_DICT)
+            raise weights_error(file, "was saved on a big-endian machine", STATE_DICT)
         return {key: bytearray(record_of(archive, file, f"{root}data/{key}")) for key in wanted}
 
 

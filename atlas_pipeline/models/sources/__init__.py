@@ -1,4 +1,4 @@
-"""The sources of networks, by the name that a config gives in ``model.source``: the only list of them.
+"""The sources of networks, by their names in ``model.source``: the only list of them.
 
 A new source is one module here, which ends with a ``ModelSource``, and one line below. No torch at import.
 """
@@ -26,9 +26,9 @@ SOURCES: dict[str, ModelSource] = {
 
 
 def source_of(name: str) -> ModelSource:
-    """The source that a config or a spec names.
+    """The source named in a config or a spec.
 
-    Raises: ModelError: there is none of that name; the nearest is named.
+    Raises: ModelError: no such source; the message gives the nearest name.
     """
     if name not in SOURCES:
         raise ModelError(unknown_name("model source", name, SOURCES, "this program"))

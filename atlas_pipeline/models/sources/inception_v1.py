@@ -1,4 +1,4 @@
-"""InceptionV1's weights: from the files that the PyTorch ports of Lucid hand round, or random."""
+"""InceptionV1 with random weights, or with weights from the files of Lucid's PyTorch ports."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from atlas_pipeline.models.inception_v1 import InceptionV1
 
-# The graph that Google trained, and what lucent's port of it computes.
+# The graph that Google trained, and the computation of lucent's port.
 VARIANTS = ("original", "lucent")
 HEAD = "softmax2_pre_activation"
-# Captum's names of what the graph, and we, call otherwise.
+# Captum's names for layers that have other names in the graph and here.
 CAPTUM_STEM = {"conv2d0": "conv1", "conv2d1": "conv2", "conv2d2": "conv3"}
 CAPTUM_BRANCH = {
     "1x1": "conv_1x1",
@@ -29,14 +29,14 @@ CAPTUM_BRANCH = {
     "5x5": "conv_5x5",
     "pool_reduce": "pool_proj",
 }
-# Two heads that were trained with the network and take no part in its answer.
+# Two auxiliary heads that were trained with the network and do not affect its logits.
 AUXILIARY = re.compile(r"aux[12]\.|(head|nn|softmax)[01]_")
 
 
 def variant_of(spec: ModelSpec) -> str:
-    """Which of VARIANTS a spec asks for.
+    """The variant, one of VARIANTS, that a spec asks for.
 
-    Raises: ModelError: an unknown one.
+    Raises: ModelError: an unknown variant.
     """
     variant = spec.name or VARIANTS[0]
     if variant not in VARIANTS:
@@ -45,14 +45,14 @@ def variant_of(spec: ModelSpec) -> str:
 
 
 def _own_weights(spec: ModelSpec) -> dict[str, Any]:
-    variant_of(spec)  # an unknown name is told first
+    variant_of(spec)  # report an unknown name first
     raise ModelError(
         "inception_v1 comes without weights; set model.weights to the file inception5h.pth of lucent or "
         "of Captum's optim branch, or to 'random'"
     )
 
 
-def _called(name: str | None) -> str:
+def _display_name(name: str | None) -> str:
     return f"inception_v1 ({name})" if name not in (None, VARIANTS[0]) else "inception_v1"
 
 
@@ -63,7 +63,7 @@ def _open(spec: ModelSpec) -> Opened:
 
 
 def _network(spec: ModelSpec) -> InceptionV1:
-    """The network with its weights; as many logits as the file has (1008 unless it was fine-tuned).
+    """The network with its weights, and as many logits as the file has (1008 unless it was fine-tuned).
 
     Raises: ModelError: an unknown name, no weights given, or a file that does not fit.
     """
@@ -83,20 +83,20 @@ def _network(spec: ModelSpec) -> InceptionV1:
         network = InceptionV1(norm=norm)
         draw_parameters(network)
         return network
-    state = graph_names(read_state_dict(spec, _every_ports_names()))
+    state = graph_names(read_state_dict(spec, _expected_state()))
     network = InceptionV1(len(state.get(f"{HEAD}.bias", range(NUM_CLASSES))), norm)
     load_weights(network, state, f"weights '{spec.weights}' for inception_v1")
     return network
 
 
 def graph_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict of lucent, of Captum's optim branch or of our own under our names; other keys stay."""
+    """Rename the keys of a state dict from lucent or Captum's optim branch to ours; other keys stay."""
     renamed = _renamed(_own_state())
     return {renamed.get(key, key): tensor for key, tensor in state.items() if not AUXILIARY.match(key)}
 
 
-def _every_ports_names() -> dict[str, Tensor]:
-    """What weights are expected, under our names, lucent's and Captum's."""
+def _expected_state() -> dict[str, Tensor]:
+    """The expected weights, under our names, lucent's and Captum's."""
     own = _own_state()
     return own | {port: own[name] for port, name in _renamed(own).items()}
 
@@ -115,7 +115,7 @@ def _own_state() -> dict[str, Tensor]:
 
     from atlas_pipeline.models.inception_v1 import InceptionV1
 
-    # "meta": names and shapes only, no memory and no time.
+    # "meta" gives names and shapes only, without memory or time.
     with torch.device("meta"):
         return InceptionV1().state_dict()
 
@@ -138,8 +138,8 @@ INCEPTION_V1 = ModelSource(
     open=_open,
     own_weights=_own_weights,
     identity=lambda spec: {"variant": variant_of(spec)},
-    leaves_out_labels=True,
-    called=_called,
+    allows_missing_labels=True,
+    display_name=_display_name,
     citation="""@inproceedings{model,
   title = {Going Deeper with Convolutions},
   author = {Szegedy, Christian and Liu, Wei and Jia, Yangqing and Sermanet, Pierre and Reed, Scott and

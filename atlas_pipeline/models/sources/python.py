@@ -8,7 +8,7 @@ from atlas_pipeline.models.source import Labels, ModelSource, Opened
 from atlas_pipeline.models.spec import ModelSpec, file_digest
 from atlas_pipeline.models.user_target import locate
 
-# Usual names of a function that makes a network: they do not say which.
+# Common names of functions that build a network, which say nothing about it.
 _NAMELESS = ("build", "build_model", "create", "create_model", "get_model", "make", "model", "net", "network")
 
 
@@ -25,7 +25,7 @@ def _open(spec: ModelSpec) -> Opened:
 
 
 def _own_weights(spec: ModelSpec) -> dict[str, Any]:
-    # The code that builds the network may draw its parameters: it is called under the seed.
+    # The user's code may draw parameters; it is called under the seed.
     return {"built_with_seed": spec.seed}
 
 
@@ -40,12 +40,12 @@ def _labels(spec: ModelSpec) -> Labels:
     return load_target(spec.name).labels
 
 
-def _called(name: str | None) -> str:
+def _display_name(name: str | None) -> str:
     """``networks/resnet.py:build`` is ``resnet``, ``networks/resnet.py:resnet50`` is ``resnet50``."""
     place, _, attribute = (name or "python").rpartition(":")
     if attribute not in _NAMELESS or not place:
         return attribute
-    # The file's name, not its path: it stands in every output.
+    # The file's name without its path, since it appears in every output.
     return place.replace("\\", "/").split("/")[-1].removesuffix(".py").split(".")[-1]
 
 
@@ -56,6 +56,6 @@ PYTHON = ModelSource(
     identity=_identity,
     labels=_labels,
     example="my_package.my_file:build",
-    states_labels=True,
-    called=_called,
+    has_user_labels=True,
+    display_name=_display_name,
 )

@@ -1,4 +1,4 @@
-"""timm's networks, with timm's own weights, from a file, or random; timm is an extra."""
+"""timm's networks, with timm's own weights, weights from a file, or random weights. timm is an extra."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def load_timm() -> Any:
     """The package timm.
 
-    Raises: ModelError: it is not installed.
+    Raises: ModelError: timm is not installed.
     """
     try:
         import timm
@@ -29,13 +29,13 @@ def load_timm() -> Any:
 
 
 def check_name(name: str | None) -> str:
-    """``name`` if timm has a network of that name; weights of one's choice by a tag, ``resnet50.a1_in1k``.
+    """Return ``name`` if timm has such a network; a tag chooses the weights, as in ``resnet50.a1_in1k``.
 
-    Raises: ModelError: no such network or tag, the nearest is named; or timm is not installed.
+    Raises: ModelError: no such network or tag (the message gives the nearest), or timm is not installed.
     """
     timm = load_timm()
     architecture, _, tag = str(name).partition(".")
-    # Names of hubs and folders have colons: these weights have no name that would stay.
+    # Names of hubs and folders contain colons; weights from there have no stable name.
     if not timm.is_model(architecture):
         known = timm.list_models()
         raise ModelError(unknown_name("model", architecture, known, f"timm {timm.__version__}"))
@@ -51,9 +51,9 @@ def _tags(timm: Any, architecture: str) -> list[str]:
 
 
 def full_name(name: str | None) -> str:
-    """The name with the tag of its weights, that of the default ones where none is given.
+    """The network's name with the tag of its weights, by default the tag of timm's default weights.
 
-    Raises: ModelError: no such network or tag, or one without weights.
+    Raises: ModelError: no such network or tag, or a network without weights.
     """
     timm = load_timm()
     cfg = timm.get_pretrained_cfg(check_name(name))
@@ -64,7 +64,7 @@ def full_name(name: str | None) -> str:
 
 
 def timm_labels(name: str | None) -> tuple[str, ...] | None:
-    """The classes of the network's own head where these are one of ImageNet's lists; None elsewhere.
+    """The classes of the network's own head if they are one of ImageNet's lists; otherwise None.
 
     Raises: ModelError: no such network or tag, or timm is not installed.
     """
@@ -83,18 +83,21 @@ def timm_labels(name: str | None) -> tuple[str, ...] | None:
 
 
 def _first_names(descriptions: list[str]) -> tuple[str, ...]:
-    """``tench, Tinca tinca`` -> ``tench``, as torchvision calls its classes."""
+    """Shorten ``tench, Tinca tinca`` to ``tench``, as torchvision does."""
     return tuple(description.partition(",")[0] for description in descriptions)
 
 
 def _identity(spec: ModelSpec) -> dict[str, Any]:
-    # The tag decides on the preprocessing. The identity of timm's own weights has it already, spelled out.
+    # The tag decides on the preprocessing. For timm's own weights, their identity already contains it.
     own = spec.weights_kind == "own"
     return {"name": str(spec.name).partition(".")[0] if own else spec.name}
 
 
 def _open(spec: ModelSpec) -> Opened:
-    """Raises: ModelError: no timm, no such network or weights, a failed download, or weights of another."""
+    """Open a timm network.
+
+    Raises: ModelError: no timm, no such network or weights, a failed download, or weights that do not fit.
+    """
     timm, name = load_timm(), check_name(spec.name)
     if spec.weights_kind == "file":
         module = _filled(timm, name, spec)
@@ -122,7 +125,7 @@ def _downloaded(timm: Any, name: str) -> nn.Module:
     try:
         return timm.create_model(name, pretrained=True)
     except Exception as error:
-        # Whatever the hub's client raises: it has its own tree of errors, and more beneath it.
+        # The hub's client has its own error classes, and passes on errors of the libraries below it.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ModelError(
             f"weights {wanted} cannot be had from timm: {reason}; "
@@ -131,12 +134,12 @@ def _downloaded(timm: Any, name: str) -> nn.Module:
 
 
 def _preprocess(timm: Any, module: nn.Module, name: str) -> Preprocess:
-    """What timm does to images for these weights when it evaluates them at the size they were trained at."""
+    """timm's evaluation preprocessing for these weights, at their training size."""
     config = timm.data.resolve_model_data_config(module)
     channels, height, width = config["input_size"]
     if channels != 3 or height != width:
         raise ModelError(
-            f"timm's {name} takes images of {channels} x {height} x {width}; only square RGB images will do"
+            f"timm's {name} takes images of {channels} x {height} x {width}; only square RGB images work here"
         )
     return Preprocess().override(
         {
@@ -149,9 +152,9 @@ def _preprocess(timm: Any, module: nn.Module, name: str) -> Preprocess:
     )
 
 
-def _interpolation(theirs: str) -> str:
-    """Lanczos and others that are not ours become the sharper of ours."""
-    return theirs if theirs in INTERPOLATIONS else "bicubic"
+def _interpolation(method: str) -> str:
+    """Replace methods that we lack, such as Lanczos, by bicubic, our sharper one."""
+    return method if method in INTERPOLATIONS else "bicubic"
 
 
 TIMM = ModelSource(

@@ -1,4 +1,4 @@
-"""torchvision's classifiers, with weights by name, from a file, or random."""
+"""torchvision's classifiers, with named weights, weights from a file, or random weights."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from torch import nn
     from torchvision.models import WeightsEnum
 
-# Heads that are trained with the network and take no part in its answer.
+# Auxiliary heads that are trained with the network and do not affect its logits.
 AUXILIARY = ("aux1", "aux2", "AuxLogits")
-# torchvision trained its own weights of these on images in [-1, 1], and converts within the network
-# (transform_input); here preprocess says what the network really sees.
-TRAINED_ON_SYMMETRIC = ("googlenet", "inception_v3")
-# DenseNet files of old have names that torchvision renames as it loads them.
+# torchvision trained its own weights for these on images in [-1, 1] and converts inside the network
+# (transform_input); here the preprocessing does that conversion.
+TRAINED_ON_MINUS_1_TO_1 = ("googlenet", "inception_v3")
+# Old DenseNet files have names that torchvision renames on loading.
 OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
 
 def check_name(name: str | None) -> str:
-    """``name`` if torchvision has a classifier of that name.
+    """Return ``name`` if torchvision has such a classifier.
 
-    Raises: ModelError: it has not; the nearest is named.
+    Raises: ModelError: it has none; the message gives the nearest name.
     """
     from torchvision import models
 
@@ -38,9 +38,11 @@ def check_name(name: str | None) -> str:
 
 
 def find_weights(name: str | None, weights: str | None) -> WeightsEnum:
-    """The weights of a classifier by name: None is DEFAULT; ``IMAGENET1K_V1`` or ``X_Weights.IMAGENET1K_V1``.
+    """The named weights of a classifier; None is DEFAULT.
 
-    Raises: ModelError: no such model or weights; the nearest is named.
+    ``X_Weights.IMAGENET1K_V1`` and ``IMAGENET1K_V1`` name the same weights.
+
+    Raises: ModelError: no such model or weights; the message gives the nearest name.
     """
     from torchvision import models
 
@@ -55,7 +57,7 @@ def find_weights(name: str | None, weights: str | None) -> WeightsEnum:
 
 
 def torchvision_labels(spec: ModelSpec) -> tuple[str, ...]:
-    """The classes that torchvision states for the named weights, else for the network's default ones."""
+    """torchvision's classes for the named weights, or else for the network's default weights."""
     named = spec.weights if spec.weights_kind == "named" else None
     return tuple(find_weights(spec.name, named).meta["categories"])
 
@@ -65,7 +67,10 @@ def _own_weights(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _open(spec: ModelSpec) -> Opened:
-    """Raises: ModelError: no such network or weights, a download that fails, or weights that do not fit."""
+    """Open a torchvision classifier.
+
+    Raises: ModelError: no such network or weights, a failed download, or weights that do not fit.
+    """
     name = check_name(spec.name)
     weights = find_weights(name, spec.weights if spec.weights_kind == "named" else None)
     if spec.weights_kind == "file":
@@ -77,7 +82,7 @@ def _open(spec: ModelSpec) -> Opened:
     for head in AUXILIARY:
         if hasattr(module, head):
             setattr(module, head, None)
-    if name in TRAINED_ON_SYMMETRIC:
+    if name in TRAINED_ON_MINUS_1_TO_1:
         module.aux_logits = module.transform_input = False  # type: ignore[assignment]
     return Opened(module, _preprocess(name, weights), torchvision_labels(spec))
 
@@ -85,7 +90,7 @@ def _open(spec: ModelSpec) -> Opened:
 def _build(name: str, **options: Any) -> nn.Module:
     from torchvision.models import get_model
 
-    if name in TRAINED_ON_SYMMETRIC:
+    if name in TRAINED_ON_MINUS_1_TO_1:
         # Their own initialisation takes minutes and is meant for training.
         options |= {"init_weights": False, "aux_logits": False}
     return get_model(name, weights=None, **options)
@@ -120,7 +125,7 @@ def _downloaded(name: str, weights: WeightsEnum) -> nn.Module:
 
 
 def _preprocess(name: str, weights: WeightsEnum) -> Preprocess:
-    """What torchvision does to images for these weights (its ``transforms()``)."""
+    """torchvision's preprocessing for these weights (its ``transforms()``)."""
     transforms = weights.transforms()
     preprocess = Preprocess().override(
         {
@@ -131,7 +136,7 @@ def _preprocess(name: str, weights: WeightsEnum) -> Preprocess:
             "interpolation": transforms.interpolation.value,
         }
     )
-    if name in TRAINED_ON_SYMMETRIC:
+    if name in TRAINED_ON_MINUS_1_TO_1:
         preprocess = replace(preprocess, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     return preprocess
 
@@ -143,7 +148,7 @@ TORCHVISION = ModelSource(
     identity=lambda spec: {"name": spec.name},
     labels=torchvision_labels,
     example="googlenet",
-    names_weights=True,
+    has_named_weights=True,
     packages=("torchvision",),
     citation="""@misc{model,
   title = {{TorchVision}: {PyTorch}'s Computer Vision library},

@@ -81,7 +81,7 @@ def _series(job: SharesJob) -> Iterator[Series]:
     yield from _labels(index, job.settings)
     if job.settings.metadata:
         keys = index.read(["key"])["key"]
-        known = metadata.of_images(metadata.read_metadata(job.settings.metadata), keys)
+        known = metadata.rows_for_images(metadata.read_metadata(job.settings.metadata), keys)
         for name in known.schema.names:
             if metadata.is_text(known[name].type):
                 yield from _values(name, known[name].cast(pa.string()).to_pylist())
