@@ -120,7 +120,7 @@ def test_a_perplexity_above_what_the_sample_bears_is_lowered_and_said(small, atl
     config = {**small, "classes": [{"class": "ant", "top": 13, "filter": "magnitude", "grid": GRID}]}
     result = atlas("run", config)
     assert result.exit_code == 0, result.stderr
-    assert "t-SNE's perplexity lowered to 4, for there are only 13 distinct activations" in result.output
+    assert "t-SNE's perplexity lowered to 4, because there are only 13 distinct activations" in result.output
 
 
 @pytest.mark.parametrize(
