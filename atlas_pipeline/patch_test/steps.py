@@ -22,8 +22,8 @@ from atlas_pipeline.views.view import ComparisonPopulation, View
 def steps(config: Config, view: View, index: Step, atlas: ViewAtlas, whole: ViewAtlas) -> Iterator[Step]:
     """The steps of a patch test: images, patches, answers, report.
 
-    Args: atlas: the comparison's atlas; its finest grid gives the patches. whole: the layer's whole atlas;
-          random icons of its coarsest grid are the control.
+    Args: atlas: the comparison's atlas; its finest grid gives the patches, because fine cells are purest.
+          whole: the layer's whole atlas; random icons of its coarsest grid are the control.
     """
     assert isinstance(view.population, ComparisonPopulation)
     left, right = zip(view.population.indices, view.population.labels, strict=True)
