@@ -22,7 +22,7 @@ _SINGLE_ATLAS_OPTIONS = {
 @click.command(short_help="Draw an atlas for print, with labels and a caption.")
 @config_options
 @click.option(
-    "--layer", metavar="LAYER", help="Layer to draw. With --sheet classes, default: the last with any."
+    "--layer", metavar="LAYER", help="Layer to draw. Default with --sheet classes: the last one with any."
 )
 @click.option(
     "--view",

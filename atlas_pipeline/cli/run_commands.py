@@ -55,7 +55,7 @@ def stage_command(name: str, words: str) -> click.Command:
 
 
 def own_command(name: str) -> click.Command:
-    """A command that stages of a user's own pipeline name."""
+    """A command for the stages of a user's own pipeline that name it in `Stage.commands`."""
 
     @click.command(name, help=f"Bring up to date the stages of your own pipeline that name `{name}`.")
     @config_options
@@ -100,7 +100,7 @@ def _class_options(command: Any) -> Any:
 def highlight(sign: str | None, **options: Any) -> None:
     """Highlight one class in the layer atlases: the class named, or those that CONFIG lists.
 
-    An icon's opacity is its cell's mean attribution to the class. No icon is made again.
+    The opacity of an icon shows its cell's mean attribution to the class. No new icons are made.
     """
     entry = {"sign": {"+": "positive", "-": "negative"}.get(sign, sign)} if sign else {}
     _figures("highlight", "highlights", entry, **options)
@@ -138,7 +138,7 @@ def _figures(
     hardware = (options.pop("device"), options.pop("workers"))
     wanted: dict[str, Any] = {**entry, **({"layers": layers} if layers else {})}
     if wanted and name is None:
-        raise ConfigError(f"--layer and --sign say which {command} of --class; name a class too")
+        raise ConfigError(f"--layer and --sign need --class to make a {command}; name a class too")
     requested = None
     if name is not None:
         # Keep letters unescaped: YAML reads JSON's escape of a letter beyond 16 bits as two letters.
@@ -166,7 +166,7 @@ def patch_test(config: str, overrides: tuple[str, ...], **options: Any) -> None:
     from atlas_pipeline.runs import commands
 
     if options["layers"] and options["compare"] is None:
-        raise ConfigError("--layer says where to test --compare; name two classes too")
+        raise ConfigError("--layer needs --compare; name two classes too")
     loaded = load(config, overrides, options.pop("device"), options.pop("workers"))
     print_patch_tests(*commands.patch_tests(loaded, **options))
 

@@ -260,7 +260,7 @@ class PatchTestConfig(_Section):
     sizes: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         (0.2, 0.3, 0.4), min_length=1, description="sides of the patch, as shares of the image's side"
     )
-    fixed_size: float = Field(0.3, gt=0, le=1, description="size for the rates at the top left corner")
+    fixed_size: float = Field(0.3, gt=0, le=1, description="size for the summary's rates at the top left")
 
     @model_validator(mode="after")
     def _fixed_size_is_listed(self) -> PatchTestConfig:

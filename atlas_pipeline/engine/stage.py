@@ -28,7 +28,7 @@ InputsT = TypeVar("InputsT")
 
 
 class Artefact(Protocol):
-    """A finished artefact: one table in parts, and its provenance. Every read is lazy.
+    """A finished artefact: one table in parts, and its provenance. Only the reading methods read its table.
 
     Every reading method raises CorruptArtefactError if a file is damaged; the engine then remakes it.
     """

@@ -23,7 +23,8 @@ from atlas_pipeline.tables.columns import matrix_column
 if TYPE_CHECKING:
     import torch
 
-# A killed run loses at most one task, and memory holds one task. At four corners a task is one GPU batch.
+# A killed run loses at most one task per worker, and memory holds the images of one task. With a patch at
+# four corners these images make one batch.
 IMAGES_PER_TASK = 32
 CPU_BATCH, GPU_BATCH = 64, 512
 

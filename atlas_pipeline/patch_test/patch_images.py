@@ -134,7 +134,7 @@ def _none_correct(job: PatchImagesJob, labelled: bool, num_candidates: int) -> s
     elif num_candidates:
         why = f"the network gets none of the {num_candidates:,} images of '{name}' right"
     else:
-        why = f"none of the images is of '{name}'"
+        why = f"none of the images is labelled '{name}'"
     return f"patch test of {job.view}: {why}; give more images, or compare from another class"
 
 

@@ -121,7 +121,7 @@ def _table(
 
 
 def _crops(examples: Sequence[Mapping[str, int]], job: PatchesJob, runtime: Runtime) -> list[np.ndarray]:
-    """Squares of the images around the positions, of the icon's or the receptive field's side, if smaller."""
+    """Squares of the images around the positions; their side is an icon's, at most the receptive field's."""
     field = receptive_field_of(job.settings.model, job.config.layer, runtime.device)
     side = min(job.config.size_px, field.field_px)
     ids = [example["image_id"] for example in examples]

@@ -102,7 +102,7 @@ def test_a_class_that_nothing_speaks_for_is_said_and_the_others_go_on(small, atl
     }
     result = atlas("run", config)
     assert result.exit_code == 0, result.stderr
-    assert "4, class-emu: of 60 activations none has an attribution above 0 to the class" in result.output
+    assert "4, class-emu: none of 60 activations has an attribution above 0 to the class" in result.output
     assert not list((_folder(config) / LATE).glob("class-emu/atlas*"))
     assert (_folder(config) / LATE / "class-ant" / "atlas-3.png").is_file()
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from atlas_pipeline.inversion import InversionSettings
 
-# A killed run loses at most one task. A GPU works on the cells of one task at a time.
+# A killed run loses at most one task per worker. A GPU works on the cells of one task at a time.
 CELLS_PER_TASK = 128
 
 

@@ -173,7 +173,7 @@ def _refuse_different_images(samples: Sequence[Artefact]) -> None:
             raise ImagesError(
                 f"layers '{first.config['layer']}' and '{other.config['layer']}' were sampled from different "
                 "images (some could not be read at one time and could at another), and project.align needs "
-                "the same; sample both anew: atlas sample CONFIG --force"
+                "the same images in all layers; sample both anew: atlas sample CONFIG --force"
             )
 
 

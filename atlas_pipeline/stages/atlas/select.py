@@ -27,7 +27,10 @@ MAX_SELECTED = 3000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassSelectConfig:
-    """Selection of the activations whose highest attribution is the class's. class_: index of the logit."""
+    """Selection by rank: the class has the highest (sign negative: the lowest) attribution of an activation.
+
+    class_: index of the logit.
+    """
 
     class_: int
     filter: Literal["rank", "magnitude", "both"]
@@ -94,7 +97,8 @@ def _request(job: SelectJob) -> ClassRequest | ComparisonRequest:
 def _top(job: SelectJob, configured: int | None) -> int:
     """Number to select by attribution: the configured one, or the number of activations per class.
 
-    The paper takes 2,000 to 3,000 of a million. With few images, most of so many would be other classes'.
+    The paper takes 2,000 to 3,000 of a million activations. With few images, so many would reach far into
+    those of other classes.
     """
     sample = job.inputs.sample
     return configured or min(MAX_SELECTED, max(1, sample.num_rows // sample.notes["num_classes"]))
@@ -125,7 +129,7 @@ def _remarks(step: Step, artefact: Artefact) -> list[str]:
     """The reason why a selection is empty, and the remedy."""
     if artefact.num_rows:
         return []
-    config, where = step.config, f"{step.layer}, {step.view}: of {artefact.notes['of']} activations none"
+    config, where = step.config, f"{step.layer}, {step.view}: none of {artefact.notes['of']} activations"
     if isinstance(config, ComparisonSelectConfig):
         return [f"{where} speaks for either class; take another layer or other classes"]
     extreme, side = ("highest", "above") if config.sign == "positive" else ("lowest", "below")

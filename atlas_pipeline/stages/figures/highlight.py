@@ -139,7 +139,7 @@ HIGHLIGHT = Stage(
 
 
 def steps(config: Config, cells: Step, icons: Step) -> Iterator[Step]:
-    """The highlights that the config lists for the layer of one grid.
+    """The highlights that the config lists for the layer of one grid, as steps.
 
     Raises: ModelError, ConfigError: see ``highlights``.
     """

@@ -150,7 +150,7 @@ def _refuse_too_many(
     bad: Sequence[Mapping[str, Any]],
     num_images: int,
     max_bad: float,
-    remedy: str = "mend or remove them",
+    remedy: str = "repair or remove them",
 ) -> None:
     if len(bad) > max_bad * num_images:
         first = bad[0]
@@ -164,7 +164,7 @@ def _refuse_too_many(
 def _summarise(job: SampleJob, notes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     bad = [b for part in notes for b in part["bad"]]
     # Each part alone was within the limit, and is kept. The remedy must make those parts again.
-    remedy = "mend them and sample anew (atlas sample CONFIG --force)"
+    remedy = "repair them and sample anew (atlas sample CONFIG --force)"
     _refuse_too_many(bad, job.inputs.index.num_rows, job.settings.max_bad, remedy)
     merged: dict[str, Any] = {}
     for part in notes:
