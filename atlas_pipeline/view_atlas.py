@@ -1,7 +1,7 @@
 """The steps that make the atlas of a view: layout, cells, icons, pictures.
 
-Class atlases, comparisons and layer atlases differ in their view alone: which activations it shows, how they
-are laid out, and how fine its grids are.
+Class atlases, comparisons and layer atlases differ only in their view: the activations it shows, their layout
+and the sizes of its grids.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from atlas_pipeline.views.view import View, layer_view
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewAtlas:
-    """The steps, inputs first; cells and icons by grid size."""
+    """The steps, inputs first; cells and icons: the steps by grid size."""
 
     steps: tuple[Step, ...]
     cells: Mapping[int, Step]
@@ -41,15 +41,15 @@ def view_atlas(
     """The atlas of a view in one layer.
 
     Args:
-        images: the index. sample: the layer's. real_crops: what real images look like at the icons' size.
-        layout: the layer's, where layers are laid out together; None: the view's own.
+        images: the index. sample: the layer's sample. real_crops: real images at the icons' size.
+        layout: the layer's layout, where layers are laid out together; None: the view makes its own.
     """
     chosen = select.step(view, sample)
     precision = whiten.step(sample)
     if layout is None:
         nearest = neighbors.step(config, view, sample, chosen)
         layout = project.step(config, view, sample, chosen, nearest)
-    # One pass over the activations serves all grids; a finer grid's icons start from the coarser one's.
+    # One pass over the activations serves all grids. A finer grid's icons start from the coarser grid's.
     sums = cell_sums.steps(config, view, sample, chosen, layout)
     cells = bin.steps(view, sample, chosen, layout, sums)
     icons = invert.steps(config, cells, precision, real_crops)
@@ -59,11 +59,11 @@ def view_atlas(
         yield plot.step(config, sample, chosen, layout)
         yield places.step(config, images, chosen, layout)
         yield from (*sums.values(), *cells.values())
-        for size, of_grid in icons.items():
-            yield of_grid
-            atlas = stitch.step(config, view, images, chosen, layout, cells[size], of_grid)
+        for size, grid_icons in icons.items():
+            yield grid_icons
+            atlas = stitch.step(config, view, images, chosen, layout, cells[size], grid_icons)
             yield from (atlas, *deep_zoom.steps(config, atlas))
-            yield tiles.step(config, cells[size], of_grid)
+            yield tiles.step(config, cells[size], grid_icons)
             yield from examples.steps(config, images, cells[size])
             yield shares.step(config, images, layout, cells[size])
 

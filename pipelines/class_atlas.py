@@ -1,8 +1,7 @@
-"""Class atlas: the part of what a layer sees that makes the network say one class (Carter et al., 2019).
+"""Class atlas: the activations that make the network predict one class (Carter et al., 2019).
 
-The sampled activations that matter to a class are selected by their attribution to its logit; they are laid
-out, averaged and inverted on their own. Samples are those of the layer atlas: a new class computes its own
-view alone.
+We select the activations that matter to a class by their attribution to its logit, and lay out, average and
+invert them on their own. The samples are shared with the layer atlas, so a new class only computes its view.
 """
 
 from collections.abc import Iterator

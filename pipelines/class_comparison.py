@@ -1,7 +1,7 @@
-"""Class comparison: what tells two classes apart (Carter et al., 2019).
+"""Class comparison: the activations that tell two classes apart (Carter et al., 2019).
 
-The activations that speak most for either class are selected. How far each speaks for the one or the other,
-the difference of its attributions, is its place along x; alike activations lie close together along y.
+We select the activations with the highest attribution to either class. The difference of an activation's two
+attributions gives its x; along y similar activations lie close together.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def pipeline(config: Config) -> Iterator[Step]:
             atlas = view_atlas(config, view, images, samples[layer], real_crops)
             yield from atlas.steps
             if view.patch_test:
-                # The finer a comparison's cells, the purer. The control: icons of the layer's whole atlas.
+                # Icons of the layer's whole atlas are the control of the patch test.
                 whole = view_atlas(
                     config, layer_view(config), images, samples[layer], real_crops, layouts[layer]
                 )

@@ -1,8 +1,8 @@
-"""Layer atlas: what a layer has learned to see, on one map (Carter et al., 2019, "Activation Atlas").
+"""Layer atlas: one map of everything a layer responds to (Carter et al., 2019, "Activation Atlas").
 
-From every image we take one activation at a random spatial position, with its attribution to every logit.
-The activations of a layer are laid out in the plane by UMAP; a grid is drawn over the layout; the activations
-of a cell are averaged; and of each mean we make an icon by feature inversion.
+From every image we take activations at random spatial positions, with their attribution to every logit. UMAP
+lays the activations of a layer out in the plane. We draw a grid over the layout, average the activations of
+each cell, and turn each mean into an icon by feature inversion.
 """
 
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ def pipeline(config: Config) -> Iterator[Step]:
     # One pass over the images serves all layers.
     images = index.step(config)
     samples = sample.steps(config, images)
-    # Real images at the icons' size: the yardstick of legibility.
+    # Real images at the icons' size are the reference for legibility.
     real_crops = crops.step(config, images)
-    # The viewer's search looks through the keys.
+    # The viewer's search uses the keys of the images.
     yield from (images, *samples.values(), keys.step(config, images), real_crops)
 
     view, layouts = layer_view(config), layer_layouts(config, samples)

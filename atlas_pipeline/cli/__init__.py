@@ -1,1 +1,1 @@
-"""The `atlas` command: options in, one call, a table or a path out."""
+"""The `atlas` command: it parses options, makes one call, and prints a table or a path."""

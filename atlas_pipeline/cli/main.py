@@ -1,4 +1,4 @@
-"""The command `atlas`: its subcommands, one line for every error, exit codes, interrupts."""
+"""The command `atlas`: subcommands, one-line errors, exit codes, interrupts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXIT_USER, EXIT_TASKS, EXIT_INTERRUPTED = 2, 3, 130
 
 @contextmanager
 def _interrupts() -> Iterator[None]:
-    """The first Ctrl-C ends a command in order, the second at once; files are whole or not there anyway."""
+    """The first Ctrl-C ends a command cleanly, the second at once; no file is ever left half-written."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -47,22 +47,22 @@ def _end_at_once(number: int, frame: object) -> NoReturn:
 
 
 class _Commands(click.Group):
-    """Turns errors into one line on stderr and the exit code of their kind."""
+    """A click group that turns an error into one line on stderr and an exit code."""
 
     def main(self, *args: Any, **options: Any) -> Any:
         try:
             result = super().main(*args, **{**options, "standalone_mode": False})
         except click.ClickException as error:
-            of = getattr(error, "ctx", None)
-            remedy = f"; see: {of.command_path} --help" if of is not None else ""
+            context = getattr(error, "ctx", None)
+            remedy = f"; see: {context.command_path} --help" if context is not None else ""
             _fail(f"{_sentence(error.format_message())}{remedy}", error.exit_code)
-        # `--help` and `--version` end with a code in place of a result.
+        # `--help` and `--version` return an exit code instead of a result.
         sys.exit(result if isinstance(result, int) else 0)
 
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """A name that is not ours may be a command of stages in the user's own pipeline."""
+        """Resolve a subcommand; an unknown name may be a command of stages in the user's own pipeline."""
         name = args[0]
         if self.get_command(context, name) is None and not name.startswith("-"):
             if not any(argument.split("=")[0] == "--pipeline" for argument in args):
@@ -99,7 +99,7 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def _sentence(message: str) -> str:
-    """A message of click's in our form: no capital in front, no full stop, the nearest name as ours."""
+    """Rewrite click's message in our form: lower case, no full stop, ``nearest: NAME`` as hint."""
     message = re.sub(r"\. \(?Did you mean (?:one of: )?('[^']+').*$", r"; nearest: \1", message)
     return message[:1].lower() + message[1:].rstrip(".")
 

@@ -1,4 +1,4 @@
-"""Options that commands share, and the config that they make of them."""
+"""Options that commands share, and loading a config with them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 DEBUG = "atlas.debug"
-"""Key of the context's `meta`: whether tracebacks are shown."""
+"""Key in the context's `meta` for whether tracebacks are shown."""
 
 Command = Callable[..., Any]
 
@@ -33,29 +33,34 @@ config_options = _with(
 )
 
 pipeline_option = click.option(
-    "--pipeline", metavar="FILE", help="A pipeline of your own (default: what CONFIG asks for)."
+    "--pipeline",
+    metavar="FILE",
+    help="A pipeline file of your own. Default: the pipelines that CONFIG needs.",
 )
 
 run_options = _with(
     click.option("--device", metavar="auto|cpu|cuda[:n]", help="Where the network runs."),
     click.option("--workers", type=click.IntRange(0), help="Processes that decode images."),
     click.option(
-        "--local-cluster", type=click.IntRange(1), metavar="N", help="Run tasks on N Dask workers here."
+        "--local-cluster",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Run tasks on N Dask workers on this machine.",
     ),
     click.option("--cluster", metavar="tcp://HOST:PORT", help="Run tasks on an existing Dask scheduler."),
     click.option("--force", is_flag=True, help="Recompute what this command makes."),
-    click.option("--quiet", is_flag=True, help="No progress."),
+    click.option("--quiet", is_flag=True, help="Show no progress."),
 )
 
 no_deps_option = click.option(
-    "--no-deps", is_flag=True, help="Do not make missing inputs first: say which are missing."
+    "--no-deps", is_flag=True, help="Do not make missing inputs; report which are missing."
 )
 
 
 def load(
     config: str, overrides: tuple[str, ...], device: str | None = None, workers: int | None = None
 ) -> Any:
-    """The config, its keys overridden by the options."""
+    """Load the config, with keys overridden by --set, --device and --workers."""
     from atlas_pipeline.config.loading import load_config
 
     extra = [f"run.device={device}"] if device else []

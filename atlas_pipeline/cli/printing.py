@@ -1,4 +1,4 @@
-"""What the commands print: tables on stdout, readable in a terminal and in a log."""
+"""Print the results of commands: tables on stdout, readable in a terminal and in a log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STATE_STYLE = {"done": "green", "partial": "yellow", "missing": "red"}
 
 def _console() -> Console:
     console = Console(soft_wrap=False)
-    # A pipe or a log has no width of its own: give tables the room they need.
+    # A pipe or a log has no width: give tables the room they need.
     return console if console.is_terminal else Console(width=300)
 
 
@@ -37,17 +37,17 @@ def _table(*columns: str, right: Sequence[str] = ()) -> Table:
 
 
 def _add_row(table: Table, *cells: str | Text) -> None:
-    """Text as it is: names, labels and paths may look like rich's markup."""
+    """Add cells as plain text: names, labels and paths may look like rich markup."""
     table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
 
 
 def _print_line(console: Console, line: object, style: str = "") -> None:
-    """The same, for a line of its own; it is never broken."""
+    """Print one line as plain text, without breaking it."""
     console.print(Text(str(line), style=style), soft_wrap=True)
 
 
 def print_status(states: Sequence[StepState], remarks: Sequence[str] = ()) -> None:
-    """One row a step: state, tasks, fingerprint, why it would run; then what a reader must know."""
+    """Print one row per step (state, tasks, fingerprint, why it would run), then the remarks."""
     table = _table(
         "stage",
         "layer",
@@ -79,7 +79,7 @@ def print_status(states: Sequence[StepState], remarks: Sequence[str] = ()) -> No
 
 
 def print_layers(title: str, infos: Sequence[LayerInfo]) -> None:
-    """One row a layer: channels, map size, receptive field."""
+    """Print one row per layer: channels, map size, receptive field."""
     table = _table(
         "layer",
         "kind",
@@ -109,26 +109,26 @@ def print_layers(title: str, infos: Sequence[LayerInfo]) -> None:
 
 
 def print_check(result: CheckResult) -> None:
-    """One row a thing checked: of the network first, then layer by layer; each layer's name once."""
+    """Print one row per finding: the network first, then layer by layer; each layer's name once."""
     table = _table("layer", "check", "verdict", "what was found")
-    before = None
+    previous = None
     for row in result.rows:
         layer = row["layer"] or "(network)"
         _add_row(
             table,
-            "" if layer == before else layer,
+            "" if layer == previous else layer,
             row["check"],
             Text(row["verdict"], style=VERDICT_STYLE[row["verdict"]]),
             row["said"],
         )
-        before = layer
+        previous = layer
     console = _console()
     _print_line(console, f"{result.title}, on {result.num_images} images")
     console.print(table)
 
 
 def print_result(result: RunResult) -> None:
-    """How good the atlases are, what a reader must know, and where everything is."""
+    """Print the measures of the atlases, the remarks, and the paths of the outputs."""
     console = _console()
     atlases = result.published.atlases
     if atlases:
@@ -151,7 +151,7 @@ def print_result(result: RunResult) -> None:
 
 
 def print_files(result: RunResult, suffix: str = "") -> None:
-    """What a reader must know, and where the files of the command are: those with a suffix, or all."""
+    """Print the remarks, and the paths of the command's files whose suffix ends in ``suffix``."""
     console = _console()
     for line in result.remarks:
         _print_line(console, line, "yellow")
@@ -162,7 +162,7 @@ def print_files(result: RunResult, suffix: str = "") -> None:
 
 
 def print_patch_tests(result: RunResult, summaries: Sequence[PatchSummary]) -> None:
-    """A table a patch test, what a reader must know, and where the files are."""
+    """Print one table per patch test, the remarks, and the paths of the files."""
     console = _console()
     for summary in summaries:
         console.print(Text(summary.title, style="bold"))
@@ -175,7 +175,7 @@ def print_patch_tests(result: RunResult, summaries: Sequence[PatchSummary]) -> N
 
 
 def print_clean(unreached: Sequence[tuple[Location, int]], removed: bool) -> None:
-    """What no run reaches, and how much room it takes."""
+    """Print the artefacts that no run reaches, and their sizes."""
     console = _console()
     for path, size in unreached:
         _print_line(console, f"{size_text(size):>10}  {path}")

@@ -1,4 +1,4 @@
-"""The commands that make something: all of a run, a group of stages, single figures, the check."""
+"""The commands that compute: a whole run, a group of stages, figures, patch tests, the check."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import click
 from atlas_pipeline.cli.options import config_options, load, no_deps_option, pipeline_option, run_options
 from atlas_pipeline.errors import ConfigError
 
-# Which stages a command brings up to date, the stages say themselves.
+# Stages name the commands that bring them up to date: `Stage.commands`.
 STAGE_COMMANDS = {
-    "index": "List the images in a fixed order, known by their content.",
-    "sample": "Sample one activation an image, with its attributions.",
+    "index": "List the images in a fixed order, identified by their content.",
+    "sample": "Sample activations at random positions, with their attributions.",
     "select": "Choose the activations of class atlases and comparisons.",
     "project": "Lay the activations out in the plane.",
     "bin": "Lay grids over the layout and average each cell.",
     "invert": "Make the icon of every cell by feature inversion.",
-    "stitch": "Put the icons together: atlas images, JSON, viewer.",
+    "stitch": "Assemble the icons: atlas images, JSON, viewer.",
 }
 
 
@@ -26,9 +26,7 @@ STAGE_COMMANDS = {
 @config_options
 @pipeline_option
 @run_options
-@click.option(
-    "--verify", is_flag=True, help="First read all that is done through; make again what is damaged."
-)
+@click.option("--verify", is_flag=True, help="First read all finished artefacts; make damaged ones again.")
 def run(config: str, overrides: tuple[str, ...], pipeline: str | None, **options: Any) -> None:
     """Run every stage of CONFIG that is not already done."""
     _run(config, overrides, pipeline, **options)
@@ -43,7 +41,7 @@ def _run(config: str, overrides: tuple[str, ...], pipeline: str | None, **option
 
 
 def stage_command(name: str, words: str) -> click.Command:
-    """A command that brings the stages up to date that name it in `Stage.commands`."""
+    """A command that brings up to date the stages that name it in `Stage.commands`."""
 
     @click.command(name, help=words, short_help=words)
     @config_options
@@ -57,9 +55,9 @@ def stage_command(name: str, words: str) -> click.Command:
 
 
 def own_command(name: str) -> click.Command:
-    """A command that stages of a user's own pipeline name."""
+    """A command for the stages of a user's own pipeline that name it in `Stage.commands`."""
 
-    @click.command(name, help=f"Make what `{name}` stands for in a pipeline of your own.")
+    @click.command(name, help=f"Bring up to date the stages of your own pipeline that name `{name}`.")
     @config_options
     @pipeline_option
     @run_options
@@ -81,14 +79,14 @@ def own_command(name: str) -> click.Command:
 
 def _class_options(command: Any) -> Any:
     for option in (
-        click.option("--class", "name", metavar="CLASS", help="A name, an index or a WordNet id."),
+        click.option("--class", "name", metavar="CLASS", help="The class by name, index or WordNet id."),
         click.option("--layer", "layers", multiple=True, metavar="LAYER", help="Default: all of the run's."),
     ):
         command = option(command)
     return command
 
 
-@click.command(short_help="Light one class up in the layer atlases.")
+@click.command(short_help="Highlight one class in the layer atlases.")
 @config_options
 @pipeline_option
 @run_options
@@ -97,12 +95,12 @@ def _class_options(command: Any) -> Any:
 @click.option(
     "--sign",
     type=click.Choice(["+", "-", "positive", "negative"]),
-    help="What lights: + (default) what speaks for the class, - what speaks against it.",
+    help="Show + (default) the evidence for the class, or - the evidence against it.",
 )
 def highlight(sign: str | None, **options: Any) -> None:
-    """Light one class up in the layer atlases: the one named, or those that CONFIG lists.
+    """Highlight one class in the layer atlases: the class named, or those that CONFIG lists.
 
-    Opacity is the cells' mean attribution to the class. Icons are read, not made again.
+    The opacity of an icon shows its cell's mean attribution to the class. No new icons are made.
     """
     entry = {"sign": {"+": "positive", "-": "negative"}.get(sign, sign)} if sign else {}
     _figures("highlight", "highlights", entry, **options)
@@ -117,7 +115,7 @@ def highlight(sign: str | None, **options: Any) -> None:
 def vocabulary(**options: Any) -> None:
     """Show, layer by layer, the icons that a class's attribution comes from.
 
-    The class is the one named, or those that CONFIG lists.
+    Without --class, all classes that CONFIG lists are shown.
     """
     _figures("vocabulary", "vocabularies", {}, **options)
 
@@ -137,21 +135,21 @@ def _figures(
     from atlas_pipeline.cli.printing import print_files
     from atlas_pipeline.runs import commands
 
-    on = (options.pop("device"), options.pop("workers"))
+    hardware = (options.pop("device"), options.pop("workers"))
     wanted: dict[str, Any] = {**entry, **({"layers": layers} if layers else {})}
     if wanted and name is None:
-        raise ConfigError(f"--layer and --sign say which {command} of --class; name a class too")
-    asked = None
+        raise ConfigError(f"--layer and --sign need --class to make a {command}; name a class too")
+    requested = None
     if name is not None:
-        # YAML reads JSON's escape of a letter beyond 16 bits as two letters.
+        # Keep letters unescaped: YAML reads JSON's escape of a letter beyond 16 bits as two letters.
         entries = json.dumps([{"class": name, **wanted}], ensure_ascii=False)
-        asked = load(config, (*overrides, f"{section}={entries}"), *on)
-    loaded = load(config, overrides, *on)
-    result = commands.figures(loaded, pipeline, command=command, asked=asked, **options)
+        requested = load(config, (*overrides, f"{section}={entries}"), *hardware)
+    loaded = load(config, overrides, *hardware)
+    result = commands.figures(loaded, pipeline, command=command, requested=requested, **options)
     print_files(result, ".png")
 
 
-@click.command(name="patch-test", short_help="Test a comparison: paste its patches onto images.")
+@click.command(name="patch-test", short_help="Test a comparison: paste its icons onto images.")
 @config_options
 @pipeline_option
 @run_options
@@ -160,15 +158,15 @@ def _figures(
 @click.option("--layer", "layers", multiple=True, metavar="LAYER", help="Default: the comparison's own.")
 @click.option("--num-images", type=click.IntRange(1), help="Images of LEFT that patches are pasted onto.")
 def patch_test(config: str, overrides: tuple[str, ...], **options: Any) -> None:
-    """Paste patches of a comparison's cells onto images: how often does the answer change?
+    """Paste patches of a comparison's cells onto images, and count how often the answer changes.
 
-    The comparison is the one named, or those that CONFIG marks with patch_test: true.
+    Without --compare, all comparisons that CONFIG marks with patch_test: true are tested.
     """
     from atlas_pipeline.cli.printing import print_patch_tests
     from atlas_pipeline.runs import commands
 
     if options["layers"] and options["compare"] is None:
-        raise ConfigError("--layer says where to test --compare; name two classes too")
+        raise ConfigError("--layer needs --compare; name two classes too")
     loaded = load(config, overrides, options.pop("device"), options.pop("workers"))
     print_patch_tests(*commands.patch_tests(loaded, **options))
 
@@ -178,9 +176,9 @@ def patch_test(config: str, overrides: tuple[str, ...], **options: Any) -> None:
 @pipeline_option
 @run_options
 def check(config: str, overrides: tuple[str, ...], pipeline: str | None, **options: Any) -> None:
-    """Prove the network and the layers of CONFIG on a few images: can its atlas be made, and trusted?
+    """Check on a few images that atlases of the network and layers of CONFIG can be made and trusted.
 
-    A run does so before it samples. Exit code 2 where something fails.
+    A run does the same before it samples. The exit code is 2 if a check fails.
     """
     from atlas_pipeline.cli.printing import print_check
     from atlas_pipeline.runs import commands

@@ -1,4 +1,4 @@
-"""The commands that look at a workspace: what is done, which layers there are, the page, what can go."""
+"""The commands that inspect a workspace: status, layers, page, artefacts to remove."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from atlas_pipeline.cli.options import config_options, load, pipeline_option
 @click.command(short_help="Show what is done, partial or missing, and why.")
 @config_options
 @pipeline_option
-@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
 def status(config: str, overrides: tuple[str, ...], pipeline: str | None, as_json: bool) -> None:
     """Show what is done, partial or missing, and why it would run."""
     from atlas_pipeline.cli.printing import print_status
@@ -40,7 +40,7 @@ def layers(config: str, overrides: tuple[str, ...]) -> None:
 @config_options
 @click.option("--no-open", is_flag=True, help="Print the page's path only.")
 def view(config: str, overrides: tuple[str, ...], no_open: bool) -> None:
-    """Open the page that shows the atlases of CONFIG; of a workspace behind a URL its address is printed."""
+    """Open the page that shows the atlases of CONFIG. For a workspace at a URL, only print its address."""
     from pathlib import Path
 
     from atlas_pipeline.runs import commands
@@ -54,9 +54,9 @@ def view(config: str, overrides: tuple[str, ...], no_open: bool) -> None:
 @click.command(short_help="List or remove cached artefacts that no run needs.")
 @config_options
 @pipeline_option
-@click.option("--yes", is_flag=True, help="Remove them; without it they are only listed.")
+@click.option("--yes", is_flag=True, help="Remove them instead of only listing them.")
 def clean(config: str, overrides: tuple[str, ...], pipeline: str | None, yes: bool) -> None:
-    """List, then with --yes remove, cached artefacts that no run of the workspace reaches."""
+    """List cached artefacts that no run of the workspace reaches; with --yes, remove them."""
     from atlas_pipeline.cli.printing import print_clean
     from atlas_pipeline.runs import commands
 

@@ -1,1 +1,1 @@
-"""The config: its sections, reading a YAML file, and one wording for every mistake."""
+"""The config: its sections, loading from YAML, and the wording of its error messages."""

@@ -1,4 +1,4 @@
-"""From a YAML file to a ``Config``: overrides, and mistakes told in one line with the nearest known key."""
+"""Load a ``Config`` from a YAML file, with overrides; a mistake is one line with the nearest known key."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from atlas_pipeline.shipped import shipped
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML config, a file or one of ours by its name (``quickstart``), and apply ``a.b=c`` overrides.
+    """Read a YAML config, from a path or from ours by name (``quickstart``), and apply ``a.b=c`` overrides.
 
-    Raises: ConfigError: no such file, not YAML, an unknown key (nearest named), a value that does not fit.
+    Raises: ConfigError: no such file, not YAML, an unknown key (nearest named), an invalid value.
     """
     ours = shipped("configs", ".yaml")
     path = Path(path)
@@ -36,14 +36,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     except yaml.YAMLError as error:
         raise ConfigError(f"config '{path}' is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, Mapping):
-        raise ConfigError(f"config '{path}' is not a mapping of keys; see configs/ for ones that work")
+        raise ConfigError(f"config '{path}' is not a mapping of keys; see configs/ for examples")
     return parse_config(_override(dict(values), overrides), where=str(path))
 
 
 def parse_config(values: Mapping[str, Any], where: str = "config") -> Config:
-    """Validate a mapping; the first mistake is told in one line.
+    """Validate a mapping of config values.
 
-    Raises: ConfigError.
+    Args:   where: the origin of the values, named in the error.
+    Raises: ConfigError: one line on the first mistake.
     """
     try:
         return Config.model_validate(values)

@@ -1,4 +1,4 @@
-"""Mistakes in a config, each as one line: the key, its value, what is allowed, the nearest word."""
+"""One-line messages on mistakes in a config: the key, its value, the allowed values, the nearest of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from atlas_pipeline.inversion.settings import SettingError
 Mistake = Mapping[str, Any]
 """One entry of pydantic's ``ValidationError.errors()``."""
 
-# Allowed values by kind of pydantic's errors; braces are filled from the error's context.
+# Allowed values by type of pydantic error; braces are filled from the error's context.
 _ALLOWED = {
     "greater_than": "above {gt}",
     "greater_than_equal": "at least {ge}",
@@ -40,32 +40,33 @@ _ALLOWED_BY_TYPE = {
     "model": "a section of keys",
     "dataclass": "a section of keys",
 }
-# A word is taken for mistyped where it is about as like a known one as 'parralel' is to 'parallel'.
+# difflib ratio at which a word counts as a misspelling; 'parralel' for 'parallel' passes.
 _LIKENESS = 0.6
 
 
 def first_mistake(error: ValidationError) -> str:
-    """``grid.min_count is 0; it must be at least 1``: the first mistake that pydantic found, in one line."""
+    """One line on pydantic's first error, such as ``grid.min_count is 0; it must be at least 1``."""
     first, *others = error.errors(include_url=False)
     path = [str(part) for part in first["loc"]]
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return unknown_name("key", path[-1], _keys_of(path[:-1]), ".".join(path[:-1]) or "the config")
-    # A key that takes several kinds of values has an error for each; the one that got furthest was meant.
+    # A key with several allowed types has an error for each. The deepest error is about the intended type.
     alternatives = [e for e in (first, *others) if _key_path(e)[: len(_key_path(first))] == _key_path(first)]
     mistake = max(alternatives, key=lambda e: len(_key_path(e)))
     if mistake["type"] == "missing":
         return f"key '{'.'.join(_key_path(mistake))}' is missing"
     if mistake["type"] == "value_error":
-        return _of_our_own(mistake)
-    told = [e for e in alternatives if _key_path(e) == _key_path(mistake)]
-    allowed = ", or ".join(dict.fromkeys(map(_allowed, told)))
-    words = [word for e in told for word in re.findall(r"'([^']*)'", str(e.get("ctx", {}).get("expected")))]
+        return _from_our_validator(mistake)
+    reported = [e for e in alternatives if _key_path(e) == _key_path(mistake)]
+    allowed = ", or ".join(dict.fromkeys(map(_allowed, reported)))
+    expected = (str(e.get("ctx", {}).get("expected")) for e in reported)
+    words = [word for text in expected for word in re.findall(r"'([^']*)'", text)]
     key = ".".join(_key_path(mistake)) or "the config"
     return _line(key, mistake["input"], allowed, words)
 
 
-def _of_our_own(mistake: Mistake) -> str:
-    """A mistake that a validator of ours found: it says itself what is allowed."""
+def _from_our_validator(mistake: Mistake) -> str:
+    """One line on an error raised by one of our validators, whose message names the allowed values."""
     error, key = mistake["ctx"]["error"], ".".join(_key_path(mistake))
     if isinstance(error, SettingError):
         return _line(f"{key}.{error.name}", error.value, error.allowed, error.words)
@@ -82,7 +83,7 @@ def _line(key: str, value: object, allowed: str, words: Sequence[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value as YAML writes it."""
+    """A value as it is written in YAML."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return repr(list(value)) if isinstance(value, tuple) else repr(value)
@@ -91,7 +92,7 @@ def _shown(value: object) -> str:
 def _allowed(mistake: Mistake) -> str:
     kind = str(mistake["type"])
     if kind == "string_pattern_mismatch":
-        # Patterns are written as alternatives: '^(auto|cpu|cuda(:\d+)?)$'.
+        # All patterns are lists of alternatives, such as '^(auto|cpu|cuda(:\d+)?)$'.
         pattern = str(mistake["ctx"]["pattern"]).replace(r"(:\d+)?", "[:n]")
         return " or ".join(pattern.strip("^$()").split("|"))
     if kind in _ALLOWED:
@@ -103,16 +104,16 @@ def _allowed(mistake: Mistake) -> str:
 
 
 def _key_path(mistake: Mistake) -> list[str]:
-    """Where a mistake is in the YAML: without pydantic's own words for types."""
+    """The path of a mistake in the YAML, without the parts that pydantic adds for types."""
     path = (str(part) for part in mistake["loc"])
     return [p for p in path if not p.startswith(("function-", "literal[", "tuple[", "constrained-"))]
 
 
 def _keys_of(path: Sequence[str]) -> list[str]:
-    """The keys that the section at ``path`` has."""
+    """The keys of the section at ``path``."""
     section: Any = Config
     for part in path:
-        if not part.isdigit():  # a place in a list is of the list's own type
+        if not part.isdigit():  # list indices do not change the section
             section = _section_in(_fields(section)[part])
     return list(_fields(section))
 
@@ -125,7 +126,7 @@ def _section_in(annotation: Any) -> Any:
 
 
 def _fields(section: Any) -> dict[str, Any]:
-    """Key -> annotation, of a pydantic model or a dataclass; nothing for any other type."""
+    """Key -> annotation of a pydantic model or a dataclass; empty for any other type."""
     if isinstance(section, type) and issubclass(section, BaseModel):
         return {field.alias or name: field.annotation for name, field in section.model_fields.items()}
     return get_type_hints(section) if is_dataclass(section) else {}

@@ -1,4 +1,4 @@
-"""The network that a config names: how to open it, and what identifies it."""
+"""The network that a config names: how to open it, and how it is identified."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from atlas_pipeline.models.spec import ModelSpec, file_digest
 
 
 def model_spec(config: Config) -> ModelSpec:
-    """How to open the network of a run: picklable, and never fingerprinted."""
+    """How to open the network of a run; picklable, never part of a fingerprint."""
     model = config.model
     overrides = model.preprocess.model_dump(exclude_none=True) if model.preprocess else None
     return ModelSpec(
@@ -28,12 +28,12 @@ def model_spec(config: Config) -> ModelSpec:
 
 
 def model_config(config: Config) -> Mapping[str, Any]:
-    """What of the network affects results: fingerprinted."""
+    """The network's identity: everything about it that affects results; part of fingerprints."""
     return model_identity(model_spec(config))
 
 
-def taken_weights(config: Config) -> str | None:
-    """A line where a weights file holds several sets and the config does not choose; None elsewhere."""
+def weights_set_note(config: Config) -> str | None:
+    """A line on the set of weights in use, if the file holds several and the config names none; else None."""
     key = model_config(config)["weights"].get("key")
     if key is None or config.model.weights_key is not None:
         return None
@@ -44,20 +44,20 @@ def taken_weights(config: Config) -> str | None:
 
 
 def labels_digest(config: Config) -> str | None:
-    """What identifies the file of class labels; None where the labels are the model's own."""
+    """A digest of the file of class labels; None if the labels are the model's own."""
     return file_digest(Path(config.model.labels).expanduser()) if config.model.labels else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """How a step opens the network and reads the images: picklable, and never fingerprinted.
+    """How a step opens the network and reads the images; picklable, never part of a fingerprint.
 
     Attributes:
         model: how to open the network.
         source, path, root, label_column: see `config.sections.ImagesConfig`.
-        seed: of generated images.
+        seed: seed of generated images.
         max_bad: share of unreadable images above which a run stops.
-        metadata: path of the table of metadata about the images.
+        metadata: path of the table of image metadata.
     """
 
     model: ModelSpec
@@ -71,7 +71,7 @@ class RunSettings:
 
 
 def run_settings(config: Config) -> RunSettings:
-    """The settings of every step of a run."""
+    """The settings that all steps of a run share."""
     images = config.images
     return RunSettings(
         model=model_spec(config),

@@ -1,7 +1,7 @@
-"""What is computed and how it is run: one pydantic model a section of the YAML.
+"""The sections of a config, one pydantic model each: what to compute, and how to run it.
 
 ``run`` and ``images.max_bad`` never affect a result; ``name`` only names the folder of the outputs.
-Reading a file, overrides and the wording of mistakes stand in ``config_file``.
+`config.loading` reads files and overrides; `config.mistakes` words the errors.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from atlas_pipeline.models import sources as model_sources
 
 
 class _Section(BaseModel):
-    # Defaults too are validated: a 30 that stands for 30.0 would have a fingerprint of its own.
+    # Validate defaults too: an int 30 in place of 30.0 would change the fingerprint.
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         protected_namespaces=(),
         populate_by_name=True,
         validate_default=True,
-        # They have no fingerprint.
+        # Infinity and NaN cannot be fingerprinted.
         allow_inf_nan=False,
     )
 
@@ -41,17 +41,17 @@ def _folder_name(name: str) -> str:
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 
 
-def _a_channel(value: Any) -> Any:
+def _per_channel(value: Any) -> Any:
     if isinstance(value, int | float):
-        raise ValueError(f"must be three numbers, one a colour channel; write {[value] * 3}")
+        raise ValueError(f"must be three numbers, one per colour channel; write {[value] * 3}")
     return value
 
 
-Colour = Annotated[tuple[float, float, float], BeforeValidator(_a_channel)]
+Colour = Annotated[tuple[float, float, float], BeforeValidator(_per_channel)]
 
 
 def _named_in(registry: Mapping[str, Any]) -> BeforeValidator:
-    """A validator for a key of ``registry``, which may grow; its mistake reads as that of a ``Literal``."""
+    """A validator for a key of ``registry``, which may grow; its error reads like that of a ``Literal``."""
 
     def check(value: Any) -> Any:
         if isinstance(value, str) and value in registry:
@@ -64,7 +64,7 @@ def _named_in(registry: Mapping[str, Any]) -> BeforeValidator:
 
 
 class PreprocessConfig(_Section):
-    """Overrides of the model's own preprocessing; a key left out keeps the model's."""
+    """Overrides of the model's own preprocessing; omitted keys keep the model's values."""
 
     resize: int | None = Field(None, ge=1, description="shorter side, pixels")
     crop: int | None = Field(None, ge=1, description="side of the centre crop, pixels")
@@ -79,9 +79,7 @@ class ModelConfig(_Section):
     source: Annotated[str, _named_in(model_sources.SOURCES)]
     name: str | None = None
     weights: str | None = None
-    weights_key: str | None = Field(
-        None, description="which set of weights in the file, where it has several"
-    )
+    weights_key: str | None = Field(None, description="name of the set of weights, for a file with several")
     labels: str | None = None
     preprocess: PreprocessConfig | None = None
 
@@ -94,14 +92,14 @@ class ModelConfig(_Section):
 
 
 class ImagesConfig(_Section):
-    """The images: where they are, how many of them, how many bad ones are borne with."""
+    """The images: where they are, how many to take, how many unreadable ones to tolerate."""
 
     source: Annotated[str, _named_in(image_sources.SOURCES)]
     path: str | None = None
     num_images: int | None = Field(None, ge=1)
-    root: str | None = Field(None, description="the folder of the images that Parquet shards name by path")
-    label_column: str | None = Field(None, min_length=1, description="the labels' column in Parquet shards")
-    metadata: str | None = Field(None, description="a CSV or Parquet table of columns, found by its `key`")
+    root: str | None = Field(None, description="folder of the images that Parquet shards name by path")
+    label_column: str | None = Field(None, min_length=1, description="column of the labels in Parquet shards")
+    metadata: str | None = Field(None, description="CSV or Parquet table of metadata, joined on its `key`")
     max_bad: float = Field(0.01, ge=0, le=1, description="share of unreadable images above which a run stops")
 
     @model_validator(mode="after")
@@ -114,12 +112,12 @@ class ImagesConfig(_Section):
         for other in image_sources.SOURCES.values():
             for key in other.keys:
                 if getattr(self, key) and key not in source.keys:
-                    raise ValueError(f"{key} is of {other.title}; leave it out, or set source: {other.name}")
+                    raise ValueError(f"{key} is for {other.title}; leave it out, or set source: {other.name}")
         return self
 
     @property
     def wanted(self) -> int | None:
-        """How many images are asked for; None: all. Generated images have no end, so 20,000 unless told."""
+        """The number of images to take; None: all. A source without an end has a default of its own."""
         return self.num_images or image_sources.SOURCES[self.source].num_images
 
 
@@ -128,7 +126,7 @@ ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) 
 
 
 class SampleConfig(_Section):
-    """One random spatial activation an image, and its attribution to the logits."""
+    """Activations at random spatial positions of each image, and their attribution to the logits."""
 
     positions_per_image: int = Field(1, ge=1)
     edge: int = Field(1, ge=0)
@@ -140,36 +138,36 @@ class SampleConfig(_Section):
 
 
 class ProjectConfig(_Section):
-    """From activations to a layout in the plane."""
+    """The layout of activations in the plane."""
 
     method: Literal["umap", "tsne"] = "umap"
-    perplexity: float = Field(30.0, gt=0, description="t-SNE's")
+    perplexity: float = Field(30.0, gt=0, description="for t-SNE")
     engine: Literal["auto", "cpu", "parallel", "gpu"] = "auto"
-    fit_on: int | None = Field(None, ge=1, description="activations that UMAP is fitted on; null: all")
-    compare_seeds: bool = Field(True, description="lay out a second time, with another seed, for a figure")
+    fit_on: int | None = Field(
+        None, ge=1, description="number of activations that UMAP is fitted on; null: all"
+    )
+    compare_seeds: bool = Field(True, description="lay out again with another seed, to measure the agreement")
     neighbors: Literal["auto", "exact", "approximate"] = "auto"
     num_neighbors: int = Field(20, ge=2)
     min_dist: float = Field(0.01, ge=0, le=1)
-    num_epochs: int | None = Field(None, ge=1, description="null: chosen by the rows")
+    num_epochs: int | None = Field(None, ge=1, description="null: chosen by the number of activations")
     metric: Literal["cosine", "euclidean"] = "cosine"
-    align: bool = Field(False, description="lay out all layers together: an image stays where it is")
-    align_regularisation: float = Field(0.01, ge=0, description="strength of what holds layers together")
-    align_window_size: int = Field(3, ge=1, description="layers to either side that a layer is held to")
+    align: bool = Field(False, description="lay out all layers together: an image keeps its place")
+    align_regularisation: float = Field(0.01, ge=0, description="weight of the alignment between layers")
+    align_window_size: int = Field(3, ge=1, description="layers on either side that a layer is aligned with")
 
     @model_validator(mode="after")
-    def _align_of_umap(self) -> ProjectConfig:
+    def _align_needs_umap(self) -> ProjectConfig:
         if self.align and self.method == "tsne":
-            raise ValueError("align is UMAP's; leave it out, or set method: umap")
+            raise ValueError("align needs UMAP; leave it out, or set method: umap")
         if self.align and self.engine not in ("auto", "parallel"):
-            raise ValueError(
-                f"align has an engine of its own, on the CPU's cores; leave engine {self.engine} out"
-            )
+            raise ValueError(f"align has its own engine, on the CPU's cores; leave engine {self.engine} out")
         return self
 
     @model_validator(mode="after")
-    def _fit_on_of_umap(self) -> ProjectConfig:
+    def _fit_on_needs_umap(self) -> ProjectConfig:
         if self.fit_on is not None and self.method == "tsne":
-            raise ValueError("fit_on is UMAP's; leave it out, or set method: umap")
+            raise ValueError("fit_on needs UMAP; leave it out, or set method: umap")
         if self.fit_on is not None and self.fit_on < self.num_neighbors:
             raise ValueError(
                 f"fit_on {self.fit_on} is less than num_neighbors {self.num_neighbors}; "
@@ -179,7 +177,7 @@ class ProjectConfig(_Section):
 
 
 class GridConfig(_Section):
-    """The grids laid over a layout."""
+    """The grids over a layout."""
 
     sizes: tuple[Annotated[int, Field(ge=1, le=2000)], ...] = (20, 40)
     min_count: int = Field(10, ge=1)
@@ -192,7 +190,7 @@ class GridConfig(_Section):
 
 
 class ViewGridConfig(GridConfig):
-    """The grids over the layout of a selection: coarser, for it is small."""
+    """The grids over the layout of a selection; coarser by default, because a selection is small."""
 
     sizes: tuple[Annotated[int, Field(ge=1, le=2000)], ...] = (8,)
     min_count: int = Field(4, ge=1)
@@ -202,31 +200,31 @@ Sign = Literal["positive", "negative"]
 
 
 class _ViewConfig(_Section):
-    """What class atlases and comparisons share: the layers, the layout of the selection, its grids."""
+    """Keys that class atlases and comparisons share: layers, layout and grids of the selection."""
 
     layers: tuple[str, ...] | None = Field(None, min_length=1, description="null: all of the run's")
     method: Literal["tsne", "umap"] = "tsne"
-    perplexity: float = Field(30.0, gt=0, description="t-SNE's")
-    num_neighbors: int = Field(20, ge=2, description="UMAP's")
-    min_dist: float = Field(0.02, ge=0, le=1, description="UMAP's")
+    perplexity: float = Field(30.0, gt=0, description="for t-SNE")
+    num_neighbors: int = Field(20, ge=2, description="for UMAP")
+    min_dist: float = Field(0.02, ge=0, le=1, description="for UMAP")
     grid: ViewGridConfig = ViewGridConfig()
 
 
 class ClassConfig(_ViewConfig):
-    """A class atlas: the activations that matter to one class, or to each (``all``)."""
+    """A class atlas: the activations that matter to one class, or an atlas for each class (``all``)."""
 
     class_: ClassName = Field(alias="class")
     filter: Literal["rank", "magnitude", "both"] = "both"
     sign: Sign = "positive"
-    top: int | None = Field(None, ge=1, description="of magnitude and both; null: see stages.select")
+    top: int | None = Field(None, ge=1, description="for magnitude and both; null: see stages.atlas.select")
 
 
 class ComparisonConfig(_ViewConfig):
-    """A class comparison: x says which of two classes an activation speaks for."""
+    """A class comparison: x shows which of two classes an activation is evidence for."""
 
     left: ClassName
     right: ClassName
-    top: int | None = Field(None, ge=1, description="for each of the two; null: see stages.select")
+    top: int | None = Field(None, ge=1, description="for each of the two; null: see stages.atlas.select")
     patch_test: bool = False
 
     @model_validator(mode="after")
@@ -237,7 +235,7 @@ class ComparisonConfig(_ViewConfig):
 
 
 class HighlightConfig(_Section):
-    """One class lit up in a whole layer atlas."""
+    """The attribution to one class, shown as opacity in a whole layer atlas."""
 
     class_: ClassName = Field(alias="class")
     layers: tuple[str, ...] | None = Field(None, min_length=1, description="null: all of the run's")
@@ -245,32 +243,34 @@ class HighlightConfig(_Section):
 
 
 class VocabularyConfig(_Section):
-    """The cells of each layer that carry most of a class's attribution, a strip a layer."""
+    """The cells of each layer that carry most of a class's attribution, one strip per layer."""
 
     class_: ClassName = Field(alias="class")
     layers: tuple[str, ...] | None = Field(None, min_length=1, description="null: all of the run's")
-    num_cells: int = Field(12, ge=1, description="icons a strip")
+    num_cells: int = Field(12, ge=1, description="icons per strip")
 
 
 class PatchTestConfig(_Section):
-    """How comparisons are put to the test by patches pasted onto images."""
+    """The patch test of comparisons: icons pasted onto images."""
 
-    num_images: int = Field(1000, ge=1, description="of the left class, that the network gets right; at most")
+    num_images: int = Field(
+        1000, ge=1, description="most images of the left class that the network gets right"
+    )
     num_patches: int = Field(10, ge=1, description="cells that pull hardest to the right class")
     sizes: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        (0.2, 0.3, 0.4), min_length=1, description="sides of the patch, shares of the image's"
+        (0.2, 0.3, 0.4), min_length=1, description="sides of the patch, as shares of the image's side"
     )
-    fixed_size: float = Field(0.3, gt=0, le=1, description="the size of the figure at the top left corner")
+    fixed_size: float = Field(0.3, gt=0, le=1, description="size for the summary's rates at the top left")
 
     @model_validator(mode="after")
-    def _fixed_is_one(self) -> PatchTestConfig:
+    def _fixed_size_is_listed(self) -> PatchTestConfig:
         if self.fixed_size not in self.sizes:
             raise ValueError(f"fixed_size {self.fixed_size} is not among sizes {list(self.sizes)}")
         return self
 
 
 class StitchConfig(_Section):
-    """How icons become the atlas image."""
+    """The atlas image: how icons are assembled."""
 
     scale: Literal["density", "full"] = "density"
     deep_zoom: bool = False
@@ -279,12 +279,12 @@ class StitchConfig(_Section):
         9,
         ge=0,
         le=9,
-        description="real patches shown of a cell; 0: none, for data that must not be",
+        description="real image patches shown per cell; 0: none, for images that must stay private",
     )
 
 
 class RunConfig(_Section):
-    """How it is run: never fingerprinted, never changes a result beyond the stated tolerance."""
+    """How to run: never part of a fingerprint; results stay equal within the stated tolerance."""
 
     workspace: str = "data"
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
@@ -297,7 +297,7 @@ def _all_classes(classes: Any) -> Any:
 
 
 class Config(_Section):
-    """A whole run."""
+    """The config of a whole run."""
 
     name: FolderName
     seed: int = Field(0, ge=0)
@@ -327,7 +327,7 @@ class Config(_Section):
         if self.project.align and len(self.layers) == 1:
             raise ValueError(
                 f"project.align lays out several layers together, and the run has '{self.layers[0]}' alone; "
-                "name another in layers, or leave align out"
+                "name another layer in layers, or leave align out"
             )
         return self
 
@@ -344,13 +344,13 @@ class Config(_Section):
                 if self.sample.attribution == "none":
                     raise ValueError(
                         f"{section} need attributions, and sample.attribution is none; set it to all, or to "
-                        "a list of classes. The sample stage then runs again, over every image: a forward, "
-                        "and a forward-mode product for each layer"
+                        "a list of classes. The sample stage then runs again over every image: one forward "
+                        "pass, and a forward-mode product for each layer"
                     )
         return self
 
     def to_yaml(self) -> str:
-        """The resolved config, every default spelled out."""
+        """The resolved config as YAML, with every default written out."""
         return yaml.safe_dump(
             self.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True
         )

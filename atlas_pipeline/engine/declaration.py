@@ -1,7 +1,7 @@
 """The parts of a stage's declaration: config and inputs as dataclasses, columns, files, needs.
 
-A stage's config and inputs are frozen dataclasses of its own. The engine turns them into plain values (for
-fingerprints and manifests) and roles (for the graph of steps), and knows nothing else about them.
+Each stage defines frozen dataclasses for its config and its inputs. The engine turns a config into plain
+values (for fingerprints and manifests) and inputs into roles (for the graph of steps).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import pyarrow as pa
 
 
 def plain_config(config: Any) -> Mapping[str, Any]:
-    """A config as plain values: what is fingerprinted and written down.
+    """A config as plain values, for fingerprints and manifests.
 
-    A field with a default is left out while it holds that default, so that a new option of a stage leaves
-    the artefacts made before it as they are. A trailing underscore of a name (``class_``) is dropped.
+    A field that holds its default is left out, so that artefacts stay valid when a stage gets a new option.
+    A trailing underscore in a name (``class_``) is dropped.
 
-    Args: config: a dataclass, or a mapping, which is returned as it is.
+    Args: config: a dataclass, or a mapping, which is returned unchanged.
     """
     if isinstance(config, Mapping):
         return config
@@ -31,8 +31,9 @@ def plain_config(config: Any) -> Mapping[str, Any]:
     }
 
 
-def _holds_default(config: Any, of: Field[Any]) -> bool:
-    return of.default is not MISSING and bool(getattr(config, of.name) == of.default)
+def _holds_default(config: Any, config_field: Field[Any]) -> bool:
+    default = config_field.default
+    return default is not MISSING and bool(getattr(config, config_field.name) == default)
 
 
 def many(role: str) -> Any:
@@ -41,43 +42,43 @@ def many(role: str) -> Any:
 
 
 def bind(inputs: type[Any] | None, by_role: Mapping[str, Any]) -> Any:
-    """An inputs dataclass of what a mapping has by role; the mapping itself where there is no dataclass.
+    """Build an inputs dataclass from a mapping by role; without a dataclass, return the mapping.
 
-    Raises: TypeError: a role that the dataclass does not have, or one that is missing.
+    Raises: TypeError: the dataclass lacks a role of the mapping, or a role is missing.
     """
     if inputs is None:
         return by_role
     left, values = dict(by_role), dict[str, Any]()
-    for of in fields(inputs):
-        if role := of.metadata.get("many"):
+    for item in fields(inputs):
+        if role := item.metadata.get("many"):
             keys = [key for key in left if key.startswith(f"{role} ")]
-            values[of.name] = {key.removeprefix(f"{role} "): left.pop(key) for key in keys}
-        elif of.name in left:
-            values[of.name] = left.pop(of.name)
+            values[item.name] = {key.removeprefix(f"{role} "): left.pop(key) for key in keys}
+        elif item.name in left:
+            values[item.name] = left.pop(item.name)
     if left:
         raise TypeError(f"{inputs.__name__} has no role {', '.join(left)}")
     return inputs(**values)
 
 
 def by_role(inputs: Any) -> Mapping[str, Any]:
-    """The inverse of `bind`: what an inputs dataclass holds, by role; inputs that are None are left out."""
+    """The inverse of `bind`: the inputs of a dataclass by role; inputs that are None are left out."""
     if isinstance(inputs, Mapping):
         return inputs
     roles = dict[str, Any]()
-    for of in fields(inputs):
-        value = getattr(inputs, of.name)
-        if role := of.metadata.get("many"):
+    for item in fields(inputs):
+        value = getattr(inputs, item.name)
+        if role := item.metadata.get("many"):
             roles |= {f"{role} {key}": each for key, each in value.items()}
         elif value is not None:
-            roles[of.name] = value
+            roles[item.name] = value
     return roles
 
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """The type of a column of equally long lists whose length is known only when it is made.
+    """The type of a column of vectors, all of one length that is known only when the table is made.
 
-    Attributes: types: of an element. axis: what an element is, e.g. ``channel``.
+    Attributes: types: allowed types of an element. axis: name of the vector's axis, e.g. ``channel``.
     """
 
     types: tuple[pa.DataType, ...]
@@ -86,65 +87,65 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a stage's table. optional: some artefacts of the stage are without it."""
+    """A column of a stage's table. optional: artefacts of the stage may lack it."""
 
     name: str
     type: pa.DataType | Vector
     optional: bool = False
 
     def takes(self, found: pa.DataType) -> bool:
-        """Whether a column of this type is as declared."""
+        """Whether a column of type ``found`` matches the declaration."""
         if not isinstance(self.type, Vector):
             return bool(found.equals(self.type))
         return pa.types.is_fixed_size_list(found) and found.value_type in self.type.types
 
 
 def columns_of(schema: pa.Schema) -> tuple[Column, ...]:
-    """The columns of a table whose types are all known beforehand."""
-    return tuple(Column(of.name, of.type) for of in schema)
+    """The columns of a schema, for tables whose types are all known beforehand."""
+    return tuple(Column(item.name, item.type) for item in schema)
 
 
 def check_columns(stage: str, columns: Sequence[Column], found: pa.Schema) -> None:
-    """Refuse a table whose columns are not as declared; without a declaration everything passes.
+    """Refuse a table whose columns differ from the declaration; without declared columns any table passes.
 
-    Raises: TypeError: a column is missing, not declared, or of another type: a fault of the stage.
+    Raises: TypeError: the stage has a fault: a column is missing, undeclared, or of another type.
     """
     if not columns:
         return
     declared = {column.name: column for column in columns}
     missing = [c.name for c in columns if not c.optional and c.name not in found.names]
     faults = [f"'{name}' is missing" for name in missing]
-    for of in found:
-        if of.name not in declared:
-            faults.append(f"'{of.name}' is not declared")
-        elif not declared[of.name].takes(of.type):
-            faults.append(f"'{of.name}' is {of.type}, declared as {declared[of.name].type}")
+    for item in found:
+        if item.name not in declared:
+            faults.append(f"'{item.name}' is not declared")
+        elif not declared[item.name].takes(item.type):
+            faults.append(f"'{item.name}' is {item.type}, declared as {declared[item.name].type}")
     if faults:
         raise TypeError(f"the table of {stage} is not as its stage declares: {'; '.join(faults)}")
 
 
 FILES = (Column("file", pa.string()), Column("content", pa.large_binary()))
-"""The columns of a stage that makes files for people: `Stage.publishes` says where they go."""
+"""The columns of a stage that makes files for users; `Stage.publishes` says where the files go."""
 
 
 class Publishes(Enum):
-    """Where the files of a stage go in a run's folder, and what else shows them."""
+    """Where the files of a stage go in a run's folder, and which pages show them."""
 
     ATLAS = "atlas"
-    """The picture and JSON of an atlas: listed in the report and on the overview."""
+    """The picture and JSON of an atlas, listed in the report and on the overview page."""
     PICTURE = "picture"
-    """Beside an atlas, and on its overview."""
+    """Pictures beside an atlas, also shown on its overview page."""
     FIGURE = "figure"
-    """A picture of its own in the report."""
+    """A picture with its own entry in the report."""
     FILE = "file"
-    """Beside an atlas; nothing of ours shows it."""
+    """Files beside an atlas that none of our pages shows."""
     VIEWER = "viewer"
-    """Loaded by the viewer's page."""
+    """Files that the viewer's page loads."""
 
 
 @dataclass(frozen=True, slots=True)
 class ViewerFacts:
-    """What the viewer is told about an artefact: keys of its run, of its view, of its grid."""
+    """Facts about an artefact for the viewer: keys added to those of its run, its view and its grid."""
 
     run: Mapping[str, Any] = field(default_factory=dict)
     view: Mapping[str, Any] = field(default_factory=dict)
@@ -156,10 +157,10 @@ class MemoryNeed:
     """The peak memory of a task.
 
     Attributes:
-        task: the task in words; needs with the same words are of the same task, and the largest counts.
-        remedy: what lowers it, in words.
-        num_tasks: how many such tasks there are, which may run side by side.
-        is_first: whether these tasks are over before the tasks of other needs begin.
+        task: description of the task; needs with equal descriptions are one task, and the largest counts.
+        remedy: advice on how to lower the need.
+        num_tasks: number of such tasks, which may run in parallel.
+        is_first: whether these tasks end before the tasks of other needs begin.
     """
 
     task: str
@@ -171,7 +172,7 @@ class MemoryNeed:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What steps will need. disk_bytes: still to be written, uncompressed."""
+    """Resources that steps will need. disk_bytes: bytes still to be written, uncompressed."""
 
     disk_bytes: int = 0
     memory: tuple[MemoryNeed, ...] = ()

@@ -1,4 +1,4 @@
-"""What identifies an artefact: the stage, its version, its config and what went in, by role. Nothing else."""
+"""Fingerprints: an artefact is identified by its stage, the version, the config and the inputs by role."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from typing import Any
 from atlas_pipeline.engine.declaration import plain_config
 from atlas_pipeline.engine.stage import Stage, Step
 
-# Bump when the way of fingerprinting or storing changes; nothing old is reused then.
+# Bump when fingerprinting or storage changes; no older artefact is reused then.
 SCHEME = 1
 
 
 def canonical_json(value: Any) -> str:
-    """One text for one value: keys sorted, no spaces, tuples as lists.
+    """The canonical JSON of a value: keys sorted, no spaces, tuples as lists.
 
-    Raises: TypeError: neither None, bool, int, finite float, str, list, tuple, nor a mapping with text keys.
+    Raises: TypeError: neither None, bool, int, finite float, str, list, tuple, nor a mapping with str keys.
     """
     return json.dumps(_plain(value, "config"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def fingerprint(stage: Stage, config: Any, inputs: Mapping[str, str]) -> str:
-    """16 hex digits. inputs: by role, the identity of what goes in; two inputs that swap roles differ.
+    """The fingerprint of an artefact: 16 hex digits.
 
+    Args:   inputs: the identity of each input, by role; swapping two roles changes the fingerprint.
     Raises: TypeError: the config holds something that is not a plain value.
     """
     body = {
@@ -40,9 +41,9 @@ def fingerprint(stage: Stage, config: Any, inputs: Mapping[str, str]) -> str:
 
 
 def recipes(steps: Iterable[Step]) -> dict[Step, str]:
-    """A digest for every step and the steps before it, inputs first; needs no store.
+    """A digest for every step and its inputs, inputs first; needs no store.
 
-    It is equal for two steps where stage, config and the inputs' recipes are, down to the roots.
+    Two steps have equal digests if their stages, their configs and the digests of their inputs are equal.
     """
     found: dict[Step, str] = {}
 
@@ -58,9 +59,9 @@ def recipes(steps: Iterable[Step]) -> dict[Step, str]:
 
 
 def ordered(steps: Iterable[Step]) -> list[Step]:
-    """Every step once, with the inputs that were not listed, inputs first; otherwise in the order given.
+    """Every step once, including unlisted inputs; inputs first, otherwise in the order given.
 
-    Two steps are the same where their recipes are: the first stands for all, also as an input of others.
+    The first of several steps with equal recipes is kept; it also replaces the others as an input.
     """
     found = recipes(steps)
     unique: dict[str, Step] = {}
@@ -80,5 +81,5 @@ def _plain(value: Any, where: str) -> Any:
         return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    # No default=str: an object's text may hold its address, and then nothing would ever be found again.
+    # No default=str: the text of an object may contain its address, which differs in every run.
     raise TypeError(f"cannot fingerprint {where} = {value!r} ({type(value).__name__}): plain values only")

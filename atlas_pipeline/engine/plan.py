@@ -1,4 +1,4 @@
-"""What would run, and why: the table behind `atlas status`. Reads only."""
+"""Report which steps would run, and why: the table behind `atlas status`. This module never writes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from atlas_pipeline.engine.survey import Finding, Survey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepState:
-    """One step: what of it is there. None where a key does not apply or is not known yet.
+    """The state of one step. A value is None if it does not apply or is not known yet.
 
     tasks: None while the split depends on an input that is not done. fingerprint, path: None while the
-    content of an input is not known. reason: why it would run; None where it is done.
+    content of an input is not known. reason: why the step would run; None if it is done.
     """
 
     stage: str
@@ -43,9 +43,9 @@ class StepState:
 
 
 def plan(steps: Iterable[Step], store: Store) -> list[StepState]:
-    """The state of every step, inputs first, otherwise in the order given; steps of one artefact once.
+    """The state of every step, inputs first, otherwise in the order given; one entry per artefact.
 
-    Raises: AtlasError: what a stage raises when its work is split.
+    Raises: AtlasError: a stage raises it when its work is split.
     """
     survey = Survey(store)
     earlier = cache(lambda stage: tuple(store.manifests(stage)))
@@ -76,14 +76,14 @@ def left(
     no_deps: bool = False,
     force: Collection[str] = (),
 ) -> list[Step]:
-    """The steps that `run` would make with the same arguments, inputs first."""
+    """The steps that `run` would make with equal arguments, inputs first."""
     agenda = Agenda(ordered(steps), store, only, force)
     undone = [step for step in agenda.needed() if not agenda.survey.look(step).is_done]
     return [step for step in undone if not no_deps or only is None or step.stage.name in only]
 
 
 def _count(step: Step, found: Finding, survey: Survey, store: Store) -> tuple[int | None, int]:
-    """Tasks in all, and those done."""
+    """The number of tasks, and of those done."""
     if found.manifest is not None:
         tasks = len(found.manifest.parts)
         return tasks, tasks - len(found.damage)
@@ -113,12 +113,12 @@ def _state(
 
 
 def artefacts_of(steps: Iterable[Step], store: Store) -> dict[Step, StoredArtefact]:
-    """The finished artefacts of those steps that are done; what they share is looked at once."""
+    """The artefacts of those steps that are done; shared inputs are surveyed once."""
     survey = Survey(store)
     found = {step: survey.look(step) for step in steps}
     return {step: store.artefact(f.manifest) for step, f in found.items() if f.is_done and f.manifest}
 
 
 def artefact_of(step: Step, store: Store) -> StoredArtefact | None:
-    """The finished artefact of a step; None where it is not done."""
+    """The finished artefact of a step; None if it is not done."""
     return artefacts_of([step], store).get(step)

@@ -1,6 +1,6 @@
-"""What a stage is, what a step of a pipeline is, and what a stage sees when it runs.
+"""Stages, the steps of a pipeline, and the objects that a stage works with when it runs.
 
-A pipeline is a list of steps; a step is a stage with a config and inputs, and makes one artefact: a table cut
+A pipeline is a list of steps. A step is a stage with a config and inputs. It makes one artefact: a table cut
 into parts. The work of a step is split into tasks; task number i makes part number i. A task is idempotent.
 """
 
@@ -14,23 +14,23 @@ import pyarrow as pa
 
 from atlas_pipeline.engine.declaration import Column, Needs, Publishes, ViewerFacts, bind
 
-# Labels of one kind that a line on the terminal has room for.
-_MOST_NAMED = 4
+# Most labels of one kind in a line on the terminal.
+_MAX_LABELS = 4
 
 Task = Mapping[str, Any]
-"""Which slice of the work, never the data itself; JSON-able."""
+"""A slice of a step's work, never the data itself; JSON-serialisable."""
 
 Notes = Mapping[str, Any]
-"""What a task has to say beside its table (counts, bad items, figures); JSON-able."""
+"""Facts that a task returns beside its table (counts, bad items, measures); JSON-serialisable."""
 
 ConfigT = TypeVar("ConfigT")
 InputsT = TypeVar("InputsT")
 
 
 class Artefact(Protocol):
-    """A finished input: one table, in parts, and how it was made. Nothing is read before it is asked for.
+    """A finished artefact: one table in parts, and its provenance. Only the reading methods read its table.
 
-    Every reading method raises CorruptArtefactError where a file is damaged; the engine then remakes it.
+    Every reading method raises CorruptArtefactError if a file is damaged; the engine then remakes it.
     """
 
     @property
@@ -45,11 +45,11 @@ class Artefact(Protocol):
 
     @property
     def inputs(self) -> Mapping[str, Mapping[str, Any]]:
-        """By role: stage, fingerprint and identity of what it was made from."""
+        """Stage, fingerprint and identity of each input that it was made from, by role."""
 
     @property
     def notes(self) -> Notes:
-        """What its stage's `summarise` made of the notes of its parts."""
+        """The summary of its parts' notes, made by its stage's `summarise`."""
 
     @property
     def num_rows(self) -> int: ...
@@ -64,25 +64,25 @@ class Artefact(Protocol):
         """All rows, in memory."""
 
     def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """One table a part, in order; one part in memory at a time."""
+        """One table per part, in order; one part in memory at a time."""
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """One table a batch that a part was written in, in order; one batch in memory at a time."""
+        """One table per batch in which a part was written, in order; one batch in memory at a time."""
 
     def rows(self, start: int, stop: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Rows [start, stop), over the borders of parts; opens only the parts (and row groups) it needs."""
+        """Rows [start, stop), across parts; opens only the parts and row groups that hold them."""
 
 
 def ignore(units: int) -> None:
-    """Progress that nobody looks at."""
+    """A progress callback that does nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """How a task is run: never part of a fingerprint, never of influence on the result beyond rounding.
+    """How to run a task; never part of a fingerprint, and never affects a result beyond rounding.
 
     device: a torch device name. batch_size: None leaves it to the stage. workers: processes that decode
-    images; None leaves it to the stage, 0 is none. advance: tells the progress how many units were done.
+    images; None leaves it to the stage, 0 means none. advance: reports how many units were done.
     """
 
     device: str = "cpu"
@@ -93,10 +93,10 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """What one task makes for one job: a part of the artefact, and its notes.
+    """The output of one task for one job: a part of the artefact, and its notes.
 
-    table: a `pa.RecordBatchReader` where it is too large to hold: it computes while it is written, batch by
-    batch.
+    table: a `pa.RecordBatchReader` if the part is too large for memory; it is computed batch by batch while
+    it is written.
     """
 
     table: pa.Table | pa.RecordBatchReader
@@ -105,7 +105,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job(Generic[ConfigT, InputsT]):
-    """A step whose inputs are finished, as its stage sees it.
+    """A step with finished inputs, as passed to its stage's functions.
 
     config: the stage's config dataclass. inputs: its inputs dataclass, with an artefact for each role.
     settings: see `Step`.
@@ -121,45 +121,45 @@ class Job(Generic[ConfigT, InputsT]):
 
 
 def only_notes(job: Job[Any, Any], notes: Sequence[Notes]) -> Notes:
-    """The notes of the only part. A stage of several parts with notes has to say how they add up.
+    """The default `summarise`: the notes of the only part.
 
-    Raises: TypeError: several parts have notes, and the stage has no `summarise` of its own.
+    Raises: TypeError: several parts have notes, so the stage needs its own `summarise`.
     """
     if len(notes) == 1:
         return notes[0]
     if any(notes):
-        raise TypeError("several parts have notes: give the stage a `summarise` that says how they add up")
+        raise TypeError("several parts have notes: give the stage a `summarise` that merges them")
     return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One kind of work, as a value: all that others need to know of it, in one place.
+    """The complete declaration of one kind of work.
 
-    Its functions are top-level functions: workers import them.
+    Its functions must be top-level functions, because workers import them.
 
-    The work:
+    Attributes used by the engine:
         name, version: bump the version when the same inputs give other values.
-        config: the frozen dataclass of a step's config, or several of which a step has one; None: a mapping.
-        inputs: a frozen dataclass with a field for each role (`Artefact`, or `Artefact | None`); None: a
-            step's inputs reach the stage as a plain mapping by role.
-        split: the tasks of a job, at least one; cheap, for `plan` asks too.
-        compute: one task, for one or several jobs (see Step.shared): one Output a job, in the jobs' order.
-        unit, size: what progress counts ("images", "icons"), and how many of them a task has.
-        summarise: the notes of the parts there are, in order, to the artefact's notes. Called after every
-            task and at the end; an AtlasError raised here stops the run (too many bad images).
-        columns: of its table; tables are checked against them. Empty: any.
+        config: frozen dataclass of a step's config, or a tuple of alternatives; None: a mapping.
+        inputs: frozen dataclass with a field for each role (`Artefact`, or `Artefact | None`); None: a
+            job's inputs are a plain mapping by role.
+        split: returns the tasks of a job, at least one. It must be cheap, because `plan` calls it too.
+        compute: runs one task for one or several jobs (see `Step.shared`); one Output per job, in order.
+        unit, size: the unit of progress ("images", "icons"), and the number of units in a task.
+        summarise: merges the notes of the parts so far, in order, into the artefact's notes. Called after
+            every task and at the end; an AtlasError raised here stops the run (e.g. too many bad images).
+        columns: columns of the stage's table; tables are checked against them. Empty: any columns.
         identity: columns whose values identify the artefact to later steps; empty: its fingerprint does.
-            With it, an artefact that is made anew with the same values leaves everything after it as it is.
-    The rest of the program:
-        commands: the commands that bring it up to date; `atlas run` makes every stage.
-        publishes: where the files that it makes go (columns `declaration.FILES`); None: it makes none.
-        is_checked: whether the network is checked before it runs.
-        needs: disk and memory of the steps of this stage that compute together. Args: the steps; for each
-            its `Extent`, or None where that is not known. Raises AtlasError where the steps cannot be
-            made. None: too little to count.
-        remarks: lines that a reader of an artefact's results must know.
-        viewer: what the viewer is told about an artefact.
+            With it, later steps stay valid if the artefact is made anew with equal values.
+    Attributes used by the rest of the program:
+        commands: commands that bring the stage up to date; `atlas run` makes every stage.
+        publishes: where the stage's files go (columns `declaration.FILES`); None: it makes no files.
+        is_checked: whether the network is checked before the stage runs.
+        needs: estimates disk and memory for steps of this stage that compute together. Args: the steps, and
+            the `Extent` of each, or None if unknown. Raises AtlasError if the steps cannot be made. None:
+            the stage needs too little to count.
+        remarks: returns lines that a reader of an artefact's results must know.
+        viewer: returns the facts about an artefact that the viewer loads.
     """
 
     name: str
@@ -183,18 +183,18 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Step:
-    """One node of a pipeline: one artefact. Compared by identity; two equal ones make the same artefact once.
+    """One node of a pipeline, which makes one artefact. Steps compare by object identity.
 
-    config: all that affects the result, fingerprinted: a frozen dataclass of plain values (see
-        `declaration.plain_config`), or a mapping of them.
-    inputs: by role.
-    settings: how and where (paths, tolerances), picklable: never fingerprinted.
-    layer, view, grid: labels for people.
-    shared: steps of one stage with the same `shared` and the same inputs compute together: one call of
-        `compute` makes part i of every one of them that lacks it. Their splits must be equal.
-    own_inputs: roles in which such siblings may differ.
+    config: everything that affects the result; part of the fingerprint. A frozen dataclass of plain values
+        (see `declaration.plain_config`), or a mapping of plain values.
+    inputs: the steps that make the inputs, by role.
+    settings: paths, tolerances and the like; picklable, never part of a fingerprint.
+    layer, view, grid: labels for users.
+    shared: steps of one stage with equal `shared` and equal inputs compute together. One call of `compute`
+        makes part i for every one of them that lacks it. Their splits must be equal.
+    own_inputs: roles in which such steps may differ.
 
-    Raises: TypeError: a config or a role that its stage does not have, or a role that is missing.
+    Raises: TypeError: the stage has no such config or role, or a role is missing.
     """
 
     stage: Stage
@@ -215,11 +215,11 @@ class Step:
 
 
 def describe(*steps: Step) -> str:
-    """``bin mixed4 all 20, 40``: the stage, then the labels, each once; of many the first few."""
+    """The stage and the distinct labels of steps, such as ``bin mixed4 all 20, 40``; long lists are cut."""
     names = [steps[0].stage.name]
     for label in ("layer", "view", "grid"):
         values = list(dict.fromkeys(str(v) for s in steps if (v := getattr(s, label)) is not None))
-        if len(values) > _MOST_NAMED:
-            values[_MOST_NAMED - 1 :] = [f"and {len(values) - _MOST_NAMED + 1} more"]
+        if len(values) > _MAX_LABELS:
+            values[_MAX_LABELS - 1 :] = [f"and {len(values) - _MAX_LABELS + 1} more"]
         names.extend([", ".join(values)] if values else [])
     return " ".join(names)

@@ -1,4 +1,4 @@
-"""What the store has of each step, looked at once."""
+"""Look up each step in the store, and remember the findings."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from atlas_pipeline.errors import CorruptArtefactError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What there is of one step.
+    """The state of one step in the store.
 
-    fingerprint, identity: None while they depend on an input that is not there yet. manifest: None where
-    there is none that can be read. damage: names of the files that are not as they should be.
+    fingerprint, identity: None while they depend on an input that is not done. manifest: None if it is
+    missing or unreadable. damage: names of damaged files. forced: whether the step must be made anew.
     """
 
     fingerprint: str | None
@@ -33,14 +33,14 @@ class Finding:
         return self.manifest is not None and not self.damage and not self.forced
 
 
-def never(step: Step, fingerprint: str) -> bool:
+def never_forced(step: Step, fingerprint: str) -> bool:
     return False
 
 
 class Survey:
-    """Findings, remembered until they are forgotten. forced: whether a step is still to be made anew."""
+    """Findings on steps, kept until they are forgotten. forced: whether a step must still be made anew."""
 
-    def __init__(self, store: Store, forced: Callable[[Step, str], bool] = never) -> None:
+    def __init__(self, store: Store, forced: Callable[[Step, str], bool] = never_forced) -> None:
         self._store = store
         self._forced = forced
         self._findings: dict[Step, Finding] = {}
@@ -54,7 +54,7 @@ class Survey:
         return self._findings[step]
 
     def job(self, step: Step) -> Job | None:
-        """The step as its stage sees it; None while an input is not done."""
+        """The job of a step, as passed to its stage; None while an input is not done."""
         found = self.look(step)
         if found.fingerprint is None or not all(self.look(source).is_done for source in step.inputs.values()):
             return None
@@ -74,12 +74,12 @@ class Survey:
         )
 
     def forget(self, stage: str, fingerprint: str) -> None:
-        """Look again, when next asked, at the steps that make this artefact and at all after them."""
+        """Forget the findings on the steps that make this artefact, and on all steps that depend on them."""
         stale: set[Step] = set()
-        # In the order of looking, in which inputs come before what they go into.
+        # Findings are in the order of looking: inputs come before the steps that use them.
         for step, found in list(self._findings.items()):
-            same = (step.stage.name, found.fingerprint) == (stage, fingerprint)
-            if same or any(source in stale for source in step.inputs.values()):
+            makes_it = (step.stage.name, found.fingerprint) == (stage, fingerprint)
+            if makes_it or any(source in stale for source in step.inputs.values()):
                 stale.add(step)
                 del self._findings[step]
 
@@ -96,7 +96,7 @@ class Survey:
         except CorruptArtefactError:
             damage = (MANIFEST_NAME,)
         if forced:
-            # Its values may change: what comes after is not known before it is done.
+            # The values may change, so later fingerprints are unknown until the step is done.
             identity = None
         elif manifest is not None:
             identity = manifest.identity

@@ -1,1 +1,1 @@
-"""The patch test of a class comparison: stages, pasting, statistics, pictures."""
+"""The patch test of a class comparison: stages, pasting, statistics, figures."""

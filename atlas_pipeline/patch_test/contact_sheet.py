@@ -10,7 +10,7 @@ from atlas_pipeline.numerics.mosaic import resized
 from atlas_pipeline.numerics.patches import CORNERS, KINDS, patch_px
 from atlas_pipeline.patch_test.outcomes import PatchTest, cell_name
 from atlas_pipeline.patch_test.result_tables import NAMES
-from atlas_pipeline.patch_test.sheet_picture import Block, Column, Outcome, Shown, patch_sheet
+from atlas_pipeline.patch_test.sheet_picture import Block, Column, ExampleImage, Outcome, patch_sheet
 from atlas_pipeline.pictures.png_codec import picture_of
 from atlas_pipeline.tables.chosen_images import images_of
 from atlas_pipeline.tables.columns import column_matrix
@@ -19,9 +19,9 @@ NUM_EXAMPLES, NUM_BLOCKS = 6, 3
 
 
 def contact_sheet(test: PatchTest, runtime: Runtime) -> np.ndarray:
-    """The icons that do most with their controls, on images drawn at random: (height, width, 3) uint8."""
+    """The strongest icons and their controls on random images: (height, width, 3) uint8."""
     examples = _Examples(test, runtime)
-    # By what they do at the place where they do most; the controls stand at that place too.
+    # Rank icons by their effect at their best place. Their controls are shown at the same place.
     shares = test.becomes.mean(axis=2)
     icons = np.flatnonzero(np.array(test.kinds) == "icon")
     icons = icons[np.argsort(-shares[icons].max(axis=1), kind="stable")][:NUM_BLOCKS]
@@ -46,14 +46,14 @@ def contact_sheet(test: PatchTest, runtime: Runtime) -> np.ndarray:
 
 
 def _with_controls(test: PatchTest, icon: int) -> list[int]:
-    """The patches of every kind that go with an icon: of its rank; there may be fewer random cells."""
-    of_kind = [[n for n, kind in enumerate(test.kinds) if kind == wanted] for wanted in KINDS]
+    """The patches of every kind that have the icon's rank; ranks wrap around if random cells are fewer."""
+    by_kind = [[n for n, kind in enumerate(test.kinds) if kind == wanted] for wanted in KINDS]
     rank = test.patches[icon]["rank"]
-    return [patches[rank % len(patches)] for patches in of_kind]
+    return [patches[rank % len(patches)] for patches in by_kind]
 
 
 class _Examples:
-    """A few of the images, with the answers to every patch on them."""
+    """A few of the images, with the network's answer to every patch on them."""
 
     def __init__(self, test: PatchTest, runtime: Runtime) -> None:
         from atlas_pipeline.models import class_labels
@@ -74,28 +74,28 @@ class _Examples:
         self.names = dict(enumerate(class_labels(job.settings.model, num_classes) or ()))
         self.names |= dict([test.job.config.left, test.job.config.right])
 
-    def originals(self) -> list[Shown]:
-        """The images as they are."""
+    def originals(self) -> list[ExampleImage]:
+        """The images without a patch."""
         pictures = self.images.permute(0, 2, 3, 1).numpy()
         return [
-            Shown(picture=picture, answer=self.test.left, probability=probability, outcome="stays")
+            ExampleImage(picture=picture, answer=self.test.left, probability=probability, outcome="stays")
             for picture, probability in zip(pictures, self.chosen["probability"].to_pylist(), strict=True)
         ]
 
     def column(self, patch: int, place: int) -> Column:
-        """One patch at one place."""
-        from atlas_pipeline.patch_test.pasting import at_corners
+        """The column of one patch at one place."""
+        from atlas_pipeline.patch_test.pasting import paste_at_corners
 
         test, (size, corner) = self.test, self.test.places[place]
         picture = picture_of(test.patches[patch]["patch"])
-        pasted = at_corners(self.images, resized(picture, patch_px(self.images.shape[-1], size)))
+        pasted = paste_at_corners(self.images, resized(picture, patch_px(self.images.shape[-1], size)))
         return Column(
             heading=NAMES[test.kinds[patch]],
             patch=picture,
             share=f"{test.right} {100 * test.becomes[patch, place].mean():.0f} %",
             images=[
-                self._shown(*one)
-                for one in zip(
+                self._example(*values)
+                for values in zip(
                     pasted[CORNERS.index(corner)].permute(0, 2, 3, 1).numpy(),
                     self.answer[:, patch, place].tolist(),
                     self.probability[:, patch, place].tolist(),
@@ -104,10 +104,10 @@ class _Examples:
             ],
         )
 
-    def _shown(self, picture: np.ndarray, answer: int, probability: float) -> Shown:
+    def _example(self, picture: np.ndarray, answer: int, probability: float) -> ExampleImage:
         left, right = self.test.job.config.left[0], self.test.job.config.right[0]
         outcomes: dict[int, Outcome] = {left: "stays", right: "becomes"}
-        return Shown(
+        return ExampleImage(
             picture=picture,
             answer=self.names.get(answer, f"class {answer}"),
             probability=probability,

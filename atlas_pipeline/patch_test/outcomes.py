@@ -1,4 +1,4 @@
-"""A finished patch test as its report reads it: outcomes, places, names."""
+"""A finished patch test in the form that its report needs: outcomes, places, names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from atlas_pipeline.tables.columns import column_matrix
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchReportStepConfig:
-    """left, right: logit and label. pictures: whether images may be shown."""
+    """left, right: logit and label. pictures: whether the report may show images."""
 
     model: Mapping[str, Any]
     labels: str | None
@@ -31,7 +31,7 @@ class PatchReportStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchReportInputs:
-    """The images of the run, and what the patch test made of them."""
+    """The images of the run, and the artefacts of the patch test."""
 
     index: Artefact
     patches: Artefact
@@ -44,13 +44,13 @@ PatchReportJob = Job[PatchReportStepConfig, PatchReportInputs]
 
 @dataclass(frozen=True)
 class PatchTest:
-    """The inputs and the config of a report."""
+    """The inputs and the config of a report. A place is a size and a corner of the image."""
 
     job: PatchReportJob
 
     @cached_property
     def patches(self) -> list[dict[str, Any]]:
-        """One a patch: kind, rank, row, col, pull, image_id, patch (PNG)."""
+        """One row per patch: kind, rank, row, col, pull, image_id, patch (PNG)."""
         return self.job.inputs.patches.read().to_pylist()
 
     @property
@@ -60,41 +60,41 @@ class PatchTest:
 
     @property
     def images(self) -> Artefact:
-        """The images that were pasted onto."""
+        """The images that patches were pasted onto."""
         return self.job.inputs.patch_images
 
     @cached_property
     def places(self) -> list[tuple[float, str]]:
-        """Size and corner of every place."""
+        """The size and corner of every place."""
         return [(size, corner) for size in self.job.config.sizes for corner in CORNERS]
 
     @property
     def fixed_place(self) -> int:
-        """The place of the figure at one size and corner."""
+        """Index of the place that the figures for a fixed place refer to: the fixed size, first corner."""
         return self.places.index((self.job.config.fixed_size, CORNERS[0]))
 
     def place_names(self) -> list[str]:
-        """``30 %, top left`` of every place."""
+        """The name of every place, such as ``30 %, top left``."""
         return [f"{100 * size:g} %, {corner}" for size, corner in self.places]
 
     @property
     def left(self) -> str:
-        """Label of the left class."""
+        """The label of the left class."""
         return self.job.config.left[1]
 
     @property
     def right(self) -> str:
-        """Label of the right class."""
+        """The label of the right class."""
         return self.job.config.right[1]
 
     @cached_property
     def becomes(self) -> np.ndarray:
-        """(patch, place, image) bool: the answer becomes the right class."""
+        """Whether the answer becomes the right class: (patch, place, image) bool."""
         return self._outcomes[0]
 
     @cached_property
     def leaves(self) -> np.ndarray:
-        """(patch, place, image) bool: the answer is no longer the left class."""
+        """Whether the answer is no longer the left class: (patch, place, image) bool."""
         return self._outcomes[1]
 
     @cached_property
@@ -110,5 +110,5 @@ class PatchTest:
 
 
 def cell_name(patch: Mapping[str, Any]) -> str:
-    """``cell 3, 7``: row and column."""
+    """The name of a patch's cell by row and column, such as ``cell 3, 7``."""
     return f"cell {patch['row']}, {patch['col']}"

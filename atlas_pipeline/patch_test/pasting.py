@@ -1,4 +1,4 @@
-"""Patches pasted onto images, and what the network then answers: B = batch, S = side of the image, pixels."""
+"""Paste patches onto images and read the network's answers; B = batch, S = side of the image in pixels."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from atlas_pipeline.models.network import Network
 from atlas_pipeline.numerics.patches import corner_windows
 
 
-def at_corners(images: Tensor, patch: np.ndarray) -> Tensor:
-    """The images with a patch in each corner.
+def paste_at_corners(images: Tensor, patch: np.ndarray) -> Tensor:
+    """Paste a patch into each corner of the images, one corner at a time.
 
     Args:    images: (B, 3, S, S) uint8. patch: (side, side, 3) uint8, side at most S.
     Returns: (corner, B, 3, S, S) uint8, corners as ``numerics.patches.CORNERS``.
@@ -26,13 +26,13 @@ def at_corners(images: Tensor, patch: np.ndarray) -> Tensor:
 
 
 def answers(network: Network, images: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
-    """The class that the network gives each image, and its probability (softmax over the logits).
+    """The network's top class for each image, and its probability (softmax over the logits).
 
-    Args:    images: (B, 3, S, S) uint8. batch_size: images a forward; halved where the GPU's memory ends.
+    Args:    images: (B, 3, S, S) uint8. batch_size: images per forward pass; halved if GPU memory runs out.
     Returns: (B,) int64 and (B,) float32, on the CPU.
     """
-    found = [_answers(network, batch) for batch in images.split(batch_size)]
-    answer, probability = zip(*found, strict=True)
+    batches = [_answers(network, batch) for batch in images.split(batch_size)]
+    answer, probability = zip(*batches, strict=True)
     return torch.cat(answer), torch.cat(probability)
 
 

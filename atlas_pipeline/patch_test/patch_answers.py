@@ -1,4 +1,4 @@
-"""patch_answers: what the network answers to every patch on every image, at every size and corner."""
+"""patch_answers: record the network's answer to every patch on every image, at every size and corner."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ from atlas_pipeline.tables.columns import matrix_column
 if TYPE_CHECKING:
     import torch
 
-# A task is what a killed run loses at most, and what is in memory at once; four corners make it a batch.
+# A killed run loses at most one task per worker, and memory holds the images of one task. With a patch at
+# four corners these images make one batch.
 IMAGES_PER_TASK = 32
 CPU_BATCH, GPU_BATCH = 64, 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchAnswersStepConfig:
-    """sizes: sides of a patch, shares of the image's."""
+    """sizes: sides of a patch, as shares of the image's side."""
 
     model: Mapping[str, Any]
     sizes: Sequence[float]
@@ -38,7 +39,7 @@ class PatchAnswersStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchAnswersInputs:
-    """The images of the run, the patches, and the images that they are pasted onto."""
+    """The images of the run, the patches, and the images that get the patches."""
 
     index: Artefact
     patches: Artefact
@@ -62,7 +63,7 @@ def _split(job: PatchAnswersJob) -> list[Task]:
 def _compute(task: Task, jobs: Sequence[PatchAnswersJob], runtime: Runtime) -> list[Output]:
     (job,) = jobs
     if not task["times"]:
-        # No cell pulls to the right class: the report says so.
+        # No cell pulls to the right class; the report gives this as the reason.
         return [Output(table=_table(np.zeros(0, np.int64), np.zeros((0, 1)), np.zeros((0, 1))))]
     ids = job.inputs.patch_images.rows(task["start"], task["stop"], ["image_id"])["image_id"].to_numpy()
     images = images_of(job.inputs.index, ids, job.settings, runtime.device)
@@ -80,8 +81,8 @@ def _table(image_id: np.ndarray, answer: np.ndarray, probability: np.ndarray) ->
 
 
 def _answers(job: PatchAnswersJob, images: torch.Tensor, runtime: Runtime) -> tuple[np.ndarray, np.ndarray]:
-    """The class answered and its probability: (image, patch x size x corner) each."""
-    from atlas_pipeline.patch_test.pasting import answers, at_corners
+    """The top class and its probability: (image, patch x size x corner) each."""
+    from atlas_pipeline.patch_test.pasting import answers, paste_at_corners
 
     network = opened_network(job.settings.model, runtime.device)
     images = images.to(runtime.device)
@@ -90,7 +91,7 @@ def _answers(job: PatchAnswersJob, images: torch.Tensor, runtime: Runtime) -> tu
     found = []
     for png in job.inputs.patches.read(["patch"])["patch"].to_pylist():
         for share in job.config.sizes:
-            pasted = at_corners(images, resized(picture_of(png), patch_px(image_px, share)))
+            pasted = paste_at_corners(images, resized(picture_of(png), patch_px(image_px, share)))
             found.append(answers(network, pasted.flatten(0, 1), batch_size))
             runtime.advance(pasted.shape[0] * pasted.shape[1])
 
@@ -121,7 +122,7 @@ PATCH_ANSWERS = Stage(
 
 
 def step(config: Config, index: Step, patches: Step, images: Step) -> Step:
-    """The answers to one comparison's patches."""
+    """The network's answers to the patches of one comparison."""
     return Step(
         stage=PATCH_ANSWERS,
         config=PatchAnswersStepConfig(model=model_config(config), sizes=config.patch_test.sizes),

@@ -1,4 +1,4 @@
-"""patch_images: images of a class that the network gets right, for patches to be pasted onto."""
+"""patch_images: choose images of a class that the network classifies correctly, to paste patches onto."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CPU_BATCH, GPU_BATCH = 64, 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchImagesStepConfig:
-    """labels: digest of the file of class labels, for names tell which images are meant. class_: a logit."""
+    """labels: digest of the file of class labels, by which images are found. class_: index of the logit."""
 
     model: Mapping[str, Any]
     labels: str | None
@@ -38,7 +38,7 @@ class PatchImagesStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchImagesSettings:
-    """label: what the class is called."""
+    """label: the name of the class."""
 
     run: RunSettings
     label: str
@@ -59,29 +59,29 @@ def _compute(task: Task, jobs: Sequence[PatchImagesJob], runtime: Runtime) -> li
     wanted = job.config.num_images
     network = opened_network(job.settings.run.model, runtime.device)
     labels = job.inputs.index.read(["label"])["label"].to_numpy()
-    meaning = _labels_of_class(job, labels, network)
-    candidates = np.arange(len(labels)) if meaning is None else np.flatnonzero(np.isin(labels, meaning))
+    matching = _labels_of_class(job, labels, network)
+    candidates = np.arange(len(labels)) if matching is None else np.flatnonzero(np.isin(labels, matching))
     drawn = np.random.default_rng(job.config.seed).permutation(candidates)
-    right: dict[int, float] = {}
-    tried, more = 0, 2 * wanted
-    while tried < len(drawn) and len(right) < wanted:
-        before = len(right)
-        right |= _right(job, drawn[tried : tried + more], network, runtime)
-        runtime.advance(min(len(right), wanted) - before)
-        tried, more = min(tried + more, len(drawn)), 2 * more
-    if not right:
-        raise ImagesError(_none_right(job, meaning is not None, len(drawn)))
-    # Of the images found the first in the order drawn: how many were tried at once makes no difference.
-    chosen = sorted([int(image_id) for image_id in drawn if int(image_id) in right][:wanted])
+    correct: dict[int, float] = {}
+    num_tried, num_next = 0, 2 * wanted
+    while num_tried < len(drawn) and len(correct) < wanted:
+        before = len(correct)
+        correct |= _correct(job, drawn[num_tried : num_tried + num_next], network, runtime)
+        runtime.advance(min(len(correct), wanted) - before)
+        num_tried, num_next = min(num_tried + num_next, len(drawn)), 2 * num_next
+    if not correct:
+        raise ImagesError(_none_correct(job, matching is not None, len(drawn)))
+    # Take the first correct images in the order drawn, so that the number tried at once makes no difference.
+    chosen = sorted([int(image_id) for image_id in drawn if int(image_id) in correct][:wanted])
     runtime.advance(task["num_images"] - len(chosen))
     table = pa.table(
         {
             "image_id": pa.array(chosen, pa.int64()),
-            "probability": pa.array([right[image_id] for image_id in chosen], pa.float32()),
+            "probability": pa.array([correct[image_id] for image_id in chosen], pa.float32()),
         }
     )
     notes = {
-        "labelled": meaning is not None,
+        "labelled": matching is not None,
         "num_candidates": len(drawn),
         "num_classes": network.num_classes,
         "image_px": network.preprocess.crop,
@@ -90,27 +90,27 @@ def _compute(task: Task, jobs: Sequence[PatchImagesJob], runtime: Runtime) -> li
 
 
 def _labels_of_class(job: PatchImagesJob, labels: np.ndarray, network: Network) -> list[int] | None:
-    """The images' labels that mean the class; None where labels do not tell the network's classes."""
+    """The image labels that stand for the class; None if the labels cannot be matched to the classes."""
     index, names, settings = job.config.class_, network.class_names, job.settings.run
-    images_own = class_names(settings.source, settings.path, settings.label_column)
-    if images_own is None:
+    label_names = class_names(settings.source, settings.path, settings.label_column)
+    if label_names is None:
         return [index] if int(labels.max(initial=-1)) + 1 == len(names) else None
     ids = wordnet_ids(settings.model, len(names))
-    # ImageNet has two cranes: then the name tells nothing.
+    # A name that several classes share, such as ImageNet's 'crane', identifies none of them.
     known = {names[index].lower()} if names.count(names[index]) == 1 else set()
     known |= {ids[index]} if ids is not None else set()
-    named = [label for label, name in enumerate(images_own) if name.lower() in known]
-    return named or ([index] if len(images_own) == len(names) else None)
+    named = [label for label, name in enumerate(label_names) if name.lower() in known]
+    return named or ([index] if len(label_names) == len(names) else None)
 
 
-def _right(
+def _correct(
     job: PatchImagesJob, image_ids: np.ndarray, network: Network, runtime: Runtime
 ) -> dict[int, float]:
-    """Image id -> probability of the class, of those of the images that the network takes for it."""
+    """Image id -> probability of the class, for those images that the network assigns to the class."""
     from atlas_pipeline.patch_test.pasting import answers
 
     size = runtime.batch_size or (GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH)
-    right: dict[int, float] = {}
+    correct: dict[int, float] = {}
     for batch in batches_of(
         job.inputs.index,
         image_ids,
@@ -122,18 +122,19 @@ def _right(
         if len(batch.image_id):
             answer, probability = answers(network, batch.images, size)
             hits = (answer == job.config.class_).numpy()
-            right |= dict(zip(batch.image_id[hits].tolist(), probability.numpy()[hits].tolist(), strict=True))
-    return right
+            found = zip(batch.image_id[hits].tolist(), probability.numpy()[hits].tolist(), strict=True)
+            correct |= dict(found)
+    return correct
 
 
-def _none_right(job: PatchImagesJob, labelled: bool, num_candidates: int) -> str:
+def _none_correct(job: PatchImagesJob, labelled: bool, num_candidates: int) -> str:
     name = job.settings.label
     if not labelled:
         why = f"the network takes none of the {num_candidates:,} images for '{name}'"
     elif num_candidates:
         why = f"the network gets none of the {num_candidates:,} images of '{name}' right"
     else:
-        why = f"none of the images is of '{name}'"
+        why = f"none of the images is labelled '{name}'"
     return f"patch test of {job.view}: {why}; give more images, or compare from another class"
 
 
@@ -152,7 +153,7 @@ PATCH_IMAGES = Stage(
 
 
 def step(config: Config, view: str, left: tuple[int, str], index: Step) -> Step:
-    """The images of a comparison's left class, logit and label; all layers share them."""
+    """The images of a comparison's left class; all layers share them. left: logit and label."""
     return Step(
         stage=PATCH_IMAGES,
         config=PatchImagesStepConfig(

@@ -1,6 +1,6 @@
-"""patch_report: what came of a patch test: every row (CSV), the summary (Markdown), a contact sheet (PNG).
+"""patch_report: report a patch test: all rows (CSV), a summary (Markdown), a contact sheet (PNG).
 
-The sheet shows images: there is none where ``stitch.examples`` is 0.
+The sheet shows images, so it is left out if ``stitch.examples`` is 0.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NO_SHEET = "There are no pictures of it, for stitch.examples is 0: no image goe
 
 
 class PatchSummary(NamedTuple):
-    """The table of a patch test: a row a kind of patch; none where there was nothing to paste."""
+    """The table of a patch test, one row per kind of patch; no rows if there was nothing to paste."""
 
     title: str
     header: Sequence[str]
@@ -45,7 +45,7 @@ def _compute(task: Task, jobs: Sequence[PatchReportJob], runtime: Runtime) -> li
     (job,) = jobs
     test = PatchTest(job)
     title = f"Patch test: {test.left} to {test.right}, {job.layer}"
-    remarks = _remarks(test)
+    remarks = _shortage(test)
     header = headings(test.left, test.right)
     notes = {"title": title, "remarks": remarks, "header": header, "rows": []}
     if not test.patches:
@@ -57,7 +57,7 @@ def _compute(task: Task, jobs: Sequence[PatchReportJob], runtime: Runtime) -> li
     caption = [*_caption(test, summaries), *remarks, *([] if shown else [_NO_SHEET])]
     words = " ".join([*([f"**{warning}.**"] if warning else []), *caption])
     files = {
-        "patch-test.csv": csv_text(_every_row(test)).encode(),
+        "patch-test.csv": csv_text(_csv_rows(test)).encode(),
         "patch-test.md": markdown(title, header, rows, words).encode(),
     }
     if shown:
@@ -69,13 +69,13 @@ def _compute(task: Task, jobs: Sequence[PatchReportJob], runtime: Runtime) -> li
     return [Output(table=file_table(files), notes={**notes, "rows": rows})]
 
 
-def _remarks(test: PatchTest) -> list[str]:
-    """What a reader would not expect."""
-    asked, cells = test.job.config.num_patches, test.job.inputs.patches.notes["num_cells"]
+def _shortage(test: PatchTest) -> list[str]:
+    """The note on fewer patches than configured; empty if there are as many."""
+    wanted, cells = test.job.config.num_patches, test.job.inputs.patches.notes["num_cells"]
     taken = test.kinds.count("icon")
-    if taken == asked:
+    if taken == wanted:
         return []
-    short = f"{taken} patches in place of {asked}" if taken else "There is nothing to paste"
+    short = f"{taken} patches in place of {wanted}" if taken else "There is nothing to paste"
     return [f"{short}: of the comparison's {cells} cells {taken} pull from {test.left} to {test.right}."]
 
 
@@ -106,7 +106,7 @@ def _caption(test: PatchTest, summaries: Sequence[KindSummary]) -> list[str]:
     ]
 
 
-def _every_row(test: PatchTest) -> list[dict[str, Any]]:
+def _csv_rows(test: PatchTest) -> list[dict[str, Any]]:
     num_images, image_px = test.images.num_rows, test.images.notes["image_px"]
     rows = []
     for patch, becomes, leaves in zip(
@@ -135,13 +135,13 @@ def _every_row(test: PatchTest) -> list[dict[str, Any]]:
     return rows
 
 
-def _reader_remarks(step: Step, artefact: Artefact) -> list[str]:
-    """Fewer patches than asked for, or none."""
+def _remarks(step: Step, artefact: Artefact) -> list[str]:
+    """Report fewer patches than configured, or none."""
     return [f"{step.layer}, {step.view}: {remark}" for remark in artefact.notes["remarks"]]
 
 
 def summary_of(artefact: Artefact) -> PatchSummary:
-    """A report's summary as words."""
+    """The summary table of a report's artefact."""
     notes = artefact.notes
     return PatchSummary(notes["title"], notes["header"], notes["rows"])
 
@@ -158,7 +158,7 @@ PATCH_REPORT = Stage(
     columns=FILES,
     commands=("patch-test",),
     publishes=Publishes.FIGURE,
-    remarks=_reader_remarks,
+    remarks=_remarks,
 )
 
 

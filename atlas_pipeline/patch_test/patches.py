@@ -1,4 +1,4 @@
-"""patches: what is pasted: icon, crop and noise of the cells that pull hardest, and icons of random cells."""
+"""patches: make the patches: icon, crop and noise of the cells that pull hardest, icons of random cells."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchesStepConfig:
-    """left, right: indices of the logits. num_patches: cells that pull hardest. size_px: of an icon."""
+    """left, right: indices of the logits. num_patches: most cells to take. size_px: side of an icon."""
 
     model: Mapping[str, Any]
     layer: str
@@ -48,7 +48,7 @@ class PatchesStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchesInputs:
-    """The images; cells and icons of the comparison; icons of the layer's whole atlas, the control."""
+    """The images; the comparison's cells and icons; the icons of the layer's whole atlas as control."""
 
     index: Artefact
     bin: Artefact
@@ -63,22 +63,22 @@ def _compute(task: Task, jobs: Sequence[PatchesJob], runtime: Runtime) -> list[O
     (job,) = jobs
     right, left = (attribution_to(job.inputs.bin, index) for index in (job.config.right, job.config.left))
     pull = right - left
-    strong = strongest(pull, job.config.num_patches)
-    if not len(strong):
+    chosen = strongest(pull, job.config.num_patches)
+    if not len(chosen):
         return [Output(table=SCHEMA.empty_table(), notes={"num_cells": len(pull)})]
     cells = job.inputs.bin.read(["row", "col", "examples"])
-    rows, cols = (cells[name].to_numpy()[strong] for name in ("row", "col"))
-    examples = [cells["examples"][int(cell)][0].as_py() for cell in strong]
-    icons = _icons(job.inputs.invert, strong)
+    rows, cols = (cells[name].to_numpy()[chosen] for name in ("row", "col"))
+    examples = [cells["examples"][int(cell)][0].as_py() for cell in chosen]
+    icons = _icons(job.inputs.invert, chosen)
     noise = [
         noise_like(icon, (job.config.seed, int(row), int(col)))
         for icon, row, col in zip(icons, rows, cols, strict=True)
     ]
-    of_cells: dict[str, Any] = {"row": rows, "col": cols, "pull": pull[strong]}
+    chosen_cells: dict[str, Any] = {"row": rows, "col": cols, "pull": pull[chosen]}
     tables = [
-        _table("icon", icons, of_cells),
-        _table("crop", _crops(examples, job, runtime), of_cells, [e["image_id"] for e in examples]),
-        _table("noise", noise, of_cells),
+        _table("icon", icons, chosen_cells),
+        _table("crop", _crops(examples, job, runtime), chosen_cells, [e["image_id"] for e in examples]),
+        _table("noise", noise, chosen_cells),
         _random(job),
     ]
     runtime.advance(1)
@@ -86,7 +86,7 @@ def _compute(task: Task, jobs: Sequence[PatchesJob], runtime: Runtime) -> list[O
 
 
 def _icons(icons: Artefact, chosen: np.ndarray) -> np.ndarray:
-    """(cell, side, side, 3) uint8; what is transparent is mid grey, as where the network looked at it."""
+    """Icons (cell, side, side, 3) uint8 over mid grey, the ground on which the network saw them."""
     return over_ground(pixels(icons.read(["icon"])["icon"].take(pa.array(chosen))), MID_GREY)
 
 
@@ -121,7 +121,7 @@ def _table(
 
 
 def _crops(examples: Sequence[Mapping[str, int]], job: PatchesJob, runtime: Runtime) -> list[np.ndarray]:
-    """Squares of the images around the positions: of an icon's size, or of what a position sees if less."""
+    """Squares of the images around the positions; their side is an icon's, at most the receptive field's."""
     field = receptive_field_of(job.settings.model, job.config.layer, runtime.device)
     side = min(job.config.size_px, field.field_px)
     ids = [example["image_id"] for example in examples]
@@ -150,7 +150,7 @@ PATCHES = Stage(
 def step(
     config: Config, left: int, right: int, index: Step, cells: Step, icons: Step, whole_icons: Step
 ) -> Step:
-    """The patches of one comparison. left, right: logits. whole_icons: of the layer's whole atlas."""
+    """The patches of one comparison. left, right: logits. whole_icons: icons of the layer's whole atlas."""
     return Step(
         stage=PATCHES,
         config=PatchesStepConfig(

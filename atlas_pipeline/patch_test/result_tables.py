@@ -1,4 +1,4 @@
-"""A patch test as a table for people (Markdown) and as rows for programs (CSV)."""
+"""The results of a patch test as a Markdown table for readers and as CSV rows for programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMES = {"icon": "icon", "crop": "dataset crop", "noise": "noise", "random": "ra
 
 
 def headings(left: str, right: str) -> list[str]:
-    """Of the summary's columns."""
+    """The headings of the summary's columns."""
     return [
         "patch",
         "patches",
@@ -27,9 +27,9 @@ def headings(left: str, right: str) -> list[str]:
 
 
 def summary_row(summary: KindSummary, patches: Sequence[str], places: Sequence[str]) -> list[str]:
-    """One kind as words: percent with the 95 % interval in brackets.
+    """The row of one kind: percentages with 95 % intervals in brackets.
 
-    Args: patches, places: what to call the kind's patches and all places.
+    Args: patches, places: names of the kind's patches and of all places.
     """
     return [
         NAMES[summary.kind],
@@ -40,25 +40,25 @@ def summary_row(summary: KindSummary, patches: Sequence[str], places: Sequence[s
 
 
 def percent(rate: Rate) -> str:
-    """``37.0 % (31.2 to 43.1)``."""
+    """A rate with its interval, such as ``37.0 % (31.2 to 43.1)``."""
     return f"{100 * rate.mean:.1f} % ({100 * rate.low:.1f} to {100 * rate.high:.1f})"
 
 
 def points(difference: Rate) -> str:
-    """``+12.3 points (+8.1 to +16.0)``."""
+    """A difference of rates with its interval, such as ``+12.3 points (+8.1 to +16.0)``."""
     mean, low, high = (f"{100 * value:+.1f}" for value in difference)
     return f"{mean} points ({low} to {high})"
 
 
 def markdown(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """A title, a table and what it shows."""
+    """A Markdown page with a title, a table and a caption."""
     lines = [header, ["---"] * len(header), *rows]
     table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
     return f"# {title}\n\n{table}\n\n{caption}\n"
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of the same keys, which are the header."""
+    """CSV text of rows with equal keys; the keys are the header."""
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0], lineterminator="\n")
     writer.writeheader()

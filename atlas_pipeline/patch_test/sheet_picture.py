@@ -1,4 +1,4 @@
-"""Contact sheet of a patch test: images with patches pasted on, and what the network answers to each."""
+"""The contact sheet of a patch test: images with patches pasted on, and the network's answer to each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from atlas_pipeline.pictures.lettering import (
 
 Outcome = Literal["stays", "becomes", "leaves"]
 
-# Vermilion and blue of Okabe and Ito: apart for every eye.
+# Vermilion and blue of Okabe and Ito: distinct with every kind of colour vision.
 _COLOUR: dict[Outcome, Colour] = {"stays": MUTED, "becomes": (204, 76, 2), "leaves": (0, 96, 160)}
 _LETTERS_PX = 15
 _GAP_PX, _BLOCK_GAP_PX, _FRAME_PX = 12, 44, 4
@@ -32,8 +32,8 @@ _ROW_PX = round(_LETTERS_PX * 2.2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """An image, the network's answer to it, its probability, and what that is to the test."""
+class ExampleImage:
+    """An image, the network's answer to it, the answer's probability, and the outcome for the test."""
 
     picture: NDArray[np.uint8]
     answer: str
@@ -43,17 +43,17 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One patch: what it is, the patch, how often it works, and the example images with it."""
+    """One patch: its heading, its picture, its success rate, and the example images with it."""
 
     heading: str
     patch: NDArray[np.uint8]
     share: str
-    images: Sequence[Shown]
+    images: Sequence[ExampleImage]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """The patches of one cell beside its controls, all pasted at one place."""
+    """The icon of one cell beside its controls, all pasted at one place."""
 
     title: str
     columns: Sequence[Column]
@@ -62,20 +62,20 @@ class Block:
 def patch_sheet(
     title: str,
     subtitle: str,
-    originals: Sequence[Shown],
+    originals: Sequence[ExampleImage],
     blocks: Sequence[Block],
     legend: Sequence[tuple[Outcome, str]],
     picture_px: int = 128,
 ) -> NDArray[np.uint8]:
-    """Rows are images, columns patches; at the left the images as they are, above each column its patch.
+    """Draw the sheet: a row per image, a column per patch, with the unpatched images at the left.
 
-    Args:    originals: an image a row. blocks: of columns with as many images each. picture_px: about the
-             side of each picture; small ones are enlarged by whole numbers.
+    Args:    originals: the unpatched images, one per row. blocks: their columns have one image per row.
+             picture_px: approximate side of a picture; small pictures are enlarged by a whole factor.
     Returns: (height, width, 3) uint8.
-    Raises:  ValueError: a column with another number of images than there are originals.
+    Raises:  ValueError: a column does not have as many images as there are originals.
     """
     if any(len(column.images) != len(originals) for block in blocks for column in block.columns):
-        raise ValueError(f"{len(originals)} images as they are: every column needs as many")
+        raise ValueError(f"every column needs {len(originals)} images, one for each image without a patch")
     side = _side_px(originals[0].picture.shape[0], picture_px)
     step, left = side + _GAP_PX, _BLOCK_GAP_PX // 2
     starts = [left + side + _BLOCK_GAP_PX]
@@ -120,7 +120,7 @@ def patch_sheet(
     return np.asarray(image)
 
 
-def _images(image: Image.Image, images: Sequence[Shown], left: int, top: int, side: int) -> None:
+def _images(image: Image.Image, images: Sequence[ExampleImage], left: int, top: int, side: int) -> None:
     for row, shown in enumerate(images):
         y = top + row * (side + _ROW_PX)
         colour = _COLOUR[shown.outcome]
@@ -142,12 +142,12 @@ def _legend(image: Image.Image, legend: Sequence[tuple[Outcome, str]], left: int
 
 
 def _side_px(picture: int, wanted: int) -> int:
-    """About ``wanted``: a whole multiple of a small picture, for its pixels to stay even."""
+    """About ``wanted``; a whole multiple of the side of a small picture, so that its pixels stay equal."""
     return picture * max(1, round(wanted / picture)) if picture < wanted else wanted
 
 
 def _fitted(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """At another side: enlarged by whole numbers the pixels stay what they are."""
+    """Resize a picture to another side; a whole factor repeats its pixels without smoothing."""
     whole = side % len(picture) == 0
     how = Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS
     return np.asarray(Image.fromarray(picture).resize((side, side), how))

@@ -1,7 +1,7 @@
 """The patch test of a comparison, stage by stage.
 
-What a comparison says pulls images from one class to another is pasted onto images of the one, and we count
-how often the network answers with the other: an experiment on the paper's claim (Carter et al., 2019).
+A comparison finds icons that pull from one class to another. We paste them onto images of the one class, and
+count how often the network answers with the other. This tests a claim of the paper (Carter et al., 2019).
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from atlas_pipeline.views.view import ComparisonPopulation, View
 
 
 def steps(config: Config, view: View, index: Step, atlas: ViewAtlas, whole: ViewAtlas) -> Iterator[Step]:
-    """Images and patches, the answers, the report.
+    """The steps of a patch test: images, patches, answers, report.
 
-    Args: atlas: the comparison's, of whose finest grid the patches are taken. whole: the layer atlas, of
-          whose coarsest grid random icons are the control.
+    Args: atlas: the comparison's atlas; its finest grid gives the patches, because fine cells are purest.
+          whole: the layer's whole atlas; random icons of its coarsest grid are the control.
     """
     assert isinstance(view.population, ComparisonPopulation)
     left, right = zip(view.population.indices, view.population.labels, strict=True)
     cells, icons = atlas.cells[max(atlas.cells)], atlas.icons[max(atlas.icons)]
-    # First: a class that the network never gets right is refused before anything is inverted.
+    # Images come first: a class that the network never gets right is refused before any icon is made.
     images = patch_images.step(config, view.name, left, index)
     pasted = patches.step(config, left[0], right[0], index, cells, icons, whole.icons[min(whole.icons)])
     answers = patch_answers.step(config, index, pasted, images)
@@ -39,10 +39,10 @@ def steps(config: Config, view: View, index: Step, atlas: ViewAtlas, whole: View
 def with_patch_test(
     config: Config, compare: str | None, layers: Sequence[str] = (), num_images: int | None = None
 ) -> Config:
-    """The config with one comparison alone, put to the test: its own of these classes if it has it.
+    """The config with a patch test of one comparison; an entry of the config for these classes is used.
 
-    Args:   compare: ``cat,dog``: left and right class; None: whatever the config compares stays. layers:
-            none: the comparison's own. num_images: None: the config's own.
+    Args:   compare: left and right class, e.g. ``cat,dog``; None: keep the config's comparisons. layers: the
+            layers to test; empty: the comparison's own. num_images: None: the config's own.
     Raises: ConfigError: not two classes, or a layer that the config does not have. ModelError: no such class.
     """
     values: dict[str, Any] = dict(config)
@@ -60,7 +60,7 @@ def _comparison(config: Config, compare: str) -> ComparisonConfig:
     if len(names) != 2 or not all(names):
         raise ConfigError(
             f"'{compare}' is not two classes: write LEFT,RIGHT, e.g. cat,dog; "
-            "a class with a comma in its name by its index"
+            "give a class with a comma in its name by its index"
         )
     wanted = [resolved_class(config, name)[0] for name in names]
     if wanted[0] == wanted[1]:

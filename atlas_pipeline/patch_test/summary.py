@@ -1,4 +1,4 @@
-"""A patch test in a few numbers a kind of patch."""
+"""The summary of a patch test: a few rates for each kind of patch."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ from atlas_pipeline.numerics.rates import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindSummary:
-    """What patches of one kind do; rates are shares of the images.
+    """The effect of one kind of patch; rates are shares of the images.
 
-    Attributes: becomes, leaves: the answer becomes the right class, or is no longer the left one: at the
-                fixed place, mean over patches. best: becomes, at the best place of each image, that is at
-                any. held_out: becomes, each patch at the one place that does best on other images than it is
-                counted on. top, top_patch, top_place: the best patch at its one best place, and which they
-                are. over_noise: ``becomes`` minus that of the noise of the same cells, image by image; None
-                where the cells are others.
+    Attributes:
+        becomes: rate at which the answer becomes the right class, at the fixed place; mean over patches.
+        leaves: rate at which the answer is no longer the left class, likewise.
+        best: like ``becomes``, but at the best place of each image: a success at any place counts.
+        held_out: like ``becomes``, but each patch at its best place, chosen and counted on different images.
+        top, top_patch, top_place: rate of the best patch at its best place, and the indices of both.
+        over_noise: ``becomes`` minus the rate of noise from the same cells, image by image; None for kinds
+            of patches that are not from these cells.
     """
 
     kind: str
@@ -50,27 +52,30 @@ def summarise(
     fixed_place: int,
     seed: int,
 ) -> list[KindSummary]:
-    """One summary a kind, in the order in which the kinds first come.
+    """One summary per kind, in the order in which the kinds first occur.
 
-    Args: becomes, leaves: (patch, place, image), whether the answer becomes the right class, and whether it
-          is no longer the left one. kinds: of each patch; "noise" has a patch for each of "icon" and "crop".
-          fixed_place: index. seed: of the intervals' draws.
+    Args:
+        becomes: (patch, place, image) bool, whether the answer becomes the right class.
+        leaves: (patch, place, image) bool, whether the answer is no longer the left class.
+        kinds: the kind of each patch; "noise" has as many patches as "icon" and as "crop".
+        fixed_place: index of the fixed place.
+        seed: seed of the bootstrap intervals.
     """
     rows = {kind: np.flatnonzero(np.asarray(kinds) == kind) for kind in dict.fromkeys(kinds)}
     return [
-        _of_kind(
+        _summary_of_kind(
             kind,
-            becomes[mine],
-            leaves[mine],
+            becomes[in_kind],
+            leaves[in_kind],
             becomes[rows["noise"]] if kind in ("icon", "crop") else None,
             fixed_place,
             seed,
         )
-        for kind, mine in rows.items()
+        for kind, in_kind in rows.items()
     ]
 
 
-def _of_kind(
+def _summary_of_kind(
     kind: str,
     becomes: NDArray[np.bool_],
     leaves: NDArray[np.bool_],
@@ -91,7 +96,7 @@ def _of_kind(
         leaves=share_rate(leaves[:, fixed], seed),
         best=share_rate(becomes.any(axis=1), seed),
         held_out=share_rate(held_out(becomes), seed),
-        # Of one patch the images are independent trials.
+        # For a single patch the images are independent trials.
         top=wilson(int(at_best[top].sum()), at_best.shape[1]),
         top_patch=top,
         top_place=int(places[top]),

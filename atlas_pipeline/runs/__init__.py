@@ -1,1 +1,1 @@
-"""What the commands do: a config becomes steps, their needs are checked, the engine makes what is missing."""
+"""The work of the commands: turn a config into steps, check their needs, run the missing ones."""

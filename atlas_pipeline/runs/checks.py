@@ -1,4 +1,4 @@
-"""The checks that a run begins with: which of them it needs, and what follows from what they found."""
+"""The network checks at the start of a run: which ones are needed, and how the run acts on their findings."""
 
 from __future__ import annotations
 
@@ -15,55 +15,59 @@ from atlas_pipeline.stages.sampling.sample import SAMPLE
 
 
 def with_checks(steps: Iterable[Step]) -> list[Step]:
-    """The steps, and before the first sample a check of every network and layer that is sampled.
+    """The steps, with a check of every sampled network and layer inserted before the first sample.
 
-    No other step takes a check as its input: what is sampled does not depend on what is found.
+    No other step takes a check as its input, because samples do not depend on the findings.
     """
-    everything = ordered(steps)
-    samples = [step for step in everything if step.stage.name == SAMPLE.name]
+    all_steps = ordered(steps)
+    samples = [step for step in all_steps if step.stage.name == SAMPLE.name]
     if not samples:
-        return everything
-    checks = [check.step(sample, _icons_of(sample, everything)) for sample in samples]
-    first = everything.index(samples[0])
-    return ordered([*everything[:first], *checks, *everything[first:]])
+        return all_steps
+    checks = [check.step(sample, _icon_settings(sample, all_steps)) for sample in samples]
+    first = all_steps.index(samples[0])
+    return ordered([*all_steps[:first], *checks, *all_steps[first:]])
 
 
-def _icons_of(sample: Step, steps: Sequence[Step]) -> Mapping[str, Any] | None:
-    """The icons' settings that the network notices; None where no icons are made of this layer."""
+def _icon_settings(sample: Step, steps: Sequence[Step]) -> Mapping[str, Any] | None:
+    """The icon settings that depend on the network; None if no icons are made for the sample's layer."""
     for step in steps:
-        if step.stage.name == INVERT.name and _checked_thing(step) == _checked_thing(sample):
+        if step.stage.name == INVERT.name and _network_and_layer(step) == _network_and_layer(sample):
             return {name: step.config.invert[name] for name in ("size_px", "arithmetic")}
     return None
 
 
-def _checked_thing(step: Step) -> tuple[Any, str | None]:
-    """The identity of the network, and the layer, that a step is of."""
+def _network_and_layer(step: Step) -> tuple[Any, str | None]:
+    """The identity of a step's network, and its layer."""
     return plain_config(step.config).get("model"), step.layer
 
 
 def checks_for(left: Iterable[Step], steps: Sequence[Step]) -> list[Step]:
-    """The checks of the networks and layers that the steps ``left`` to make are of."""
-    things = [_checked_thing(step) for step in left if step.stage.is_checked]
-    # Of ``steps``, for what is left are copies: of two of a kind each would be a check of its own.
-    return [step for step in steps if step.stage.name == CHECK.name and _checked_thing(step) in things]
+    """The checks of the networks and layers of the steps ``left`` to make."""
+    wanted = [_network_and_layer(step) for step in left if step.stage.is_checked]
+    # Search ``steps``, not ``left``: steps in ``left`` are copies, and a copy would count as another check.
+    return [step for step in steps if step.stage.name == CHECK.name and _network_and_layer(step) in wanted]
 
 
 def made_elsewhere(checks: Sequence[Step], store: Store, device: str) -> bool:
-    """Whether one of the checks was made on another kind of device than this run's."""
+    """Whether one of the checks ran on another kind of device than this run's."""
     kind = device.partition(":")[0]
     return any(made.notes["device"] != kind for made in artefacts_of(checks, store).values())
 
 
 def refuse_failed(checks: Sequence[Step], store: Store, *, cached: bool) -> None:
-    """Raises: ModelError: a check that is done found what makes an atlas impossible, or wrong."""
+    """Refuse to go on if a finished check found that an atlas would be impossible or wrong.
+
+    Args:   cached: whether the findings are from an earlier run.
+    Raises: ModelError: a check failed.
+    """
     failed = [row for row in rows_of(artefacts_of(checks, store).values()) if row["verdict"] == "fails"]
     if not failed:
         return
-    # Logits last: that they are not numbers follows from a layer.
+    # Report logits last: if they are not finite, a layer is the cause.
     first, *others = sorted(failed, key=lambda row: row["check"] == "logits")
     where = f"layer '{first['layer']}'" if first["layer"] else "the network"
     more = f" (and {len(others)} more)" if others else ""
-    again = ", --force after a change that the config does not show" if cached else ""
+    again = "; after a change that the config does not show, add --force" if cached else ""
     raise ModelError(
         f"{where} fails its check, {first['check']}: {first['said']}{more}. "
         f"The whole table: atlas check CONFIG{again}"
@@ -71,7 +75,7 @@ def refuse_failed(checks: Sequence[Step], store: Store, *, cached: bool) -> None
 
 
 def summary(checks: Sequence[Step], store: Store) -> str:
-    """One line on checks of which none failed."""
+    """One line on checks that all passed."""
     made = artefacts_of(checks, store)
     num_images = max((artefact.notes["num_images"] for artefact in made.values()), default=0)
     num_notes = sum(row["verdict"] == "note" for row in rows_of(made.values()))

@@ -1,4 +1,4 @@
-"""What the commands do: config and pipeline become steps, the engine runs them, the run's folder is made."""
+"""The work of the commands: build the steps of a config, run them, publish the run's folder."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """What a run did, and what there is now. files: in the run's folder, of the steps that it was for."""
+    """The outcome of a run. files: the files of the requested steps in the run's folder."""
 
     tasks_run: int
     seconds: float
@@ -52,13 +52,16 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """Findings of the checks: rows with layer ("" for the network), check, verdict, value and said."""
+    """The findings of the checks.
+
+    rows: mappings with layer ("" for the network), check, verdict, value and said.
+    """
 
     title: str
     num_images: int
     rows: tuple[Mapping[str, Any], ...]
     refuse: Callable[[], None]
-    """Raises ModelError where a row fails."""
+    """Raises ModelError if a row fails."""
 
 
 def run(
@@ -72,22 +75,22 @@ def run(
     cluster: str | None = None,
     quiet: bool = False,
     verify: bool = False,
-    asked: Config | None = None,
+    requested: Config | None = None,
 ) -> RunResult:
-    """Run what is not done: every stage, or those that a command brings up to date with whatever they miss.
+    """Run what is not done: every stage, or the stages of one command with their missing inputs.
 
     Args:
         command: see `Stage.commands`; None: every stage.
-        verify: read all that is done in the workspace through before, and make again what is damaged.
-        asked: the config with other entries than its own for the stages of the command: then those are made
-            in place of its own, and their files stay in the run's folder beside them.
+        verify: first read all finished artefacts of the workspace, and make damaged ones again.
+        requested: the config with other entries for the stages of the command. The run makes these in place
+            of the config's own; the files of both stay in the run's folder.
         The others: see `make.RunOptions`.
     Raises: AtlasError, see `errors`.
     """
     store, own = _store(config), _steps(config, pipeline)
     steps = own
-    if asked is not None:
-        steps = with_checks(_of_command(steps_of(asked, pipeline), command))
+    if requested is not None:
+        steps = with_checks(_of_command(steps_of(requested, pipeline), command))
     options = RunOptions(
         only=None if command is None else frozenset(s.stage.name for s in _of_command(steps, command)),
         no_deps=no_deps,
@@ -96,14 +99,14 @@ def run(
         cluster=cluster,
         quiet=quiet,
     )
-    by_command = _of_command(steps, command) if asked is not None else []
+    by_command = _of_command(steps, command) if requested is not None else []
     if verify:
-        _take_back_damaged(store, quiet)
+        _discard_damaged(store, quiet)
     try:
         return _run(config, own, steps, by_command, store, options)
     except CorruptArtefactError:
-        # The engine mends what its tasks read; this was read before them or after, e.g. to publish it.
-        is_damaged = _take_back_damaged(store, quiet)
+        # The engine repairs inputs of its tasks. This file was read before or after them, e.g. to publish it.
+        is_damaged = _discard_damaged(store, quiet)
         if not is_damaged and all(state.state == "done" for state in engine.plan(steps, store)):
             raise
         return _run(config, own, steps, by_command, store, options)
@@ -122,7 +125,7 @@ def _run(
     try:
         tasks_run = make(config, steps, store, options, note)
     except TasksFailedError:
-        # What is done is shown. Why that cannot be is not what is to be said now.
+        # Publish what is done. If that fails too, the failed tasks are the error to report.
         with suppress(AtlasError):
             publish(config, own, store, by_command=by_command)
         raise
@@ -142,12 +145,12 @@ def _run(
 def _note(config: Config, steps: Sequence[Step], store: Store, force: bool) -> None:
     reach = engine.reach_of(engine.plan(steps, store))
     if force:
-        # What comes out otherwise gives all after it another fingerprint.
+        # A forced stage may give other values, and later stages then get other fingerprints.
         reach = replace(reach, stages=frozenset(step.stage.name for step in steps))
     note_reach(config, reach, store)
 
 
-def _take_back_damaged(store: Store, quiet: bool) -> bool:
+def _discard_damaged(store: Store, quiet: bool) -> bool:
     damaged = engine.verify(store)
     with engine.open_reporter(quiet=quiet) as reporter:
         for stage, fingerprint, names in damaged:
@@ -156,18 +159,23 @@ def _take_back_damaged(store: Store, quiet: bool) -> bool:
 
 
 def figures(
-    config: Config, pipeline: str | None = None, *, command: str, asked: Config | None = None, **how: Any
+    config: Config,
+    pipeline: str | None = None,
+    *,
+    command: str,
+    requested: Config | None = None,
+    **options: Any,
 ) -> RunResult:
-    """Bring the figures of a command up to date: the config's own, or those that ``asked`` lists.
+    """Bring the figures of a command up to date: the config's own, or those that ``requested`` lists.
 
-    Raises: ConfigError: none are listed. AtlasError, as ``run``.
+    Raises: ConfigError: no figures are listed. AtlasError: as ``run``.
     """
-    if not _of_command(steps_of(asked or config, pipeline), command):
+    if not _of_command(steps_of(requested or config, pipeline), command):
         raise ConfigError(
             f"there is no {command} to make: the config lists none, or its pipeline makes none; "
             f"name a class, e.g. atlas {command} CONFIG --class zebra"
         )
-    return run(config, pipeline, command=command, asked=asked, **how)
+    return run(config, pipeline, command=command, requested=requested, **options)
 
 
 def patch_tests(
@@ -177,20 +185,26 @@ def patch_tests(
     compare: str | None = None,
     layers: Sequence[str] = (),
     num_images: int | None = None,
-    **how: Any,
+    **options: Any,
 ) -> tuple[RunResult, list[PatchSummary]]:
-    """Bring patch tests up to date: that of one comparison (``cat,dog``), or those that the config marks.
+    """Bring patch tests up to date: of one comparison (``cat,dog``), or of all that the config marks.
 
-    Raises: ConfigError: none is marked, or not two classes. AtlasError, as ``run``.
+    Raises: ConfigError: no comparison is marked, or not two classes. AtlasError: as ``run``.
     """
-    asked = with_patch_test(config, compare, layers, num_images)
-    reports = _with_stage(steps_of(asked, pipeline), {PATCH_REPORT.name})
+    requested = with_patch_test(config, compare, layers, num_images)
+    reports = _with_stage(steps_of(requested, pipeline), {PATCH_REPORT.name})
     if not reports:
         raise ConfigError(
             "there is no patch test to make: the config marks no comparison with patch_test: true, or its "
             "pipeline makes none; name two classes, e.g. atlas patch-test CONFIG --compare cat,dog"
         )
-    result = run(config, pipeline, command="patch-test", asked=asked if asked != config else None, **how)
+    result = run(
+        config,
+        pipeline,
+        command="patch-test",
+        requested=requested if requested != config else None,
+        **options,
+    )
     store = _store(config)
     made = engine.artefacts_of(reports, store)
     return result, [summary_of(artefact) for artefact in made.values()]
@@ -202,7 +216,7 @@ def _of_command(steps: Sequence[Step], command: str | None) -> list[Step]:
 
 
 def _with_stage(steps: Sequence[Step], names: Collection[str] | None) -> list[Step]:
-    """The steps of some stages, by name; None: no step."""
+    """The steps whose stage is among the names; None: no step."""
     return [step for step in steps if step.stage.name in (names or ())]
 
 
@@ -217,20 +231,21 @@ def status(config: Config, pipeline: str | None = None) -> list[StepState]:
 
 
 def _steps(config: Config, pipeline: str | None) -> list[Step]:
-    """The pipeline's steps, and the checks that go before them, whoever wrote it."""
+    """The steps of a pipeline, ours or a user's, with the checks inserted."""
     return with_checks(steps_of(config, pipeline))
 
 
-def check(config: Config, pipeline: str | None = None, **how: Any) -> CheckResult:
-    """Prove the network on a few images, or read what was found before; nothing is sampled.
+def check(config: Config, pipeline: str | None = None, **options: Any) -> CheckResult:
+    """Check the network on a few images, or read earlier findings; nothing is sampled.
 
-    Raises: ConfigError: the pipeline samples nothing. AtlasError, as ``run``, but not for what a check found.
+    Raises: ConfigError: the pipeline samples nothing. AtlasError: as ``run``, but not for failed findings.
     """
     store, steps = _store(config), _steps(config, pipeline)
     checks = _with_stage(steps, CHECKS)
     if not checks:
         raise ConfigError("there is nothing to check: the pipeline samples no layer")
-    make(config, steps, store, RunOptions(only=CHECKS, **how), partial(_note, config, steps, store, False))
+    note = partial(_note, config, steps, store, False)
+    make(config, steps, store, RunOptions(only=CHECKS, **options), note)
     made = engine.artefacts_of(checks, store)
     return CheckResult(
         title=_network_title(config),
@@ -241,12 +256,12 @@ def check(config: Config, pipeline: str | None = None, **how: Any) -> CheckResul
 
 
 def remarks_on_images(config: Config, pipeline: str | None = None) -> list[str]:
-    """Lines on files that the listing left out, and on missing labels."""
+    """Lines about files that the listing left out, and about missing labels."""
     return image_remarks(steps_of(config, pipeline), _store(config))
 
 
 def layers(config: Config) -> tuple[str, list[LayerInfo]]:
-    """A title, and the network's layers that have a spatial map, in the order they run."""
+    """A title, and the network's layers that have a spatial map, in the order in which they run."""
     from atlas_pipeline.models import list_layers
 
     return _network_title(config), list_layers(opened_network(model_spec(config), "cpu"))
@@ -260,7 +275,7 @@ def _network_title(config: Config) -> str:
 def page(config: Config) -> Location:
     """The page of a finished run.
 
-    Raises: ConfigError: nothing is finished yet. ResourceError: nobody answers there, or nothing may be read.
+    Raises: ConfigError: nothing is finished yet. ResourceError: the workspace cannot be reached or read.
     """
     path = run_folder(config) / "index.html"
     refuse_unreachable(path)
@@ -274,9 +289,10 @@ def page(config: Config) -> Location:
 
 
 def clean(config: Config, pipeline: str | None = None, *, remove: bool) -> list[tuple[Location, int]]:
-    """Artefacts that neither this config nor any run of the workspace reaches, and their bytes; removed ones.
+    """The artefacts that neither this config nor any run of the workspace reaches, and their sizes in bytes.
 
-    Raises: ConfigError: a run does not say what it reaches. ResourceError: what may not be read or removed.
+    Args:   remove: remove the artefacts; those in use by another run stay, and are left out of the result.
+    Raises: ConfigError: a run has no record of what it reaches. ResourceError: no right to read or remove.
     """
     store, runs = _store(config), run_folder(config).parent
     keep = engine.reachable(engine.reach_of(status(config, pipeline)), store)
@@ -287,7 +303,7 @@ def clean(config: Config, pipeline: str | None = None, *, remove: bool) -> list[
     unreached = engine.unreachable(store, keep)
     if not remove:
         return unreached
-    # What another run is making just now is left.
+    # The engine keeps artefacts that another run is making right now.
     removed = set(engine.remove(store, [folder for folder, _ in unreached]))
     return [(folder, num_bytes) for folder, num_bytes in unreached if folder in removed]
 

@@ -1,4 +1,4 @@
-"""What a run takes of the machine: an engine that its device has, processes that decode, memory."""
+"""The machine's limits on a run: layout engines, decoding processes, free memory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import psutil
 from atlas_pipeline.engine.hardware import num_cores
 from atlas_pipeline.errors import ResourceError
 
-# More decoders than this starve on the disk before they feed a faster GPU.
-MOST_WORKERS = 16
-# Files of a control group, of version 2 and of version 1: its limit, what it uses, and what of that are pages
-# of files.
+# Beyond this number, decoding processes wait for the disk and do not feed a GPU any faster.
+MAX_WORKERS = 16
+# A control group, version 2 and version 1: the files of its limit and its usage, and the statistic of cached
+# file pages.
 _LIMITS = (
     ("memory.max", "memory.current", "inactive_file"),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -22,9 +22,9 @@ _LIMITS = (
 
 
 def check_engine(engine: str, device: str) -> None:
-    """Refuse ``project.engine: gpu`` where the run has none.
+    """Refuse ``project.engine: gpu`` on the CPU.
 
-    Raises: ResourceError.
+    Raises: ResourceError: the engine needs a GPU, and the run's device is the CPU.
     """
     if engine == "gpu" and device == "cpu":
         raise ResourceError(
@@ -34,22 +34,22 @@ def check_engine(engine: str, device: str) -> None:
 
 
 def resolved_workers(workers: int | str) -> int:
-    """``auto``: one decoding process a core."""
+    """The number of decoding processes; ``auto``: one per core, up to `MAX_WORKERS`."""
     if workers != "auto":
         return int(workers)
-    return min(num_cores(), MOST_WORKERS)
+    return min(num_cores(), MAX_WORKERS)
 
 
 def available_memory_bytes() -> int:
-    """Memory that processes can still take: what the system has, within what a container's limit leaves."""
+    """Memory that processes can still take, given the system and the container's limits."""
     groups = _control_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
     return min([psutil.virtual_memory().available, *_left_in_groups(groups)])
 
 
 def _control_groups(own: Path, root: Path) -> list[Path]:
-    """The control groups that this process is in, and those around them (Linux, versions 2 and 1).
+    """The control groups of this process and their parents (Linux, versions 2 and 1).
 
-    A container sees its own group as the root; SLURM's and systemd's lie deeper.
+    A container sees its own group as the root. Groups of SLURM and systemd lie deeper.
     """
     found = {root, root / "memory"}
     with suppress(OSError):
@@ -62,17 +62,17 @@ def _control_groups(own: Path, root: Path) -> list[Path]:
 
 
 def _left_in_groups(groups: Iterable[Path]) -> list[int]:
-    """Of each limit on memory what is not used yet."""
-    left = []
+    """The unused bytes within each memory limit of the groups."""
+    unused = []
     files = [(group / limit, group / used, inactive) for group in groups for limit, used, inactive in _LIMITS]
     for limit, used, inactive in files:
         try:
-            # Pages of files that were read count as used, and are given up when memory is asked for.
+            # Cached file pages count as used, but the kernel frees them when a process needs memory.
             cached = _stat(limit.parent / "memory.stat").get(inactive, 0)
-            left.append(max(0, int(limit.read_text()) - int(used.read_text()) + cached))
+            unused.append(max(0, int(limit.read_text()) - int(used.read_text()) + cached))
         except (OSError, ValueError):
-            continue  # no such control group here, or "max": no limit
-    return left
+            continue  # no such control group, or the limit is "max"
+    return unused
 
 
 def _stat(path: Path) -> dict[str, int]:

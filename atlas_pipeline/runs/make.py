@@ -1,4 +1,4 @@
-"""Making what a run lacks: what must be known beforehand, where tasks run, and how."""
+"""Make the missing steps of a run: check names, network and needs first, then run the tasks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from atlas_pipeline import engine
-from atlas_pipeline.config.network import model_spec, taken_weights
+from atlas_pipeline.config.network import model_spec, weights_set_note
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Executor, Reporter, Step, Store
 from atlas_pipeline.engine.hardware import resolved_device
@@ -27,10 +27,11 @@ CHECKS = frozenset({CHECK.name})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What a command says of how to run; never of influence on a result.
+    """The options of a command that decide how to run; they never affect a result.
 
-    only: names of stages to make, with whatever they miss; None: all. no_deps: without what they miss. force:
-    make them anew. local_cluster: so many Dask workers here. cluster: the address of a Dask scheduler.
+    only: names of stages to make, with their missing inputs; None: all. no_deps: refuse missing inputs
+    instead of making them. force: make the stages anew. local_cluster: number of Dask workers to start on
+    this machine. cluster: address of a Dask scheduler. quiet: show no progress.
     """
 
     only: frozenset[str] | None = None
@@ -53,22 +54,23 @@ def make(
     options: RunOptions,
     note: Callable[[], None] = lambda: None,
 ) -> int:
-    """Make what is not done of the steps; returns how many tasks ran.
+    """Make the steps that are not done.
 
-    Args:   note: called before anything is made, and again once the images are listed: that says which
-            artefacts will be needed.
-    Raises: AtlasError, see `errors`.
+    Args:    note: called before anything is made, and again after the images are listed, because the listing
+             decides the fingerprints of later artefacts.
+    Returns: number of tasks that ran.
+    Raises:  AtlasError, see `errors`.
     """
-    every = {step.stage.name for step in steps}
-    forced = (every if options.only is None else options.only) if options.force else set[str]()
+    all_stages = {step.stage.name for step in steps}
+    forced = (all_stages if options.only is None else options.only) if options.force else set[str]()
     left = engine.left(steps, store, only=options.only, no_deps=options.no_deps, force=forced)
     if not left:
         return 0
-    # Only now: a run with nothing to do never imports torch.
-    asked = config.run.device
-    # Of what the machines of a cluster have, this one may be without.
-    device = "cpu" if options.cluster else resolved_device(asked)
-    check_engine(config.project.engine, asked if options.cluster else device)
+    # Resolve the device only now: a run with nothing to do never imports torch.
+    configured = config.run.device
+    # The driver may lack hardware that the cluster's workers have.
+    device = "cpu" if options.cluster else resolved_device(configured)
+    check_engine(config.project.engine, configured if options.cluster else device)
     checks = _checks(left, steps, store, options)
     if not options.cluster and made_elsewhere(checks, store, device):
         forced = forced | CHECKS
@@ -82,15 +84,15 @@ def make(
             store=store,
             no_deps=options.no_deps,
             executor=executor,
-            runtime=_runtime(config, asked if options.cluster else device, options),
+            runtime=_runtime(config, configured if options.cluster else device, options),
             reporter=reporter,
         )
-        if said := taken_weights(config):
-            reporter.say(said)
+        if line := weights_set_note(config):
+            reporter.say(line)
         note()
         tasks_run = 0
         if checks or any(step.stage.needs for step in left):
-            # How many images there are decides what is needed.
+            # Checks and needs depend on the images, so list them first.
             tasks_run += 0 if options.no_deps else run(steps, only={INDEX.name}).tasks_run
             if tasks_run:
                 note()
@@ -110,13 +112,13 @@ def _checks(left: Sequence[Step], steps: Sequence[Step], store: Store, options: 
     """The checks that this run begins with, done or not."""
     checks = checks_for(left, steps)
     if options.no_deps and not engine.artefacts_of([check.inputs["index"] for check in checks], store):
-        # A missing index is refused on its own account.
+        # The engine refuses the missing index.
         return []
     return checks
 
 
 def _check_names(config: Config, steps: Sequence[Step], store: Store, device: str) -> None:
-    """Refuse an unknown layer or class before an hour's work, not after it."""
+    """Refuse an unknown layer or class before the work starts."""
     if all(s.state == "done" for s in engine.plan(steps, store) if s.stage == SAMPLE.name):
         return
     from atlas_pipeline.models import check_layers
@@ -132,14 +134,14 @@ def _check_needs(
     config: Config, left: Sequence[Step], store: Store, device: str, options: RunOptions, reporter: Reporter
 ) -> None:
     needs = needs_of(config, left, store, device)
-    if said := refuse_unmet(config, needs, num_workers=0 if options.cluster else options.local_cluster or 1):
-        reporter.say(said)
+    if line := refuse_unmet(config, needs, num_workers=0 if options.cluster else options.local_cluster or 1):
+        reporter.say(line)
 
 
 def _executor(device: str, options: RunOptions) -> AbstractContextManager[Executor]:
     if not (options.cluster or options.local_cluster):
         return nullcontext(engine.InlineExecutor())
-    # Dask takes seconds to import: only when it is asked for.
+    # Import Dask only when it is used: the import takes seconds.
     from atlas_pipeline.engine import cluster
 
     if options.cluster:
@@ -152,6 +154,6 @@ def _runtime(config: Config, device: str, options: RunOptions) -> engine.Runtime
     return engine.Runtime(
         device=device,
         batch_size=None if run.batch_size == "auto" else run.batch_size,
-        # On a cluster every worker is a process of its own: decoding more beside it would crowd the cores.
+        # Cluster workers are processes already; decoding processes beside them would oversubscribe the cores.
         workers=0 if on_cluster and run.workers == "auto" else resolved_workers(run.workers),
     )

@@ -1,4 +1,4 @@
-"""What the commands do with a finished run: figures for print, archives. No torch is loaded."""
+"""The work of the commands on a finished run: figures for print, archives. This module never loads torch."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from atlas_pipeline.reader.run import AtlasRun, open_run
 
 
 def figure(config: Config, request: FigureRequest | SheetRequest, output: Location | None) -> list[Location]:
-    """Draw a figure of a finished run; without ``output`` into `figures/` of its folder, as PDF.
+    """Draw a figure of a finished run.
 
+    Args:    output: the file to write; None: a PDF in `figures/` of the run's folder.
     Returns: the files written, the figure first.
-    Raises:  ConfigError: the run has no atlas yet, or was made with another config; what it does not have; an
-             unknown suffix.
-             ResourceError: it cannot be written.
+    Raises:  ConfigError: the run has no atlas yet, was made with another config, or lacks what the figure
+             shows; the suffix is unknown.
+             ResourceError: the figure cannot be written.
     """
     path = output or run_folder(config) / FIGURES_FOLDER / f"{_default_name(request)}.pdf"
     check_suffix(path)
@@ -39,11 +40,12 @@ def figure(config: Config, request: FigureRequest | SheetRequest, output: Locati
 
 
 def export(config: Config, output: Location | None) -> tuple[Location, int]:
-    """Pack a finished run into an archive; without ``output`` beside its folder.
+    """Pack a finished run into an archive.
 
+    Args:    output: the file to write; None: a file beside the run's folder.
     Returns: the archive, and the number of files in it.
     Raises:  ConfigError: the run has no atlas yet, or was made with another config; the suffix is not .zip.
-             ResourceError: as above.
+             ResourceError: the archive cannot be written.
     """
     folder = run_folder(config)
     path = output or folder.with_name(f"{folder.name}.zip")
@@ -57,16 +59,16 @@ def export(config: Config, output: Location | None) -> tuple[Location, int]:
 
 @contextmanager
 def _opened(config: Config) -> Iterator[AtlasRun]:
-    """A finished run, held: nobody brings its folder up to date meanwhile.
+    """Open a finished run under a lock, so that no other process updates its folder meanwhile.
 
-    Raises: ConfigError: it has no atlas yet, or its folder is unfinished. ResourceError: it may not be read.
+    Raises: ConfigError: it has no atlas yet, or its folder is unfinished. ResourceError: it cannot be read.
     """
     folder = run_folder(config)
     refuse_unreachable(folder)
     with disk_errors(folder):
         is_there = (folder / CONFIG_FILE).is_file()
     if not is_there:
-        # Before the lock: where there is nothing, nothing is made.
+        # Refuse before taking the lock, which would create files in an empty workspace.
         raise ConfigError(f"run '{config.name}' has no atlas yet ({folder}); make it with: atlas run")
     with held(Store(config.run.workspace), config.name):
         record = read_record(folder)
@@ -81,14 +83,14 @@ def _opened(config: Config) -> Iterator[AtlasRun]:
 def _default_name(request: FigureRequest | SheetRequest) -> str:
     if isinstance(request, SheetRequest):
         return f"sheet-{request.kind}"
-    # A layer's name may hold what a file's may not.
+    # A layer's name may have characters that a file name must not have.
     return re.sub(r'[/\\:*?"<>|]+', "-", f"{request.layer}-{request.view}")
 
 
 def _check_writable(path: Location) -> None:
-    """Refuse before the work what could not be written after it.
+    """Refuse a path that cannot be written, before any work is done.
 
-    Raises: ResourceError: a folder of that name; nothing may be written where it would be.
+    Raises: ResourceError: the path is a folder, or its folder is not writable.
     """
     refuse_unreachable(path)
     with disk_errors(path):
@@ -98,7 +100,7 @@ def _check_writable(path: Location) -> None:
             return
         folder = next(folder for folder in path.absolute().parents if folder.exists())
     try:
-        # Tried, not asked: permissions are not all that can be in the way.
+        # Try to write: permissions alone do not tell, e.g. on a full or read-only disk.
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise ResourceError(

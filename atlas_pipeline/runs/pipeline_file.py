@@ -1,4 +1,4 @@
-"""Pipelines are files: ours by name, a user's own by path; each has a function ``pipeline(config)``."""
+"""Pipeline files: ours are given by name, a user's own by path; each defines ``pipeline(config)``."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from atlas_pipeline.shipped import shipped
 from atlas_pipeline.user_code import import_file, reason_of
 
 
-def asked_for(config: Config) -> list[str]:
-    """The pipelines of ours that a config asks for."""
+def needed_pipelines(config: Config) -> list[str]:
+    """The names of our pipelines that a config needs."""
     names = {"class_atlas": config.classes, "class_comparison": config.comparisons}
     return ["layer_atlas", *(name for name, views in names.items() if views)]
 
@@ -25,8 +25,8 @@ def asked_for(config: Config) -> list[str]:
 def pipeline_path(name: str) -> Path:
     """The file of a pipeline, ours by its name or a user's own by its path.
 
-    Raises: ConfigError: no such file, or no pipeline of that name (the nearest is named). ResourceError: it
-            may not be read.
+    Raises: ConfigError: no such file, or no pipeline of that name (the nearest is named). ResourceError: the
+            file cannot be read.
     """
     if _is_users(name):
         path = Path(name).expanduser()
@@ -46,15 +46,15 @@ def pipeline_path(name: str) -> Path:
 
 
 def steps_of(config: Config, name_or_path: str | None = None) -> list[Step]:
-    """The steps that a pipeline makes of a config; None: those of all that the config asks for.
+    """The steps that a pipeline makes from a config; None: the steps of all pipelines that the config needs.
 
-    What two pipelines have in common is one step.
+    Equal steps of two pipelines become one step.
 
-    Raises: ConfigError: the file does not define ``pipeline(config)``, or it fails.
+    Raises: ConfigError: the file does not define ``pipeline(config)``, or the function fails.
     """
     if name_or_path is not None and _is_users(name_or_path):
         return _steps_of_users(pipeline_path(name_or_path), config)
-    names = [name_or_path] if name_or_path else asked_for(config)
+    names = [name_or_path] if name_or_path else needed_pipelines(config)
     return ordered(step for name in names for step in _steps_of_file(pipeline_path(name), config))
 
 
@@ -65,8 +65,8 @@ def _is_users(name: str) -> bool:
 def _steps_of_users(path: Path, config: Config) -> list[Step]:
     try:
         steps = list(_steps_of_file(path, config))
-        if strangers := [step for step in steps if not isinstance(step, Step)]:
-            raise TypeError(f"pipeline(config) must hand out steps, not {type(strangers[0]).__name__}")
+        if others := [step for step in steps if not isinstance(step, Step)]:
+            raise TypeError(f"pipeline(config) must yield steps, not {type(others[0]).__name__}")
         return ordered(steps)
     except AtlasError:
         raise
@@ -84,5 +84,5 @@ def _steps_of_file(path: Path, config: Config) -> Iterable[Any]:
             )
         return list(module.pipeline(config))
     finally:
-        # Workers cannot import it: without a module of that name its functions go there by value.
+        # Workers cannot import this module. Without it in sys.modules, its functions are pickled by value.
         sys.modules.pop(name, None)

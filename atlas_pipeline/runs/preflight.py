@@ -1,6 +1,6 @@
-"""The disk and memory that a run will need, known before its work starts; refused where there is less.
+"""Estimate the disk and memory that a run will need, and refuse a run for which there is too little.
 
-Each stage says what its steps need (`Stage.needs`); this module adds it up.
+Each stage estimates the needs of its own steps (`Stage.needs`); this module adds them up.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ _VECTORS = ("activation", "attribution")
 
 
 def needs_of(config: Config, left: Collection[Step], store: Store, device: str) -> Needs:
-    """What the steps still need, uncompressed: zstd takes a third or so off a sample.
+    """The disk and memory that the steps still need.
 
-    Args: left: see `engine.left`; the index is made.
+    Disk is counted uncompressed; zstd saves about a third of a sample.
+
+    Args: left: see `engine.left`; the index must be finished.
     """
-    needy = [step for step in left if step.stage.needs is not None]
-    extents = _extents(config, needy, store, device)
+    counted = [step for step in left if step.stage.needs is not None]
+    extents = _extents(config, counted, store, device)
     disk_bytes, memory = 0, dict[str, MemoryNeed]()
-    for together in _siblings(needy):
-        assert together[0].stage.needs is not None
-        needs = together[0].stage.needs(together, [extents.get(step) for step in together])
+    for siblings in _siblings(counted):
+        assert siblings[0].stage.needs is not None
+        needs = siblings[0].stage.needs(siblings, [extents.get(step) for step in siblings])
         disk_bytes += needs.disk_bytes
         for need in needs.memory:
             if need.task not in memory or need.num_bytes > memory[need.task].num_bytes:
@@ -45,12 +47,12 @@ def needs_of(config: Config, left: Collection[Step], store: Store, device: str) 
 
 
 def refuse_unmet(config: Config, needs: Needs, *, num_workers: int) -> str | None:
-    """One line that says what is needed beside what there is; None where that is nothing.
+    """One line on the disk and memory needed and free; None if nothing is needed.
 
-    Args:   num_workers: processes with a task each; 0: on other machines, whose memory is not known.
-    Raises: ResourceError: there is less disk, or less memory, than is needed.
+    Args:   num_workers: processes with one task each; 0: workers on other machines, whose memory is unknown.
+    Raises: ResourceError: less disk or memory is free than is needed.
     """
-    said = []
+    lines = []
     free = _free_bytes(config.run.workspace)
     if needs.disk_bytes and free is not None:
         will_write = f"the run will write up to {size_text(needs.disk_bytes)} to {config.run.workspace}"
@@ -60,14 +62,14 @@ def refuse_unmet(config: Config, needs: Needs, *, num_workers: int) -> str | Non
                 f"of grid.sizes, set sample.attribution to none or to a list of classes, or choose another "
                 f"run.workspace"
             )
-        said.append(f"{will_write} ({size_text(free)} free)")
-    if num_workers and (of_memory := refuse_unmet_memory(needs.memory, num_workers)):
-        said.append(of_memory)
-    return "; ".join(said) or None
+        lines.append(f"{will_write} ({size_text(free)} free)")
+    if num_workers and (memory_line := refuse_unmet_memory(needs.memory, num_workers)):
+        lines.append(memory_line)
+    return "; ".join(lines) or None
 
 
 def _siblings(steps: Iterable[Step]) -> list[list[Step]]:
-    """Steps that compute together, see `Step.shared`; the others one by one."""
+    """Groups of steps that compute together, see `Step.shared`; every other step alone."""
     groups = defaultdict[object, list[Step]](list)
     for step in steps:
         common = tuple(source for role, source in step.inputs.items() if role not in step.own_inputs)
@@ -76,7 +78,7 @@ def _siblings(steps: Iterable[Step]) -> list[list[Step]]:
 
 
 def _extents(config: Config, steps: Sequence[Step], store: Store, device: str) -> dict[Step, Extent]:
-    """The size of the sample that each step works on; selections are small, and are left out."""
+    """The size of the sample that each step works on; steps on selections, which are small, are left out."""
     samples = {
         step: step if step.stage.name == SAMPLE.name else step.inputs["sample"]
         for step in steps
@@ -100,14 +102,14 @@ def _extent(config: Config, sample: Step, width: tuple[int, int], store: Store) 
 def _share_left(sample: Step, store: Store) -> float:
     *_, state = engine.plan([sample], store)
     if state.state == "done" or not state.tasks:
-        return 1.0  # made anew by force, or not begun
+        return 1.0  # forced, or not started
     return 1 - state.tasks_done / state.tasks
 
 
 def _widths(
     config: Config, samples: Collection[Step], store: Store, device: str
 ) -> dict[Step, tuple[int, int]]:
-    """Channels and attributed classes of each layer: of those that are sampled as they are stored."""
+    """Channels and attributed classes of each layer, read from the artefact if the layer is sampled."""
     widths, unsampled = {}, []
     for sample in samples:
         artefact = engine.artefact_of(sample, store)
@@ -142,7 +144,7 @@ def _widths_by_network(config: Config, samples: Sequence[Step], device: str) -> 
 
 
 def _free_bytes(workspace: str) -> int | None:
-    """Free space where the workspace is or will be; None for a URL, which does not tell."""
+    """Free space where the workspace is or will be; None for a URL, where it is unknown."""
     place = location_of(workspace)
     if not isinstance(place, Path):
         return None

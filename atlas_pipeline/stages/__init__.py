@@ -1,4 +1,4 @@
-"""The stages: one kind of work a file."""
+"""The stages of the pipelines: one kind of work per file."""
 
-WITH_A_LAYOUT = ("project", "bin", "invert", "stitch")
-"""Commands that also bring up to date what is shown of a layout, with or without icons."""
+LAYOUT_COMMANDS = ("project", "bin", "invert", "stitch")
+"""Commands that also update the outputs drawn from a layout alone, which need no icons."""

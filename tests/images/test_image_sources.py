@@ -70,7 +70,7 @@ def test_a_new_source_is_one_value(toy):
 def test_the_config_knows_what_it_takes(toy):
     with pytest.raises(ConfigError, match="source 'toy' takes no path"):
         parse_config({**CONFIG, "images": {"source": "toy", "path": "x"}})
-    with pytest.raises(ConfigError, match=r"label_column is of Parquet shards; .* set source: parquet"):
+    with pytest.raises(ConfigError, match=r"label_column is for Parquet shards; .* set source: parquet"):
         parse_config({**CONFIG, "images": {"source": "toy", "label_column": "x"}})
     assert parse_config({**CONFIG, "images": {"source": "toy", "root": "x"}}).images.root == "x"
     with pytest.raises(ConfigError, match="'parquet', 'tar' or 'toy'; nearest: 'toy'"):

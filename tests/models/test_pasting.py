@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from atlas_pipeline.models import Network, Preprocess
-from atlas_pipeline.patch_test.pasting import answers, at_corners
+from atlas_pipeline.patch_test.pasting import answers, paste_at_corners
 
 
 def network():
@@ -26,7 +26,7 @@ def images(count, side=12):
 def test_a_patch_covers_its_corner_and_nothing_else():
     before = images(2)
     patch = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
-    pasted = at_corners(before, patch)
+    pasted = paste_at_corners(before, patch)
     assert pasted.shape == (4, 2, 3, 12, 12)
     for corner, (rows, cols) in enumerate([(0, 0), (0, 9), (9, 0), (9, 9)]):
         inside = (slice(None), slice(None), slice(rows, rows + 3), slice(cols, cols + 3))
@@ -39,7 +39,7 @@ def test_a_patch_covers_its_corner_and_nothing_else():
 
 def test_a_patch_as_large_as_the_image_replaces_it():
     patch = np.full((12, 12, 3), 7, np.uint8)
-    assert (at_corners(images(1), patch) == 7).all()
+    assert (paste_at_corners(images(1), patch) == 7).all()
 
 
 def test_answers_are_the_largest_logits_whatever_the_batch():

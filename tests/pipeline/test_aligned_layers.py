@@ -88,7 +88,7 @@ def test_fitted_on_a_part_the_rest_is_placed(aligned, atlas):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"project": {"align": True, "method": "tsne"}}, ("align is UMAP's", "method: umap")),
+        ({"project": {"align": True, "method": "tsne"}}, ("align needs UMAP", "method: umap")),
         ({"project": {"align": True, "engine": "gpu"}}, ("align", "engine gpu")),
         ({"project": {"align": True, "engine": "cpu"}}, ("align", "engine cpu")),
         ({"layers": [LATE]}, ("project.align", "several layers", f"'{LATE}' alone")),

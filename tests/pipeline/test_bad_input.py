@@ -100,7 +100,7 @@ def test_what_is_no_image_is_counted_and_said(photos, atlas, tmp_path):
 def test_keys_of_parquet_shards_are_of_parquet_shards(photos, atlas, refused):
     for key in ("root", "label_column"):
         images = {**photos["images"], key: "x"}
-        refused(atlas("index", {**photos, "images": images}), f"{key} is of Parquet shards")
+        refused(atlas("index", {**photos, "images": images}), f"{key} is for Parquet shards")
 
 
 def test_labels_that_are_not_taken_are_said_until_named(small, atlas, tmp_path):

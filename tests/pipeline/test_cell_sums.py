@@ -20,7 +20,7 @@ def _artefacts(config, stage):
 @pytest.fixture
 def cut_short(monkeypatch):
     """60 rows make four tasks, and blocks straddle the parts of the sample."""
-    monkeypatch.setattr(cell_sums, "ROWS_A_TASK", 17)
+    monkeypatch.setattr(cell_sums, "ROWS_PER_TASK", 17)
     monkeypatch.setattr(population, "_BLOCK_ROWS", 7)
 
 

@@ -150,7 +150,8 @@ def test_a_vocabulary_is_of_the_cells_that_carry_the_attribution(done, atlas):
 
 def test_a_class_that_nothing_speaks_for_is_told(done, atlas):
     lines = _lines(atlas("highlight", done, "--class", "emu"))
-    assert lines[0] == f"{LATE}, grid 3: nothing is lit, for no cell's mean attribution to emu is above 0"
+    reason = "no cell's mean attribution to emu is above 0"
+    assert lines[0] == f"{LATE}, grid 3: the highlight is empty, because {reason}"
     text = (_folder(done) / LATE / "all" / "highlight-emu-3.json").read_text()
     assert "NaN" not in text
     document = json.loads(text)

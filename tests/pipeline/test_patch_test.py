@@ -217,7 +217,7 @@ def test_the_size_of_a_batch_and_of_a_task_change_nothing(config, tmp_path, monk
 def test_a_class_without_any_image_that_the_network_gets_right_is_refused(config, tmp_path):
     (tmp_path / "images/striped/0.png").rename(tmp_path / "images/plain/also-wrong.png")
     backwards = compared((1, 0), ("striped", "plain"))
-    with pytest.raises(ImagesError, match="none of the images is of 'striped'"):
+    with pytest.raises(ImagesError, match="none of the images is labelled 'striped'"):
         finished(config, view=backwards)
     Image.new("RGB", (32, 32)).save(tmp_path / "images/striped/black.png")
     with pytest.raises(ImagesError, match="gets none of the 1 images of 'striped' right; give more images"):

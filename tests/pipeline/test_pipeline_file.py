@@ -54,7 +54,7 @@ def test_dataclasses_and_what_lies_beside_the_file_are_found(small, pipeline):
         ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name'"),
         ("def pipeline(config:", "SyntaxError"),
         ("def pipeline(config): return None", "TypeError: 'NoneType' object is not iterable"),
-        ("def pipeline(config): return [None]", "must hand out steps, not NoneType"),
+        ("def pipeline(config): return [None]", "must yield steps, not NoneType"),
         (GOOD.replace("Kept().layer", "'nowhere'"), "KeyError: 'nowhere'"),
         ("steps = []", "has no function pipeline(config)"),
     ],

@@ -168,7 +168,7 @@ def test_a_class_that_nothing_speaks_for_is_empty_and_the_others_go_on(ran, monk
     assert full.num_rows
     step = select.step(class_view(1), ran.sample)
     assert list(step.stage.remarks(step, empty)) == [
-        "4, class-1: of 120 activations none has an attribution above 0 to the class; take another layer or "
+        "4, class-1: none of 120 activations has an attribution above 0 to the class; take another layer or "
         "class"
     ]
     chosen = population(ran.sampled, empty)

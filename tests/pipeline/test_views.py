@@ -96,7 +96,7 @@ def test_a_class_that_nothing_speaks_for_is_said_and_the_others_go_on(small, atl
     }
     result = atlas("run", config)
     assert result.exit_code == 0, result.stderr
-    assert "4, class-emu: of 60 activations none has an attribution above 0 to the class" in result.output
+    assert "4, class-emu: none of 60 activations has an attribution above 0 to the class" in result.output
     assert not list((_folder(config) / LATE).glob("class-emu/atlas*"))
     assert (_folder(config) / LATE / "class-ant" / "atlas-3.png").is_file()
 
@@ -114,7 +114,7 @@ def test_a_perplexity_above_what_the_sample_bears_is_lowered_and_said(small, atl
     config = {**small, "classes": [{"class": "ant", "top": 13, "filter": "magnitude", "grid": GRID}]}
     result = atlas("run", config)
     assert result.exit_code == 0, result.stderr
-    assert "t-SNE's perplexity lowered to 4, for there are only 13 distinct activations" in result.output
+    assert "t-SNE's perplexity lowered to 4, because there are only 13 distinct activations" in result.output
 
 
 @pytest.mark.parametrize(

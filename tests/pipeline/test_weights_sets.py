@@ -5,7 +5,7 @@ import runpy
 import torch
 
 from atlas_pipeline.config.loading import parse_config
-from atlas_pipeline.config.network import model_config, taken_weights
+from atlas_pipeline.config.network import model_config, weights_set_note
 from atlas_pipeline.models.network_name import weights_note
 
 
@@ -22,7 +22,7 @@ def test_a_run_says_which_of_several_weights_it_takes(small, atlas, states, tmp_
     # Asked for by its name it is the same network; the raw weights are another.
     chosen = {**config, "model": {**config["model"], "weights_key": "state_dict_ema"}}
     assert states(chosen)["sample 4"] == "done"
-    assert taken_weights(parse_config(chosen)) is None
+    assert weights_set_note(parse_config(chosen)) is None
     raw = {**config, "model": {**config["model"], "weights_key": "state_dict"}}
     assert states(raw)["sample 4"] == "missing"
     assert "its 'state_dict')" in atlas("layers", raw).stdout

@@ -6,7 +6,7 @@ import pytest
 
 from atlas_pipeline.numerics.rates import Rate
 from atlas_pipeline.patch_test.result_tables import csv_text, headings, markdown, percent, points, summary_row
-from atlas_pipeline.patch_test.sheet_picture import Block, Column, Shown, patch_sheet
+from atlas_pipeline.patch_test.sheet_picture import Block, Column, ExampleImage, patch_sheet
 from atlas_pipeline.patch_test.summary import KindSummary
 from atlas_pipeline.pictures.lettering import WHITE
 
@@ -16,7 +16,7 @@ def noise(side, seed=0):
 
 
 def shown(outcome="stays", side=32, seed=0, answer="cat"):
-    return Shown(picture=noise(side, seed), answer=answer, probability=0.5, outcome=outcome)
+    return ExampleImage(picture=noise(side, seed), answer=answer, probability=0.5, outcome=outcome)
 
 
 def sheet(outcomes=("stays", "becomes"), side=32, answer="cat", num_columns=2):

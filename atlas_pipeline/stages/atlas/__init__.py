@@ -1,1 +1,1 @@
-"""From activations to an atlas: selection, layout, cells, icons, picture."""
+"""Stages from activations to an atlas: selection, layout, cells, icons, picture."""

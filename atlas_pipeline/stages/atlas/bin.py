@@ -1,7 +1,8 @@
-"""bin: grids over a layout; per cell the count, the means, and how alike its members are.
+"""bin: lay grids over a layout; each cell gets its count, its means and the similarity of its members.
 
-The sums are those of `cell_sums`, added up. Which members are nearest the mean, and how alike they are, is
-known only once the mean is: a second look at the activations alone, which all grids of a view share.
+Counts and means come from the partial sums of `cell_sums`. The members nearest the mean and their similarity
+can be computed only after the mean. They take a second pass over the activations, which all grids of a view
+share.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ NUM_EXAMPLES = 9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinStepConfig:
-    """size: cells along each side of the grid. min_count: activations that a cell needs for an icon."""
+    """size: cells along each side of the grid. min_count: fewest activations of a cell with an icon."""
 
     size: int
     min_count: int
@@ -37,7 +38,7 @@ class BinStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinInputs:
-    """The activations of a view, their layout, and their sums by cell."""
+    """The activations of a view, their layout, and their sums per cell."""
 
     sample: Artefact
     project: Artefact
@@ -79,26 +80,26 @@ def _compute(task: Task, jobs: Sequence[BinJob], runtime: Runtime) -> list[Outpu
 
 
 def _why_empty(cells: Cells, job: BinJob) -> str | None:
-    """Why a grid has no cell with an icon, and what would work; None where it has one."""
+    """The reason why no cell of a grid gets an icon, and the remedy; None if a cell gets one."""
     if len(cells.row):
         return None
     size, min_count = job.config.size, job.config.min_count
     xy = layout_xy(job.inputs.project.read(["x", "y"]))
     where = f"layer '{job.layer}', {'' if job.view == 'all' else f'{job.view}, '}grid {size}"
-    works = largest_grid_with(xy, min_count, size)
-    if works == size:
+    largest_size = largest_grid_with(xy, min_count, size)
+    if largest_size == size:
         return (
             f"{where}: the mean activation of every cell is zero; "
             "the layer is silent on these images, take another layer"
         )
-    if not works:
+    if not largest_size:
         return (
             f"{where}: its {len(xy)} activations are fewer than grid.min_count ({min_count}); lower "
             "grid.min_count or give more images"
         )
     return (
-        f"{where}: no cell has grid.min_count ({min_count}) activations; grid.sizes={works} would work, "
-        "as would a lower grid.min_count or more images"
+        f"{where}: no cell has grid.min_count ({min_count}) activations; grid.sizes={largest_size} would "
+        "work, as would a lower grid.min_count or more images"
     )
 
 
@@ -119,10 +120,10 @@ def _table(cells: Cells, members: CellMembers, layout: Artefact) -> pa.Table:
 
 
 def _examples(nearest: np.ndarray, layout: Artefact) -> pa.ListArray:
-    """(cell, example) row numbers, -1 for none -> a list of image and position for each cell."""
-    there = nearest >= 0
-    offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32)
-    chosen = layout.read([field.name for field in EXAMPLE_TYPE]).take(pa.array(nearest[there]))
+    """Convert (cell, example) row numbers, with -1 for none, to a list of images and positions per cell."""
+    is_present = nearest >= 0
+    offsets = np.concatenate([[0], np.cumsum(is_present.sum(axis=1))]).astype(np.int32)
+    chosen = layout.read([field.name for field in EXAMPLE_TYPE]).take(pa.array(nearest[is_present]))
     structs = pa.StructArray.from_arrays(
         [chosen[field.name].combine_chunks() for field in EXAMPLE_TYPE], fields=list(EXAMPLE_TYPE)
     )
@@ -130,8 +131,11 @@ def _examples(nearest: np.ndarray, layout: Artefact) -> pa.ListArray:
 
 
 def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
-    """Raises: ImagesError: there are fewer activations than a cell needs, known before they are sampled."""
-    # A vector for each cell in float32; in memory the sums of one grid at a time, and a copy.
+    """Estimate disk and memory; works before anything is sampled.
+
+    Raises: ImagesError: the images give fewer activations than one cell needs.
+    """
+    # Disk holds a float32 vector for each cell. Memory holds the sums of one grid at a time, and a copy.
     known = [(step.config.size, extent) for step, extent in zip(steps, extents, strict=True) if extent]
     if not known:
         return Needs()
@@ -148,7 +152,7 @@ def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
 
 
 def _remarks(step: Step, artefact: Artefact) -> list[str]:
-    """Why a grid over a selection has no icons; a selection that is empty says so itself."""
+    """The reason why a grid over a selection has no icons; `select` itself reports an empty selection."""
     reason, num_activations = artefact.notes["empty"], artefact.notes["num_activations"]
     return [f"no icons: {reason}"] if reason and num_activations else []
 
@@ -189,11 +193,11 @@ def steps(
     layout: Step,
     sums: Mapping[int, Step],
 ) -> dict[int, Step]:
-    """One step a grid size; those that are missing share the second look.
+    """One step per grid size; the missing ones share the second pass over the activations.
 
-    A grid over a selection may have no cells: that is no error, but leaves it without icons.
+    A grid over a selection may have no cells. This is no error; the grid then has no icons.
 
-    Args: sums: of `cell_sums`, by size.
+    Args: sums: the steps of `cell_sums`, by grid size.
     """
     inputs = {"sample": sample, "project": layout, **({"select": select} if select else {})}
     return {

@@ -1,7 +1,7 @@
-"""cell_sums: what falls into the cells of each grid, summed over a range of rows: the first half of binning.
+"""cell_sums: sum the activations that fall into each cell, over ranges of rows: the first half of binning.
 
-All grids of a view come from one streamed pass over the activations and attributions: their steps share it.
-The ranges are tasks of their own, so the pass spreads over a cluster; `bin` adds the sums up.
+All grids of a view share one streamed pass over the activations and attributions. Each range of rows is a
+task of its own, so a cluster can run them in parallel; `bin` adds up the sums.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from atlas_pipeline.tables.extent import Extent, if_large
 from atlas_pipeline.tables.population import placed_rows, population
 from atlas_pipeline.views.view import View
 
-# A part holds up to a sum a cell: with ranges as small as the parts of a sample the sums over a fine grid
-# would take more disk than the sample. At 2^19 rows four grids of 20 to 160 take an eighth of it at most.
-ROWS_A_TASK = 1 << 19
+# A part holds up to one sum per cell. With ranges as small as the parts of a sample, the sums over a fine
+# grid would take more disk than the sample. At 2^19 rows, four grids of 20 to 160 cells a side take at most
+# an eighth of the sample's disk.
+ROWS_PER_TASK = 1 << 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellSumsStepConfig:
-    """size: cells along each side of the grid. attribution: whether attributions are summed too."""
+    """size: cells along each side of the grid. attribution: whether attributions are summed as well."""
 
     size: int
     attribution: bool
@@ -46,8 +47,8 @@ CellSumsJob = Job[CellSumsStepConfig, CellSumsInputs]
 
 def _split(job: CellSumsJob) -> list[Task]:
     num_rows = job.inputs.project.num_rows
-    starts = range(0, max(num_rows, 1), ROWS_A_TASK)
-    return [{"start": start, "stop": min(start + ROWS_A_TASK, num_rows)} for start in starts]
+    starts = range(0, max(num_rows, 1), ROWS_PER_TASK)
+    return [{"start": start, "stop": min(start + ROWS_PER_TASK, num_rows)} for start in starts]
 
 
 def _compute(task: Task, jobs: Sequence[CellSumsJob], runtime: Runtime) -> list[Output]:
@@ -59,17 +60,17 @@ def _compute(task: Task, jobs: Sequence[CellSumsJob], runtime: Runtime) -> list[
         activation = column_matrix(rows, "activation")
         add_rows(sums, xy, activation, column_matrix(rows, "attribution") if attributed else None)
         runtime.advance(len(xy))
-    # One by one let go: at 1,000 classes the sums of a fine grid are what fills the memory.
+    # Free each grid's sums as soon as its table exists: at 1,000 classes a fine grid's sums fill the memory.
     return [Output(table=sums_table(sums.pop(0).partial())) for _ in jobs]
 
 
 def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
-    # A vector for each cell and range of rows in float32; in memory the sums of all grids in float64.
+    # Disk holds a float32 vector for each cell and range of rows. Memory holds float64 sums of all grids.
     known = [(step.config.size, extent) for step, extent in zip(steps, extents, strict=True) if extent]
     if not known:
         return Needs()
     numbers = [extent.cells_within(size) * extent.width for size, extent in known]
-    num_tasks = -(-known[0][1].num_rows // ROWS_A_TASK)
+    num_tasks = -(-known[0][1].num_rows // ROWS_PER_TASK)
     num_bytes = (sum(numbers) + max(numbers)) * SUM_BYTES
     need = MemoryNeed(f"binning {steps[0].layer}", num_bytes, LOWER_GRID, num_tasks=num_tasks)
     return Needs(4 * num_tasks * sum(numbers), if_large(need))
@@ -91,7 +92,7 @@ CELL_SUMS = Stage(
 
 
 def steps(config: Config, view: View, sample: Step, select: Step | None, layout: Step) -> dict[int, Step]:
-    """One step a grid size; those that are missing share one pass over the activations."""
+    """One step per grid size; the missing ones share one pass over the activations."""
     return {
         size: Step(
             stage=CELL_SUMS,

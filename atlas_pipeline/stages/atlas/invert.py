@@ -1,4 +1,4 @@
-"""invert: feature inversion of each cell's mean activation: the icon, and numbers that say if it is true."""
+"""invert: make each cell's icon by feature inversion of its mean activation, and measure its fidelity."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
     from atlas_pipeline.inversion import InversionSettings
 
-# A task is what a killed run loses at most, and what a GPU is given at once.
+# A killed run loses at most one task per worker. A GPU works on the cells of one task at a time.
 CELLS_PER_TASK = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvertStepConfig:
-    """invert: see `inversion.InversionSettings`; warm_steps is None for icons that start cold."""
+    """invert: see `inversion.InversionSettings`; warm_steps is None for icons without a warm start."""
 
     model: Mapping[str, Any]
     layer: str
@@ -43,7 +43,7 @@ class InvertStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvertInputs:
-    """The cells, the layer's precision, real crops; with a warm start the next coarser grid."""
+    """The cells, the layer's precision and real crops; with a warm start, also the next coarser grid."""
 
     bin: Artefact
     whiten: Artefact
@@ -57,15 +57,15 @@ InvertJob = Job[InvertStepConfig, InvertInputs]
 
 def _split(job: InvertJob) -> list[Task]:
     num_cells = job.inputs.bin.num_rows
-    # A selection may have left no cell: one task then, of none.
+    # A grid over a selection may have no cells; it then has one empty task.
     num_tasks = max(1, -(-num_cells // CELLS_PER_TASK))
-    # Evenly: with a small last task all workers but one would wait for the end.
+    # Tasks of equal size: workers would sit idle while one of them finishes an extra small task.
     ends = [index * num_cells // num_tasks for index in range(num_tasks + 1)]
     return [{"start": start, "stop": stop} for start, stop in pairwise(ends)]
 
 
 def icon_seed(seed: int, row: int, col: int) -> int:
-    """The seed of a cell's icon: a function of the cell alone, 63 bits."""
+    """The 63-bit seed of a cell's icon; it depends on the run's seed and the cell alone."""
     digest = hashlib.blake2b(f"{seed}/{row}/{col}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
@@ -79,18 +79,18 @@ def _compute(task: Task, jobs: Sequence[InvertJob], runtime: Runtime) -> list[Ou
     settings = InversionSettings(**job.config.invert)
     cells = job.inputs.bin.read(["row", "col", "activation"])
     means = column_matrix(cells, "activation")
-    mine = slice(task["start"], task["stop"])
-    rows, cols = cells["row"].to_numpy()[mine], cells["col"].to_numpy()[mine]
+    in_task = slice(task["start"], task["stop"])
+    rows, cols = cells["row"].to_numpy()[in_task], cells["col"].to_numpy()[in_task]
     precision = column_matrix(job.inputs.whiten.read(), "precision")
     crops = pixels(job.inputs.crops.read(["crop"])["crop"])
     feature_map = opened_cut(job.settings.model, job.config.layer, runtime.device)
     icons = invert(
         feature_map,
-        torch.tensor(means[mine]),
+        torch.tensor(means[in_task]),
         seeds=[icon_seed(job.config.seed, int(r), int(c)) for r, c in zip(rows, cols, strict=True)],
         settings=settings,
         precision=torch.tensor(precision) if settings.metric == "whitened" else None,
-        start=_start(job.inputs, means[mine]),
+        start=_start(job.inputs, means[in_task]),
         magnitude=_magnitude(crops, settings),
         device=runtime.device,
         batch_size=runtime.batch_size,
@@ -105,12 +105,12 @@ def _compute(task: Task, jobs: Sequence[InvertJob], runtime: Runtime) -> list[Ou
                     "row": rows,
                     "col": cols,
                     "icon": pa.array([png_of(image) for image in images], pa.binary()),
-                    "fidelity": fidelity.fidelity(activation, means[mine]),
-                    "fidelity_whitened": fidelity.fidelity_whitened(activation, means[mine], precision),
+                    "fidelity": fidelity.fidelity(activation, means[in_task]),
+                    "fidelity_whitened": fidelity.fidelity_whitened(activation, means[in_task], precision),
                     "round_trip": fidelity.round_trip(
                         activation, means, np.arange(task["start"], task["stop"])
                     ),
-                    "noise": fidelity.chance_fidelity(noise, means[mine]),
+                    "noise": fidelity.chance_fidelity(noise, means[in_task]),
                     "objective": icons.objective.numpy(),
                     "steps": icons.steps.numpy(),
                     **legibility_numbers(over_ground(images, MID_GREY), crops),
@@ -122,7 +122,7 @@ def _compute(task: Task, jobs: Sequence[InvertJob], runtime: Runtime) -> list[Ou
 
 
 def _start(inputs: InvertInputs, means: np.ndarray) -> torch.Tensor | None:
-    """For each cell the finished icon of the coarser grid's cell whose mean points nearest its own."""
+    """For each cell, the finished icon of the coarser cell whose mean has the nearest direction; or None."""
     import torch
 
     if inputs.coarser_bin is None or inputs.coarser_icons is None:
@@ -133,7 +133,7 @@ def _start(inputs: InvertInputs, means: np.ndarray) -> torch.Tensor | None:
 
 
 def _summarise(job: InvertJob, notes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    # Every task says the same of the crops.
+    # The notes describe the real crops, and are equal for all tasks.
     return notes[0] if notes else {}
 
 
@@ -170,9 +170,9 @@ INVERT = Stage(
 
 
 def steps(config: Config, grids: Mapping[int, Step], precision: Step, crops: Step) -> dict[int, Step]:
-    """The icons of every grid of a view; each starts from those of the next coarser grid listed before it.
+    """The icons of every grid of a view; each grid starts from the next coarser grid listed before it.
 
-    Listed before: a grid that is added at the end leaves the icons of the others as they are.
+    Only grids listed before count, so that adding a grid at the end leaves the other icons unchanged.
     """
     made: dict[int, Step] = {}
     for size, cells in grids.items():
@@ -182,7 +182,7 @@ def steps(config: Config, grids: Mapping[int, Step], precision: Step, crops: Ste
         if coarser is not None and config.invert.warm_steps is not None:
             inputs |= {"coarser_bin": grids[coarser], "coarser_icons": made[coarser]}
         else:
-            # What warm icons take is nothing to cold ones: it must not make them anew.
+            # warm_steps has no effect without a warm start, so it must not change the fingerprint.
             invert["warm_steps"] = None
         made[size] = _step(config, cells, inputs, invert)
     return made

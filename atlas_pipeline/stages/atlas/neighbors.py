@@ -1,7 +1,7 @@
-"""neighbors: the nearest activations of every activation, kept so that a new layout need not search again.
+"""neighbors: find the nearest neighbours of every activation; they are kept for later layouts.
 
-Equal activations are one vertex, and neighbours are vertices; with ``project.fit_on`` the fitted ones, which
-are the first.
+Equal activations are one vertex of the neighbour graph, and neighbours are vertices. With ``project.fit_on``
+only fitted vertices are neighbours; they come first.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class NeighborsStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeighborsInputs:
-    """select: of a selection's neighbours."""
+    """select: the selection, where only selected activations are laid out."""
 
     sample: Artefact
     select: Artefact | None = None
@@ -114,7 +114,7 @@ NEIGHBORS = Stage(
 
 
 def step(config: Config, view: View, sample: Step, select: Step | None) -> Step:
-    """The neighbours of the activations of a view, in one layer."""
+    """The neighbours of a view's activations, in one layer."""
     return Step(
         stage=NEIGHBORS,
         config=NeighborsStepConfig(

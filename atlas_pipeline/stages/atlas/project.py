@@ -1,9 +1,9 @@
-"""project: activations to the unit square, x to the right and y up; with the layout's quality.
+"""project: lay activations out in the unit square, x to the right and y up; measure the layout's quality.
 
-With ``project.align`` all layers are laid out at once: an image stays where it is from one to the next.
-With ``project.fit_on`` UMAP is fitted on a random part, and the rest is placed among it.
+With ``project.align`` all layers are laid out together, so that an image keeps its place across layers.
+With ``project.fit_on`` UMAP is fitted on a random subset, and the other activations are placed among it.
 
-In a class comparison x is the axis between the two classes, and only y is a layout.
+In a class comparison x is the axis between the two classes, and only y comes from the layout method.
 """
 
 from __future__ import annotations
@@ -37,15 +37,18 @@ if TYPE_CHECKING:
     from atlas_pipeline.layout.neighbors import NearVertices
     from atlas_pipeline.layout.umap_layout import UmapSettings
 
-# Image, position, x and y.
+# A row holds image, position, x and y.
 _ROW_BYTES = 20
-# Share of repeated activations above which a reader must know of them.
+# Share of repeated activations above which the run prints a remark.
 _MANY_EQUAL = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlignedConfig:
-    """Which of the layers that are laid out together this one is, and what holds them together."""
+    """layer: number of this layer among those laid out together.
+
+    regularisation, window_size: see `config.sections.ProjectConfig`.
+    """
 
     layer: int
     num_layers: int
@@ -55,7 +58,10 @@ class AlignedConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TsneStepConfig:
-    """compared: of a selection, whether x is a comparison's axis; see `config.sections.ProjectConfig`."""
+    """compared: whether x is a comparison's axis; None without a selection.
+
+    The other fields: see `config.sections.ProjectConfig`.
+    """
 
     metric: Metric
     seed: int
@@ -66,7 +72,10 @@ class TsneStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UmapStepConfig:
-    """compared: of a selection, whether x is a comparison's axis; see `config.sections.ProjectConfig`."""
+    """compared: whether x is a comparison's axis; None without a selection.
+
+    The other fields: see `config.sections.ProjectConfig`.
+    """
 
     metric: Metric
     seed: int
@@ -83,7 +92,10 @@ class UmapStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectInputs:
-    """The activations, their neighbours (UMAP), and of aligned layers those of every layer by number."""
+    """The activations and, for UMAP, their neighbours.
+
+    all_samples, all_neighbors: by number of the layer, for layers laid out together.
+    """
 
     sample: Artefact
     select: Artefact | None = None
@@ -119,7 +131,7 @@ def _alone(job: ProjectJob, device: str) -> Output:
         assert job.inputs.neighbors is not None
         near, settings = _neighbors(job.inputs.neighbors), _umap_settings(config, device)
         result = umap_result(blocks, near, settings, _seeds(config), num_dimensions)
-    # Stretched before equal activations are set down: one vertex has one say in where the outliers begin.
+    # Normalise before equal activations are placed: each vertex counts once in the bounds for outliers.
     layout = separate_equal(normalise_layout(result.places), result.same, config.seed)
     if config.compared:
         assert job.inputs.select is not None
@@ -161,7 +173,7 @@ def _refuse_different_images(samples: Sequence[Artefact]) -> None:
             raise ImagesError(
                 f"layers '{first.config['layer']}' and '{other.config['layer']}' were sampled from different "
                 "images (some could not be read at one time and could at another), and project.align needs "
-                "the same; sample both anew: atlas sample CONFIG --force"
+                "the same images in all layers; sample both anew: atlas sample CONFIG --force"
             )
 
 
@@ -170,7 +182,7 @@ def _seeds(config: UmapStepConfig) -> list[int]:
 
 
 def _aligned(jobs: Sequence[ProjectJob]) -> list[Output]:
-    """The layouts that are missing, of all that are laid out together."""
+    """Lay out all layers together; return the outputs of the jobs, which are the missing layouts."""
     from atlas_pipeline.layout.distinct import separate_equal
     from atlas_pipeline.layout.methods import aligned_umap_results
     from atlas_pipeline.layout.springs import Alignment
@@ -215,7 +227,7 @@ def _output(
     from atlas_pipeline.numerics.quality import layout_quality
 
     config = job.config
-    # One of each group of equal activations: among equals no one is nearer than another.
+    # Measure one activation of each group of equals: distances within a group are all zero.
     rows = np.sort(same.rows)
     blocks = ChosenRows(ActivationBlocks(chosen), rows)
     quality = layout_quality(blocks, layout[rows], seed=config.seed, metric=config.metric)
@@ -229,10 +241,9 @@ def _output(
 
 
 def _split(job: ProjectJob) -> list[Task]:
-    # Layers laid out together share a task, though one of them may have fewer rows: that is for the task to
-    # refuse.
-    every = job.inputs.all_samples
-    return [{"rows": every["0"].num_rows if every else _population(job).num_rows}]
+    # Layers laid out together share a task. If one of them has fewer rows, the task refuses it.
+    samples = job.inputs.all_samples
+    return [{"rows": samples["0"].num_rows if samples else _population(job).num_rows}]
 
 
 def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
@@ -256,15 +267,15 @@ def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
 
 
 def _remarks(step: Step, artefact: Artefact) -> Iterator[str]:
-    """Less than was asked for, and many equal activations."""
+    """Report a perplexity lower than configured, and many equal activations."""
     num_rows, quality, where = artefact.num_rows, artefact.notes["quality"], f"{step.layer}, {step.view}"
     if not num_rows:
-        # Why a selection is empty is said where it was selected.
+        # `select` reports why a selection is empty.
         return
     used = artefact.notes.get("perplexity")
     if used is not None and used < artefact.config["perplexity"]:
         yield (
-            f"{where}: t-SNE's perplexity lowered to {used:.3g}, for there are only "
+            f"{where}: t-SNE's perplexity lowered to {used:.3g}, because there are only "
             f"{quality['num_distinct']} distinct activations"
         )
     num_repeated = num_rows - quality["num_distinct"]
@@ -272,7 +283,7 @@ def _remarks(step: Step, artefact: Artefact) -> Iterator[str]:
         yield (
             f"{where}: {num_repeated:,} of {num_rows:,} activations repeat another one exactly (the largest "
             f"group: {quality['largest_group']:,}), as on a blank background or behind a closed ReLU; equal "
-            "ones share one place"
+            "activations share one place"
         )
 
 
@@ -302,7 +313,7 @@ PROJECT = Stage(
 
 
 def step(config: Config, view: View, sample: Step, select: Step | None, neighbors: Step) -> Step:
-    """The layout of a view's activations, in one layer. neighbors: used by UMAP alone."""
+    """The layout of a view's activations, in one layer. neighbors: used by UMAP only."""
     layout = view.layout
     common: dict[str, Any] = {
         "method": layout.method,
@@ -331,21 +342,21 @@ def step(config: Config, view: View, sample: Step, select: Step | None, neighbor
 def layer_steps(
     config: Config, view: View, samples: Mapping[str, Step], neighbors: Mapping[str, Step]
 ) -> dict[str, Step]:
-    """The layouts of whole layers, each on its own; with ``project.align`` those missing are made together.
+    """The layouts of whole layers, one by one; with ``project.align`` the missing ones are made together.
 
     Args: samples, neighbors: by layer, in the run's order.
     """
-    alone = {layer: step(config, view, of, None, neighbors[layer]) for layer, of in samples.items()}
+    alone = {layer: step(config, view, sample, None, neighbors[layer]) for layer, sample in samples.items()}
     if not config.project.align:
         return alone
-    every = {f"sample {number}": sample for number, sample in enumerate(samples.values())}
-    every |= {f"neighbors {number}": neighbors[layer] for number, layer in enumerate(samples)}
+    all_inputs = {f"sample {number}": sample for number, sample in enumerate(samples.values())}
+    all_inputs |= {f"neighbors {number}": neighbors[layer] for number, layer in enumerate(samples)}
     return {
         layer: replace(
-            of_layer,
+            layer_step,
             config=replace(
-                of_layer.config,
-                # Whatever engine was asked for: it makes no difference.
+                layer_step.config,
+                # Aligned layouts have one engine; the configured one must not change the fingerprint.
                 engine="parallel",
                 aligned=AlignedConfig(
                     layer=number,
@@ -354,9 +365,9 @@ def layer_steps(
                     window_size=config.project.align_window_size,
                 ),
             ),
-            inputs={**of_layer.inputs, **every},
+            inputs={**layer_step.inputs, **all_inputs},
             shared="aligned",
             own_inputs=("sample", "neighbors"),
         )
-        for number, (layer, of_layer) in enumerate(alone.items())
+        for number, (layer, layer_step) in enumerate(alone.items())
     }

@@ -1,6 +1,6 @@
-"""select: the activations that matter to a class, or that speak for either of two, by their attributions.
+"""select: choose the activations that matter to a class, or to either of two classes, by attribution.
 
-All selections of a layer come from one streamed pass over its attributions: their steps share it.
+All selections of a layer share one streamed pass over its attributions.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from atlas_pipeline.numerics.select import ClassRequest, ComparisonRequest, Sele
 from atlas_pipeline.tables.columns import column_matrix
 from atlas_pipeline.views.view import ClassPopulation, ComparisonPopulation, View
 
-# By attribution, for each class, where the config leaves it open.
-MOST_TAKEN = 3000
+# Most activations taken by attribution for each class, where the config sets no number.
+MAX_SELECTED = 3000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassSelectConfig:
-    """Selection by the highest attribution of each activation. class_: index of the logit."""
+    """Selection by rank: the class has the highest (sign negative: the lowest) attribution of an activation.
+
+    class_: index of the logit.
+    """
 
     class_: int
     filter: Literal["rank", "magnitude", "both"]
@@ -36,14 +39,17 @@ class ClassSelectConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopClassSelectConfig(ClassSelectConfig):
-    """Selection by the size of the attribution, or by both. top: at most so many; None: see `_top`."""
+    """Selection by the size of the attribution, or by both criteria.
+
+    top: most activations selected by size; None: see `_top`.
+    """
 
     top: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonSelectConfig:
-    """left, right: indices of the logits. top: at most so many for each of the two; None: see `_top`."""
+    """left, right: indices of the logits. top: most activations selected for each; None: see `_top`."""
 
     left: int
     right: int
@@ -88,17 +94,18 @@ def _request(job: SelectJob) -> ClassRequest | ComparisonRequest:
     )
 
 
-def _top(job: SelectJob, asked: int | None) -> int:
-    """How many by attribution: as asked, else as many as there are activations a class of the network.
+def _top(job: SelectJob, configured: int | None) -> int:
+    """Number to select by attribution: the configured one, or the number of activations per class.
 
-    The paper takes 2,000 to 3,000 of a million; of few images so many would be mostly other classes'.
+    The paper takes 2,000 to 3,000 of a million activations. With few images, so many would reach far into
+    those of other classes.
     """
     sample = job.inputs.sample
-    return asked or min(MOST_TAKEN, max(1, sample.num_rows // sample.notes["num_classes"]))
+    return configured or min(MAX_SELECTED, max(1, sample.num_rows // sample.notes["num_classes"]))
 
 
 def _column(job: SelectJob, index: int) -> int:
-    """The place of a logit among those that the sample keeps."""
+    """The position of a logit among those that the sample keeps."""
     classes = job.inputs.sample.notes["classes"] or []
     if index not in classes:
         raise ConfigError(
@@ -119,10 +126,10 @@ def _output(request: ClassRequest | ComparisonRequest, selection: Selection, ima
 
 
 def _remarks(step: Step, artefact: Artefact) -> list[str]:
-    """Why a selection is empty, and what to do."""
+    """The reason why a selection is empty, and the remedy."""
     if artefact.num_rows:
         return []
-    config, where = step.config, f"{step.layer}, {step.view}: of {artefact.notes['of']} activations none"
+    config, where = step.config, f"{step.layer}, {step.view}: none of {artefact.notes['of']} activations"
     if isinstance(config, ComparisonSelectConfig):
         return [f"{where} speaks for either class; take another layer or other classes"]
     extreme, side = ("highest", "above") if config.sign == "positive" else ("lowest", "below")
@@ -151,9 +158,9 @@ SELECT = Stage(
 
 
 def step(view: View, sample: Step) -> Step | None:
-    """The activations of one layer that a view shows, where it does not show all of them.
+    """The selection of a view in one layer; None for a view of all activations.
 
-    Steps that are missing share one pass over the attributions.
+    The missing selections of a layer share one pass over its attributions.
     """
     if view.population is None:
         return None

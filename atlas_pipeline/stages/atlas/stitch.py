@@ -1,4 +1,4 @@
-"""stitch: the icons of a grid into the atlas picture, and the atlas as JSON."""
+"""stitch: assemble the icons of a grid into the atlas picture; write the atlas as JSON."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from atlas_pipeline.pictures.png_stream import png_pieces
 from atlas_pipeline.tables.files import file_stream, file_table
 from atlas_pipeline.views.view import View
 
-# A page with larger pictures is slow to open: it shows a smaller copy, and links to the whole.
+# A page with larger pictures opens slowly. It shows a smaller copy that links to the full picture.
 LARGEST_ON_PAGE_PX, PREVIEW_PX, SMALLEST_VIEW_PX = 8000, 4000, 640
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StitchStepConfig:
-    """labels: digest of the file of class labels. axis: of a comparison. label: of a class atlas."""
+    """labels: digest of the file of class labels. axis: labels of a comparison. label: of a class atlas."""
 
     model: Mapping[str, Any]
     labels: str | None
@@ -52,7 +52,7 @@ StitchJob = Job[StitchStepConfig, StitchInputs]
 def _compute(task: Task, jobs: Sequence[StitchJob], runtime: Runtime) -> list[Output]:
     (job,) = jobs
     if not job.inputs.bin.num_rows:
-        # A selection without icons: the run says why.
+        # A selection may have no icons; remarks of the run give the reason.
         return [Output(table=file_table({}))]
     return [Output(table=file_stream(_files(job, runtime)))]
 
@@ -63,8 +63,8 @@ def _files(job: StitchJob, runtime: Runtime) -> Iterator[tuple[str, bytes]]:
     yield from ((f"atlas-{grid}.png", piece) for piece in _picture(job, icon_px, runtime))
     yield from ((f"atlas-{grid}.json", piece) for piece in document_pieces(job, icon_px))
     if grid * icon_px > LARGEST_ON_PAGE_PX:
-        small, unseen = icon_px_within(grid, icon_px, PREVIEW_PX), replace(runtime, advance=ignore)
-        yield from ((f"atlas-{grid}-preview.png", piece) for piece in _picture(job, small, unseen))
+        small_px, silent = icon_px_within(grid, icon_px, PREVIEW_PX), replace(runtime, advance=ignore)
+        yield from ((f"atlas-{grid}-preview.png", piece) for piece in _picture(job, small_px, silent))
 
 
 def _picture(job: StitchJob, icon_px: int, runtime: Runtime) -> Iterator[bytes]:
@@ -98,7 +98,7 @@ def step(
     """The atlas of one grid of a view."""
     grid, icon_px = int(cells.grid or 1), config.invert.size_px
     if select is not None:
-        # A selection has few cells: icons grow by whole multiples until the words beneath can be read.
+        # A selection has few cells. Its icons are enlarged by a whole factor to keep the captions readable.
         icon_px *= max(1, round(SMALLEST_VIEW_PX / (grid * icon_px)))
     return Step(
         stage=STITCH,

@@ -1,4 +1,4 @@
-"""whiten: a layer's precision, the regularised inverse of the second moment of its activations."""
+"""whiten: compute a layer's precision, the regularised inverse of its activations' second moment."""
 
 from __future__ import annotations
 

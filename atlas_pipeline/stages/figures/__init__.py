@@ -1,1 +1,1 @@
-"""Pictures of a layout or of one class."""
+"""Stages that draw figures of a layout or of one class."""

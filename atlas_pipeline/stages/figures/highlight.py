@@ -1,4 +1,4 @@
-"""highlight: one class lit up in a layer atlas. Icons are read, and none is made."""
+"""highlight: show one class's attribution as the opacity of a layer atlas's icons; no icon is made."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from atlas_pipeline.views.view import slug
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HighlightStepConfig:
-    """class_, label: of the logit. sign: ``positive`` lights what speaks for the class."""
+    """class_, label: index and label of the logit. sign: ``positive`` shows evidence for the class."""
 
     model: Mapping[str, Any]
     class_: int
@@ -119,7 +119,7 @@ def _document(
 
 def _remarks(step: Step, artefact: Artefact) -> list[str]:
     reason = artefact.notes["silent"]
-    return [f"{step.layer}, grid {step.grid}: nothing is lit, for {reason}"] if reason else []
+    return [f"{step.layer}, grid {step.grid}: the highlight is empty, because {reason}"] if reason else []
 
 
 HIGHLIGHT = Stage(
@@ -139,23 +139,23 @@ HIGHLIGHT = Stage(
 
 
 def steps(config: Config, cells: Step, icons: Step) -> Iterator[Step]:
-    """What the config asks to light up in the atlas of one grid.
+    """The highlights that the config lists for the layer of one grid, as steps.
 
     Raises: ModelError, ConfigError: see ``highlights``.
     """
-    for asked in highlights(config):
-        if cells.layer in asked.layers:
-            yield _step(config, asked, cells, icons)
+    for request in highlights(config):
+        if cells.layer in request.layers:
+            yield _step(config, request, cells, icons)
 
 
-def _step(config: Config, asked: Highlight, cells: Step, icons: Step) -> Step:
+def _step(config: Config, request: Highlight, cells: Step, icons: Step) -> Step:
     return Step(
         stage=HIGHLIGHT,
         config=HighlightStepConfig(
             model=model_config(config),
-            class_=asked.index,
-            label=asked.label,
-            sign=asked.sign,
+            class_=request.index,
+            label=request.label,
+            sign=request.sign,
             scale=config.stitch.scale,
             icon_px=config.invert.size_px,
             grid=int(cells.grid or 0),

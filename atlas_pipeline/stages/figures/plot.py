@@ -1,4 +1,4 @@
-"""plot: the layout as pictures: its density map and its scatter plot."""
+"""plot: draw a layout as a density map and as a scatter plot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from atlas_pipeline.document.provenance import picture_text, random_weights_capt
 from atlas_pipeline.engine.declaration import FILES, Publishes
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.pictures.figures import density_figure, png_bytes, scatter_figure, with_caption
-from atlas_pipeline.stages import WITH_A_LAYOUT
+from atlas_pipeline.stages import LAYOUT_COMMANDS
 from atlas_pipeline.tables.files import file_table
 from atlas_pipeline.tables.population import layout_xy, population
 from atlas_pipeline.views.classes import names_of_labels
@@ -20,7 +20,7 @@ from atlas_pipeline.views.classes import names_of_labels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlotStepConfig:
-    """labels, label_column: what the names of the images' labels follow from."""
+    """labels, label_column: the source of the names of the images' labels."""
 
     model: Mapping[str, Any]
     labels: str | None
@@ -41,7 +41,7 @@ def _compute(task: Task, jobs: Sequence[Job[PlotStepConfig, PlotInputs]], runtim
     xy = layout_xy(job.inputs.project.read(["x", "y"]))
     labels = population(job.inputs.sample, job.inputs.select).read(["label"])["label"].to_numpy()
     names = names_of_labels(job.settings, int(labels.max(initial=-1)))
-    # Of nothing there is no picture; the run says why the selection is empty.
+    # An empty selection has no pictures; remarks of the run give the reason.
     pictures = (
         {"density.png": density_figure(xy), "scatter.png": scatter_figure(xy, labels, names)}
         if len(xy)
@@ -66,7 +66,7 @@ PLOT = Stage(
     size=lambda task: 2,
     compute=_compute,
     columns=FILES,
-    commands=WITH_A_LAYOUT,
+    commands=LAYOUT_COMMANDS,
     publishes=Publishes.PICTURE,
 )
 

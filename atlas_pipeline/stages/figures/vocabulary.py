@@ -1,4 +1,4 @@
-"""vocabulary: for one class, the cells of each layer that its attribution comes from: a strip a layer."""
+"""vocabulary: draw the cells of each layer that a class's attribution comes from, one strip per layer."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from atlas_pipeline.tables.files import file_table
 from atlas_pipeline.views.class_figures import vocabularies
 from atlas_pipeline.views.view import class_view_name, slug
 
-# Of the largest region's share: less than this is no word of the class's.
+# Regions below this fraction of the largest region's share are left out.
 SMALLEST_SHARE = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VocabularyStepConfig:
-    """class_, label: of the logit. layers: in order of depth. num_cells: icons a strip."""
+    """class_, label: index and label of the logit. layers: in order of depth. num_cells: icons per strip."""
 
     model: Mapping[str, Any]
     class_: int
@@ -43,7 +43,7 @@ class VocabularyStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VocabularyInputs:
-    """The cells of one grid of each layer, and their icons, by layer."""
+    """The cells and icons of one grid of each layer, by layer."""
 
     bins: Mapping[str, Artefact] = many("bin")
     icons: Mapping[str, Artefact] = many("invert")
@@ -55,7 +55,7 @@ VocabularyJob = Job[VocabularyStepConfig, VocabularyInputs]
 def _compute(task: Task, jobs: Sequence[VocabularyJob], runtime: Runtime) -> list[Output]:
     (job,) = jobs
     found = {layer: _regions(job, layer) for layer in job.config.layers}
-    shown = {layer: _num_shown(of_layer, job.config.num_cells) for layer, of_layer in found.items()}
+    shown = {layer: _num_shown(layer_regions, job.config.num_cells) for layer, layer_regions in found.items()}
     name = f"vocabulary-{slug(job.config.label)}"
     files = {
         f"{name}.png": _picture(job, found, shown),
@@ -73,8 +73,8 @@ def _regions(job: VocabularyJob, layer: str) -> Regions:
     return regions(row, col, count, attribution_to(artefact, job.config.class_))
 
 
-def _num_shown(found: Regions, most: int) -> int:
-    return int((found.share[:most] >= SMALLEST_SHARE * found.share[:1].sum()).sum())
+def _num_shown(found: Regions, max_cells: int) -> int:
+    return int((found.share[:max_cells] >= SMALLEST_SHARE * found.share[:1].sum()).sum())
 
 
 def _picture(job: VocabularyJob, found: Mapping[str, Regions], shown: Mapping[str, int]) -> bytes:
@@ -83,7 +83,7 @@ def _picture(job: VocabularyJob, found: Mapping[str, Regions], shown: Mapping[st
         f"The vocabulary of {label}",
         "For each layer: the regions of its map that the class's attribution comes from, "
         "each as its strongest cell, with the region's share",
-        [_strip(job, layer, of_layer, shown[layer]) for layer, of_layer in found.items()],
+        [_strip(job, layer, layer_regions, shown[layer]) for layer, layer_regions in found.items()],
     )
     caption = random_weights_caption(job)
     text = {**picture_text(job), "Title": f"The vocabulary of {label}"}
@@ -110,17 +110,17 @@ def _document(job: VocabularyJob, found: Mapping[str, Regions], shown: Mapping[s
         {
             "layer": layer,
             "grid": job.inputs.bins[layer].config["size"],
-            "num_regions": len(of_layer.share),
-            "share_shown": float(of_layer.share[: shown[layer]].sum()),
+            "num_regions": len(layer_regions.share),
+            "share_shown": float(layer_regions.share[: shown[layer]].sum()),
         }
-        for layer, of_layer in found.items()
+        for layer, layer_regions in found.items()
     ]
     cells = [cell for layer in found for cell in _cells(job, layer, found[layer], shown[layer])]
     return document(job, layers=layers, cells=cells)
 
 
 def _cells(job: VocabularyJob, layer: str, found: Regions, num_shown: int) -> list[dict[str, Any]]:
-    """The cells shown of a layer, the largest region's first."""
+    """The cells shown for a layer, those of the largest regions first."""
     artefact, centres = job.inputs.bins[layer], found.centre[:num_shown]
     places = artefact.read(["row", "col", "count"]).take(pa.array(centres)).to_pylist()
     attribution = written(attribution_to(artefact, job.config.class_)[centres])
@@ -161,21 +161,21 @@ VOCABULARY = Stage(
 
 
 def steps(config: Config, grids: Mapping[str, Step], icons: Mapping[str, Step]) -> Iterator[Step]:
-    """The vocabularies that the config asks for. grids, icons: by layer, of one grid each.
+    """The vocabularies that the config lists. grids, icons: cells and icons of one grid per layer, by layer.
 
     Raises: ModelError, ConfigError: see ``vocabularies``.
     """
-    for asked in vocabularies(config):
-        inputs = {f"bin {layer}": grids[layer] for layer in asked.layers}
+    for request in vocabularies(config):
+        inputs = {f"bin {layer}": grids[layer] for layer in request.layers}
         yield Step(
             stage=VOCABULARY,
             config=VocabularyStepConfig(
                 model=model_config(config),
-                class_=asked.index,
-                label=asked.label,
-                layers=asked.layers,
-                num_cells=asked.num_cells,
+                class_=request.index,
+                label=request.label,
+                layers=request.layers,
+                num_cells=request.num_cells,
             ),
-            inputs=inputs | {f"invert {layer}": icons[layer] for layer in asked.layers},
-            view=class_view_name(asked.label, "positive"),
+            inputs=inputs | {f"invert {layer}": icons[layer] for layer in request.layers},
+            view=class_view_name(request.label, "positive"),
         )

@@ -1,1 +1,1 @@
-"""Files that the viewer loads."""
+"""Stages that write the files of the viewer."""

@@ -1,4 +1,4 @@
-"""deep_zoom: the atlas picture as Deep Zoom tiles, for viewers other than ours."""
+"""deep_zoom: write the atlas picture as Deep Zoom tiles, for viewers other than ours."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from atlas_pipeline.tables.files import file_stream, file_table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeepZoomStepConfig:
-    """What the atlas picture depends on, and the format of the tiles."""
+    """The settings of the atlas picture, and the format of the tiles."""
 
     model: Mapping[str, Any]
     scale: str
@@ -30,7 +30,7 @@ class DeepZoomStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeepZoomInputs:
-    """The cells and their icons; of a comparison its selection, for the axis."""
+    """The cells and their icons; for a comparison also its selection, which has the axis."""
 
     select: Artefact | None = None
     bin: Artefact
@@ -43,7 +43,7 @@ DeepZoomJob = Job[DeepZoomStepConfig, DeepZoomInputs]
 def _compute(task: Task, jobs: Sequence[DeepZoomJob], runtime: Runtime) -> list[Output]:
     (job,) = jobs
     if not job.inputs.bin.num_rows:
-        # A selection without icons: the run says why.
+        # A selection may have no icons; remarks of the run give the reason.
         return [Output(table=file_table({}))]
     return [Output(table=file_stream(_files(job, runtime)))]
 
@@ -79,21 +79,21 @@ DEEP_ZOOM = Stage(
 
 
 def steps(config: Config, atlas: Step) -> Iterator[Step]:
-    """The tiles of a stitched atlas, where the config asks for them."""
+    """The tiles of a stitched atlas; none unless ``stitch.deep_zoom`` is set."""
     if not config.stitch.deep_zoom:
         return
-    of_atlas = atlas.config
+    picture = atlas.config
     yield Step(
         stage=DEEP_ZOOM,
         config=DeepZoomStepConfig(
-            model=of_atlas.model,
-            scale=of_atlas.scale,
-            icon_px=of_atlas.icon_px,
-            grid=of_atlas.grid,
-            axis=of_atlas.axis,
+            model=picture.model,
+            scale=picture.scale,
+            icon_px=picture.icon_px,
+            grid=picture.grid,
+            axis=picture.axis,
             format=config.stitch.deep_zoom_format,
         ),
-        inputs={role: of for role, of in atlas.inputs.items() if role in ("select", "bin", "invert")},
+        inputs={role: step for role, step in atlas.inputs.items() if role in ("select", "bin", "invert")},
         layer=atlas.layer,
         view=atlas.view,
         grid=atlas.grid,

@@ -1,4 +1,4 @@
-"""examples: of every cell the patches of real images that are nearest its mean, in sheets for the viewer."""
+"""examples: crop the real image patches nearest each cell's mean, and pack them in sheets for the viewer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IMAGES_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExamplesStepConfig:
-    """model: a crop shows what the network sees. num: patches of a cell."""
+    """model: its preprocessing and receptive field decide what a crop shows. num: patches per cell."""
 
     model: Mapping[str, Any]
     layer: str
@@ -39,7 +39,7 @@ class ExamplesStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExamplesInputs:
-    """The images, and the cells with the positions nearest their means."""
+    """The images, and the cells with the spatial positions nearest their means."""
 
     index: Artefact
     bin: Artefact
@@ -61,7 +61,7 @@ def _compute(task: Task, jobs: Sequence[ExamplesJob], runtime: Runtime) -> list[
     px = sheet_px(min(side, LARGEST_CROP_PX))
     files: dict[str, bytes] = {}
     nearest = []
-    # A strip of blocks at a time: nine crops a cell of a whole band of a fine grid are too many.
+    # One strip of blocks at a time: nine crops per cell for a whole band of a fine grid are too many.
     for strip in np.unique(rows // BLOCK):
         here = np.flatnonzero(rows // BLOCK == strip)
         crops = _crops([examples[cell] for cell in here], job, runtime, field, side, px)
@@ -85,7 +85,7 @@ def _crops(
     side: int,
     px: int,
 ) -> np.ndarray:
-    """(cell, 9, px, px, 3) uint8: squares around the positions; paper where there is no further example."""
+    """Squares around the positions: (cell, 9, px, px, 3) uint8; paper colour where an example is missing."""
     import torch
     from torch.nn.functional import interpolate
 
@@ -115,7 +115,7 @@ def _crops(
 
 
 def _named(examples: Sequence[Sequence[Example]], job: ExamplesJob) -> list[list[list[Any]]]:
-    """Of every example the image's id, the position's row and column, and the image's key."""
+    """For each example of each cell: image id, row, col, and the image's key."""
     keys = keys_of(job.inputs.index, {e["image_id"] for of_cell in examples for e in of_cell})
     return [
         [[e["image_id"], e["row"], e["col"], shown_key(keys[e["image_id"]])] for e in of_cell]
@@ -124,7 +124,7 @@ def _named(examples: Sequence[Sequence[Example]], job: ExamplesJob) -> list[list
 
 
 def _summarise(job: ExamplesJob, notes: Sequence[Notes]) -> Notes:
-    # Every band says the same, but those without cells, which say nothing.
+    # The notes are equal for all bands with cells, and empty for bands without.
     return next(filter(None, notes), {})
 
 
@@ -146,7 +146,7 @@ EXAMPLES = Stage(
 
 
 def steps(config: Config, index: Step, cells: Step) -> Iterator[Step]:
-    """The real patches of one grid; none where ``stitch.examples`` is 0: data that may not be published."""
+    """The real patches of one grid; none if ``stitch.examples`` is 0, for images that must stay private."""
     if config.stitch.examples:
         yield Step(
             stage=EXAMPLES,

@@ -1,4 +1,4 @@
-"""keys: the names of the images that the viewer knows, for its search."""
+"""keys: list the names of the images that the viewer's search covers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from atlas_pipeline.config.network import labels_digest, model_config, run_setti
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import FILES, Publishes, ViewerFacts
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
-from atlas_pipeline.stages import WITH_A_LAYOUT
+from atlas_pipeline.stages import LAYOUT_COMMANDS
 from atlas_pipeline.tables.files import file_table
 from atlas_pipeline.tables.image_keys import shown_key
 from atlas_pipeline.viewer.known_images import known_images
@@ -22,7 +22,7 @@ from atlas_pipeline.views.classes import names_of_labels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeysStepConfig:
-    """label_column, labels: what the names of the images' labels follow from."""
+    """label_column, labels: the source of the names of the images' labels."""
 
     seed: int
     model: Mapping[str, Any]
@@ -43,8 +43,8 @@ def _compute(task: Task, jobs: Sequence[Job[KeysStepConfig, KeysInputs]], runtim
     known = known_images(index.num_rows, job.config.seed)
     keys, labels, start = [], [], 0
     for part in index.parts(["key", "label"]):
-        here = known[(known >= start) & (known < start + part.num_rows)] - start
-        chosen = part.take(pa.array(here))
+        in_part = known[(known >= start) & (known < start + part.num_rows)] - start
+        chosen = part.take(pa.array(in_part))
         keys += [shown_key(key) for key in chosen["key"].to_pylist()]
         labels += chosen["label"].to_pylist()
         start += part.num_rows
@@ -65,14 +65,14 @@ KEYS = Stage(
     size=lambda task: 1,
     compute=_compute,
     columns=FILES,
-    commands=WITH_A_LAYOUT,
+    commands=LAYOUT_COMMANDS,
     publishes=Publishes.VIEWER,
     viewer=lambda artefact: ViewerFacts(run={"keys": True}),
 )
 
 
 def step(config: Config, index: Step) -> Step:
-    """What the search looks through."""
+    """The keys and labels that the viewer's search covers."""
     return Step(
         stage=KEYS,
         config=KeysStepConfig(

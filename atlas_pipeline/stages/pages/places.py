@@ -1,7 +1,7 @@
-"""places: where activations lie, for the viewer: those of a fixed subset of the images, and a thumbnail.
+"""places: write the layout of a fixed subset of the images for the viewer, and a thumbnail.
 
-An activation is known by its image and by which of the image's positions it was taken at. These are drawn
-as relative places in the image that all layers share: the same ordinal is the same patch in every layer.
+An activation is identified by its image and by the ordinal of its position in that image. Positions are drawn
+relative to the image and shared by all layers, so an ordinal names one patch of the image in every layer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import FILES, Publishes, ViewerFacts
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
-from atlas_pipeline.stages import WITH_A_LAYOUT
+from atlas_pipeline.stages import LAYOUT_COMMANDS
 from atlas_pipeline.tables.files import file_table
 from atlas_pipeline.tables.population import layout_xy
 from atlas_pipeline.viewer.known_images import known_images
@@ -23,7 +23,7 @@ from atlas_pipeline.viewer.layout_files import place_file, thumbnail
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacesStepConfig:
-    """positions_per_image: left out where it is 1: an activation is known by its image then."""
+    """positions_per_image: left out of the fingerprint at 1, where the image identifies an activation."""
 
     seed: int
     positions_per_image: int = 1
@@ -31,7 +31,7 @@ class PlacesStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacesInputs:
-    """The images and a layout; of a selection with several positions an image, the selection."""
+    """The images and a layout; also the selection, if it has several positions per image."""
 
     index: Artefact
     project: Artefact
@@ -57,12 +57,12 @@ def _compute(task: Task, jobs: Sequence[PlacesJob], runtime: Runtime) -> list[Ou
 
 
 def _ordinals(job: PlacesJob, num_rows: int) -> np.ndarray | None:
-    """(activation,) which of its image's positions each is of; None where an image has one."""
+    """The ordinal of each activation's position in its image: (activation,); None for one per image."""
     positions = job.config.positions_per_image
     if positions == 1:
         return None
     select = job.inputs.select
-    # A sample is image by image, and an image that cannot be read has no row at all.
+    # A sample lists all positions of an image in a row; an unreadable image has no rows at all.
     rows = np.arange(num_rows) if select is None else select.read(["sample_row"])["sample_row"].to_numpy()
     return rows % positions
 
@@ -77,14 +77,14 @@ PLACES = Stage(
     size=lambda task: task["rows"],
     compute=_compute,
     columns=FILES,
-    commands=WITH_A_LAYOUT,
+    commands=LAYOUT_COMMANDS,
     publishes=Publishes.VIEWER,
     viewer=lambda artefact: ViewerFacts(view={"places": artefact.num_rows > 0}),
 )
 
 
 def step(config: Config, index: Step, select: Step | None, layout: Step) -> Step:
-    """The places of the activations of one layout."""
+    """The places of activations in one layout."""
     positions = config.sample.positions_per_image
     inputs = {"index": index, "project": layout}
     return Step(

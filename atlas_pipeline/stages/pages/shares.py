@@ -1,4 +1,4 @@
-"""shares: of every cell the share of each label and metadata value, and the mean of each metadata number."""
+"""shares: per cell, the share of each label and metadata value, and the mean of each numeric column."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from atlas_pipeline.tables.population import layout_xy
 from atlas_pipeline.viewer.grid_files import share_file
 from atlas_pipeline.views.classes import names_of_labels
 
-# Of a column of text so many values are shown, the commonest; labels only where there are no more.
-MOST_VALUES = 32
+# A text column shows its most common values, up to this number. Labels are left out if there are more.
+MAX_VALUES = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharesStepConfig:
-    """metadata: digest of the table. labels, label_column: what the names of labels follow from."""
+    """metadata: digest of the table. labels, label_column: the source of the labels' names."""
 
     model: Mapping[str, Any]
     labels: str | None
@@ -50,11 +50,14 @@ SharesJob = Job[SharesStepConfig, SharesInputs]
 
 
 class Series(NamedTuple):
-    """A number of each image. value: whose share it is; None: it is a number itself, and means are shown."""
+    """A number for each image.
+
+    value: the column's value whose share is shown; None for a numeric column, whose mean is shown.
+    """
 
     column: str
     value: str | None
-    numbers: np.ndarray  # (image,), NaN: not known
+    numbers: np.ndarray  # (image,), NaN where unknown
 
 
 def _compute(task: Task, jobs: Sequence[SharesJob], runtime: Runtime) -> list[Output]:
@@ -68,10 +71,10 @@ def _compute(task: Task, jobs: Sequence[SharesJob], runtime: Runtime) -> list[Ou
     cell = at[flat_cell(cell_of(layout_xy(layout), grid), grid)]
     image = layout["image_id"].to_numpy()
     files, shown = {}, []
-    for number, one in enumerate(_series(job)):
-        means = cell_means(cell, one.numbers[image], cells.num_rows)
+    for number, series in enumerate(_series(job)):
+        means = cell_means(cell, series.numbers[image], cells.num_rows)
         files[f"tiles-{grid}/share-{number}.js"] = share_file(means)
-        shown.append({"column": one.column, "value": one.value})
+        shown.append({"column": series.column, "value": series.value})
     runtime.advance(1)
     return [Output(table=file_table(files), notes={"shares": shown})]
 
@@ -92,18 +95,18 @@ def _series(job: SharesJob) -> Iterator[Series]:
 
 def _labels(index: Artefact, settings: RunSettings) -> Iterator[Series]:
     labels = index.read(["label"])["label"].to_numpy()
-    there = np.unique(labels[labels >= 0]).tolist()
-    if 1 < len(there) <= MOST_VALUES:
-        names = names_of_labels(settings, there[-1])
-        for label in there:
+    present = np.unique(labels[labels >= 0]).tolist()
+    if 1 < len(present) <= MAX_VALUES:
+        names = names_of_labels(settings, present[-1])
+        for label in present:
             numbers = np.where(labels >= 0, labels == label, np.nan)
             yield Series("label", str(names[label]) if names else f"label {label}", numbers)
 
 
 def _values(name: str, values: Sequence[str | None]) -> Iterator[Series]:
     counts = Counter(value for value in values if value is not None)
-    # Of equally common values the first in the alphabet: a table's order says nothing.
-    commonest = sorted(counts, key=lambda value: (-counts[value], value))[:MOST_VALUES]
+    # Break ties alphabetically: the order of rows in the table must not matter.
+    commonest = sorted(counts, key=lambda value: (-counts[value], value))[:MAX_VALUES]
     array = np.array(values, dtype=object)
     unknown = np.array([value is None for value in values], dtype=bool)
     for value in commonest:
@@ -115,7 +118,7 @@ def _summarise(job: SharesJob, notes: Sequence[Notes]) -> Notes:
 
 
 def _viewer_facts(artefact: Artefact) -> ViewerFacts:
-    # A view without cells has none; all others have the same.
+    # Views without cells have no shares; all other views have the same columns.
     return ViewerFacts(run={"shares": artefact.notes["shares"]} if artefact.num_rows else {})
 
 
@@ -132,7 +135,7 @@ SHARES = Stage(
     columns=FILES,
     commands=("stitch",),
     publishes=Publishes.VIEWER,
-    # A view without cells has none; all others have the same.
+    # Views without cells have no shares; all other views have the same columns.
     viewer=lambda artefact: ViewerFacts(
         run={"shares": artefact.notes["shares"]} if artefact.num_rows else {}
     ),
@@ -140,7 +143,7 @@ SHARES = Stage(
 
 
 def step(config: Config, index: Step, layout: Step, cells: Step) -> Step:
-    """What the viewer colours one grid's cells by, of what is known of the images."""
+    """The labels and metadata that the viewer can colour one grid's cells by."""
     table = config.images.metadata
     return Step(
         stage=SHARES,

@@ -1,4 +1,4 @@
-"""tiles: a grid for the viewer: its icons in sheets, its numbers, its attribution class by class."""
+"""tiles: write a grid for the viewer: icons in sheets, measures per cell, attribution per class."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TilesJob = Job[TilesStepConfig, TilesInputs]
 def _compute(task: Task, jobs: Sequence[TilesJob], runtime: Runtime) -> list[Output]:
     (job,) = jobs
     if not job.inputs.bin.num_rows:
-        # A selection without icons: the viewer shows its layout, and the run says why.
+        # A selection may have no icons: the viewer then shows its layout, and remarks of the run say why.
         return [Output(table=file_table({}))]
     files = _grid_files(job) if task["band"] is None else _sheets(job, task["band"]).items()
     folder = f"tiles-{job.config.grid}"
@@ -93,7 +93,7 @@ def _icons(job: TilesJob) -> Iterator[np.ndarray]:
 
 
 def _on_paper(pngs: pa.ChunkedArray) -> Iterator[np.ndarray]:
-    # One by one: a band of a fine grid, transparent, would be gigabytes of floats.
+    # Composite one icon at a time: a band of a fine grid would take gigabytes as floats.
     for png in pngs.to_pylist():
         yield over_ground(picture_of(png)[None], PAPER)[0]
 
@@ -129,7 +129,7 @@ TILES = Stage(
 
 
 def step(config: Config, cells: Step, icons: Step) -> Step:
-    """What the viewer shows of one grid."""
+    """The files of one grid that the viewer loads."""
     return Step(
         stage=TILES,
         config=TilesStepConfig(

@@ -1,1 +1,1 @@
-"""From images to activations."""
+"""Stages from images to activations: index, check, sample, crops."""

@@ -1,6 +1,6 @@
-"""check: the network proven on a few images of the run, before anything is made with it.
+"""check: test the network on a few images of the run, before anything is made with it.
 
-All layers share one pass; an artefact holds the rows of its layer, and those of the network as a whole.
+All layers share one pass. An artefact holds the findings on its layer and those on the whole network.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from atlas_pipeline.models.proof_row import Row
 
 NUM_IMAGES = 6
-# Where images cannot be read others are taken; a set of which so many are bad is refused elsewhere.
-_MOST_TRIED = 24
+# Unreadable images are replaced by others, up to this many in all. `sample` refuses a set with too many bad.
+_MAX_TRIED = 24
 _ROWS = pa.schema(
     [
         ("layer", pa.string()),
@@ -43,7 +43,7 @@ _ROWS = pa.schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckStepConfig:
-    """use: see `models.proof_of_layer.LayerUse`. icons: the icons' settings that the network notices."""
+    """use: see `models.proof_of_layer.LayerUse`. icons: the icon settings that depend on the network."""
 
     model: Mapping[str, Any]
     layer: str
@@ -54,7 +54,7 @@ class CheckStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckInputs:
-    """The images, of which a few are shown to the network."""
+    """The images; the check takes a few of them."""
 
     index: Artefact
 
@@ -85,19 +85,19 @@ def _compute(task: Task, jobs: Sequence[CheckJob], runtime: Runtime) -> list[Out
 
 
 def _images(job: CheckJob, network: Network, device: str) -> tuple[torch.Tensor, list[str]]:
-    """(image, 3, side, side) float32 in [0, 1], and what to call them; noise where too few can be read."""
+    """Images (image, 3, side, side) float32 in [0, 1], and their names; noise fills up unreadable ones."""
     import torch
 
     from atlas_pipeline.models.calibrate import noise_images
 
     index = job.inputs.index
-    drawn = np.random.default_rng(job.config.seed).permutation(index.num_rows)[:_MOST_TRIED]
+    drawn = np.random.default_rng(job.config.seed).permutation(index.num_rows)[:_MAX_TRIED]
     images: list[torch.Tensor] = []
     names: list[str] = []
     keys = index.read(["key"])["key"]
     for start in range(0, len(drawn), NUM_IMAGES):
-        some = drawn[start : start + NUM_IMAGES]
-        for batch in batches_of(index, some, job.settings, device, batch_size=NUM_IMAGES):
+        ids = drawn[start : start + NUM_IMAGES]
+        for batch in batches_of(index, ids, job.settings, device, batch_size=NUM_IMAGES):
             images += [image.float() / 255 for image in batch.images]
             names += [f"image {image_id} ('{keys[int(image_id)]}')" for image_id in batch.image_id]
         if len(images) >= NUM_IMAGES:
@@ -124,21 +124,21 @@ def _proof(
     def cut_at(layer: str) -> torch.nn.Module:
         return opened_cut(spec, layer, device)
 
-    # Networks that draw random numbers get the same ones whenever they are checked.
+    # Fixed seed: a network that draws random numbers gets the same ones at every check.
     with seeded(0), warnings.catch_warnings():
-        # Warnings of derivatives that are tried and cannot be had: the rows say what follows.
+        # Silence warnings about unsupported derivatives: the findings report them.
         warnings.simplefilter("ignore")
         try:
             return prove(network, images, uses, cut_at, names)
         except torch.OutOfMemoryError:
             pass
-        # Sampling takes fewer images at once where memory is short; so does this.
+        # Out of memory: retry with fewer images, as sampling does.
         torch.cuda.empty_cache()
         return prove(network, images[:2], uses, cut_at, names)
 
 
 def _storage_rows(layer: str, proof: Proof) -> list[Row]:
-    """A row on how much sampled values lose in float16; parts that lose too much are stored as float32."""
+    """One finding on the precision lost in float16; parts that lose too much are stored as float32."""
     from atlas_pipeline.models.proof_row import Row
 
     assert proof.reading is not None
@@ -159,7 +159,7 @@ def _storage(name: str, values: np.ndarray, axes: tuple[int, ...]) -> str:
 
 
 def _icon_rows(job: CheckJob, rows: Sequence[Row], proof: Proof, device: str) -> list[Row]:
-    """Two steps of feature inversion towards real activations, as `invert` will take them."""
+    """One finding from two steps of feature inversion towards real activations, run as `invert` will."""
     from atlas_pipeline.inversion import InversionSettings, invert
     from atlas_pipeline.models.proof_row import Row, guarded
 
@@ -170,7 +170,7 @@ def _icon_rows(job: CheckJob, rows: Sequence[Row], proof: Proof, device: str) ->
     if icons is None or not has_gradient:
         return []
     assert proof.reading is not None
-    # Means over the map: at the centre alone there may be nothing.
+    # Average over the map: the activation at the centre alone may be zero.
     directions = proof.reading.maps[layer][:2].float().mean(dim=(2, 3)).cpu()
     directions = directions[(directions != 0).any(dim=1)]
     if not len(directions):
@@ -217,21 +217,21 @@ CHECK = Stage(
 
 
 def step(sample: Step, icons: Mapping[str, Any] | None) -> Step:
-    """The check of the network and layer that a sample is of.
+    """The check of the network and layer of a sample.
 
-    Args: icons: size_px and arithmetic of the layer's icons; None where none are made.
+    Args: icons: size_px and arithmetic of the layer's icons; None if the pipeline makes none.
     """
-    of_sample = sample.config
-    method = "ablation" if of_sample.attribution_method == "ablation" else "product"
+    sampling = sample.config
+    method = "ablation" if sampling.attribution_method == "ablation" else "product"
     return Step(
         stage=CHECK,
         config=CheckStepConfig(
-            model=of_sample.model,
-            layer=of_sample.layer,
-            seed=of_sample.seed,
+            model=sampling.model,
+            layer=sampling.layer,
+            seed=sampling.seed,
             use={
-                "attribution": "none" if of_sample.attribution == "none" else method,
-                "maxpool_gradient": of_sample.maxpool_gradient or "exact",
+                "attribution": "none" if sampling.attribution == "none" else method,
+                "maxpool_gradient": sampling.maxpool_gradient or "exact",
                 "size_px": None if icons is None else icons["size_px"],
             },
             icons=icons,
@@ -239,12 +239,12 @@ def step(sample: Step, icons: Mapping[str, Any] | None) -> Step:
         inputs={"index": sample.inputs["index"]},
         settings=sample.settings,
         layer=sample.layer,
-        shared=f"check {canonical_json(of_sample.model)}",
+        shared=f"check {canonical_json(sampling.model)}",
     )
 
 
 def rows_of(artefacts: Iterable[Artefact]) -> list[dict[str, Any]]:
-    """The rows of several layers' checks; those of the network as a whole once, and first."""
+    """The findings of several layers' checks; those on the whole network come first, and once."""
     rows = [row for artefact in artefacts for row in artefact.read().to_pylist()]
     unique = {(row["layer"], row["check"], row["said"]): row for row in rows}
     return sorted(unique.values(), key=lambda row: bool(row["layer"]))

@@ -1,4 +1,4 @@
-"""crops: real images at the icons' size, the yardstick of legibility and the baseline of fidelity."""
+"""crops: cut real images to the icons' size: the reference for legibility and the baseline for fidelity."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NUM_CROPS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropsStepConfig:
-    """model: its whole identity, for its preprocessing may come from its code or from its weights."""
+    """model: its full identity, because the preprocessing may come from its code or from its weights."""
 
     model: Mapping[str, Any]
     size_px: int
@@ -66,7 +66,7 @@ def _compute(task: Task, jobs: Sequence[Job[CropsStepConfig, CropsInputs]], runt
 
 
 def _crop(image: torch.Tensor, size_px: int, rng: np.random.Generator) -> bytes:
-    """PNG of a random square of (3, height, width) uint8; an image that is too small is enlarged."""
+    """PNG of a random square of an image, (3, height, width) uint8; a smaller image is enlarged first."""
     from PIL import Image
 
     pixels = Image.fromarray(image.permute(1, 2, 0).numpy())
@@ -91,7 +91,7 @@ CROPS = Stage(
 
 
 def step(config: Config, index: Step) -> Step:
-    """Real crops of the icons' size."""
+    """Crops of real images at the icons' size."""
     return Step(
         stage=CROPS,
         config=CropsStepConfig(model=model_config(config), size_px=config.invert.size_px, seed=config.seed),

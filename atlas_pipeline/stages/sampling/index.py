@@ -1,4 +1,4 @@
-"""index: list the images once, in a fixed order, each known by its content; count what is no image."""
+"""index: list the images once, in a fixed order, each identified by its content; count the other files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from atlas_pipeline.images.listing import listing, listing_stamp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexStepConfig:
-    """stamp: changes where the listing has to be made again, see `listing_stamp`."""
+    """stamp: changes when the images must be listed again; see `listing_stamp`."""
 
     source: str
     stamp: str
@@ -41,7 +41,7 @@ def _compute(task: Task, jobs: Sequence[Job[IndexStepConfig, Any]], runtime: Run
 
 
 def _remarks(step: Step, artefact: Artefact) -> list[str]:
-    """Files that were left out, labels that are not used."""
+    """Report files that were left out and labels that are not used."""
     lines = left_out_line(artefact.notes), artefact.notes["remark"]
     return [line for line in lines if line]
 
@@ -50,12 +50,12 @@ INDEX = Stage(
     name="index",
     version=3,
     config=IndexStepConfig,
-    # How many images there are is known when they are listed.
+    # The number of images is known only after the listing.
     unit="listing",
     split=lambda job: [{}],
     size=lambda task: 1,
     compute=_compute,
-    # Later stages hang on what the images are, not on where they lie or when they were listed.
+    # Later stages depend on the content of the images, not on their location or the time of the listing.
     identity=("key", "label", "digest"),
     columns=columns_of(index_schema()),
     commands=("index",),
@@ -66,7 +66,7 @@ INDEX = Stage(
 def step(config: Config, stamp: str | None = None) -> Step:
     """The images of a run, as one step.
 
-    Args: stamp: see `IndexStepConfig`; None: of the files as they are now.
+    Args: stamp: see `IndexStepConfig`; None: the stamp of the files as they are now.
     """
     images = config.images
     return Step(

@@ -1,6 +1,6 @@
-"""sample: one forward an image; at random positions the activation and its attribution to every logit.
+"""sample: take activations at random spatial positions, with their attribution to every logit.
 
-All layers come from one pass over the images: their steps share it.
+Each image takes one forward pass. All layers share one pass over the images.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from atlas_pipeline.models import Network
 
 CPU_BATCH, GPU_BATCH = 64, 512
-# Beside the vectors of a row: image, label, position and size of the map.
+# A row holds, beside its vectors: image, label, position and size of the map.
 _PLACE_BYTES = 20
-# Per number of a row: float32 while a task gathers it, float16 when it is written, and one layer's copy.
+# Each number of a row takes float32 while a task gathers it, float16 when written, and one layer's copy.
 _NUMBER_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleStepConfig:
-    """A key that an attribution method does not use has its default: it must not make samples anew."""
+    """Keys that an attribution method does not use keep their defaults and leave the fingerprint alone."""
 
     model: Mapping[str, Any]
     layer: str
@@ -69,14 +69,14 @@ def _compute(task: Task, jobs: Sequence[SampleJob], runtime: Runtime) -> list[Ou
     from atlas_pipeline.models import check_layers
 
     if runtime.workers:
-        # They import torch while we open the network.
+        # Workers import torch while this process opens the network.
         prepare_workers()
     settings, index = jobs[0].settings, jobs[0].inputs.index
     network = opened_network(settings.model, runtime.device)
     check_layers(network, [job.config.layer for job in jobs])
     rows = index.rows(task["start"], task["stop"])
     shards = [LayerShard(job, network, rows) for job in jobs]
-    at_once = runtime.batch_size or (GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH)
+    batch_size = runtime.batch_size or (GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH)
     batches = image_batches(
         rows,
         source=settings.source,
@@ -84,15 +84,15 @@ def _compute(task: Task, jobs: Sequence[SampleJob], runtime: Runtime) -> list[Ou
         root=settings.root,
         preprocess=network.preprocess,
         seed=settings.seed,
-        batch_size=at_once,
+        batch_size=batch_size,
         num_workers=runtime.workers or 0,
         pin=runtime.device.startswith("cuda"),
     )
     bad: list[dict[str, Any]] = []
     for batch in batches:
         bad += [{"image_id": b.image_id, "key": b.key, "reason": b.reason} for b in batch.bad]
-        _stop_at_too_many(bad, index.num_rows, settings.max_bad)
-        at_once = add_batch(batch.image_id, batch.images, shards, network, runtime.device, at_once)
+        _refuse_too_many(bad, index.num_rows, settings.max_bad)
+        batch_size = add_batch(batch.image_id, batch.images, shards, network, runtime.device, batch_size)
         runtime.advance(len(batch.image_id) + len(batch.bad))
     return [shard.output(bad, network, runtime.device) for shard in shards]
 
@@ -103,33 +103,34 @@ def add_batch(
     shards: Sequence[LayerShard],
     network: Network,
     device: str,
-    at_once: int,
+    batch_size: int,
 ) -> int:
-    """Forward a batch and give every layer its rows, ``at_once`` images together, or as many as fit.
+    """Run a batch forward and add its rows to every layer's shard.
 
-    Returns: how many fitted together.
+    Args:    batch_size: images per forward pass; halved while the GPU has no memory for so many.
+    Returns: the batch size that fitted.
     """
     import torch
 
     start = 0
     while start < len(image_ids):
-        some = slice(start, start + at_once)
-        columns = _columns_if_fit(image_ids[some], images[some], shards, network, device)
+        chunk = slice(start, start + batch_size)
+        columns = _columns_if_fit(image_ids[chunk], images[chunk], shards, network, device)
         if columns is None:
-            # Not where the error was caught: there it still holds the tensors that did not fit.
+            # Free memory here, not in the except clause: there the error still holds the tensors.
             torch.cuda.empty_cache()
-            at_once = len(image_ids[some]) // 2
+            batch_size = len(image_ids[chunk]) // 2
             continue
         for shard, new in zip(shards, columns, strict=True):
             shard.rows.append(new)
-        start += at_once
-    return at_once
+        start += batch_size
+    return batch_size
 
 
 def _columns_if_fit(
     image_ids: np.ndarray, images: torch.Tensor, shards: Sequence[LayerShard], network: Network, device: str
 ) -> list[dict[str, np.ndarray]] | None:
-    """The rows of each layer; None where the GPU has no room for so many images, and for fewer it might."""
+    """The rows of each layer; None if the GPU lacks memory for the images. A single image must fit."""
     import torch
 
     from atlas_pipeline.models.capture import feature_maps
@@ -145,11 +146,11 @@ def _columns_if_fit(
         return None
 
 
-def _stop_at_too_many(
+def _refuse_too_many(
     bad: Sequence[Mapping[str, Any]],
     num_images: int,
     max_bad: float,
-    remedy: str = "mend or remove them",
+    remedy: str = "repair or remove them",
 ) -> None:
     if len(bad) > max_bad * num_images:
         first = bad[0]
@@ -162,13 +163,13 @@ def _stop_at_too_many(
 
 def _summarise(job: SampleJob, notes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     bad = [b for part in notes for b in part["bad"]]
-    # Each part alone was within the limit, and is kept.
-    remedy = "mend them and sample anew (atlas sample CONFIG --force)"
-    _stop_at_too_many(bad, job.inputs.index.num_rows, job.settings.max_bad, remedy)
-    same: dict[str, Any] = {}
+    # Each part alone was within the limit, and is kept. The remedy must make those parts again.
+    remedy = "repair them and sample anew (atlas sample CONFIG --force)"
+    _refuse_too_many(bad, job.inputs.index.num_rows, job.settings.max_bad, remedy)
+    merged: dict[str, Any] = {}
     for part in notes:
-        same |= part
-    return {**same, "bad": bad, "num_bad": len(bad)}
+        merged |= part
+    return {**merged, "bad": bad, "num_bad": len(bad)}
 
 
 def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
@@ -179,7 +180,7 @@ def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
     num_rows, width = known[0].num_rows, sum(extent.width for extent in known)
     disk_bytes = sum(int(e.share_left * num_rows * (2 * e.width + _PLACE_BYTES)) for e in known)
     shard_rows = max(1, config.shard_size * config.positions_per_image)
-    # A task holds the rows of all layers of its shard.
+    # A task holds the rows of all layers for its shard of images.
     held_bytes = min(shard_rows, num_rows) * width * _NUMBER_BYTES
     need = MemoryNeed(
         f"sampling {config.shard_size:,} images",
@@ -229,7 +230,7 @@ SAMPLE = Stage(
 
 
 def steps(config: Config, index: Step) -> dict[str, Step]:
-    """One step a layer; those that are missing share one pass over the images."""
+    """One step per layer; the missing ones share one pass over the images."""
     sample, method, model = config.sample, config.sample.attribution_method, model_config(config)
     return {
         layer: Step(
