@@ -20,7 +20,7 @@ from atlas_pipeline.engine.location import Location, content_of
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.models.network_name import has_random_weights, network_name, weights_note
 from atlas_pipeline.pictures.figures import png_bytes
-from atlas_pipeline.pictures.overview import Panel, most_panels, overview
+from atlas_pipeline.pictures.overview import Panel, max_panels, overview
 from atlas_pipeline.publish.entries import AtlasEntry
 from atlas_pipeline.views.view import Kind
 
@@ -80,7 +80,7 @@ def _sheet(
     # Selections are many and coarse: small, and without thumbnails.
     panel_px = PANEL_PX if kind == "all" else PANEL_PX // 2
     all_of_them = [entry for entry in entries if coarsest[(entry.layer, entry.view)] is entry]
-    chosen = _spread(all_of_them, most_panels(panel_px, with_thumbnails=kind == "all"))
+    chosen = _spread(all_of_them, max_panels(panel_px, with_thumbnails=kind == "all"))
     in_depth = sorted(chosen, key=lambda e: config.layers.index(e.layer))
     panels = [_panel(entry, kind, panel_px, folder) for entry in in_depth]
     some = f"{len(chosen):,} of {len(all_of_them):,} {things}"
