@@ -20,7 +20,7 @@ from atlas_pipeline.images.sources import SOURCES
 from atlas_pipeline.models.network_name import has_random_weights, network_name, weights_note
 from atlas_pipeline.pictures.colours import QUALITATIVE, density_colours
 from atlas_pipeline.stages.sampling.index import INDEX
-from atlas_pipeline.viewer.known_images import MOST_IMAGES
+from atlas_pipeline.viewer.known_images import MAX_KNOWN_IMAGES
 from atlas_pipeline.viewer.page_files import page_files
 from atlas_pipeline.views.view import View
 
@@ -55,7 +55,7 @@ def viewer_files(
         "weights": weights_note(model),
         "random": has_random_weights(model),
         "images": num_images,
-        "known": min(num_images, MOST_IMAGES),
+        "known": min(num_images, MAX_KNOWN_IMAGES),
         "positions": config.sample.positions_per_image,
         "generated": not SOURCES[config.images.source].takes_path,
         "layers": layers,
