@@ -20,7 +20,7 @@ from atlas_pipeline.measures.measure import Column
 from atlas_pipeline.publish.entries import AtlasEntry, RunSummary
 from atlas_pipeline.publish.report_columns import columns_of, large_columns
 
-# Width of the page's column. A picture less than half as wide is enlarged by a whole factor.
+# Width of the page's column. A picture at most half as wide is enlarged by a whole factor.
 _COLUMN_PX = 1280
 
 

@@ -135,7 +135,7 @@ def _are_same(made: Mapping[AtlasKey, str], asked: Mapping[AtlasKey, str], grid:
     both = made.keys() & asked.keys()
     maps = {key[:2] for key in made} & {key[:2] for key in asked}
     if maps - {key[:2] for key in both}:
-        # Some layer and view that both have share no grid.
+        # Both have a map (a layer and view) of which they share no grid.
         return False
     return all(made[key] == asked[key] for key in both if grid in (None, key.grid))
 
