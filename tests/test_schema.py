@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from atlas_pipeline.tables.columns import MOST_LOST, float16_losses, narrow
+from atlas_pipeline.tables.columns import MAX_LOST_SHARE, float16_losses, narrow
 
 ROWS = np.random.default_rng(0).normal(size=(1500, 6)).astype(np.float32)
 
@@ -37,7 +37,7 @@ def test_vectors_that_float16_would_lose_stay_float32(values, dtype):
     stored = narrow(values, (1,))
     assert stored.dtype == dtype
     lost, _ = float16_losses(values) if dtype == np.float16 else (np.zeros(1), None)
-    assert lost.max(initial=0.0) <= MOST_LOST
+    assert lost.max(initial=0.0) <= MAX_LOST_SHARE
 
 
 def test_a_faint_column_counts_where_columns_are_vectors_too():

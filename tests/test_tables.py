@@ -14,7 +14,14 @@ ODD = "[red]cat[/b] :cat: [link=x]"
 
 def entry(**more):
     return AtlasEntry(
-        grid=20, document="", width_px=1, num_activations=1, num_cells=1, atlas="a[1].png", **more
+        kind="class",
+        grid=20,
+        document="",
+        width_px=1,
+        num_activations=1,
+        num_cells=1,
+        atlas="a[1].png",
+        **more,
     )
 
 

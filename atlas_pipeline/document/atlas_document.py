@@ -1,4 +1,4 @@
-"""The atlas as JSON, some cells at a time."""
+"""The JSON document of an atlas, made from the job's artefacts a block of cells at a time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ from atlas_pipeline.models.network_name import has_random_weights, model_title, 
 from atlas_pipeline.tables.columns import column_matrix
 from atlas_pipeline.tables.image_keys import keys_of
 
-# Their attributions to a thousand classes are 32 MB; as Python's objects the cells take another 60 MB.
+# Attributions of this many cells to 1,000 classes take 32 MB, and the cells as Python objects another 60 MB.
 CELLS_AT_ONCE = 8192
 
 
 def document_pieces(job: Job, icon_px: int) -> Iterator[bytes]:
-    """The JSON of the job's atlas. icon_px: side of a cell in the picture."""
+    """The JSON of the job's atlas, piece by piece.
+
+    Args: job: its inputs are index, bin, invert, project and, for a selection, select. icon_px: side of a
+          cell in the picture.
+    """
     model, cells, icons = job.config.model, job.inputs.bin, job.inputs.invert
     head = atlas_head(
         model=model_title(model),
@@ -38,7 +42,7 @@ def document_pieces(job: Job, icon_px: int) -> Iterator[bytes]:
         layout=job.inputs.project.notes["quality"],
         baselines=baselines(
             cells.num_rows,
-            _held_against(job),
+            _baseline_columns(job),
             real_crops=icons.notes["real_crops"],
         ),
         provenance=provenance(job),
@@ -46,8 +50,8 @@ def document_pieces(job: Job, icon_px: int) -> Iterator[bytes]:
     return document_json(head, _cells(job))
 
 
-def _held_against(job: Job) -> dict[str, np.ndarray]:
-    """The columns whose medians are baselines."""
+def _baseline_columns(job: Job) -> dict[str, np.ndarray]:
+    """The columns whose medians are baselines, by measure: (cell,) each."""
     of = {baseline.of for measure in table.MEASURES for baseline in measure.baselines}
     named = [measure for measure in table.MEASURES if measure.name in of]
     inputs = by_role(job.inputs)
@@ -55,7 +59,7 @@ def _held_against(job: Job) -> dict[str, np.ndarray]:
 
 
 def _selection(job: Job) -> dict[str, Any] | None:
-    """How the view's activations were chosen: the config of the select stage and what came of it."""
+    """How the view's activations were selected: the config and notes of the select stage; None if all are."""
     if job.inputs.select is None:
         return None
     select = job.inputs.select
@@ -79,7 +83,6 @@ def _cells(job: Job) -> Iterator[list[dict[str, Any]]]:
 
 
 def _columns(cells: pa.Table, numbers: pa.Table, keys: dict[int, str]) -> Cells:
-    there = cells.column_names
     return Cells(
         row=cells["row"].to_numpy(),
         col=cells["col"].to_numpy(),
@@ -90,15 +93,15 @@ def _columns(cells: pa.Table, numbers: pa.Table, keys: dict[int, str]) -> Cells:
             if measure.name in (source := {"bin": cells, "invert": numbers}[measure.source]).column_names
         },
         examples=[
-            [{**example, "key": keys[example["image_id"]]} for example in of_cell]
-            for of_cell in cells["examples"].to_pylist()
+            [{**example, "key": keys[example["image_id"]]} for example in cell_examples]
+            for cell_examples in cells["examples"].to_pylist()
         ],
-        attribution=column_matrix(cells, "attribution") if "attribution" in there else None,
+        attribution=column_matrix(cells, "attribution") if "attribution" in cells.column_names else None,
     )
 
 
 def _example_ids(cells: Artefact) -> np.ndarray:
-    """The images that some cell names, each once."""
+    """(image,) unique ids of the images among the cells' examples, ascending."""
     examples: Sequence[pa.ListArray] = cells.read(["examples"])["examples"].chunks
     ids = [np.unique(chunk.flatten().field("image_id").to_numpy()) for chunk in examples]
     return np.unique(np.concatenate([np.empty(0, np.int64), *ids]))

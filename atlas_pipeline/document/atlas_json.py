@@ -1,4 +1,4 @@
-"""The atlas as JSON, for programs: ``activation-atlas/1``, described by ``check.atlas_schema``."""
+"""The JSON format of an atlas, ``activation-atlas/1``; ``check.atlas_schema`` describes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from atlas_pipeline.document.cells import json_number, plain_values
 from atlas_pipeline.measures import table
 
 SCHEMA_NAME = "activation-atlas/1"
-# The line after which every line is a cell, but for the last.
+# The line before the cells. Every later line is one cell, except the last, which closes the document.
 _CELLS = b'"cells":['
 
 
@@ -33,11 +33,12 @@ def atlas_head(
     provenance: Mapping[str, Any],
     selection: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The document as plain JSON values, all but its cells.
+    """The document without its cells, as plain JSON values.
 
-    Args:    weights: the note of where they come from; with ``random_weights`` it joins the provenance.
-             icon_px: side of a cell in the picture. layout: its quality by name. baselines: see there.
-             selection: how the activations of a view were chosen.
+    Args: weights: a note of where the weights come from; it is stored in the provenance, as is
+          ``random_weights``. icon_px: side of a cell in the picture. layout: quality measures of the layout,
+          by name. baselines: see `baselines`. selection: how the view's activations were selected; None if
+          the view shows all.
     """
     return {
         "schema": SCHEMA_NAME,
@@ -63,10 +64,11 @@ def baselines(
     columns: Mapping[str, ArrayLike],
     real_crops: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """What the cells' numbers are to be held against: of noise, of real activations, by chance, of crops.
+    """Reference values for the cells' measures: from noise, real activations, chance and real crops.
 
-    Args: columns: (cell,) measures whose medians are baselines, by name; NaN where not known. real_crops:
-          measures of real images, by name.
+    Args:    columns: (cell,) measures whose medians are baselines, by name; NaN where not known. real_crops:
+             measures of real images, by name.
+    Returns: Baseline name to value; None where no cell has a value.
     """
     declared = [baseline for measure in table.MEASURES for baseline in measure.baselines]
     of_crops = {baseline.name for baseline in declared if baseline.source == "real crops"}
@@ -82,13 +84,16 @@ def baselines(
 
 
 def atlas_json(document: Mapping[str, Any]) -> bytes:
-    """The document as UTF-8 JSON, one cell a line: small enough to load, and a diff of two atlases reads."""
+    """The document as UTF-8 JSON, compact, but with one line per cell so that two atlases can be diffed."""
     head = {key: value for key, value in document.items() if key != "cells"}
     return b"".join(document_json(head, [document["cells"]]))
 
 
 def document_json(head: Mapping[str, Any], blocks: Iterable[Sequence[Mapping[str, Any]]]) -> Iterator[bytes]:
-    """The same for cells that are too many to be held. head: all but the cells; blocks: some cells each."""
+    """The bytes of ``atlas_json`` in pieces, for documents with too many cells for memory.
+
+    Args: head: the document without its cells. blocks: the cells, several at a time.
+    """
 
     def dumped(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -104,9 +109,10 @@ def document_json(head: Mapping[str, Any], blocks: Iterable[Sequence[Mapping[str
 
 
 def document_numbers(lines: Iterable[bytes]) -> dict[str, Any]:
-    """The document of such lines; of its cells the numbers alone.
+    """The document that the lines of an ``atlas_json`` hold, with only the numbers of each cell.
 
-    Their classes and examples are nine tenths of it: of 100,000 cells half a gigabyte as Python's objects.
+    Classes and examples of the cells are left out: they are nine tenths of a document, and half a gigabyte
+    of Python objects for 100,000 cells.
     """
     rest, head = iter(lines), b""
     for line in rest:

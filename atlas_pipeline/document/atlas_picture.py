@@ -1,4 +1,4 @@
-"""The atlas picture from the top, band by band, with what stands under it."""
+"""The atlas picture, made in bands from the top, with the axis and caption below it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from atlas_pipeline.numerics.mosaic import drawn_sides, icon_px_within, mosaic_b
 from atlas_pipeline.pictures.axis_figure import axis_strip
 from atlas_pipeline.pictures.colours import PAPER
 from atlas_pipeline.pictures.figures import caption_strip
-from atlas_pipeline.pictures.in_order import in_order
+from atlas_pipeline.pictures.ordered_map import ordered_map
 from atlas_pipeline.pictures.png_codec import over_ground, picture_of
 
-# Of a band as pixels, and cells in it: with a few bands in work they bound the memory.
+# Largest size of a band in bytes of pixels and in cells. A few bands are in memory at once.
 BAND_BYTES, BAND_CELLS = 1 << 23, 1 << 10
 _LARGE_PICTURE_BYTES = 10**9
-# Bytes per pixel, the levels of a pyramid counted in: PNG at worst, the others as measured.
+# Bytes per pixel of a file, including the levels of its pyramid: the worst case for PNG, measured for others.
 _PIXEL_BYTES = {"png": 4, "jpg": 1, "webp": 1}
 
 
 @dataclass(frozen=True, slots=True)
 class AtlasPicture:
-    """A picture that is never held as a whole.
+    """A picture that is never in memory as a whole.
 
-    Attributes: width, height: pixels. bands: (rows, width, 3) uint8 each, from the top; read once.
+    Attributes: width, height: pixels. bands: (rows, width, 3) uint8 each, from the top; an iterator, so they
+                can be read once.
     """
 
     width: int
@@ -37,13 +38,13 @@ class AtlasPicture:
 
 
 def atlas_picture(job: Job, icon_px: int, runtime: Runtime) -> AtlasPicture:
-    """The icons of a grid in their cells, a comparison's axis, and the caption of an untrained network.
+    """The icons of a grid in their cells, with the axis of a comparison and the caption of random weights.
 
     Args:
         job: its inputs are bin, invert and, for a comparison, select; its config has model, grid, scale
             and axis.
         icon_px: side of a cell.
-        runtime: its workers are threads here; its progress counts cells.
+        runtime: gives the number of threads, and receives the progress in cells.
     """
     width = int(job.config.grid) * icon_px
     strips = []
@@ -62,14 +63,14 @@ def _cut(strip: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def picture_bytes(grid: int, icon_px: int, file_format: str) -> int:
-    """Bytes of a large picture with its pyramid, in the cache and in the run folder; 0 if it is not large."""
+    """Disk space of a large picture and its pyramid, in the cache plus the run folder; 0 if it is small."""
     side_px = grid * icon_px_within(grid, icon_px)
     num_bytes = 2 * side_px**2 * _PIXEL_BYTES[file_format]
     return num_bytes if num_bytes > _LARGE_PICTURE_BYTES else 0
 
 
 def num_threads(runtime: Runtime) -> int:
-    """How many threads make a picture."""
+    """Number of threads that make a picture."""
     return max(1, runtime.workers or 1)
 
 
@@ -81,7 +82,7 @@ def _mosaic_bands(job: Job, icon_px: int, runtime: Runtime) -> Iterator[np.ndarr
     rows_at_once = max(1, cells_at_once // grid)
 
     def band(grid_rows: range) -> tuple[int, np.ndarray]:
-        # Cells are in reading order: those of some rows follow each other.
+        # Cells are in reading order, so the cells of a range of grid rows are a range of table rows.
         first, last = np.searchsorted(rows, [grid_rows.start, grid_rows.stop]).tolist()
         pngs = job.inputs.invert.rows(first, last, ["icon"])["icon"].to_pylist()
         icons = (over_ground(picture_of(png)[None], PAPER)[0] for png in pngs)
@@ -91,6 +92,6 @@ def _mosaic_bands(job: Job, icon_px: int, runtime: Runtime) -> Iterator[np.ndarr
         )
 
     ranges = (range(r, min(r + rows_at_once, grid)) for r in range(0, grid, rows_at_once))
-    for num_cells, picture in in_order(band, ranges, num_threads(runtime)):
+    for num_cells, picture in ordered_map(band, ranges, num_threads(runtime)):
         runtime.advance(num_cells)
         yield picture

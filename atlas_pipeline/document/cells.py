@@ -1,4 +1,4 @@
-"""The cells of an atlas document: columns of numbers into an object a cell."""
+"""The cells of an atlas document: columns of numbers converted to one JSON object per cell."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from numpy.typing import ArrayLike
 from atlas_pipeline.measures.table import in_document_order
 
 NUM_CLASSES_SHOWN = 5
-# Of the cells' numbers: more digits than any of them means, and half the bytes of float64's own.
+# More digits than are meaningful in any measure, at half the bytes of a full float64.
 _SIGNIFICANT_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cells:
-    """What is known of the cells that have an icon, a column each; NaN for a number that could not be had.
+    """The cells that have an icon, as columns. NaN stands for a number that could not be computed.
 
-    Attributes: row, col, count: (cell,) integers, row 0 on top. measures: (cell,) each, by name; those of
-                the table alone are written. examples: for each cell its nearest activations as {image_id,
-                row, col, key?}. attribution: (cell, class) means, None where there are none.
+    Attributes: row, col, count: (cell,) integers, row 0 on top. measures: (cell,) each, by name; measures
+                that are not in the table are not written. examples: the nearest activations of each cell
+                as {image_id, row, col, key?}. attribution: (cell, class) mean attribution, logits; None
+                without attributions.
     """
 
     row: ArrayLike
@@ -37,11 +38,11 @@ class Cells:
 def cell_objects(
     cells: Cells, labels: Sequence[str] | None = None, class_indices: Sequence[int] | None = None
 ) -> list[dict[str, Any]]:
-    """Plain JSON values, a mapping a cell, in the order given.
+    """One mapping of plain JSON values per cell, in the order of the cells.
 
-    Args:    labels: by class index; None where the network has none. class_indices: the class of each
-             column of the cells' attribution; None: the columns are the classes.
-    Raises:  ValueError: columns of different lengths.
+    Args:    labels: by class index; None if the network has none. class_indices: class index of each
+             column of the attribution; None: column c is class c.
+    Raises:  ValueError: columns of different lengths, or class_indices that do not match the attribution.
     """
     numbers = {"row": cells.row, "col": cells.col, "count": cells.count}
     for measure in in_document_order():
@@ -51,7 +52,7 @@ def cell_objects(
         name: [json_number(v) for v in np.asarray(values).tolist()] for name, values in numbers.items()
     }
     columns["classes"] = _classes(cells, labels, class_indices)
-    columns["examples"] = [[plain_values(example) for example in of_cell] for of_cell in cells.examples]
+    columns["examples"] = [[plain_values(example) for example in examples] for examples in cells.examples]
     if len({len(values) for values in columns.values()}) != 1:
         raise ValueError(f"columns differ in length: { {name: len(v) for name, v in columns.items()} }")
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
@@ -66,7 +67,7 @@ def _classes(
     index = np.arange(attribution.shape[1]) if class_indices is None else np.asarray(class_indices)
     if len(index) != attribution.shape[1]:
         raise ValueError(f"{len(index)} class indices for {attribution.shape[1]} columns of attribution")
-    # Stable: of two equal classes the first. NaN sorts last and is left out.
+    # The stable sort puts the first of two equal classes first. NaN sorts last and is left out below.
     strongest = np.argsort(-attribution, axis=1, kind="stable")[:, :NUM_CLASSES_SHOWN]
     return [
         [
@@ -83,14 +84,14 @@ def _classes(
 
 
 def json_number(value: float) -> float | int | None:
-    """A cell's number to as many digits as it means; None for NaN."""
+    """A cell's number, rounded to its significant digits; None for NaN and infinities."""
     if isinstance(value, int):
         return value
     return float(f"{value:.{_SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else None
 
 
 def plain_values(value: Any) -> Any:
-    """Numpy scalars and arrays, tuples and NaN to what JSON has."""
+    """The value with numpy scalars, arrays, tuples and NaN converted to JSON types; NaN becomes None."""
     if isinstance(value, Mapping):
         return {str(key): plain_values(inner) for key, inner in value.items()}
     if isinstance(value, np.generic | np.ndarray):

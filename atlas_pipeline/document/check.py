@@ -1,4 +1,4 @@
-"""Is an atlas document what its schema says, and do its cells go together?"""
+"""Validation of an atlas document: against its JSON Schema, and for cells that are consistent."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _TYPES: dict[str, dict[str, Any]] = {
     "distance": {"type": ["number", "null"], "minimum": 0},
     "rank": {"type": ["integer", "null"], "minimum": 0},
 }
-# By chance some rank is the first: never none.
+# A probability of one over the number of cells, so it is never 0 or null.
 _CHANCE = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
 
 
 def atlas_schema() -> dict[str, Any]:
-    """The JSON schema of an atlas document: ``atlas.schema.json``, with the measures of the table."""
+    """The JSON Schema of an atlas document: ``atlas.schema.json`` plus the measures of the table."""
     text = resources.files(__package__).joinpath("atlas.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     cell, baselines = schema["$defs"]["cell"], schema["properties"]["baselines"]
@@ -27,17 +27,19 @@ def atlas_schema() -> dict[str, Any]:
         kind = _TYPES[measure.kind]
         cell["properties"][measure.name] = {**kind, "description": measure.description}
         for baseline in measure.baselines:
-            of = _CHANCE if baseline.source == "chance" else kind
-            baselines["properties"][baseline.name] = {**of, "description": baseline.description}
+            bounds = _CHANCE if baseline.source == "chance" else kind
+            baselines["properties"][baseline.name] = {**bounds, "description": baseline.description}
     cell["required"] += [measure.name for measure in table.MEASURES if measure.is_required]
     return schema
 
 
 def document_problems(document: Any, most: int = 10) -> list[str]:
-    """What is wrong with an atlas document, a line each; empty: it is valid.
+    """The problems of an atlas document, one line each; empty if it is valid.
 
-    Beyond the schema: cells inside the grid and none twice, counts within the number of activations,
-    ranks below the number of cells.
+    Checks the schema. If that holds, checks that cells lie inside the grid and are unique, that counts add
+    up to at most the number of activations, and that ranks are below the number of cells.
+
+    Args: most: largest number of problems to return.
     """
     from jsonschema import Draft202012Validator
 

@@ -1,4 +1,4 @@
-"""The JSON document of a figure of one class."""
+"""The JSON document that accompanies a figure of one class."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from atlas_pipeline.models.network_name import has_random_weights, weights_note
 
 
 def written(values: np.ndarray) -> list[float]:
-    """Numbers for JSON: the shortest that are the same float32."""
+    """Numbers for JSON: the shortest decimals that give the same float32 values."""
     return [float(str(value)) for value in np.asarray(values, dtype=np.float32)]
 
 
 def document(job: Job, **body: Any) -> dict[str, Any]:
-    """The JSON of a figure: the class, the body, how it was made; cells last, they are many."""
+    """The JSON of a figure: the class, the body and the provenance, then the cells, which are many.
+
+    Args: body: further entries of the document; ``cells`` is required.
+    """
     model, cells = job.config.model, body.pop("cells")
     weights = {"weights": weights_note(model), "random_weights": has_random_weights(model)}
     return {

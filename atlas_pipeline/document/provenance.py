@@ -1,4 +1,4 @@
-"""How a picture or a document says how it was made."""
+"""Provenance that pictures and documents carry: how they were made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from atlas_pipeline.models.network_name import has_random_weights, model_title, 
 
 
 def provenance(job: Job) -> dict[str, Any]:
-    """What an output carries: version, config and fingerprint, its own and its inputs'."""
+    """The software version, and the config and fingerprint of the job and of each of its inputs."""
     return {
         "software": f"atlas-pipeline {__version__}",
         "fingerprint": job.fingerprint,
@@ -30,7 +30,7 @@ def provenance(job: Job) -> dict[str, Any]:
 
 
 def picture_text(job: Job) -> dict[str, str]:
-    """The same as the text chunks of a PNG."""
+    """The provenance as text chunks of a PNG, keyword to value."""
     made = provenance(job)
     return {
         "Software": made["software"],
@@ -41,7 +41,7 @@ def picture_text(job: Job) -> dict[str, str]:
 
 
 def random_weights_caption(job: Job) -> str | None:
-    """What a picture of a network that nobody trained must say; None for a trained one."""
+    """The caption that a picture of an untrained network must carry; None for a trained network."""
     model = job.config.model
     if not has_random_weights(model):
         return None

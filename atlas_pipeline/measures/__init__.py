@@ -1,1 +1,1 @@
-"""The numbers of a cell: what each is called, means and looks like, declared once in ``table.py``."""
+"""The measures of a cell: ``table.py`` declares each measure's name, meaning and display once."""

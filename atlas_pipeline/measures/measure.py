@@ -1,4 +1,4 @@
-"""What is declared of a measure, a number that every cell of an atlas has."""
+"""The declaration of a measure: a number that every cell of an atlas has."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 # An atlas's JSON document.
 Document = Mapping[str, Any]
-# cosine: in [-1, 1]. share: in [0, 1]. distance: 0 or more. rank: a whole number, 0 is best.
+# cosine: in [-1, 1]. share: in [0, 1]. distance: 0 or more. rank: an integer, 0 is best.
 Kind = Literal["cosine", "share", "distance", "rank"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """A number in the document's ``baselines`` that says what a measure is worth.
+    """A reference value for a measure, stored in the document's ``baselines``.
 
-    Attributes: name: its key. description: for the JSON Schema. source: "median": the median of another
-                measure, ``of``; "chance": one over the number of cells; "real crops": the measure itself, of
-                real images.
+    Attributes: name: its key. description: for the JSON Schema. source: "median": the median over the cells
+                of another measure, ``of``; "chance": one over the number of cells; "real crops": the same
+                measure of real images.
     """
 
     name: str
@@ -35,11 +35,11 @@ class Baseline:
 class Column:
     """A number of a whole atlas: a column in the report's table and in the table of ``atlas run``.
 
-    Attributes: name: its key in an entry. heading: above the column. style: how it is printed. value: the
-                number from the document; None where it is not known. meaning: a paragraph below the table; ""
-                where the column before has said it. large: the words beside it under the atlas, "": not
-                shown there. is_baseline: only says what the column before is worth. is_optional: few runs
-                have it.
+    Attributes: name: its key in an entry. heading: the column's heading. style: number format. value:
+                computes the number from the document; None if it is not known. meaning: a paragraph below
+                the table; "" if the meaning of an earlier column covers it. large: its label under the
+                picture of the atlas; "": not shown there. is_baseline: a reference value for an earlier
+                column. is_optional: shown only if some atlas has it.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Column:
     is_optional: bool = False
 
     def shown(self, value: float | None) -> str:
-        """A value in the words of the page; a dash where it is not known."""
+        """A value as text for the page; a dash if it is not known."""
         if value is None or not math.isfinite(value):
             return "–"
         if self.style == "count":
@@ -64,11 +64,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InViewer:
-    """How the viewer shows a measure. Every field may be "": the viewer then only has the numbers.
+    """How the viewer shows a measure. Each text may be "", and the measure is then not shown at that place.
 
-    Attributes: column: its key in ``grid.js``. colour: its name among the colours of the map. panel: its name
-                in the panel of the chosen cell. note: words beside it there. beside: measures that stand
-                beside it there, name to words. help: what it means, after its name in the help.
+    Attributes: column: its key in ``grid.js``. colour: its name in the choice of map colours. panel: its
+                name in the panel of the chosen cell. note: text next to its value in the panel. beside:
+                measures shown next to it in the panel, as (name, words). help: its meaning, which follows
+                its name in the help.
     """
 
     column: str
@@ -85,9 +86,9 @@ class Measure:
 
     Attributes: name: its column in the artefact, and its key in the JSON document. source: the stage that
                 computes it. description: for the JSON Schema. is_required: every document has it. baselines:
-                what it is held against. columns: of the report's table; the first of them is shown large, if
-                any is. viewer: None: not in the viewer. figure: its words in a figure, "": no figure is
-                coloured by it.
+                its reference values. columns: its columns in the report's table; of those shown under the
+                atlas, the first is large. viewer: how the viewer shows it; None: the viewer does not have it.
+                figure: its label in figures coloured by it; "": it cannot colour a figure.
     """
 
     name: str
@@ -102,7 +103,7 @@ class Measure:
 
 
 def of_cells(name: str, summary: Callable[[NDArray[np.float64]], Any]) -> Callable[[Document], float | None]:
-    """Column value: a summary of the cells' numbers; None where no cell has one."""
+    """Column value: a summary of a measure over the cells; None if no cell has the measure."""
 
     def value(document: Document) -> float | None:
         known = [number for cell in document["cells"] if (number := cell.get(name)) is not None]
@@ -112,10 +113,10 @@ def of_cells(name: str, summary: Callable[[NDArray[np.float64]], Any]) -> Callab
 
 
 def of_baseline(name: str) -> Callable[[Document], float | None]:
-    """Column value: a baseline of the document."""
+    """Column value: a baseline of the document; None if the document lacks it."""
     return lambda document: document.get("baselines", {}).get(name)
 
 
 def of_layout(name: str) -> Callable[[Document], float | None]:
-    """Column value: a number of the layout."""
+    """Column value: a quality measure of the layout; None if the document lacks it."""
     return lambda document: document["layout"].get(name)

@@ -1,4 +1,4 @@
-"""The table of measures: JSON, its schema, tiles, report, figures and viewer are made from it."""
+"""The table of measures. The JSON, its schema, the tiles, report, figures and viewer are made from it."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ MEASURES: tuple[Measure, ...] = (
                 heading="noise",
                 style="decimal",
                 value=of_baseline("fidelity_noise"),
-                meaning="What fidelity is worth: the same cosine for images of noise, and for the one of "
-                "each cell's own activations that is nearest to its mean; medians over the cells.",
+                meaning="Reference values for fidelity: the same cosine for images of noise, and for the "
+                "real activation of each cell that is nearest to its mean; medians over the cells.",
                 large="noise",
                 is_baseline=True,
             ),
@@ -100,9 +100,9 @@ MEASURES: tuple[Measure, ...] = (
                 heading="round trip",
                 style="share",
                 value=of_cells("round_trip", lambda ranks: (ranks < 1).mean()),
-                meaning="Shown to the network, is an icon nearest to its own cell among all cells? The share "
-                "of the icons that are, of those whose own cell is among the nearest five, and of those that "
-                "would be by chance.",
+                meaning="When an icon is shown to the network, is its own cell the nearest of all cells? The "
+                "share of icons for which it is, the share for which it is among the nearest five, and the "
+                "share that chance would give.",
                 large="own cell is the nearest",
             ),
             Column(
@@ -124,7 +124,7 @@ MEASURES: tuple[Measure, ...] = (
         viewer=InViewer(
             column="roundTrip",
             panel="Round trip",
-            help="whether of all cells its own is nearest to the icon.",
+            help="whether the icon's activation is nearer to its own cell than to any other.",
         ),
     ),
     Measure(
@@ -139,8 +139,8 @@ MEASURES: tuple[Measure, ...] = (
                 heading="coherence",
                 style="decimal",
                 value=of_cells("coherence", np.median),
-                meaning="Mean cosine of a cell's activations to their mean, the median over the cells: is a "
-                "cell one thing?",
+                meaning="Mean cosine of a cell's activations to their mean, the median over the cells: how "
+                "alike the activations of a cell are.",
                 large="coherence, median",
             ),
         ),
@@ -210,8 +210,8 @@ MEASURES: tuple[Measure, ...] = (
                 heading="saturated",
                 style="share",
                 value=of_cells("saturated", np.mean),
-                meaning="Share of the icons' pixels at the limit of a colour, and the same of real crops of "
-                "their size. Far more than in real images is glare.",
+                meaning="Share of the icons' pixels with a colour channel at its limit, and the same share "
+                "for real crops of their size. Icons with a far higher share than real images are glaring.",
                 large="saturated pixels",
             ),
             Column(
@@ -244,11 +244,12 @@ MEASURES: tuple[Measure, ...] = (
     ),
 )
 
-# Documents had these keys first before there was a table; any other measure follows in the table's order.
+# Kept first for compatibility: documents had these keys first before this table existed. Other measures
+# follow in the order of the table.
 _FIRST_IN_DOCUMENT = ("round_trip", "coherence", "consistency")
 
 
 def in_document_order() -> list[Measure]:
-    """The measures in the order of their keys in a cell of the JSON."""
+    """The measures, in the order of their keys in a cell of the JSON document."""
     first = {name: place for place, name in enumerate(_FIRST_IN_DOCUMENT)}
     return sorted(MEASURES, key=lambda measure: first.get(measure.name, len(first)))

@@ -1,1 +1,1 @@
-"""Drawing: arrays in, pixels or PNG files out."""
+"""Drawing: functions from arrays to pixels or picture files."""

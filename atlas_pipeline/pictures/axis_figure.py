@@ -1,4 +1,4 @@
-"""The axis under the picture of a class comparison: two names, which side is whose, and a scale in logits."""
+"""The axis under the picture of a class comparison: the class name at each end, and a scale in logits."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from atlas_pipeline.pictures.lettering import INK, MUTED, canvas, one_line, writ
 
 
 def axis_strip(width: int, left: str, right: str, scale: float) -> NDArray[np.uint8]:
-    """The x axis that stands under a picture.
+    """The x axis of a comparison, to be placed under its picture.
 
-    Args:    width: of the picture, pixels; x runs over all of it. left, right: names of the classes.
-             scale: logits at the ends: attribution to the right class minus that to the left.
-    Returns: (height, width, 3); about an eighth of the width high.
+    Args:    width: of the picture, pixels; the axis spans it. left, right: names of the classes. scale: value
+             at the right end, logits: attribution to the right class minus attribution to the left.
+    Returns: (height, width, 3) uint8; the height is about an eighth of the width.
     """
     size = max(11.0, width / 42)
     strip = canvas(width, round(size * 5.1))

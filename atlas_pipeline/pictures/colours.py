@@ -1,6 +1,6 @@
-"""Colours that say what they should: even steps for amounts, tellable ones for classes.
+"""Colour scales: perceptually even steps for amounts, distinguishable colours for classes.
 
-All are made in OKLab (Ottosson 2020, "A perceptual color space for image processing"), where equal
+They are computed in OKLab (Ottosson 2020, "A perceptual color space for image processing"), where equal
 distances look equal.
 """
 
@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# Twelve colours apart for every eye: the six of Okabe and Ito (2008) that show on white, then those
-# farthest from all before them. The nearest two are 0.076 apart in OKLab under normal sight and full
-# protan-, deuter- and tritanopia (Machado et al. 2009); Tol's ten "muted" come to 0.052.
+# Twelve colours that are distinguishable with any colour vision: six colours of Okabe and Ito (2008) that are
+# visible on white, then colours chosen greedily for distance. The closest pair is 0.076 apart in OKLab, over
+# normal vision and full protan-, deuter- and tritanopia (Machado et al. 2009); for Tol's ten "muted" colours
+# it is 0.052.
 _QUALITATIVE = "0072B2 E69F00 009E73 CC79A7 56B4E9 D55E00 601800 E8D81F 242478 903C3C 9C6CFC 9CE4B4"
 QUALITATIVE = np.array([list(bytes.fromhex(code)) for code in _QUALITATIVE.split()], dtype=np.uint8)
-# The grey level that pictures lie on, and that shows through transparent icons.
+# Grey level of the background of pictures, which is visible through transparent icons.
 PAPER = 255
 UNLABELLED = np.array([120, 120, 126], dtype=np.uint8)
 
@@ -32,10 +33,10 @@ _DENSITY_STOPS = np.array(
 
 
 def density_colours(amount: ArrayLike) -> NDArray[np.uint8]:
-    """From white (nothing) through orange and rose to midnight blue (most), darkening evenly.
+    """Colours from white (0) through orange and rose to midnight blue (1), with evenly falling lightness.
 
-    Args:    amount: any shape, in [0, 1]; clipped to it.
-    Returns: amount's shape + (3,), sRGB.
+    Args:    amount: any shape; values are clipped to [0, 1].
+    Returns: shape of amount + (3,) uint8, sRGB.
     """
     steps = np.linspace(0, 1, 1024)
     lightness, chroma, hue = (np.interp(steps, _DENSITY_STOPS[:, 0], _DENSITY_STOPS[:, k]) for k in (1, 2, 3))
@@ -45,24 +46,24 @@ def density_colours(amount: ArrayLike) -> NDArray[np.uint8]:
 
 
 def class_colours(num_classes: int) -> NDArray[np.uint8]:
-    """One colour a class: the colour-blind-safe dozen while it lasts, else hues in the order of the classes.
+    """One colour per class: the colour-blind-safe ``QUALITATIVE`` up to 12 classes, else evenly spaced hues.
 
-    Returns: (num_classes, 3), sRGB.
+    Returns: (num_classes, 3) uint8, sRGB.
     """
     if num_classes <= len(QUALITATIVE):
         return QUALITATIVE[:num_classes]
-    # Not the whole circle: the first and the last class are not neighbours. Lightness goes up and
-    # down in threes, so that classes next to each other in the list can still be told apart.
+    # The hues do not span the whole circle, so that the first and the last class differ. Up to 40 classes,
+    # lightness cycles through three levels, so that adjacent classes are distinguishable.
     hue = np.linspace(20, 340, num_classes)
     lightness = np.array([0.66, 0.52, 0.78])[np.arange(num_classes) % 3] if num_classes <= 40 else 0.66
     return srgb_from_oklch(np.broadcast_to(lightness, hue.shape), np.full(hue.shape, 0.14), hue)
 
 
 def srgb_from_oklch(lightness: ArrayLike, chroma: ArrayLike, hue: ArrayLike) -> NDArray[np.uint8]:
-    """OKLCH to 8-bit sRGB; colours outside of sRGB are clipped channel by channel.
+    """OKLCH to 8-bit sRGB; colours outside sRGB are clipped in each channel.
 
-    Args:    lightness in [0, 1], chroma >= 0, hue in degrees; of one shape.
-    Returns: their shape + (3,).
+    Args:    lightness: in [0, 1]. chroma: 0 or more. hue: degrees. All have the same shape.
+    Returns: their shape + (3,) uint8.
     """
     angle = np.deg2rad(np.asarray(hue, dtype=np.float64))
     lab = np.stack([np.asarray(lightness), chroma * np.cos(angle), chroma * np.sin(angle)], axis=-1)

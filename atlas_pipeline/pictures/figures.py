@@ -1,4 +1,4 @@
-"""Pictures with the words that a reader needs: a legend, a scale, a warning; and the PNG they end up in."""
+"""Pictures completed with text: a legend, a colour scale or a warning; and their encoding as PNG."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from atlas_pipeline.pictures.lettering import (
 )
 from atlas_pipeline.pictures.png_stream import text_chunks
 
-# Of more classes than this a legend shows every so many, beside a bar of hues.
-LARGEST_LIST = 32
-# The colour bar counts in cells of this grid, the original's coarsest.
+# A legend lists at most this many classes. With more it shows a bar of hues and the names of some classes.
+MAX_LISTED_CLASSES = 32
+# The colour scale is in activations per cell of this grid, the coarsest grid of Carter et al. 2019.
 _SCALE_GRID = 20
 
 
 def png_bytes(picture: NDArray[np.uint8], text: Mapping[str, str]) -> bytes:
-    """A PNG file that carries its provenance.
+    """A PNG file with text chunks, such as its provenance.
 
-    Args:    picture: (height, width, 3). text: text chunks, keyword to value; a keyword has 1 to 79
-             Latin-1 characters, as the format wants it.
+    Args:    picture: (height, width, 3) uint8. text: text chunks, keyword to value; the format requires
+             keywords of 1 to 79 Latin-1 characters.
     Raises:  ValueError: a keyword that PNG does not allow.
     """
     file = io.BytesIO()
@@ -45,15 +45,15 @@ def png_bytes(picture: NDArray[np.uint8], text: Mapping[str, str]) -> bytes:
 
 
 def with_caption(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
-    """The picture (height, width, 3) over its ``caption_strip``."""
+    """The picture, (height, width, 3) uint8, with a ``caption_strip`` below it."""
     return np.concatenate([picture, caption_strip(picture.shape[1], text)])
 
 
 def caption_strip(width: int, text: str) -> NDArray[np.uint8]:
-    """A red strip with the text in white: for what a reader must not miss.
+    """A red strip with white text, for warnings.
 
-    Returns: (height, width, 3); about a fortieth of the width high, more where the text takes more than one
-             line.
+    Args:    width: pixels.
+    Returns: (height, width, 3) uint8; a single line is about a fortieth of the width high.
     """
     size = max(11.0, width / 62)
     margin = size * 0.7
@@ -66,10 +66,10 @@ def caption_strip(width: int, text: str) -> NDArray[np.uint8]:
 
 
 def density_figure(xy: NDArray[np.floating], size_px: int = 1000) -> NDArray[np.uint8]:
-    """The density map over its colour scale, in activations a cell of a 20 x 20 grid.
+    """The density map with its colour scale below, in activations per cell of a 20 x 20 grid.
 
-    Args:    xy: (activation, 2) in [0, 1], y up.
-    Returns: (height > size_px, size_px, 3).
+    Args:    xy: (activation, 2) in [0, 1], y up. size_px: side of the density map.
+    Returns: (height > size_px, size_px, 3) uint8.
     """
     amount = density(xy, size_px)
     most = densest(amount)
@@ -96,13 +96,13 @@ def density_figure(xy: NDArray[np.floating], size_px: int = 1000) -> NDArray[np.
 def scatter_figure(
     xy: NDArray[np.floating], labels: ArrayLike, class_names: Sequence[str] | None = None, size_px: int = 1000
 ) -> NDArray[np.uint8]:
-    """The scatter plot beside its legend; without labels the plot alone, coloured by density.
+    """The scatter plot with its legend to the right; without labels, only the plot coloured by density.
 
     Args:    xy: (activation, 2) in [0, 1], y up. labels: (activation,) class indices, -1 for none.
-             class_names: None: the classes are called by their numbers, as is one whose name no
-             letter of can be drawn (see ``lettering``).
-    Returns: (size_px, width >= size_px, 3).
-    Raises:  ValueError: a label beyond the names.
+             class_names: by class index. A class is named by its number if this is None, or if its name has
+             no letter that can be drawn (see ``lettering``). size_px: side of the scatter plot.
+    Returns: (size_px, width >= size_px, 3) uint8.
+    Raises:  ValueError: a label without a name.
     """
     label = np.asarray(labels, dtype=np.int64)
     most = int(label.max(initial=-1))
@@ -116,7 +116,7 @@ def scatter_figure(
     colours: list[NDArray[np.uint8]] = list(class_colours(len(names)))
     if (label < 0).any():
         names, colours = [*names, "no label"], [*colours, UNLABELLED]
-    legend = _list_of_classes if len(names) <= LARGEST_LIST else _bar_of_classes
+    legend = _list_of_classes if len(names) <= MAX_LISTED_CLASSES else _bar_of_classes
     return np.concatenate([plot, legend(names, np.stack(colours), size_px)], axis=1)
 
 
@@ -147,7 +147,7 @@ def _bar_of_classes(names: Sequence[str], colours: NDArray[np.uint8], height_px:
 
 
 def _dot(image: Image.Image, x: float, y: float, radius: float, colour: tuple[int, ...]) -> None:
-    # Drawn at four times the size: Pillow's ellipses have hard edges.
+    # Draw at four times the size and downsample, because Pillow's ellipses have hard edges.
     side = int(np.ceil(radius * 2))
     mask = Image.new("L", (side * 4, side * 4), 0)
     ImageDraw.Draw(mask).ellipse((0, 0, side * 4 - 1, side * 4 - 1), fill=255)
@@ -156,7 +156,7 @@ def _dot(image: Image.Image, x: float, y: float, radius: float, colour: tuple[in
 
 
 def _ticks(most: float) -> list[float]:
-    """Zero, and round numbers that stand well apart on a square-root scale."""
+    """Values for ticks from 0 to at most ``most``: round numbers, well apart on a square-root scale."""
     if most <= 0:
         return [0.0]
     round_numbers = [m * 10.0**e for e in range(-3, 9) for m in (1, 2, 5)]

@@ -1,4 +1,4 @@
-"""A layer atlas with one class lit up: icons as opaque as their cells speak for it, and a scale in logits."""
+"""A layer atlas with one class highlighted: attribution sets the opacity of the icons, with a logit scale."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from PIL import ImageDraw
 from atlas_pipeline.numerics.mosaic import Scale, drawn_sides, mosaic, resized
 from atlas_pipeline.pictures.lettering import INK, MUTED, canvas, one_line, place, write
 
-# A cell that says nothing: just darker than the paper, with an edge, so that the map's shape and its
-# cells can be seen and nothing competes with what is lit.
+# Grey levels of a cell of opacity 0: slightly darker than the paper, with an edge. The shape of the map
+# remains visible without competing with the highlighted cells.
 GROUND, EDGE = 246, 228
-# Narrower, the words below would not fit; beyond the second, browsers are slow to open it.
-NARROWEST_PX, WIDEST_PX = 960, 8000
+# In a narrower picture the text below would not fit. A wider one is slow to open in browsers.
+MIN_WIDTH_PX, MAX_WIDTH_PX = 960, 8000
 _STOPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -34,13 +34,12 @@ def highlight_figure(
     subtitle: str,
     strongest: float,
 ) -> NDArray[np.uint8]:
-    """The atlas picture faded, over a strip with the words and the opacity scale.
+    """The atlas picture with faded icons, above a strip with the text and the opacity scale.
 
     Args:    icons: (cell, side, side, 3) uint8. rows, cols, counts: (cell,), see ``mosaic``. opacity:
-             (cell,) in [0, 1]; of 0 a cell is an empty frame. icon_px: side of a cell, pixels; taken a
-             whole number of times where the picture would be too narrow to write below, and less where
-             it would be too wide. strongest: the attribution that opacity 1 stands for, logits, signed;
-             0: nothing is lit, and there is no scale.
+             (cell,) in [0, 1]; a cell of opacity 0 is an empty frame. icon_px: side of a cell, pixels; see
+             ``cell_px`` for how it is adapted. strongest: attribution of opacity 1, logits, signed; 0:
+             nothing is highlighted, and there is no scale.
     Returns: (height, width, 3) uint8.
     """
     shown = np.asarray(opacity, dtype=np.float64)
@@ -55,18 +54,18 @@ def highlight_figure(
 
 
 def cell_px(grid_size: int, icon_px: int) -> int:
-    """Side of a cell so that the picture is neither too narrow nor too wide."""
-    times = max(1, math.ceil(NARROWEST_PX / (grid_size * icon_px)))
-    return max(1, min(icon_px * times, WIDEST_PX // grid_size))
+    """Side of a cell in pixels: a multiple of icon_px so that the text below fits, but at most the widest."""
+    times = max(1, math.ceil(MIN_WIDTH_PX / (grid_size * icon_px)))
+    return max(1, min(icon_px * times, MAX_WIDTH_PX // grid_size))
 
 
 def over_cell(icon: NDArray[np.uint8], opacity: float) -> NDArray[np.uint8]:
-    """An icon of any shape, as opaque as told, over the ground of a cell."""
+    """An icon of any shape, uint8, blended with the background of a cell at an opacity in [0, 1]."""
     return np.rint(opacity * icon.astype(np.float32) + (1 - opacity) * GROUND).astype(np.uint8)
 
 
 def ticks_text(values: Sequence[float]) -> list[str]:
-    """Numbers with as many decimals as the largest needs for two digits; plain 0 for nothing."""
+    """Numbers as text, all with the decimals that the largest needs for two digits; zero is a plain 0."""
     largest = max((abs(value) for value in values), default=0.0)
     decimals = max(0, 1 - math.floor(math.log10(largest))) if largest > 0 else 0
     if decimals > 5:
@@ -82,7 +81,7 @@ def _frame(
     opacity: NDArray[np.float64],
     cell_side: int,
 ) -> None:
-    """Give every icon an edge, which fades as the icon comes."""
+    """Draw an edge around every icon, in place; it is fainter the more opaque the icon is."""
     margin = (cell_side - sides) // 2
     corners = np.stack([rows * cell_side + margin, cols * cell_side + margin, sides], axis=1)
     for (top, left, side), shown in zip(corners.tolist(), opacity.tolist(), strict=True):
@@ -94,7 +93,7 @@ def _frame(
 def _strip(
     width: int, title: str, subtitle: str, best: NDArray[np.uint8] | None, strongest: float
 ) -> NDArray[np.uint8]:
-    """The words at the left; at the right the strongest icon from nothing to opaque, with its numbers."""
+    """The strip below the picture: text at the left; at the right the opacity scale, with the best icon."""
     size = width / 48
     margin, side, top = round(size * 0.6), round(size * 2.6), round(size * 1.75)
     image = canvas(width, round(size * 6))

@@ -1,6 +1,6 @@
-"""A layout as a picture: how many activations where, and which classes they are of.
+"""Pictures of a layout: its density, and a scatter plot of its activations by class.
 
-Layouts have y up; which picture row that makes is for ``numerics.grid`` to say.
+Layouts have y up. Only ``numerics.grid`` converts y to picture rows.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from numpy.typing import ArrayLike, NDArray
 from atlas_pipeline.numerics.grid import cell_of, counts_of
 from atlas_pipeline.pictures.colours import UNLABELLED, class_colours, density_colours
 
-# Positions within a pixel that a point of a scatter plot can take, along each axis.
+# Steps per pixel, along each axis, to which positions in a scatter plot are rounded.
 _SUBPIXELS = 8
-# Rows of points splatted at once: bounds the memory at a million points.
+# Points drawn at once, which bounds the memory for millions of points.
 _POINTS_AT_ONCE = 1 << 20
 
 
 def density(xy: NDArray[np.floating], size_px: int) -> NDArray[np.float64]:
-    """How densely the layout is populated around each pixel, with a Gaussian window.
+    """Density of the layout at each pixel, by a Gaussian kernel.
 
-    The window narrows as the points get more, with the power -1/6 of their number (Scott's rule), at
-    a sixth of Scott's width: a layout is all clumps and filaments, and his rule is for one smooth hump.
+    The width of the kernel is proportional to n^(-1/6) for n points (Scott's rule), but a sixth of Scott's
+    width: a layout has clumps and filaments, whereas Scott's rule assumes one smooth mode.
 
     Args:    xy: (activation, 2) in [0, 1], y up.
-    Returns: (size_px, size_px), activations per pixel; they add up to the number of activations.
+    Returns: (size_px, size_px) float64, activations per pixel; the sum is the number of activations.
     """
     if len(xy) == 0:
         return np.zeros((size_px, size_px))
@@ -36,16 +36,16 @@ def density(xy: NDArray[np.floating], size_px: int) -> NDArray[np.float64]:
 
 
 def density_map(amount: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """A density as colours, white where there is nothing; the colour goes with the square root.
+    """A density as colours, white for 0; the colour is proportional to the square root of the density.
 
     Args:    amount: (size_px, size_px), activations per pixel.
-    Returns: (size_px, size_px, 3), sRGB.
+    Returns: (size_px, size_px, 3) uint8, sRGB.
     """
     return density_colours(np.sqrt(amount / max(densest(amount), 1e-12)))
 
 
 def densest(amount: NDArray[np.float64]) -> float:
-    """The density that gets the darkest colour: exceeded by a thousandth of the populated pixels."""
+    """The density shown in the darkest colour: the 99.9th percentile over the populated pixels."""
     populated = amount[amount > amount.max(initial=0) * 1e-3]
     return float(np.quantile(populated, 0.999)) if populated.size else 0.0
 
@@ -58,20 +58,21 @@ def scatter_plot(
 ) -> NDArray[np.uint8]:
     """Every activation as a translucent dot, in the colour of its image's class.
 
-    Where dots overlap their colours mix evenly: no class lies on top, and the picture does not depend on
-    the order of the points. Dots get smaller and fainter as they get more.
+    The colours of overlapping dots are averaged: no class covers another, and the order of the points does
+    not matter. Dots are smaller and fainter the more there are.
 
-    Args:    xy: (activation, 2) in [0, 1], y up. labels: (activation,) class indices, -1 for none;
-             None or no label at all: coloured by density. num_classes: how many colours there are
-             in all; None: as many as the labels need.
-    Returns: (size_px, size_px, 3), sRGB on white.
+    Args:    xy: (activation, 2) in [0, 1], y up. labels: (activation,) class indices, -1 for none; dots
+             are coloured by density if this is None or has no class at all. num_classes: number of class
+             colours; None: as many as the labels need.
+    Returns: (size_px, size_px, 3) uint8, sRGB on white.
+    Raises:  ValueError: labels and points that differ in number.
     """
     label = np.full(len(xy), -1) if labels is None else np.asarray(labels, dtype=np.int64)
     if len(label) != len(xy):
         raise ValueError(f"{len(label)} labels for {len(xy)} points")
     colours = _dot_colours(xy, label, num_classes, size_px)
     radius_px = dot_radius_px(len(xy), size_px)
-    # cover, red, green, blue: each dot adds its share of every pixel it touches.
+    # Channels are cover, red, green and blue. Each dot adds its coverage of every pixel that it touches.
     ink = np.zeros((4, size_px * size_px))
     for start in range(0, len(xy), _POINTS_AT_ONCE):
         chunk = slice(start, start + _POINTS_AT_ONCE)
@@ -90,7 +91,7 @@ def _dot_colours(
     if label.max(initial=-1) < 0:
         amount = density(xy, size_px)
         row, col = cell_of(xy, size_px).T
-        # Not from white: a dot that is there is seen.
+        # Start at 0.3 rather than at white, so that every dot is visible.
         return density_colours(0.3 + 0.7 * np.sqrt(amount[row, col] / max(densest(amount), 1e-12)))
     num_colours = int(label.max()) + 1 if num_classes is None else num_classes
     # The last colour is for label -1.
@@ -98,15 +99,15 @@ def _dot_colours(
 
 
 def dot_radius_px(num_points: int, size_px: int) -> float:
-    """Radius of a scatter plot's dots: at 1000 px 1.9 px for 20,000 points, 0.6 px for a million."""
+    """Radius of a scatter plot's dots: in 1,000 px, 1.9 px for 20,000 points and 0.6 px for a million."""
     return float(np.clip(0.0019 * (20_000 / max(num_points, 1)) ** 0.3, 0.0006, 0.006) * size_px)
 
 
 def _covered(
     xy: NDArray[np.floating], radius_px: float, size_px: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """For each pixel of a dot's neighbourhood: its flat index and the share the dot covers, both (point,)."""
-    # Through cell_of at a finer grid, so that orientation keeps its one home.
+    """For each pixel offset around a dot: flat pixel index and share covered by the dot, (point,) each."""
+    # Positions come from cell_of on a finer grid, because only numerics.grid knows the orientation.
     centre = (cell_of(xy, size_px * _SUBPIXELS) + 0.5) / _SUBPIXELS
     middle = np.floor(centre).astype(np.int64)
     reach = int(np.ceil(radius_px + 0.5))
@@ -121,7 +122,7 @@ def _covered(
 
 
 def _on_white(ink: NDArray[np.float64], num_points: int, radius_px: float, size_px: int) -> NDArray[np.uint8]:
-    # How many dots lie over one another where the map is populated, were they spread over half of it.
+    # Expected number of overlapping dots if they were spread evenly over half of the picture.
     overlap = num_points * np.pi * radius_px**2 / (0.5 * size_px**2)
     opacity = float(np.clip(1.0 / (1 + overlap), 0.2, 0.85))
     cover, colour = ink[0], ink[1:] / np.maximum(ink[0], 1e-12)
@@ -130,7 +131,10 @@ def _on_white(ink: NDArray[np.float64], num_points: int, radius_px: float, size_
 
 
 def _smooth(picture: NDArray[np.float64], width_px: float) -> NDArray[np.float64]:
-    """Gaussian window of this standard deviation down the rows; borders reflect, so nothing is lost."""
+    """The picture smoothed along its rows axis with a Gaussian of this standard deviation.
+
+    Borders reflect, so the sum is preserved.
+    """
     reach = min(int(np.ceil(3 * width_px)), picture.shape[0])
     offsets = np.arange(-reach, reach + 1)
     window = np.exp(-0.5 * (offsets / max(width_px, 1e-6)) ** 2)

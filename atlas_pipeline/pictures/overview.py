@@ -1,6 +1,6 @@
-"""Many atlases on one sheet: all layers of a run, fit for a README; its selections.
+"""Many atlases on one sheet: all layers of a run, or its class atlases or comparisons.
 
-However many there are, in memory are the sheet, of a bounded size, and the panel that is being drawn.
+Memory holds the sheet, whose size is bounded, and the panel that is being drawn.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from atlas_pipeline.pictures.figures import with_caption
 from atlas_pipeline.pictures.lettering import MUTED, canvas, one_line, place, write
 
 Picture: TypeAlias = Callable[[], NDArray[np.uint8]]
-"""Reads a picture when its turn comes: (height, width, 3) uint8."""
+"""A function that reads a picture when it is drawn: (height, width, 3) uint8."""
 
-# Side of a sheet: of a larger one a page is slow to open.
+# Largest side of a sheet. Browsers are slow to open a larger one.
 LARGEST_PX = 8000
-# Panels a row: more would be too small to read. Many are small in any case.
-_MOST_IN_A_ROW, _MANY = 3, 9
+# Largest number of panels per row, so that they can be read, for up to _MANY panels. More panels than that
+# are small in any case.
+_MAX_PER_ROW, _MANY = 3, 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One layer on the sheet.
+    """One atlas on the sheet.
 
-    Attributes: atlas: square. thumbnails: square pictures for the row below it, such as the density map and
-                the scatter plot.
+    Attributes: atlas: a square picture. thumbnails: square pictures for the row below it, such as the density
+                map and the scatter plot.
     """
 
     title: str
@@ -39,9 +40,9 @@ class Panel:
     thumbnails: Sequence[Picture] = ()
 
 
-def most_panels(panel_px: int, *, with_thumbnails: bool) -> int:
-    """How many panels a sheet has room for."""
-    # Of one thumbnail, which is as high as several can be.
+def max_panels(panel_px: int, *, with_thumbnails: bool) -> int:
+    """Number of panels of width panel_px that fit on a sheet."""
+    # A single thumbnail is the highest: several share the width.
     height = _height_px(panel_px, 1 if with_thumbnails else 0)
     return max(1, _room(panel_px, panel_px) * _room(panel_px, height))
 
@@ -49,25 +50,27 @@ def most_panels(panel_px: int, *, with_thumbnails: bool) -> int:
 def overview(
     panels: Sequence[Panel], panel_px: int = 760, caption: str | None = None, note: str | None = None
 ) -> NDArray[np.uint8]:
-    """The panels in rows of up to three, more where they are many: title, atlas, thumbnails beneath.
+    """The panels in rows of up to three, or more if there are many panels.
 
-    Args:    panels: no more than ``most_panels``. panel_px: width of a panel. caption: a warning for all of
-             it, see ``with_caption``. note: a line beneath the panels.
+    Each panel has a title and subtitle, the atlas, and the thumbnails below it.
+
+    Args:    panels: at most ``max_panels``. panel_px: width of a panel. caption: a warning about the whole
+             sheet, see ``with_caption``. note: a line below the panels.
     Returns: (height, width, 3) uint8.
     Raises:  ValueError: no panels.
     """
     if not panels:
         raise ValueError("an overview needs at least one panel")
     gap, height = panel_px // 16, max(_height_px(panel_px, len(panel.thumbnails)) for panel in panels)
-    # Four make two rows of two rather than three and one.
-    most = _MOST_IN_A_ROW if len(panels) <= _MANY else round(len(panels) ** 0.5) + 1
-    most = min(max(most, -(-len(panels) // _room(panel_px, height))), _room(panel_px, panel_px))
-    num_rows = -(-len(panels) // most)
-    in_a_row = -(-len(panels) // num_rows)
-    width, bottom = gap + in_a_row * (panel_px + gap), gap + num_rows * (height + gap)
+    limit = _MAX_PER_ROW if len(panels) <= _MANY else round(len(panels) ** 0.5) + 1
+    limit = min(max(limit, -(-len(panels) // _room(panel_px, height))), _room(panel_px, panel_px))
+    num_rows = -(-len(panels) // limit)
+    # Balance the rows: four panels make two rows of two rather than three and one.
+    per_row = -(-len(panels) // num_rows)
+    width, bottom = gap + per_row * (panel_px + gap), gap + num_rows * (height + gap)
     sheet = canvas(width, bottom + (2 * gap if note else 0))
     for number, panel in enumerate(panels):
-        row, col = divmod(number, in_a_row)
+        row, col = divmod(number, per_row)
         sheet.paste(_drawn(panel, panel_px), (gap + col * (panel_px + gap), gap + row * (height + gap)))
     if note:
         size = panel_px / 24
@@ -77,7 +80,7 @@ def overview(
 
 
 def _room(panel_px: int, side_px: int) -> int:
-    """How many panels of a side fit beside, or below, each other."""
+    """Number of panels with this side that fit next to each other along a sheet's side."""
     gap = panel_px // 16
     return max(1, (LARGEST_PX - 3 * gap) // (side_px + gap))
 
@@ -113,5 +116,5 @@ def _fitted(picture: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
     height, width, _ = picture.shape
     share = side_px / max(height, width)
     size = (max(1, round(width * share)), max(1, round(height * share)))
-    # reducing_gap: whole-number averaging first, as Lanczos alone takes seconds over a 12,800 px mosaic.
+    # reducing_gap averages by a whole factor first: Lanczos alone takes seconds for a mosaic of 12,800 px.
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))

@@ -1,4 +1,4 @@
-"""PNG files to arrays and back."""
+"""PNG files decoded to arrays, and arrays encoded as PNG files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 
 def pixels(pngs: pa.ChunkedArray) -> np.ndarray:
-    """A column of PNG files, all of one size -> (image, height, width, 3 or 4) uint8."""
+    """A column of PNG files of the same size -> (image, height, width, 3 or 4) uint8."""
     return np.stack([picture_of(png) for png in pngs.to_pylist()])
 
 
@@ -21,7 +21,11 @@ def picture_of(png: bytes) -> np.ndarray:
 
 
 def over_ground(images: np.ndarray, level: int) -> np.ndarray:
-    """Pictures (image, height, width, 3 or 4) uint8 over an even grey -> (image, height, width, 3) uint8."""
+    """Pictures composited over a uniform grey; opaque ones are returned unchanged.
+
+    Args:    images: (image, height, width, 3 or 4) uint8. level: the grey level, 0 to 255.
+    Returns: (image, height, width, 3) uint8.
+    """
     if images.shape[-1] == 3:
         return images
     opacity = images[..., 3:].astype(np.float32) / 255
@@ -29,7 +33,7 @@ def over_ground(images: np.ndarray, level: int) -> np.ndarray:
 
 
 def png_of(image: np.ndarray) -> bytes:
-    """PNG of a (height, width, 3 or 4) uint8 image."""
+    """A (height, width, 3 or 4) uint8 image as a PNG file."""
     from PIL import Image
 
     png = io.BytesIO()

@@ -1,7 +1,7 @@
 """A picture as Deep Zoom tiles, which OpenSeadragon and other viewers open: `<name>.dzi`, `<name>_files/`.
 
-Level 0 is one pixel; each level has twice the sides of the one below; the last is the picture. The picture
-comes from the top, band by band, and all levels are made at once: of each some rows are held.
+Level 0 is one pixel, each level has twice the side lengths of the one below, and the last is the picture. The
+picture arrives in bands from the top. All levels are made at once, with a few rows of each in memory.
 Source: Deep Zoom File Format Overview, https://learn.microsoft.com/previous-versions/windows/silverlight/dotnet-windows-silverlight/cc645077(v=vs.95).
 """
 
@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from atlas_pipeline.pictures.in_order import in_order
+from atlas_pipeline.pictures.ordered_map import ordered_map
 
 TileFormat = Literal["jpg", "png", "webp"]
-# With its overlap a tile is 256 pixels wide. Without any, a viewer that draws at a broken zoom shows seams.
+# A tile with its overlap is 256 pixels wide. Without an overlap, viewers show seams at fractional zooms.
 TILE_PX, OVERLAP_PX = 254, 1
-# JPEG without chroma subsampling: icons are small and colourful.
+# JPEG has no chroma subsampling, because icons are small and colourful.
 _ENCODED: dict[TileFormat, dict[str, Any]] = {
     "jpg": {"format": "JPEG", "quality": 88, "subsampling": 0},
     "png": {"format": "PNG"},
@@ -31,7 +31,10 @@ _ENCODED: dict[TileFormat, dict[str, Any]] = {
 
 
 def dzi(width: int, height: int, tile_format: TileFormat, note: str) -> bytes:
-    """The XML file that tells a viewer of the tiles. note: how they were made, kept as a comment."""
+    """The XML file that describes the tiles to a viewer.
+
+    Args: width, height: of the picture, pixels. note: how the tiles were made, stored as an XML comment.
+    """
     # Two hyphens would end the comment.
     comment = re.sub("-(?=-)", "- ", note)
     return (
@@ -45,7 +48,7 @@ def dzi(width: int, height: int, tile_format: TileFormat, note: str) -> bytes:
 
 
 def level_sizes(width: int, height: int) -> list[tuple[int, int]]:
-    """(width, height) of every level, pixels; the first is (1, 1), there are ceil(log2(larger side)) + 1."""
+    """(width, height) of each of the ceil(log2(larger side)) + 1 levels, pixels, starting with (1, 1)."""
     sizes = [(width, height)]
     while sizes[-1] != (1, 1):
         sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
@@ -59,10 +62,12 @@ def tile_files(
     tile_format: TileFormat,
     num_threads: int = 1,
 ) -> Iterator[tuple[str, bytes]]:
-    """Every tile of every level as `<level>/<column>_<row>.<format>` and its bytes, as they get ready.
+    """The tiles of all levels as files: name `<level>/<column>_<row>.<format>` and bytes.
 
-    Args:    bands: (rows, width, 3) each, from the top. width, height: of the whole, pixels.
-             num_threads: that encode; of no influence on the tiles or their order.
+    A tile is yielded soon after its last row arrives.
+
+    Args:    bands: (rows, width, 3) uint8 each, from the top. width, height: of the picture, pixels.
+             num_threads: threads that encode; the tiles and their order do not depend on it.
     Raises:  ValueError: bands that do not add up to the picture.
     """
 
@@ -71,12 +76,12 @@ def tile_files(
         Image.fromarray(tile.pixels).save(file, **_ENCODED[tile_format])
         return f"{tile.level}/{tile.col}_{tile.row}.{tile_format}", file.getvalue()
 
-    return in_order(encoded, tiles(bands, width, height), num_threads)
+    return ordered_map(encoded, tiles(bands, width, height), num_threads)
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A tile: its place, and (height, width, 3) uint8 with what it shares with its neighbours."""
+    """A tile: its level, column and row, and its pixels (height, width, 3) uint8 with the overlap."""
 
     level: int
     col: int
@@ -85,7 +90,7 @@ class Tile:
 
 
 def tiles(bands: Iterable[NDArray[np.uint8]], width: int, height: int) -> Iterator[Tile]:
-    """The tiles of all levels, as soon as their rows are there. See ``tile_files``."""
+    """The tiles of all levels, each as soon as its rows have arrived; arguments as for ``tile_files``."""
     levels: list[_Level] = []
     for number, size in enumerate(level_sizes(width, height)):
         levels.append(_Level(number, *size, below=levels[-1] if levels else None))
@@ -98,17 +103,18 @@ def tiles(bands: Iterable[NDArray[np.uint8]], width: int, height: int) -> Iterat
 
 
 class _Level:
-    """One level of the pyramid: cuts its rows into tiles, and hands them on to the next one, halved."""
+    """One level of the pyramid: cuts its rows into tiles, and passes them at half size to the level below."""
 
     def __init__(self, number: int, width: int, height: int, below: _Level | None) -> None:
         self.num_rows = 0
         self._number, self._width, self._height, self._below = number, width, height, below
-        # Rows that are still part of a tile to come, and one that waits for its pair.
+        # _rows are needed for tiles to come. _unpaired is the last row if it still lacks the row to be
+        # averaged with.
         self._rows = self._unpaired = np.empty((0, width, 3), np.uint8)
         self._tile_row = 0
 
     def add(self, rows: NDArray[np.uint8]) -> Iterator[Tile]:
-        """The next rows from the top, (row, width, 3)."""
+        """Take the next rows from the top, (row, width, 3); yield the tiles that this completes."""
         self._rows = np.concatenate([self._rows, rows])
         self.num_rows += len(rows)
         yield from self._finished_tiles()
@@ -126,13 +132,13 @@ class _Level:
                 left, right = _extent(col, self._width)
                 yield Tile(self._number, col, self._tile_row, strip[:, left:right])
             self._tile_row += 1
-            # The next one begins with rows that the two share. A copy, so that the others are let go.
+            # The next tile row begins with the overlap. The copy frees the rows before it.
             keep_from = min(_extent(self._tile_row, self._height)[0], self.num_rows)
             self._rows = self._rows[keep_from - first :].copy()
 
     def _halved(self, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
         rows = np.concatenate([self._unpaired, rows])
-        # The last row of an odd number is its own pair; so is the last column.
+        # If the number of rows is odd, the last row is paired with itself; the same holds for columns.
         is_last = self.num_rows == self._height
         whole = len(rows) if is_last else len(rows) // 2 * 2
         self._unpaired = rows[whole:].copy()
@@ -141,12 +147,12 @@ class _Level:
 
 
 def _extent(index: int, length: int) -> tuple[int, int]:
-    """First pixel of a tile and the one after its last, along one side, with what it shares."""
+    """First pixel of a tile and the one after its last, along one side, including the overlap."""
     return max(0, index * TILE_PX - OVERLAP_PX), min(length, (index + 1) * TILE_PX + OVERLAP_PX)
 
 
 def _mean_of_four(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(2 h, 2 w, 3) -> (h, w, 3), rounded to the nearest, halves up."""
+    """Means of 2 x 2 pixels: (2 h, 2 w, 3) -> (h, w, 3), rounded to nearest, halves up."""
     total = rows[::2, ::2].astype(np.uint16)
     for down, right in ((0, 1), (1, 0), (1, 1)):
         total += rows[down::2, right::2]

@@ -1,4 +1,4 @@
-"""A class's vocabulary: a strip a layer of the icons that its attribution comes from, first layer on top."""
+"""The vocabulary of a class: per layer, a strip of the icons with the largest shares of its attribution."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from atlas_pipeline.numerics.mosaic import resized
 from atlas_pipeline.pictures.lettering import INK, MUTED, canvas, one_line, place, write
 
 _TRACK, _RULE = (232, 232, 235), (228, 228, 228)
-# Narrower, the words would not fit.
-_NARROWEST_PX = 900
+# In a narrower picture the text would not fit.
+_MIN_WIDTH_PX = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strip:
-    """One layer.
+    """The strip of one layer.
 
-    Attributes: title: the layer. subtitle: what of the class's attribution is shown, or why there is nothing.
-                icons: (icon, side, side, 3) uint8, the largest share first. shares: one an icon, in [0, 1].
+    Attributes: title: the layer. subtitle: how much of the class's attribution the icons cover, or why there
+                are none. icons: (icon, side, side, 3) uint8, largest share first. shares: one per icon, in
+                [0, 1].
     """
 
     title: str
@@ -34,25 +35,27 @@ class Strip:
 def vocabulary_figure(
     title: str, subtitle: str, strips: Sequence[Strip], tile_px: int = 112
 ) -> NDArray[np.uint8]:
-    """The strips under each other; below every icon its share, in words and as a bar (full: all of it).
+    """The strips from top to bottom, with the share of each icon below it as a bar and as text.
 
-    Args:    tile_px: side of an icon as drawn.
+    A full bar stands for all of the class's attribution.
+
+    Args:    tile_px: side of an icon in the figure.
     Returns: (height, width, 3) uint8, as wide as the longest strip.
     """
     size, gap = tile_px / 6.2, round(tile_px / 12)
     most = max((len(strip.shares) for strip in strips), default=0)
     margin = 2 * gap
-    width = max(_NARROWEST_PX, 2 * margin + most * (tile_px + gap) - gap)
+    width = max(_MIN_WIDTH_PX, 2 * margin + most * (tile_px + gap) - gap)
     rows = [_heading(width, margin, size, title, subtitle)]
     rows += [_drawn(strip, width, margin, size, gap, tile_px) for strip in strips]
     return np.concatenate([np.asarray(row) for row in rows])
 
 
 def share_text(share: float) -> str:
-    """``12 %``; what only rounds to nothing or to all is not called that."""
+    """A share as text, such as ``12 %``. Shares that only round to 0 or 100 % are ``< 1 %`` or ``> 99 %``."""
     if 0 < share < 0.005:
         return "< 1 %"
-    # Not 1: shares that make up all are sums, a rounding short of it.
+    # Compare with slightly less than 1: a share of everything is a sum, which may be off by rounding.
     if 0.995 <= share < 1 - 1e-9:
         return "> 99 %"
     return f"{share:.0%}".replace("%", " %")

@@ -1,1 +1,1 @@
-"""The run folder: the files that people open, copied out of finished artefacts."""
+"""The run folder: files for users, copied out of finished artefacts."""

@@ -1,4 +1,4 @@
-"""What a page says of a run and of each of its atlases."""
+"""The values that the report shows for a run and for each of its atlases."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from atlas_pipeline.views.view import Kind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AtlasEntry:
-    """One atlas of the run. Paths are relative to the page, with forward slashes; None: there is none.
+    """One atlas of the run. Paths are relative to the page, with forward slashes; None: no such file.
 
-    Attributes: kind: of the view. atlas, document: the picture and its JSON. preview: a smaller picture to
-                show in place of one too large for a page (beyond some 8,000 px). width_px: of the picture
-                shown. numbers: by the name of the report's column; None or NaN: not known.
+    Attributes: kind: kind of the view. atlas, document: paths of the picture and its JSON. preview: path of a
+                smaller picture to show instead of one that is too large for a page (about 8,000 px or more).
+                width_px: width of the shown picture. density, scatter: paths of the layout's pictures.
+                numbers: by name of the report's column; None or NaN: not known.
     """
 
     layer: str
@@ -36,12 +37,12 @@ class AtlasEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """What the page says of the whole run.
+    """The values that the page shows for the whole run.
 
-    Attributes: images: in words, e.g. "20,000 generated images". weights: where they come from, in words.
-                random_weights: the network was never trained; the page says so in red. provenance: name to
-                value; a mapping or a list is shown as JSON. sheets: pictures of many atlases at once, words
-                to path. figures: paths of pictures that stand for themselves.
+    Attributes: images: a description, e.g. "20,000 generated images". weights: a note of where the weights
+                come from. random_weights: the network was never trained, and the page says so in red.
+                provenance: name to value; mappings and lists are shown as JSON. sheets: pictures of many
+                atlases at once, link text to path. figures: paths of the pictures of class figures.
     """
 
     name: str
@@ -65,10 +66,10 @@ def entry_of(
     preview: str | None = None,
     width_px: int | None = None,
 ) -> AtlasEntry:
-    """The entry of an atlas, its figures from its own JSON document, so that page and JSON agree.
+    """The entry of an atlas. Its numbers come from its JSON document, so that page and JSON agree.
 
-    Args: atlas, document_path, density, scatter, preview: paths relative to the page. width_px: of the
-          picture shown; None: of the whole mosaic.
+    Args: document: the document; lists in its cells are not needed. atlas, document_path, density, scatter,
+          preview: paths relative to the page. width_px: width of the shown picture; None: that of the atlas.
     """
     return AtlasEntry(
         layer=document["layer"],

@@ -1,4 +1,4 @@
-"""A run as one archive: what its folder holds, and where it comes from. The same run, the same bytes."""
+"""Export of a run's folder and its provenance as one zip archive; equal runs give equal bytes."""
 
 from __future__ import annotations
 
@@ -16,24 +16,22 @@ from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.publish.record import Record, read_record
 
 PROVENANCE_FILE = "provenance.json"
-# The earliest time that a zip can hold: when a file was written is no property of the run.
+# A constant time, the earliest that a zip can hold: the archive must not depend on when files were written.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
-# Compressed already: deflating them again takes seconds and saves nothing.
+# These files are already compressed. Deflating them again takes seconds and saves nothing.
 _COMPRESSED = (".png", ".jpg", ".jpeg", ".webp")
 _CHUNK_BYTES = 1 << 20
 
 
 def export_run(folder: Location, path: Location) -> int:
-    """Write a zip of everything that the program made in a run's folder, below the run's name.
+    """Write a zip of all files that this program made in a run's folder, in a folder with the run's name.
 
-    What a killed one left of the same archive is removed.
+    The user's own files are left out. Leftovers of an earlier, killed export to the same path are removed.
+    Files are streamed through a small buffer, but an archive at a URL is in memory until it is uploaded.
 
-    Files of the user's own are left out. Streamed, a buffer of one file in memory; behind a URL the archive
-    is held in memory until it is sent.
-
-    Returns: number of files, the provenance among them.
-    Raises:  ConfigError: the run has no atlas yet, or one of its files is gone, or its record cannot be read.
-             ResourceError: it cannot be written.
+    Returns: number of files, including the provenance.
+    Raises:  ConfigError: the run has no atlas yet, one of its files is missing, or its record cannot be read.
+             ResourceError: the archive cannot be written.
     """
     record = read_record(folder) or Record()
     names = sorted(record.files)
@@ -53,7 +51,7 @@ def export_run(folder: Location, path: Location) -> int:
 
 
 def _pack(archive: zipfile.ZipFile, name: str, path: Location) -> str:
-    """Add a file; sha256 of its bytes."""
+    """Add a file to the archive; return the SHA-256 of its bytes."""
     digest = hashlib.sha256()
     with (
         disk_errors(path),
@@ -69,15 +67,15 @@ def _pack(archive: zipfile.ZipFile, name: str, path: Location) -> str:
 def _entry(name: str, size_bytes: int) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, _NO_TIME)
     entry.compress_type = zipfile.ZIP_STORED if name.endswith(_COMPRESSED) else zipfile.ZIP_DEFLATED
-    # A plain file of Unix, readable by all, whatever the machine that packs it.
+    # A regular Unix file that everyone can read, so that the archive is the same on every platform.
     entry.create_system, entry.external_attr = 3, 0o100644 << 16
-    # Known beforehand, it decides whether the entry needs 64-bit sizes.
+    # zipfile decides from the size whether the entry needs 64-bit sizes.
     entry.file_size = size_bytes
     return entry
 
 
 def _provenance(folder: Location, record: Record, digests: Mapping[str, str]) -> dict[str, Any]:
-    """Which artefacts the run is made from, and what each file should be."""
+    """The fingerprints of the artefacts that the run is made from, and the digest of each file."""
     return {
         "software": f"atlas-pipeline {__version__}",
         "run": folder.name,

@@ -1,7 +1,7 @@
-"""The folder of a run on disk: which files are ours, and which of them stay.
+"""The folder of a run on disk: writing its files, and removing those that are no longer part of the run.
 
-A file is written only where it is missing or differs; one that an earlier publication left and this one does
-not make is removed; the user's own stay.
+A file is written only if it is missing or differs. A file of an earlier publication that the present one does
+not make is removed. The user's own files stay.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from atlas_pipeline.engine.lock import waiting_lock
 from atlas_pipeline.errors import ConfigError, ResourceError
 from atlas_pipeline.publish.record import Record, read_record, write_record
 
-# What `atlas figure` draws: none of a publication's business.
+# `atlas figure` writes into this folder; a publication leaves it alone.
 FIGURES_FOLDER = "figures"
 _COPIED_BYTES = 1 << 20
 
@@ -33,34 +33,34 @@ def run_folder(config: Config) -> Location:
 
 
 @contextmanager
-def held(store: Store, name: str) -> Iterator[bool]:
-    """Hold the folder of a run: of the processes that bring it up to date, draw or pack it one is at it.
+def folder_lock(store: Store, name: str) -> Iterator[bool]:
+    """Lock the folder of a run, so that one process at a time publishes, draws or exports it.
 
-    Yields: whether it is held. Where there can be no lock nothing can be written either, and perhaps nothing
-            need be.
+    Yields: whether the lock is held. Where a lock file cannot be written, the folder cannot be written
+            either; the caller goes on, because there may be nothing to write.
     """
     with ExitStack() as stack:
-        is_held = False
+        is_locked = False
         with suppress(ResourceError):
             stack.enter_context(waiting_lock(store.lock_path("runs", name)))
-            is_held = True
-        yield is_held
+            is_locked = True
+        yield is_locked
 
 
-def note_reach(config: Config, reach: Reach, store: Store) -> None:
-    """Say what a run will need, before it makes any of it: nothing else keeps that from `atlas clean`.
+def record_reach(config: Config, reach: Reach, store: Store) -> None:
+    """Record the artefacts that a run will need before it makes them, so that `atlas clean` keeps them.
 
-    Raises: ResourceError: it cannot be written.
+    Raises: ResourceError: the record cannot be written.
     """
     folder = run_folder(config)
-    with held(store, config.name):
+    with folder_lock(store, config.name):
         record = _last_record(folder)
         if record.to_come != reach:
             write_record(folder, replace(record, to_come=reach))
 
 
 def _last_record(folder: Location) -> Record:
-    """What an earlier publication wrote. Of one that cannot be read nothing is taken for true."""
+    """The record that an earlier publication wrote; an empty, unfinished one if it cannot be read."""
     try:
         return read_record(folder) or Record()
     except ConfigError:
@@ -68,17 +68,20 @@ def _last_record(folder: Location) -> Record:
 
 
 def sweep_run(folder: Location) -> None:
-    """Remove what a killed publication left half written. Only while the folder is held."""
-    # Object stores show whole objects only.
+    """Remove temporary files that a killed publication left. The caller must hold the folder's lock."""
+    # Object stores never show partly written objects.
     if isinstance(folder, Path):
         for leftover in folder.rglob(".*.tmp"):
             if leftover.relative_to(folder).parts[0] != FIGURES_FOLDER:
                 leftover.unlink(missing_ok=True)
 
 
-def _compared(path: Location, pieces: Iterator[bytes]) -> tuple[int, bytes | None]:
-    """How many bytes a file begins with as it should, whole pieces of them, and the first piece that differs;
-    None where the file is as it should be."""
+def _matching_prefix(path: Location, pieces: Iterator[bytes]) -> tuple[int, bytes | None]:
+    """Compare a file with its intended content.
+
+    Returns: Number of leading bytes that match, in whole pieces, and the first piece that differs; None for
+             the piece if the whole file matches.
+    """
     try:
         with disk_errors(path):
             file = opened(path)
@@ -103,18 +106,18 @@ def _first_bytes(path: Location, num_bytes: int) -> Iterator[bytes]:
 
 
 def opened(path: Location) -> IO[bytes]:
-    """A file's bytes; behind a URL they are fetched at once."""
+    """A file opened for reading bytes; one at a URL is downloaded as a whole first."""
     return open(path, "rb") if isinstance(path, Path) else io.BytesIO(content_of(path))
 
 
 class RunFolder:
-    """A run's folder, and which of its files this publication made.
+    """A run's folder, which keeps track of the files that this publication makes.
 
-    From the first change to `finish` its record says that it is unfinished.
+    The folder's record is marked unfinished from the first change until `finish`.
     """
 
     def __init__(self, path: Location, reach: Reach) -> None:
-        """reach: what the run needs, done or not."""
+        """path: of the folder. reach: the artefacts that the run needs, done or not."""
         self.path = path
         self._before, self._reach, self._is_marked = _last_record(path), reach, False
         self._now = set[str]()
@@ -122,23 +125,29 @@ class RunFolder:
         self._drawn = dict[str, Mapping[str, str]]()
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, if it is not there as it should be."""
+        """Write a file, unless it already has this content."""
         self.write_pieces(name, [content])
 
     def write_pieces(self, name: str, pieces: Iterable[bytes]) -> None:
-        """The same, piece by piece: the file is not held as a whole, but where the folder is a URL."""
+        """Write a file piece by piece, unless it already has this content.
+
+        The file is never in memory as a whole, unless the folder is at a URL.
+        """
         self._now.add(name)
         path, rest = self.path / name, iter(pieces)
-        same_bytes, other = _compared(path, rest)
+        num_matching, other = _matching_prefix(path, rest)
         if other is None:
             return
         self._mark_unfinished()
         with atomic_file(path) as file:
-            for piece in chain(_first_bytes(path, same_bytes), [other], rest):
+            for piece in chain(_first_bytes(path, num_matching), [other], rest):
                 file.write(piece)
 
     def write_drawn(self, name: str, sources: str, draw: Callable[[], bytes]) -> None:
-        """Write a file that takes long to draw, if it is not there as drawn from the same sources."""
+        """Draw and write a file, unless it is present, unchanged and drawn from the same sources.
+
+        Args: sources: a digest of everything that the drawing depends on. draw: makes the content; slow.
+        """
         self._now.add(name)
         drawn = self._before.drawn.get(name)
         if drawn is None or drawn["sources"] != sources or drawn["digest"] != _digest(self.path / name):
@@ -149,23 +158,32 @@ class RunFolder:
     def _mark_unfinished(self) -> None:
         if not self._is_marked:
             self._is_marked = True
-            # What a command has made beside the config is not in the record yet, but was noted.
+            # Only the old record's to_come has artefacts that a command requested in addition to the config.
             to_come = self._reach | self._before.to_come
             write_record(self.path, replace(self._before, to_come=to_come, unfinished=True))
 
     def keep(self, names: Sequence[str], *, own: Collection[str], beneath: Collection[str]) -> None:
-        """These files stay while the artefacts beneath are the run's; own: artefacts made for them alone."""
+        """Keep files that a command made in addition to the config's.
+
+        Args: names: of the files. own: fingerprints of artefacts made for these files only. beneath:
+              fingerprints of the run's artefacts that they were made from; the files stay only as long as the
+              run has all of them.
+        """
         for name in names:
             self._by_command[name] = {"own": sorted(own), "beneath": sorted(beneath)}
 
-    def let_go(self, file: str) -> None:
-        """What commands made under this name stays no longer, whatever folder it is in."""
+    def stop_keeping(self, file: str) -> None:
+        """No longer keep the files with this name that commands made, in whichever folder they are."""
         self._by_command = {
             name: sources for name, sources in self._by_command.items() if PurePosixPath(name).name != file
         }
 
     def kept(self, fingerprints: Collection[str]) -> dict[str, Mapping[str, Sequence[str]]]:
-        """What commands made, of now or earlier, that stays: what it was made from is the run's."""
+        """The files that commands made, now or earlier, whose source artefacts are all in the run.
+
+        Args:    fingerprints: of the run's artefacts.
+        Returns: By file name, fingerprints under ``own`` and ``beneath``; see `keep`.
+        """
         return {
             name: sources
             for name, sources in self._by_command.items()
@@ -173,7 +191,10 @@ class RunFolder:
         }
 
     def finish(self, fingerprints: Collection[str]) -> None:
-        """Remove what is no longer made, and note what there is. fingerprints: of the run's artefacts."""
+        """Remove files that are no longer made, and write the record.
+
+        Args: fingerprints: of the run's artefacts.
+        """
         kept = self.kept(fingerprints)
         for name in set(self._before.files) - self._now - set(kept):
             self._mark_unfinished()
@@ -190,12 +211,12 @@ class RunFolder:
             write_record(self.path, record)
 
     def _remove_empty(self, folder: PurePosixPath) -> None:
-        # Behind a URL there are no folders.
+        # A store at a URL has no folders.
         while isinstance(self.path, Path) and folder.parts:
             try:
                 (self.path / folder).rmdir()
             except OSError:
-                return  # not empty: something else is in it
+                return  # The folder is not empty.
             folder = folder.parent
 
 

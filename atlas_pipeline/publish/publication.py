@@ -1,7 +1,7 @@
-"""The folder that people open: `<workspace>/runs/<name>/`, made from finished artefacts alone.
+"""Publication: the folder `<workspace>/runs/<name>/`, made from finished artefacts.
 
-Nothing is computed here. Files are copied piece by piece; in memory are the numbers of an atlas, and of a
-sheet of many atlases the sheet and one picture of those on it (see `publish_sheet`).
+No results are computed here. Files are copied piece by piece. Memory holds the numbers of one atlas; for a
+sheet of many atlases, it holds the sheet and one of the pictures on it (see `sheets`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from atlas_pipeline.images.sources import SOURCES
 from atlas_pipeline.models.network_name import has_random_weights, network_name, weights_note
 from atlas_pipeline.patch_test.patch_report import CONTACT_SHEET
 from atlas_pipeline.publish.entries import AtlasEntry, RunSummary, entry_of
-from atlas_pipeline.publish.folder import RunFolder, held, opened, run_folder, sweep_run
+from atlas_pipeline.publish.folder import RunFolder, folder_lock, opened, run_folder, sweep_run
 from atlas_pipeline.publish.report import report_page
 from atlas_pipeline.publish.sheets import Sheet, sheets_of
 from atlas_pipeline.publish.viewer_files import index_of, viewer_files
@@ -41,7 +41,10 @@ from atlas_pipeline.views.view import Kind, views_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """What a run's folder holds."""
+    """The result of a publication.
+
+    Attributes: page: the viewer's page; None if no layout is done yet. atlases: the published atlases.
+    """
 
     page: Location | None
     atlases: tuple[AtlasEntry, ...]
@@ -50,15 +53,15 @@ class Publication:
 def publish(
     config: Config, steps: Sequence[Step], store: Store, by_command: Sequence[Step] = ()
 ) -> Publication:
-    """Bring a run's folder up to date with whatever of its pictures is done.
+    """Bring a run's folder up to date with the steps that are done.
 
-    Args:   by_command: steps that a command asked for beside the config's. Their files stay in later
-            publications too, for as long as what of the run they were made from is still the run's.
-    Raises: ResourceError: it cannot be written.
+    Args:   by_command: steps that a command requested in addition to the config's. Later publications keep
+            their files as long as the run still has the artefacts they were made from.
+    Raises: ResourceError: the folder cannot be written.
     """
-    # Of two runs at once one publishes after the other: a sweep must not meet a file that is being written.
-    with held(store, config.name) as is_held:
-        if is_held:
+    # The lock keeps the sweep from removing a temporary file that another process is writing.
+    with folder_lock(store, config.name) as is_locked:
+        if is_locked:
             sweep_run(run_folder(config))
         return _publish(config, steps, store, by_command)
 
@@ -81,8 +84,8 @@ def _publish(config: Config, steps: Sequence[Step], store: Store, by_command: Se
         sources = {a.fingerprint for a in artefacts_of(ordered([step]), store).values()}
         folder.keep(_write_pictures(folder, step, artefact), own=sources - current, beneath=sources & current)
     if not config.stitch.examples:
-        # What a command made before the config said so.
-        folder.let_go(CONTACT_SHEET)
+        # The config forbids real patches; a contact sheet may be older than that setting.
+        folder.stop_keeping(CONTACT_SHEET)
     sheets: list[Sheet] = []
     if entries:
         sheets = sheets_of(config, entries, made, folder.path)
@@ -92,17 +95,17 @@ def _publish(config: Config, steps: Sequence[Step], store: Store, by_command: Se
     viewer = viewer_files(config, views, made, has_report=bool(entries))
     for name, content in viewer.items():
         folder.write(name, content)
-    # Last, for of hundreds of atlases they take long.
+    # Sheets come late, because those of hundreds of atlases take long.
     for sheet in sheets:
         folder.write_drawn(sheet.file, sheet.sources, sheet.draw)
-    # Only now: what is read as made with a config is all there.
+    # The config is written last: readers take it as the config that made all other files.
     folder.write(CONFIG_FILE, config.to_yaml().encode())
     folder.finish(current)
     return Publication(page=folder.path / "index.html" if viewer else None, atlases=tuple(entries))
 
 
 def _write_pictures(folder: RunFolder, step: Step, artefact: Artefact) -> list[str]:
-    """Write the files of a step, if it has any; their names."""
+    """Write the files of a step, if it has any; return their names in the folder."""
     if step.stage.publishes is None:
         return []
     names = []
@@ -113,16 +116,16 @@ def _write_pictures(folder: RunFolder, step: Step, artefact: Artefact) -> list[s
 
 
 def _published_name(step: Step, file: str) -> str:
-    # What spans the layers has a place of its own.
+    # A step that spans layers has a folder with the stage's name.
     return f"{step.layer}/{step.view}/{file}" if step.layer else f"{step.stage.name}/{file}"
 
 
 def files_in_folder(config: Config, step: Step, store: Store) -> list[Location]:
-    """Where the files of a step are in a run's folder; none where it has none, or is not done."""
+    """Paths of a step's files in a run's folder; empty if it publishes none or is not done."""
     artefact = artefact_of(step, store)
     if artefact is None or step.stage.publishes is None:
         return []
-    # A file is one row or several; what lies in a folder of its own are tiles.
+    # A file takes one or more rows. Names with a folder are tiles, which are left out.
     files = dict.fromkeys(artefact.read(["file"])["file"].to_pylist())
     return [run_folder(config) / _published_name(step, file) for file in files if "/" not in file]
 
@@ -131,10 +134,10 @@ def _entry(step: Step, kind: Kind, folder: Location) -> AtlasEntry:
     base = f"{step.layer}/{step.view}"
     document = f"{base}/atlas-{step.grid}.json"
 
-    def there(name: str) -> str | None:
+    def existing(name: str) -> str | None:
         return f"{base}/{name}" if (folder / base / name).is_file() else None
 
-    preview = there(f"atlas-{step.grid}-preview.png")
+    preview = existing(f"atlas-{step.grid}-preview.png")
     with disk_errors(folder / document), opened(folder / document) as lines:
         numbers = document_numbers(lines)
     return entry_of(
@@ -144,8 +147,8 @@ def _entry(step: Step, kind: Kind, folder: Location) -> AtlasEntry:
         width_px=_width_px(folder / preview) if preview else None,
         atlas=f"{base}/atlas-{step.grid}.png",
         document_path=document,
-        density=there("density.png"),
-        scatter=there("scatter.png"),
+        density=existing("density.png"),
+        scatter=existing("scatter.png"),
     )
 
 

@@ -1,6 +1,7 @@
-"""The record of a run's folder: what it was made from, which of its files are ours, what is to come.
+"""The record of a run's folder: the artefacts it was made from, the files we wrote, and artefacts to come.
 
-Written before a run makes anything, marked while the folder is brought up to date, and again at the end.
+The record is written before a run makes anything, when a publication starts to change the folder, and when
+the publication is finished.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ PUBLISHED = ".published.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What is known of a run's folder.
+    """The state of a run's folder.
 
-    artefacts: fingerprints of what it was made from. files: names of what the program made in it. by_command:
-    by name, what a command made beside the config: fingerprints made for it alone (``own``), and of the run's
-    those that it stays with (``beneath``). drawn: by name, what a file was drawn from (``sources``) and the
-    ``digest`` of its bytes. to_come: what the run needs beside that. unfinished: the folder was being brought
-    up to date, and files of two runs may lie in it.
+    Attributes:
+        artefacts: fingerprints of the artefacts that the folder was made from.
+        files: names of the files that the program wrote in it.
+        by_command: by name, files that a command made in addition to the config's: fingerprints of artefacts
+            made for that file only (``own``), and of the run's artefacts it was made from (``beneath``).
+        drawn: by name, files drawn from other files: a digest of their ``sources``, and the ``digest`` of
+            their bytes.
+        to_come: further artefacts that the run needs.
+        unfinished: a publication was changing the folder, which may hold files of two versions of the run.
     """
 
     artefacts: tuple[str, ...] = ()
@@ -39,12 +44,12 @@ class Record:
 
     @property
     def made_from(self) -> set[str]:
-        """Fingerprints of what the folder was made from, what commands made in it too."""
+        """Fingerprints of all artefacts that the folder was made from, including those that commands used."""
         kept = (fingerprint for kept in self.by_command.values() for fingerprint in kept["own"])
         return {*self.artefacts, *kept}
 
     def as_json(self) -> dict[str, Any]:
-        """As it is written: what does not apply is left out."""
+        """The JSON form of the record; entries that do not apply are left out."""
         to_come = {"fingerprints": sorted(self.to_come.fingerprints), "stages": sorted(self.to_come.stages)}
         return {
             "artefacts": list(self.artefacts),
@@ -57,9 +62,9 @@ class Record:
 
 
 def read_record(folder: Location) -> Record | None:
-    """The record of a run's folder; None where there is none.
+    """The record of a run's folder; None if there is none.
 
-    Raises: ConfigError: it cannot be read. ResourceError: nobody answers there, or nothing may be read.
+    Raises: ConfigError: it cannot be read. ResourceError: the store does not answer, or permits no reading.
     """
     path = folder / PUBLISHED
     try:
@@ -73,15 +78,19 @@ def read_record(folder: Location) -> Record | None:
 
 
 def write_record(folder: Location, record: Record) -> None:
-    """Raises: ResourceError: disk full, read-only, not permitted, or the store cannot be reached."""
+    """Write the record of a run's folder.
+
+    Raises: ResourceError: disk full, read-only, not permitted, or the store cannot be reached.
+    """
     with atomic_file(folder / PUBLISHED) as file:
         file.write(json.dumps(record.as_json(), indent=1).encode())
 
 
-def reached(folder: Location) -> Reach:
-    """The artefacts that a run's folder was made from, and those that its run needs beside them.
+def recorded_reach(folder: Location) -> Reach:
+    """The artefacts that a run's folder was made from, and further ones that its run needs.
 
-    Raises: ConfigError: the folder does not say so, or what it says cannot be read. ResourceError: as above.
+    Raises: ConfigError: the record is missing or cannot be read. ResourceError: the store does not answer, or
+            permits no reading.
     """
     record = read_record(folder)
     if record is not None:
@@ -99,7 +108,10 @@ def reached(folder: Location) -> Reach:
 
 
 def _record(body: Mapping[str, Any]) -> Record:
-    """Raises: ValueError, TypeError, KeyError, AttributeError: it is no record."""
+    """The record that a JSON object holds.
+
+    Raises: ValueError, TypeError, KeyError, AttributeError: the object is not a record.
+    """
     to_come = body.get("to_come", {})
     return Record(
         artefacts=_names(body["artefacts"]),
@@ -122,5 +134,5 @@ def _record(body: Mapping[str, Any]) -> Record:
 
 def _names(listed: Any) -> tuple[str, ...]:
     if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
-        raise TypeError(f"{listed!r:.40} is no list of names")
+        raise TypeError(f"{listed!r:.40} is not a list of names")
     return tuple(listed)

@@ -1,4 +1,4 @@
-// Without this script every atlas stands on the page, one below the other, and the links jump to them.
+// This script shows one atlas at a time. Without it, the page shows all atlases, and the links jump to them.
 const atlases = [...document.querySelectorAll("section.atlas")];
 const links = [...document.querySelectorAll("nav a")];
 

@@ -1,6 +1,6 @@
-"""report.html: numbers, pictures and provenance of a run, in one file that needs no network and no server.
+"""report.html: a page with the numbers, pictures and provenance of a run, which needs no network or server.
 
-Every name and label is text: it is escaped, and a content policy in the page refuses any script but its own.
+All names and labels are escaped, and the page's content security policy allows only its own script.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from atlas_pipeline.measures.measure import Column
 from atlas_pipeline.publish.entries import AtlasEntry, RunSummary
 from atlas_pipeline.publish.report_columns import columns_of, large_columns
 
-# Width of the page's column: a smaller picture is shown at a whole multiple of its size.
+# Width of the page's column. A picture at most half as wide is enlarged by a whole factor.
 _COLUMN_PX = 1280
 
 
 def report_page(run: RunSummary, entries: Sequence[AtlasEntry]) -> str:
     """The page as HTML.
 
-    Args:    entries: in the order of the page; those of one layer and view next to each other.
+    Args:    entries: in the order of the page; entries of one layer and view are consecutive.
     Raises:  ValueError: no entries.
     """
     if not entries:
@@ -63,12 +63,12 @@ def _asset(name: str) -> str:
 
 
 def _link(path: str) -> str:
-    # The dot keeps a path a path: "//host" or "javascript:" cannot come of it.
+    # The leading "./" makes sure that a path is not read as "//host" or "javascript:".
     return escape("./" + quote(path))
 
 
 def _anchors(entries: Sequence[AtlasEntry]) -> list[str]:
-    """A name in the address for each entry; readable, and none twice."""
+    """A unique, readable URL fragment for each entry."""
     anchors: list[str] = []
     for entry in entries:
         plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{entry.layer}.{entry.view}.{entry.grid}")
@@ -149,8 +149,8 @@ def _large(entry: AtlasEntry) -> str:
 
 def _pair(entry: AtlasEntry) -> str:
     words = {
-        "density": "<b>Density.</b> How many activations lie where; the colour goes with the square root.",
-        "scatter": "<b>Activations.</b> A dot each, in the colour of its image's class if it has one.",
+        "density": "<b>Density.</b> Activations per area; the colour follows the square root.",
+        "scatter": "<b>Activations.</b> One dot each, in the colour of the image's class if it has one.",
     }
     figures = []
     for kind, path in (("density", entry.density), ("scatter", entry.scatter)):
@@ -164,7 +164,7 @@ def _pair(entry: AtlasEntry) -> str:
 
 
 def _figures(run: RunSummary) -> str:
-    """What was asked of single classes: highlights, vocabularies, patch tests."""
+    """The section with figures of single classes: highlights, vocabularies and patch tests."""
     if not run.figures:
         return ""
     shown = []

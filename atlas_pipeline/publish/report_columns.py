@@ -1,4 +1,4 @@
-"""The columns that a page shows of each atlas: those of the measures, and of the atlas as a whole."""
+"""The columns of the report's table: those of the measures, and those of the atlas as a whole."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _SIZES = (
         heading="activations",
         style="count",
         value=lambda document: document["num_activations"],
-        meaning="What the layout shows: the layer at one random place of each image.",
+        meaning="Activations that the layout shows, each from a random position of an image.",
     ),
     Column(
         name="num_cells",
         heading="cells",
         style="count",
         value=lambda document: len(document["cells"]),
-        meaning="Squares of the grid with activations enough for an icon.",
+        meaning="Cells of the grid with enough activations for an icon.",
     ),
 )
 _LAYOUT = (
@@ -41,8 +41,8 @@ _LAYOUT = (
             heading="trustworthiness",
             style="decimal",
             value=of_layout("trustworthiness"),
-            meaning="Of the layout: are neighbours on the map neighbours in the layer too? 1: all of them; "
-            "0.5: chance.",
+            meaning="How far neighbours on the map are neighbours in the layer too. 1: all of them; 0.5: "
+            "chance.",
             large="trustworthiness of the layout",
         ),
     ),
@@ -63,8 +63,8 @@ _LAYOUT = (
             heading="alignment",
             style="decimal",
             value=of_layout("alignment"),
-            meaning="Of layers laid out together: how far apart, in sides of the map, an image lies here and "
-            "in the next layer, and how far apart two images at random; medians.",
+            meaning="For layers laid out together: the distance between an image's place in this layer and "
+            "in the next one, and the distance between two random images, in sides of the map; medians.",
             large="distance to the next layer, median",
             is_optional=True,
         ),
@@ -82,7 +82,7 @@ _LAYOUT = (
 
 
 def _groups() -> list[tuple[Column, ...]]:
-    """Columns that belong together: the first is the number, the others say more of it."""
+    """Columns in groups. The first column of a group is its main number, the others add to it."""
     return [_SIZES, *(measure.columns for measure in table.MEASURES), *_LAYOUT]
 
 
@@ -92,7 +92,7 @@ def all_columns() -> list[Column]:
 
 
 def columns_of(entries: Sequence[AtlasEntry]) -> list[Column]:
-    """The columns to show of these: those that few runs have only where one of them has it."""
+    """The columns to show for these atlases. An optional column is shown only if one of them has a value."""
     return [
         column
         for column in all_columns()
@@ -101,6 +101,6 @@ def columns_of(entries: Sequence[AtlasEntry]) -> list[Column]:
 
 
 def large_columns() -> list[tuple[Column, list[Column]]]:
-    """What is shown large under each atlas: a column, and those in the lines beneath it."""
+    """The numbers under each atlas's picture: a column shown large, and those in the lines below it."""
     shown = [[column for column in group if column.large] for group in _groups()]
     return [(group[0], group[1:]) for group in shown if group]

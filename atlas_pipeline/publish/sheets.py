@@ -1,4 +1,4 @@
-"""What of a run's folder shows many atlases at once: the overview of the layers, sheets of the selections."""
+"""Sheets of many atlases in a run's folder: the overview of the layers, class atlases and comparisons."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ from atlas_pipeline.engine.location import Location, content_of
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.models.network_name import has_random_weights, network_name, weights_note
 from atlas_pipeline.pictures.figures import png_bytes
-from atlas_pipeline.pictures.overview import Panel, most_panels, overview
+from atlas_pipeline.pictures.overview import Panel, max_panels, overview
 from atlas_pipeline.publish.entries import AtlasEntry
 from atlas_pipeline.views.view import Kind
 
-# A sheet for each kind of view: its file, and what is on it.
+# The sheet for each kind of view: its file, and the word for the atlases on it.
 SHEETS: dict[Kind, tuple[str, str]] = {
     "all": ("overview.png", "layers"),
     "class": ("class-atlases.png", "class atlases"),
     "comparison": ("comparisons.png", "comparisons"),
 }
-# Width of a layer on the overview; twice that is kept of its picture.
+# Width of a panel on the overview. Pictures are read at twice that width.
 PANEL_PX = 760
-# Bump when a sheet of the same atlases is drawn in another way.
+# Increase this number when the drawing of a sheet changes.
 _DRAWING = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """A picture that is still to be drawn.
+    """A sheet that has not been drawn yet.
 
-    Attributes: file: its name. words: how a page calls it. panels: what is on it, nothing of which is read
-                before its turn comes. sources: changes where anything on it does.
+    Attributes: file: its file name. words: the text of a link to it. sources: a digest of everything on it.
+                panels: the atlases on it, whose pictures are read when they are drawn. panel_px: width of a
+                panel. caption, note: see `overview`. text: text chunks of the PNG.
     """
 
     file: str
@@ -61,7 +62,7 @@ class Sheet:
 def sheets_of(
     config: Config, entries: Sequence[AtlasEntry], made: Mapping[Step, StoredArtefact], folder: Location
 ) -> list[Sheet]:
-    """A sheet for each kind of view that there is."""
+    """One sheet for each kind of view that has an entry."""
     return [
         _sheet(config, kind, of_kind, _digests(made, of_kind), folder)
         for kind in SHEETS
@@ -72,25 +73,25 @@ def sheets_of(
 def _sheet(
     config: Config, kind: Kind, entries: Sequence[AtlasEntry], digests: Sequence[str], folder: Location
 ) -> Sheet:
-    """The coarsest atlas of every layer and view; where they are too many, as many of each layer."""
+    """A sheet with the coarsest atlas of every layer and view, or the first of each layer if too many."""
     file, things = SHEETS[kind]
     coarsest: dict[tuple[str, str], AtlasEntry] = {}
     for entry in sorted(entries, key=lambda e: e.grid):
         coarsest.setdefault((entry.layer, entry.view), entry)
-    # Selections are many and coarse: small, and without thumbnails.
+    # Class atlases and comparisons are many and coarse, so their panels are small and have no thumbnails.
     panel_px = PANEL_PX if kind == "all" else PANEL_PX // 2
-    all_of_them = [entry for entry in entries if coarsest[(entry.layer, entry.view)] is entry]
-    chosen = _spread(all_of_them, most_panels(panel_px, with_thumbnails=kind == "all"))
-    in_depth = sorted(chosen, key=lambda e: config.layers.index(e.layer))
-    panels = [_panel(entry, kind, panel_px, folder) for entry in in_depth]
-    some = f"{len(chosen):,} of {len(all_of_them):,} {things}"
+    candidates = [entry for entry in entries if coarsest[(entry.layer, entry.view)] is entry]
+    chosen = _first_of_each_layer(candidates, max_panels(panel_px, with_thumbnails=kind == "all"))
+    by_depth = sorted(chosen, key=lambda e: config.layers.index(e.layer))
+    panels = [_panel(entry, kind, panel_px, folder) for entry in by_depth]
+    some = f"{len(chosen):,} of {len(candidates):,} {things}"
     model = model_config(config)
     caption = (
         f"{weights_note(model)} - {network_name(config.model.source, config.model.name)}"
         if has_random_weights(model)
         else None
     )
-    note = None if len(chosen) == len(all_of_them) else f"{some}: the others are in the viewer"
+    note = None if len(chosen) == len(candidates) else f"{some}: the others are in the viewer"
     text = {"Title": config.name, "Weights": weights_note(model)}
     titles = [(panel.title, panel.subtitle) for panel in panels]
     sources = [__version__, _DRAWING, titles, panel_px, caption, note, text, list(digests)]
@@ -107,7 +108,10 @@ def _sheet(
 
 
 def _digests(made: Mapping[Step, StoredArtefact], entries: Sequence[AtlasEntry]) -> list[str]:
-    """Digests of the bytes of the pictures on a sheet: an artefact may be made anew with other bytes."""
+    """Digests of the artefacts with the pictures on a sheet.
+
+    Fingerprints would not do: an artefact that is made again may have other bytes.
+    """
     views = {(entry.layer, entry.view) for entry in entries}
     return [
         artefact.digest
@@ -116,17 +120,17 @@ def _digests(made: Mapping[Step, StoredArtefact], entries: Sequence[AtlasEntry])
     ]
 
 
-def _spread(entries: Sequence[AtlasEntry], most: int) -> list[AtlasEntry]:
-    """Of too many, the first ones of every layer."""
-    if len(entries) <= most:
+def _first_of_each_layer(entries: Sequence[AtlasEntry], max_entries: int) -> list[AtlasEntry]:
+    """All entries if they fit, else the first ones of each layer, with as equal numbers as possible."""
+    if len(entries) <= max_entries:
         return list(entries)
-    place: dict[str, int] = {}
-    places = []
+    last_rank: dict[str, int] = {}
+    ranks = []
     for entry in entries:
-        place[entry.layer] = place.get(entry.layer, -1) + 1
-        places.append(place[entry.layer])
-    order = sorted(range(len(entries)), key=places.__getitem__)
-    return [entries[number] for number in sorted(order[:most])]
+        last_rank[entry.layer] = last_rank.get(entry.layer, -1) + 1
+        ranks.append(last_rank[entry.layer])
+    order = sorted(range(len(entries)), key=ranks.__getitem__)
+    return [entries[number] for number in sorted(order[:max_entries])]
 
 
 def _panel(entry: AtlasEntry, kind: Kind, panel_px: int, folder: Location) -> Panel:
@@ -140,7 +144,7 @@ def _panel(entry: AtlasEntry, kind: Kind, panel_px: int, folder: Location) -> Pa
 
 
 def _reduced(path: Location, largest_px: int) -> np.ndarray:
-    """The square picture at the top left of a file, without legend or caption, no larger than it need be."""
+    """The square at the top left of a picture file, without legend or caption, reduced to largest_px."""
     from PIL import Image
 
     image = Image.open(io.BytesIO(content_of(path))).convert("RGB")

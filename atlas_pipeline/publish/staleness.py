@@ -1,7 +1,8 @@
-"""Whether a finished run was made with the config that it is to be shown for.
+"""Checks that a finished run was made with the config for which it is to be exported or drawn.
 
-An atlas is the same where the steps that make it are, down to the listing of the images: their fingerprints
-tell. Nothing is read from the cache, and a network is opened only to name classes, after the config changed.
+An atlas is unchanged if the recipes of the steps that make it are unchanged, back to the listing of the
+images. The check reads nothing from the cache. It opens a network only if the config changed and names
+classes.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ class AtlasKey(NamedTuple):
     grid: int
 
 
-def refuse_other_archive(config: Config, run: AtlasRun) -> None:
-    """Refuse to pack for one config what was made with another.
+def refuse_stale_archive(config: Config, run: AtlasRun) -> None:
+    """Refuse to export a run for a config if it was made with another.
 
-    Raises: ConfigError.
+    Raises: ConfigError: a key that affects results differs; the message names it.
     """
     made = _config_of(run, config)
     if made is not None:
@@ -52,10 +53,11 @@ def refuse_other_archive(config: Config, run: AtlasRun) -> None:
             _refuse(run, difference)
 
 
-def refuse_other_figure(config: Config, run: AtlasRun, request: Request) -> None:
-    """Refuse to draw for one config an atlas that was made with another.
+def refuse_stale_figure(config: Config, run: AtlasRun, request: Request) -> None:
+    """Refuse to draw atlases for a config if they were made with another.
 
-    Raises: ConfigError. ModelError: a class of a config that has changed is not one of the network's.
+    Raises: ConfigError: a requested atlas would differ; the message names the key. ModelError: the config
+            changed, and names a class that the network does not have.
     """
     made = _config_of(run, config)
     differences = [] if made is None else list(_differences(_plain(made), _plain(config)))
@@ -65,7 +67,7 @@ def refuse_other_figure(config: Config, run: AtlasRun, request: Request) -> None
     if _are_same(before, _atlases(config, request), request.grid):
         return
     for difference in differences:
-        # Most often a single key makes the difference.
+        # Look for a single key that changes the atlases; usually there is one.
         changed = parse_config(_with(_plain(made), difference))
         if not _are_same(before, _atlases(changed, request), request.grid):
             _refuse(run, difference)
@@ -73,13 +75,13 @@ def refuse_other_figure(config: Config, run: AtlasRun, request: Request) -> None
 
 
 def _config_of(run: AtlasRun, config: Config) -> Config | None:
-    """The config that a run was made with, with those keys of another that change no result."""
+    """The config that a run was made with; keys that do not affect results are taken from `config`."""
     try:
         made = parse_config(run.config)
     except ConfigError:
-        # Another version of this program made it, with other keys: its files say what they are.
+        # Another version of this program made the run, with other config keys, so it cannot be compared.
         return None
-    # Images are known by their content: the same may lie elsewhere by now.
+    # Images are identified by their content, so they may have moved since.
     images = made.images.model_copy(update={key: getattr(config.images, key) for key in ("path", "max_bad")})
     return made.model_copy(update={"name": config.name, "run": config.run, "images": images})
 
@@ -95,7 +97,7 @@ def _refuse(run: AtlasRun, difference: Difference) -> None:
 def _atlases(config: Config, request: Request) -> dict[AtlasKey, str]:
     """The recipe of every atlas that a request may show."""
     steps: dict[AtlasKey, Step] = {}
-    # The stamp of the images' files is of no account here.
+    # The stamp of the image files does not matter here.
     images = index.step(config, stamp="")
     samples, real_crops = sample.steps(config, images), crops.step(config, images)
     layouts = layer_layouts(config, samples)
@@ -116,7 +118,7 @@ def _atlases(config: Config, request: Request) -> dict[AtlasKey, str]:
 def _views(config: Config, request: Request) -> list[View]:
     if isinstance(request, SheetRequest):
         return [layer_view(config)] if request.kind == "layers" else class_views(config)
-    # A whole layer's atlas needs no names of classes.
+    # Class views are only built when requested, since they may need the network for its class names.
     views = [layer_view(config)]
     if request.view != views[0].name:
         views = [*class_views(config), *comparison_views(config)]
@@ -124,16 +126,16 @@ def _views(config: Config, request: Request) -> list[View]:
 
 
 def _are_same(made: Mapping[AtlasKey, str], asked: Mapping[AtlasKey, str], grid: int | None) -> bool:
-    """Whether the same views are there, and those of their grids that both have are made alike.
+    """Whether both configs have the same views, with equal recipes for the grids that they share.
 
-    Args: grid: the only one that counts; None: all of them.
+    Args: made, asked: recipes of the atlases of the two configs. grid: the only grid to compare; None: all.
     """
     if {key.view for key in made} != {key.view for key in asked}:
         return False
     both = made.keys() & asked.keys()
     maps = {key[:2] for key in made} & {key[:2] for key in asked}
     if maps - {key[:2] for key in both}:
-        # Of a view and layer no grid is left.
+        # Both have a map (a layer and view) of which they share no grid.
         return False
     return all(made[key] == asked[key] for key in both if grid in (None, key.grid))
 
@@ -143,7 +145,7 @@ def _plain(config: Config) -> dict[str, Any]:
 
 
 def _differences(made: Any, asked: Any, key: str = "") -> Iterator[Difference]:
-    """The keys whose values differ; entries of a list one by one, where there are as many."""
+    """The keys whose values differ. Lists of equally many entries are compared entry by entry."""
     if isinstance(made, dict) and isinstance(asked, dict):
         for name in asked:
             yield from _differences(made.get(name), asked[name], f"{key}.{name}".lstrip("."))
@@ -159,7 +161,7 @@ def _are_entries(values: Any) -> bool:
 
 
 def _with(values: Any, difference: Difference) -> Any:
-    """The values with a key as it is now."""
+    """The values with one key set to its present value."""
     first, _, rest = difference.key.partition(".")
     below = Difference(rest, difference.was, difference.now)
     if isinstance(values, list):
@@ -168,7 +170,7 @@ def _with(values: Any, difference: Difference) -> Any:
 
 
 def _words(key: str, run: AtlasRun) -> str:
-    """``classes.0.top`` as ``classes.zebra.top``."""
+    """A key with the class in place of the list index: ``classes.0.top`` becomes ``classes.zebra.top``."""
     section, number, *rest = [*key.split("."), ""]
     if not number.isdigit():
         return key

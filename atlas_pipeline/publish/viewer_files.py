@@ -1,7 +1,7 @@
-"""The viewer's part of a run folder: its page, its scripts, and the list of what there is to see.
+"""The viewer's part of a run folder: its page, its scripts, and a description of the run's contents.
 
-Stages say what the viewer is told about their artefacts (`Stage.viewer`); here that is put together by layer,
-view and grid.
+Each stage declares the facts about its artefacts that the viewer needs (`Stage.viewer`). This module combines
+them by layer, view and grid.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from atlas_pipeline.images.sources import SOURCES
 from atlas_pipeline.models.network_name import has_random_weights, network_name, weights_note
 from atlas_pipeline.pictures.colours import QUALITATIVE, density_colours
 from atlas_pipeline.stages.sampling.index import INDEX
-from atlas_pipeline.viewer.known_images import MOST_IMAGES
+from atlas_pipeline.viewer.known_images import MAX_KNOWN_IMAGES
 from atlas_pipeline.viewer.page_files import page_files
 from atlas_pipeline.views.view import View
 
-# Colours of a scale, between which the browser goes in straight lines.
+# Sampled colours of the density scale; the browser interpolates linearly between them.
 _SCALE_COLOURS = 33
 
 
 def viewer_files(
     config: Config, views: Sequence[View], made: Mapping[Step, Artefact], *, has_report: bool
 ) -> dict[str, bytes]:
-    """By name: ``index.html``, ``viewer/...`` and ``viewer/run.js``; none before a layout is there.
+    """The viewer's files by name: ``index.html``, ``viewer/...`` and ``viewer/run.js``.
 
-    Args: made: what of the run's steps is done. has_report: there is a ``report.html`` to link to.
+    Args:    made: artefacts of the run's finished steps. has_report: there is a ``report.html`` to link to.
+    Returns: Name to content; empty if no layout is done.
     """
     facts = {
         step: step.stage.viewer(artefact) for step, artefact in made.items() if step.stage.viewer is not None
@@ -54,7 +55,7 @@ def viewer_files(
         "weights": weights_note(model),
         "random": has_random_weights(model),
         "images": num_images,
-        "known": min(num_images, MOST_IMAGES),
+        "known": min(num_images, MAX_KNOWN_IMAGES),
         "positions": config.sample.positions_per_image,
         "generated": not SOURCES[config.images.source].takes_path,
         "layers": layers,
@@ -67,9 +68,9 @@ def viewer_files(
 
 
 def index_of(made: Mapping[Step, Artefact]) -> Artefact:
-    """The listing of the images that everything else was made from.
+    """The listing of the images, from which everything else was made.
 
-    Raises: CorruptArtefactError: it was altered since.
+    Raises: CorruptArtefactError: it is not among the finished steps, because it was altered since.
     """
     for step, artefact in made.items():
         if step.stage.name == INDEX.name:
@@ -82,7 +83,7 @@ def _digest(*parts: str) -> str:
 
 
 def _layers(config: Config, views: Sequence[View], facts: Mapping[Step, ViewerFacts]) -> list[dict[str, Any]]:
-    """Layers in the order of the config, each with the views that have a layout."""
+    """The layers in the order of the config, each with its views that have a layout."""
     layers = []
     for layer in config.layers:
         shown = [_view(config.name, view, layer, facts) for view in views]
@@ -92,11 +93,11 @@ def _layers(config: Config, views: Sequence[View], facts: Mapping[Step, ViewerFa
 
 
 def _view(run_name: str, view: View, layer: str, facts: Mapping[Step, ViewerFacts]) -> dict[str, Any] | None:
-    """A view of a layer; None where its layout is not there yet, or is empty."""
+    """A view of a layer; None if its layout is not done or is empty."""
     here = {step: found for step, found in facts.items() if (step.layer, step.view) == (layer, view.name)}
     known: dict[str, Any] = {}
     for found in here.values():
-        # Where several grids have no icons the first one's reason is given.
+        # Earlier facts take precedence: if several grids have no icons, the reason of the first is given.
         known = {**found.view, **known}
     if not known.get("places"):
         return None
@@ -112,7 +113,7 @@ def _view(run_name: str, view: View, layer: str, facts: Mapping[Step, ViewerFact
         "kind": view.kind,
         **({"axis": list(view.axis)} if view.axis else {}),
         "activations": known["activations"],
-        # Tells a link to this map from one to another: of another run, or laid out otherwise.
+        # Identifies the map in links: a link to another run or to another layout has a different value.
         "map": _digest(run_name, known["layout"]),
         "grids": grids,
         "missing": "" if grids else known.get("missing", "its icons are not made yet"),
@@ -120,7 +121,7 @@ def _view(run_name: str, view: View, layer: str, facts: Mapping[Step, ViewerFact
 
 
 def _grids(facts: Mapping[Step, ViewerFacts]) -> list[dict[str, Any]]:
-    """The grids that have tiles, by size."""
+    """The grids that have tiles, in order of size."""
     by_size: dict[int, dict[str, Any]] = {}
     for step, found in facts.items():
         if step.grid is not None:

@@ -26,9 +26,9 @@ from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.models.network_name import network_name, weights_note
 from atlas_pipeline.patch_test.patch_report import PATCH_REPORT, PatchSummary, summary_of
 from atlas_pipeline.patch_test.steps import with_patch_test
-from atlas_pipeline.publish.folder import note_reach, run_folder
+from atlas_pipeline.publish.folder import record_reach, run_folder
 from atlas_pipeline.publish.publication import Publication, files_in_folder, publish
-from atlas_pipeline.publish.record import reached
+from atlas_pipeline.publish.record import recorded_reach
 from atlas_pipeline.runs.checks import refuse_failed, with_checks
 from atlas_pipeline.runs.make import CHECKS, RunOptions, make
 from atlas_pipeline.runs.pipeline_file import steps_of
@@ -147,7 +147,7 @@ def _note(config: Config, steps: Sequence[Step], store: Store, force: bool) -> N
     if force:
         # A forced stage may give other values, and later stages then get other fingerprints.
         reach = replace(reach, stages=frozenset(step.stage.name for step in steps))
-    note_reach(config, reach, store)
+    record_reach(config, reach, store)
 
 
 def _discard_damaged(store: Store, quiet: bool) -> bool:
@@ -299,7 +299,7 @@ def clean(config: Config, pipeline: str | None = None, *, remove: bool) -> list[
     with disk_errors(runs):
         folders: list[Location] = list(runs.glob("*"))
     for folder in folders:
-        keep |= engine.reachable(reached(folder), store)
+        keep |= engine.reachable(recorded_reach(folder), store)
     unreached = engine.unreachable(store, keep)
     if not remove:
         return unreached

@@ -15,9 +15,9 @@ from atlas_pipeline.errors import ConfigError, ResourceError
 from atlas_pipeline.figure.request import FigureRequest, SheetRequest
 from atlas_pipeline.figure.saving import check_suffix, save_figure
 from atlas_pipeline.publish.export import export_run
-from atlas_pipeline.publish.folder import FIGURES_FOLDER, held, run_folder
+from atlas_pipeline.publish.folder import FIGURES_FOLDER, folder_lock, run_folder
 from atlas_pipeline.publish.record import read_record
-from atlas_pipeline.publish.staleness import refuse_other_archive, refuse_other_figure
+from atlas_pipeline.publish.staleness import refuse_stale_archive, refuse_stale_figure
 from atlas_pipeline.reader.file_names import CONFIG_FILE
 from atlas_pipeline.reader.run import AtlasRun, open_run
 
@@ -34,7 +34,7 @@ def figure(config: Config, request: FigureRequest | SheetRequest, output: Locati
     path = output or run_folder(config) / FIGURES_FOLDER / f"{_default_name(request)}.pdf"
     check_suffix(path)
     with _opened(config) as run:
-        refuse_other_figure(config, run, request)
+        refuse_stale_figure(config, run, request)
         _check_writable(path)
         return save_figure(run, request, path)
 
@@ -52,7 +52,7 @@ def export(config: Config, output: Location | None) -> tuple[Location, int]:
     if path.suffix.lower() != ".zip":
         raise ConfigError(f"-o '{path}': its suffix '{path.suffix}' is not .zip")
     with _opened(config) as run:
-        refuse_other_archive(config, run)
+        refuse_stale_archive(config, run)
         _check_writable(path)
         return path, export_run(folder, path)
 
@@ -70,7 +70,7 @@ def _opened(config: Config) -> Iterator[AtlasRun]:
     if not is_there:
         # Refuse before taking the lock, which would create files in an empty workspace.
         raise ConfigError(f"run '{config.name}' has no atlas yet ({folder}); make it with: atlas run")
-    with held(Store(config.run.workspace), config.name):
+    with folder_lock(Store(config.run.workspace), config.name):
         record = read_record(folder)
         if record is not None and record.unfinished:
             raise ConfigError(

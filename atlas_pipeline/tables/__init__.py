@@ -1,1 +1,1 @@
-"""Tables of artefacts as arrays, files and images, and back."""
+"""Conversions between the tables of artefacts and arrays, files and images."""

@@ -1,4 +1,4 @@
-"""Mean attributions of a grid's cells to one class."""
+"""The mean attribution of each cell of a grid to one class."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from atlas_pipeline.tables.columns import column_matrix
 
 
 def attribution_to(cells: Artefact, index: int) -> np.ndarray:
-    """(cell,) float32: the cells' mean attribution to a class, logits.
+    """Mean attribution of each cell to a class.
 
-    Args: cells: a bin artefact, whose notes say which class each column is.
+    Args:    cells: a bin artefact; its notes list the class of each column. index: of the class's logit.
+    Returns: (cell,) float32, logits.
+    Raises:  ValueError: the artefact has no attributions to that class.
     """
     column = list(cells.notes["classes"]).index(index)
     return column_matrix(cells.read(["attribution"]), "attribution")[:, column].astype(np.float32)

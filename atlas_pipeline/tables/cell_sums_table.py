@@ -1,8 +1,8 @@
-"""Sums over the cells of a grid as a table, and back.
+"""Conversions between the sums over a grid's cells and a table.
 
 Columns: ``cell`` int32 (number in reading order), ``count`` int32, ``activation`` and ``attribution``
-fixed_size_list<float32> (sums), ``top_class`` and ``top_count`` list<int32> (classes that are the highest of
-some row, and of how many).
+fixed_size_list<float32> (sums), ``top_class`` and ``top_count`` list<int32> (each class that has the highest
+attribution in at least one row, and the number of such rows).
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ SUM_COLUMNS = (
     Column("top_class", pa.list_(pa.int32()), optional=True),
     Column("top_count", pa.list_(pa.int32()), optional=True),
 )
-# A number of a sum in memory: float64.
+# Sums are float64 in memory.
 SUM_BYTES = 8
 LOWER_GRID = f"lower the largest of grid.sizes, or {FEWER_NUMBERS}"
 
 
 def sums_table(sums: PartialSums) -> pa.Table:
-    """One row a cell that anything fell into."""
+    """One row per cell that received at least one activation."""
     columns = {
         "cell": pa.array(sums.cell.astype(np.int32)),
         "count": pa.array(sums.count.astype(np.int32)),
-        # float32, half the disk: rounded once a part, after float64, it is as exact as the mean to come.
+        # float32 halves the disk space. Rounding the float64 sum once per part loses no more precision than
+        # the final mean, which is float32 too.
         "activation": matrix_column(sums.activation.astype(np.float32)),
     }
     if sums.attribution is not None and sums.top_classes is not None:
@@ -48,7 +49,7 @@ def sums_table(sums: PartialSums) -> pa.Table:
 
 
 def added_sums(artefact: Artefact) -> CellSums:
-    """The parts of a `cell_sums`, one in memory at a time, added up."""
+    """The total over all parts of a `cell_sums` artefact, with one part in memory at a time."""
     sums = CellSums(artefact.config["size"])
     for part in artefact.parts():
         sums.merge(_partial(part))

@@ -1,4 +1,4 @@
-"""Some images of a run, by their ids, as the network is shown them."""
+"""Images of a run by id, preprocessed as the network receives them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def batches_of(
     batch_size: int,
     num_workers: int = 0,
 ) -> Iterator[Batch]:
-    """The images in batches, in the order of the index whatever that of the ids; unreadable ones left out."""
+    """Batches of the images, in the order of the index (not that of the ids), without unreadable images."""
     from atlas_pipeline.images.batches import image_batches
 
     return image_batches(
@@ -46,9 +46,10 @@ def batches_of(
 def images_of(
     index: Artefact, image_ids: Sequence[int] | np.ndarray, settings: RunSettings, device: str
 ) -> torch.Tensor:
-    """(image, 3, side, side) uint8 in the order of the ids, each as often as it is asked for.
+    """The images in the order of the ids; an id that occurs twice gives its image twice.
 
-    Raises: ImagesError: one cannot be read, though it could when it was sampled.
+    Returns: (image, 3, side, side) uint8.
+    Raises:  ImagesError: an image that was readable when it was sampled no longer is.
     """
     unique, back = np.unique(np.asarray(image_ids), return_inverse=True)
     (batch,) = batches_of(index, unique, settings, device, batch_size=len(unique))

@@ -1,6 +1,6 @@
-"""Arrow schemas of the artefacts, and the two ways between fixed-size lists and matrices.
+"""Column types that artefacts share, and conversions between fixed-size lists and matrices.
 
-Activations and attributions are float16 where that keeps them, and float32 where it does not: see `narrow`.
+Activations and attributions are stored as float16 where that preserves them, else as float32: see `narrow`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-# Share of a vector's norm: its cosine to the stored vector is then above 0.99995.
-MOST_LOST = 0.01
+# Largest norm of the rounding error that float16 may introduce, as a share of the vector's norm. The cosine
+# between the vector and its stored form is then above 0.99995.
+MAX_LOST_SHARE = 0.01
 _BLOCK_ROWS = 1024
 
 
@@ -20,13 +21,13 @@ EXAMPLE_TYPE = pa.struct(POSITION_FIELDS)
 
 
 def matrix_column(values: np.ndarray) -> pa.FixedSizeListArray:
-    """(row, channel) array of any float dtype -> fixed_size_list, zero-copy."""
+    """A (row, channel) array of any float dtype -> fixed_size_list, without a copy if it is contiguous."""
     values = np.ascontiguousarray(values)
     return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
 
 
 def column_matrix(table: pa.Table, column: str) -> np.ndarray:
-    """A fixed_size_list column -> (row, channel) array of its own dtype."""
+    """A fixed_size_list column -> (row, channel) array of the column's dtype."""
     chunks = table.column(column).chunks
     width = table.schema.field(column).type.list_size
     dtype = table.schema.field(column).type.value_type.to_pandas_dtype()
@@ -37,16 +38,16 @@ def column_matrix(table: pa.Table, column: str) -> np.ndarray:
 
 
 def float16_losses(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Share of its norm that each row, and each column, loses when it is stored as float16.
+    """Norm of the error of float16 storage, as a share of the norm, for each row and each column.
 
-    Rounding takes up to 5e-4. Values below 6e-5 lose more, those below 3e-8 all; above 65,504 the loss is
-    infinite. A row or column of zeros loses nothing.
+    Rounding loses up to 5e-4. Values below 6e-5 lose more, and values below 3e-8 become zero. Values above
+    65,504 overflow, and the loss is infinite. A row or column of zeros loses nothing.
 
     Args:    values: (row, channel), finite.
     Returns: (row,) and (channel,) float64.
     """
     lost_rows, lost, norms = [np.empty(0)], np.zeros(values.shape[1]), np.zeros(values.shape[1])
-    # In blocks, for float64 copies of a shard are large.
+    # Work in blocks: float64 copies of a whole shard would be large.
     for start in range(0, len(values), _BLOCK_ROWS):
         exact = values[start : start + _BLOCK_ROWS]
         with np.errstate(over="ignore"):
@@ -64,10 +65,11 @@ def _share(squared_error: np.ndarray, squared_norm: np.ndarray) -> np.ndarray:
 
 
 def narrow(values: np.ndarray, axes: Sequence[int] = (0, 1)) -> np.ndarray:
-    """float32 -> float16 where that keeps every vector; unchanged where one would lose too much.
+    """The values as float16 if that preserves every vector, else unchanged.
 
-    Args: axes: which vectors are kept: 1: rows, 0: columns.
+    Args:    values: (row, channel) float32. axes: which vectors must be preserved: 1: rows, 0: columns.
+    Returns: (row, channel) float16; float32 if some vector would lose more than ``MAX_LOST_SHARE``.
     """
     losses = float16_losses(values)
-    lossy = any(losses[1 - axis].max(initial=0.0) > MOST_LOST for axis in axes)
+    lossy = any(losses[1 - axis].max(initial=0.0) > MAX_LOST_SHARE for axis in axes)
     return values if lossy else values.astype(np.float16)

@@ -1,4 +1,4 @@
-"""How large the sample is that a step works on: what its disk and memory follow from."""
+"""The size of the sample that a step works on, from which its disk and memory needs follow."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from atlas_pipeline.engine.declaration import MemoryNeed
 
 FEWER_NUMBERS = "set sample.attribution to none or to a list of classes"
-"""The remedy that makes rows shorter."""
+"""A remedy for error messages: it stores fewer numbers per row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """The size of a layer's sample, known before it is made.
+    """The size of a layer's sample, known before the sample is made.
 
     Attributes:
-        num_rows: activations.
-        num_channels: of the layer.
-        num_classes: that attributions are kept for; 0: none.
-        share_left: the part of the step's tasks that is still to be run.
+        num_rows: number of activations.
+        num_channels: channels of the layer.
+        num_classes: classes that attributions are kept for; 0: no attributions.
+        share_left: fraction of the step's tasks that have not run yet.
     """
 
     num_rows: int
@@ -28,18 +28,18 @@ class Extent:
 
     @property
     def width(self) -> int:
-        """Numbers in a row: channels and classes."""
+        """Numbers per row: channels plus classes."""
         return self.num_channels + self.num_classes
 
     def cells_within(self, grid: int) -> int:
-        """Cells of a grid that can hold anything."""
+        """Upper bound on the non-empty cells of a grid of grid x grid cells."""
         return min(grid**2, self.num_rows)
 
 
-# Memory below it is not worth a line.
+# Smaller needs are not reported.
 _LARGE_BYTES = 10**9
 
 
 def if_large(need: MemoryNeed) -> tuple[MemoryNeed, ...]:
-    """A need, unless it is too small to be counted."""
+    """The need as a tuple of one; empty if it is too small to report."""
     return (need,) if need.num_bytes >= _LARGE_BYTES else ()

@@ -1,4 +1,4 @@
-"""Files as rows of an artefact's table: the pictures and documents that a stage makes for people."""
+"""Files as rows of an artefact's table: the pictures and documents that end up in a run's folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from atlas_pipeline.engine.stage import Artefact
 
-# Of files at once in memory, where they are streamed.
+# Bytes of files held in memory at once when they are streamed.
 _BATCH_BYTES = 1 << 23
 
 
@@ -18,14 +18,14 @@ _FILES = pa.schema([("file", pa.string()), ("content", pa.large_binary())])
 
 
 def file_table(files: Mapping[str, bytes]) -> pa.Table:
-    """One row a file: what a run's folder is made from."""
+    """A table with one row per file, from name to content."""
     return pa.table(_file_columns(files.items()), schema=_FILES)
 
 
 def file_stream(pieces: Iterable[tuple[str, bytes]]) -> pa.RecordBatchReader:
-    """The same of files that are too large, or too many, to be held: a row is a piece of a file.
+    """A stream of file pieces, one per row, for files that are too large or too many for memory.
 
-    Args: pieces: name and bytes; those of one file follow each other.
+    Args: pieces: file name and bytes; the pieces of one file are consecutive.
     """
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -44,7 +44,10 @@ def file_stream(pieces: Iterable[tuple[str, bytes]]) -> pa.RecordBatchReader:
 
 
 def files_of(artefact: Artefact) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """The files of such an artefact: name and pieces; those of one are read before the next is asked for."""
+    """The files of an artefact made of such rows: name and pieces.
+
+    The caller reads all pieces of a file before it asks for the next file.
+    """
     rows = (
         row
         for batch in artefact.batches(["file", "content"])

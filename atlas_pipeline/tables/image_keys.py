@@ -1,4 +1,4 @@
-"""What images are called: their ids to the keys that the user knows them by."""
+"""The keys by which users know images, looked up by image id."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ LONGEST_KEY = 120
 
 
 def shown_key(key: str) -> str:
-    """A key as the viewer shows it: of a long one the end, for folders tell less than names."""
+    """A key as the viewer shows it: the end of a long key, since the file name says more than the folders."""
     return key[-LONGEST_KEY:]
 
 
 def keys_of(index: Artefact, image_ids: Iterable[int]) -> dict[int, str]:
-    """Image id -> key; streamed, for the index may hold a million paths."""
+    """Image id -> key. The index is streamed: it may hold a million paths."""
     wanted = pa.array(sorted(set(image_ids)), pa.int64())
     keys: dict[int, str] = {}
     for part in index.parts(["image_id", "key"]):

@@ -1,4 +1,4 @@
-"""What a sample keeps of one layer and one shard of images: activations, attributions, their places."""
+"""The part of a sample for one layer and one shard of images: activations, attributions and positions."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ COLUMNS = ("image_id", "label", "row", "col", "height", "width", "activation", "
 
 
 class LayerShard:
-    """The rows of one layer and one task, gathered batch by batch."""
+    """Collects the rows of one layer and one task, batch by batch."""
 
     def __init__(self, job: Job, network: Network, index_rows: pa.Table):
         self.config, self.layer = job.config, job.config.layer
         self.rows: list[dict[str, np.ndarray]] = []
-        # Ascending, for a listing has a fixed order.
+        # The ids are ascending, because a listing has a fixed order: searchsorted below relies on it.
         self._ids, self._labels = index_rows["image_id"].to_numpy(), index_rows["label"].to_numpy()
         self._keys = index_rows["key"]
         settings = job.settings
@@ -45,7 +45,13 @@ class LayerShard:
     def columns(
         self, image_ids: np.ndarray, images: torch.Tensor, feature_map: torch.Tensor, network: Network
     ) -> dict[str, np.ndarray]:
-        """Columns of a batch: (image x position) rows, image by image."""
+        """The columns of a batch, one row per sampled position, all positions of an image together.
+
+        Args:    image_ids: (image,). images: (image, 3, side, side). feature_map: (image, channel, height,
+                 width).
+        Returns: By name, each (image x position, ...); see ``COLUMNS``.
+        Raises:  ModelError: an activation or attribution is NaN or infinite.
+        """
         import torch
 
         height, width = feature_map.shape[-2:]
@@ -120,18 +126,22 @@ class LayerShard:
             )
 
     def output(self, bad: Sequence[Mapping[str, Any]], network: Network, device: str) -> Output:
-        """The part: activation and attribution as float16, or as float32 where that would lose them."""
+        """The part as a table, with vectors as float16, or as float32 where float16 would lose too much."""
         rows = self.rows or [self._no_rows(network, device)]
         columns: dict[str, Any] = {}
         for name in (n for n in COLUMNS if n in rows[0]):
             values = np.concatenate([row[name] for row in rows])
-            # Attributions are read by class too. A channel that hardly ever fires is of no such interest.
+            # Attributions are also read by class, so their columns must be preserved too. Activations are
+            # read by row only: a channel that hardly ever fires may lose precision.
             axes = (0, 1) if name == "attribution" else (1,)
             columns[name] = matrix_column(narrow(values, axes)) if values.ndim == 2 else pa.array(values)
         return Output(table=pa.table(columns), notes={"bad": list(bad), **self.notes})
 
     def _no_rows(self, network: Network, device: str) -> dict[str, np.ndarray]:
-        """Every image of the task was bad: the columns of one black image, with no row of it kept."""
+        """Empty columns of the right types, for a task in which every image is bad.
+
+        They are the columns of one black image, with its rows dropped.
+        """
         import torch
 
         from atlas_pipeline.models.capture import feature_maps
@@ -147,6 +157,6 @@ class LayerShard:
 
 
 def _interleave(by_position: Sequence[np.ndarray]) -> np.ndarray:
-    """[(image, channel)] of every position -> (image x position, channel)."""
+    """A list over positions of (image, channel) -> (image x position, channel)."""
     stacked = np.stack(by_position, axis=1)
     return stacked.reshape(-1, stacked.shape[-1])

@@ -1,4 +1,4 @@
-"""The activations that a view shows: a whole sample, or the rows of it that `select` chose."""
+"""The activations that a view shows: a whole sample, or the rows that `select` chose from it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import pyarrow as pa
 from atlas_pipeline.engine.stage import Artefact
 from atlas_pipeline.tables.columns import column_matrix
 
-# A part read at once spans at most so many rows of the sample: what a part of a sample has by default.
-MOST_ROWS = 16384
+# Rows of the sample that one read spans at most: the default size of a sample's part.
+MAX_SPAN_ROWS = 16384
 
-
-# Two chosen rows further apart than a row group are read apart: what lies between may not be read at all.
+# Chosen rows further apart than this, the size of a row group, are read separately. The row groups between
+# them are then skipped.
 GAP_ROWS = 8192
 
 
 @dataclass(frozen=True)
 class Selected:
-    """The chosen rows of a sample, in the sample's order; row groups without any are not read.
+    """The chosen rows of a sample, in the sample's order, as an `Artefact`.
 
-    An `Artefact`. Its rows are those of `select`, one for one. Config, inputs and notes are the sample's;
-    stage and fingerprint are the selection's.
+    Row groups that contain no chosen row are not read. The rows correspond one to one to those of `select`.
+    Config, inputs and notes are the sample's; stage and fingerprint are the selection's.
     """
 
     sample: Artefact
@@ -69,15 +69,21 @@ class Selected:
         return self.rows(0, self.num_rows, columns)
 
     def parts(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """One table a stretch of the sample, in order, one in memory at a time; none chosen: an empty one."""
+        """One table per stretch of the sample, in order, with one in memory at a time.
+
+        A selection without rows gives one empty table.
+        """
         yield from self._tables(0, self.num_rows, columns)
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """One table a stretch of the sample, as `parts`."""
+        """One table per stretch of the sample; the same tables as `parts`."""
         return self.parts(columns)
 
     def rows(self, start: int, stop: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Chosen rows [start, stop)."""
+        """Chosen rows [start, stop).
+
+        Raises: IndexError: the range exceeds the rows.
+        """
         if not 0 <= start <= stop <= self.num_rows:
             raise IndexError(f"rows {start} to {stop} of {self.num_rows}")
         return pa.concat_tables(self._tables(start, stop, columns))
@@ -89,37 +95,39 @@ class Selected:
     def _tables(self, start: int, stop: int, columns: Sequence[str] | None) -> Iterator[pa.Table]:
         for chosen in self._stretches(start, stop):
             first, last = (int(chosen[0]), int(chosen[-1]) + 1) if len(chosen) else (0, 0)
-            # take() copies: the stretch itself is let go.
+            # take() copies, so the stretch that was read is freed.
             yield self.sample.rows(first, last, columns).take(pa.array(chosen - first))
 
     def _stretches(self, start: int, stop: int) -> list[np.ndarray]:
-        """Row numbers of the chosen, cut into what is read at once; at least one, empty if none is chosen."""
+        """Sample row numbers of the chosen rows [start, stop), one array per read.
+
+        There is at least one array; it is empty if no row is chosen.
+        """
         chosen = self._sample_rows[start:stop]
         far = np.flatnonzero(np.diff(chosen) > GAP_ROWS) + 1
         stretches = []
         for near in np.split(chosen, far):
-            # Counted from the sample's first row: so a stretch is a part, where parts are of this size.
-            stretches += np.split(near, np.flatnonzero(np.diff(near // MOST_ROWS)) + 1)
+            # Count spans from the sample's first row, so that a stretch lies within one part of that size.
+            stretches += np.split(near, np.flatnonzero(np.diff(near // MAX_SPAN_ROWS)) + 1)
         return stretches
 
 
 def population(sample: Artefact, select: Artefact | None) -> Artefact:
-    """The activations of a view: a whole sample, or the rows of it that were selected."""
+    """The activations of a view: the whole sample, or the selected rows of it."""
     return sample if select is None else Selected(sample, select)
 
 
-# Some row groups: of those at a block's ends a part is read in vain.
+# A block spans several row groups, because those at its two ends may be read only to discard part of them.
 _BLOCK_ROWS = 1 << 15
 
 
 def placed_rows(
     activations: Artefact, layout: Artefact, columns: Sequence[str], start: int, stop: int
 ) -> Iterator[tuple[np.ndarray, pa.Table]]:
-    """Rows [start, stop) of a view's activations in blocks, each with its places in the layout.
+    """Rows [start, stop) of a view's activations in blocks, each with its positions in the layout.
 
-    Args: activations: a `population`. layout: of it, row by row.
-
-    Yields: (activation, 2) float32 in the unit square, y up; and the columns asked for.
+    Args:   activations: a `population`. layout: its layout, with the same rows.
+    Yields: (activation, 2) float32 in the unit square, y up; and a table of the requested columns.
     """
     for first in range(start, max(stop, start + 1), _BLOCK_ROWS):
         last = min(first + _BLOCK_ROWS, stop)
@@ -128,7 +136,7 @@ def placed_rows(
 
 @dataclass(frozen=True, slots=True)
 class ActivationBlocks:
-    """A sample's activations (activation, channel), a part at a time, read anew at every iteration."""
+    """A sample's activations, (activation, channel) per part; each iteration reads the sample again."""
 
     sample: Artefact
 
@@ -137,5 +145,5 @@ class ActivationBlocks:
 
 
 def layout_xy(table: pa.Table) -> np.ndarray:
-    """(activation, 2) float32 in the unit square, y up, of a layout."""
+    """Positions of a layout's table: (activation, 2) float32 in the unit square, y up."""
     return np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])

@@ -1,1 +1,1 @@
-"""The viewer: its page, its scripts, and the files that they load."""
+"""The viewer: its page, its scripts, and the data files that they load."""

@@ -1,4 +1,4 @@
-"""The cells of a grid in bands, as high as a sheet: what stages that make sheets work on. Not a stage."""
+"""Bands of a grid's cells, each as high as a sheet. The stages that make sheets have one task per band."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from atlas_pipeline.viewer.sprites import SHEET
 
 
 def num_bands(grid: int) -> int:
-    """How many there are, empty ones counted."""
+    """Number of bands of a grid, including empty ones."""
     return math.ceil(grid / SHEET)
 
 
 def band_of(cells: Artefact, band: int) -> tuple[int, int]:
-    """Its first row in a bin's table, and the one after its last; cells are in reading order."""
+    """The rows [start, stop) of a bin artefact's table that belong to a band; cells are in reading order."""
     rows = cells.read(["row"])["row"].to_numpy()
     start, stop = np.searchsorted(rows, [band * SHEET, (band + 1) * SHEET])
     return int(start), int(stop)

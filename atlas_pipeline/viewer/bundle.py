@@ -1,9 +1,9 @@
-"""ES modules into one classic script: a browser loads no module from file://.
+"""A bundler that turns ES modules into one classic script, because browsers load no modules from file://.
 
 The modules share one function scope, in the order in which a browser would run them. Bindings stay live, and
-modules may import each other in a circle, as long as they only call each other once all have run. In return a
-name may be declared at the top of one module alone. A bundler from npm would do more, but needs a download
-on the machine that publishes; whatever these few lines cannot take is refused.
+import cycles are allowed as long as modules call each other only after all of them have run. A name may be
+declared at the top level of only one module. A bundler from npm would do more, but the machine that publishes
+would have to download it. Constructs that this bundler does not support are refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 _IMPORT = re.compile(r'^import \{([^{}]*)\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
 _KINDS = r"(?:(?:async )?function\*? |class |const |let )"
 _DECLARATION = re.compile(rf"^(export )?{_KINDS}(\w+)(.*)$", re.MULTILINE)
-# At the beginning of a line, where only the top level of a formatted module stands.
+# Most patterns match at the start of a line: in a formatted module, only the top level is not indented.
 _REFUSED = {
     r"^import\b": 'only `import { a, b } from "./module.js";` is understood',
     rf"^export (?!{_KINDS}\w)": "export declarations, neither lists nor defaults",
@@ -28,20 +28,20 @@ _REFUSED = {
 
 @dataclass(frozen=True, slots=True)
 class _Module:
-    """A module without its imports and the word export."""
+    """A parsed module: its code without import statements and the keyword export, and its names."""
 
     code: str
-    imports: Mapping[str, tuple[str, ...]]  # names by module
+    imports: Mapping[str, tuple[str, ...]]  # imported names, by module
     names: frozenset[str]
     exports: tuple[str, ...]
 
 
 def bundle(modules: Mapping[str, str], entry: str) -> str:
-    """The script that runs ``entry`` and all it imports; every export is a property of ``window.atlas``.
+    """A script that runs ``entry`` and its imports; every export becomes a property of ``window.atlas``.
 
-    Args:    modules: code by file name, formatted: the top level is not indented.
-    Raises:  ValueError: a construct that is not understood, a name declared at the top of two modules, an
-             import of what is not there, or a module that nobody imports.
+    Args:    modules: code by file name, formatted so that the top level is not indented. entry: file name.
+    Raises:  ValueError: an unsupported construct, a name declared at the top level of two modules, an import
+             of a missing module or name, or a module that is never imported.
     """
     parsed = {name: _parsed(name, code) for name, code in modules.items()}
     _check(parsed)
@@ -50,7 +50,7 @@ def bundle(modules: Mapping[str, str], entry: str) -> str:
         raise ValueError(f"nobody imports {', '.join(unused)}; import it or remove it")
     exports = [name for module in order for name in parsed[module].exports]
     code = "\n".join(f"// {module}\n{parsed[module].code}" for module in order)
-    # Getters: what a module reassigns is seen anew.
+    # Getters keep the properties live when a module reassigns an export.
     getters = "".join(f"  get {name}() {{ return {name}; }},\n" for name in exports)
     return f'"use strict";\n(() => {{\n{code}\nwindow.atlas = {{\n{getters}}};\n}})();\n'
 
@@ -85,7 +85,7 @@ def _parsed(name: str, code: str) -> _Module:
 
 
 def _without_comments(code: str) -> str:
-    """The code without comments that have lines of their own, or end a line."""
+    """The code without comments that take whole lines or end a line."""
     return re.sub(r"^\s*/\*\*?.*?\*/$|(?:^|(?<=[\s;,{]))//.*$", "", code, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -108,7 +108,7 @@ def _check(modules: Mapping[str, _Module]) -> None:
 
 
 def _in_order(modules: Mapping[str, _Module], entry: str) -> list[str]:
-    """The modules as a browser would run them: those that are imported first."""
+    """File names in the order in which a browser would run the modules: imported modules come first."""
     order: dict[str, None] = {}
     entered: set[str] = set()
 

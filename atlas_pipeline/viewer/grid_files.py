@@ -1,4 +1,4 @@
-"""A grid as the viewer loads it: its numbers, its attribution class by class, its icons in one picture."""
+"""The viewer's files for a grid: its numbers, its attribution by class, and one picture of all icons."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from atlas_pipeline.viewer.scripts import packed, picture, script
 from atlas_pipeline.viewer.sprites import overview, overview_px
 
 NUM_TOP = 5
-# Levels of attribution in a file: a class of a large grid has one of its own, those of small grids share one.
+# Levels of attribution per file. A class of a large grid has its own file; classes of a small grid share one.
 LEVELS_A_FILE = 200_000
-# Cells sorted at once: bounds the memory at a thousand classes.
+# Cells sorted at once, which bounds the memory with 1,000 classes.
 _CELLS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridNumbers:
-    """What the viewer knows of a grid's cells, in reading order.
+    """The numbers of a grid's cells, in reading order.
 
-    Attributes: grid: cells a side. px: side of an icon in a sheet. activations: of the view. row, col, count:
-                (cell,) integers. measures: (cell,) each, by name, NaN where not known. attribution:
-                (cell, class), logits; None where there are none. labels, class_indices: of its columns; the
-                latter among all logits.
+    Attributes: grid: cells along a side. px: side of an icon in a sheet. activations: number of activations
+                in the view. row, col, count: (cell,) integers. measures: (cell,) each, by name; NaN where not
+                known. attribution: (cell, class), logits; None without attributions. labels, class_indices:
+                label and logit index of each column of the attribution.
     """
 
     grid: int
@@ -46,7 +46,7 @@ class GridNumbers:
 
 
 def number_file(numbers: GridNumbers) -> bytes:
-    """``grid.js``: a column of every number, and what sheets there are."""
+    """``grid.js``: the numbers of the cells as columns, and the sizes of the pictures and class files."""
     num_cells = len(numbers.row)
     return script(
         {
@@ -60,7 +60,7 @@ def number_file(numbers: GridNumbers) -> bytes:
             "row": packed(numbers.row.astype(np.uint16)),
             "col": packed(numbers.col.astype(np.uint16)),
             "count": packed(numbers.count.astype(np.uint32)),
-            # Of 255: so large is the icon in its cell.
+            # Side of the icon in its cell, as a fraction of 255.
             "side": packed(icon_sides(numbers.count, 255).astype(np.uint8)),
             **measure_columns(numbers.measures),
             **({} if numbers.attribution is None else _strongest(numbers.attribution)),
@@ -69,13 +69,13 @@ def number_file(numbers: GridNumbers) -> bytes:
 
 
 def _strongest(attribution: NDArray[np.floating]) -> dict[str, Any]:
-    """The five classes of largest mean attribution of every cell, as columns of it, and how much."""
+    """Up to five classes with the largest mean attribution of each cell, and their attribution as levels."""
     num_top = min(NUM_TOP, attribution.shape[1])
     top = np.empty((len(attribution), num_top), dtype=np.uint16)
     for start in range(0, len(attribution), _CELLS_AT_ONCE):
         values = attribution[start : start + _CELLS_AT_ONCE]
         known = np.where(np.isfinite(values), values, -np.inf)
-        # Stable: of two equal classes the first, as in the atlas's JSON.
+        # The stable sort puts the first of two equal classes first, as in the atlas's JSON.
         top[start : start + len(values)] = np.argsort(-known, axis=1, kind="stable")[:, :num_top]
     levels, step = wide_levels(np.take_along_axis(attribution, top.astype(np.int64), axis=1))
     return {"numTop": num_top, "top": packed(top), "topValue": packed(levels), "topStep": step}
@@ -86,7 +86,7 @@ def _classes_a_file(num_cells: int) -> int:
 
 
 def class_files(numbers: GridNumbers) -> Iterator[tuple[str, bytes]]:
-    """``classes-0.js``, ...: every class's attribution as levels; none where there are no attributions."""
+    """``classes-0.js``, ...: the attribution to every class as levels; no files without attributions."""
     if numbers.attribution is None:
         return
     each = _classes_a_file(len(numbers.row))
@@ -100,7 +100,10 @@ def class_files(numbers: GridNumbers) -> Iterator[tuple[str, bytes]]:
 
 
 def share_file(means: NDArray[np.floating]) -> bytes:
-    """``share-0.js``, ...: a number of every cell, NaN where it is not known."""
+    """``share-0.js``, ...: one number per cell as levels.
+
+    Args: means: (cell,); NaN where not known.
+    """
     levels, step = wide_levels(means)
     return script({"levels": packed(levels), "step": step})
 
@@ -108,9 +111,10 @@ def share_file(means: NDArray[np.floating]) -> bytes:
 def overview_files(
     numbers: GridNumbers, icons: Callable[[], Iterable[NDArray[np.uint8]]]
 ) -> dict[str, bytes]:
-    """The whole grid in one picture, icons by density and full: what is seen first.
+    """Pictures of the whole grid, shown first by the viewer: with icons sized by density, and at full size.
 
-    Args: icons: the icons (side, side, 3) one by one, anew at every call: a fine grid's are gigabytes.
+    Args: icons: returns an iterator over the icons (side, side, 3). It is called once per picture, because
+          the icons of a fine grid take gigabytes.
     """
     px = overview_px(numbers.grid, numbers.px)
     return {

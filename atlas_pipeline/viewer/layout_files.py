@@ -1,4 +1,4 @@
-"""A layout as the viewer loads it: where activations of the known images lie, and its density, small."""
+"""The viewer's files for a layout: places of the known images' activations, and a density thumbnail."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from atlas_pipeline.numerics.grid import cell_of
 from atlas_pipeline.pictures.layout_pictures import densest, density
 from atlas_pipeline.viewer.scripts import packed, script, webp
 
-# Places are whole numbers on a grid this fine: a uint16 each.
-FINEST = 65_536
+# Places are stored as cells of a grid of this many rows and columns, a uint16 each.
+PLACE_GRID = 65_536
 THUMBNAIL_PX = 112
+# A grey level that is visible on white and on black.
 _GREY = 118
 
 
@@ -23,15 +24,15 @@ def place_file(
     known: NDArray[np.integer],
     ordinal: NDArray[np.integer] | None = None,
 ) -> bytes:
-    """``places.js``: of every activation of a known image the image's number among them, and its place.
+    """``places.js``: for each activation of a known image, the image's number among them and the place.
 
     Args: xy: (activation, 2) in the unit square, y up. image_id: (activation,). known: (image,) ascending
-          ids, at most 65,536. ordinal: (activation,) which of its image's positions it is of, at most 65,535;
-          None: of the only one.
+          ids, at most 65,536 of them. ordinal: (activation,) number of the sampled position in its image, at
+          most 65,535; None if there is one position per image.
     """
     slot = np.searchsorted(known, image_id)
     is_known = known[np.minimum(slot, len(known) - 1)] == image_id
-    row, col = cell_of(xy[is_known], FINEST).T.astype(np.uint16)
+    row, col = cell_of(xy[is_known], PLACE_GRID).T.astype(np.uint16)
     columns = {"slot": slot[is_known].astype(np.uint16), "row": row, "col": col}
     if ordinal is not None:
         columns["ordinal"] = ordinal[is_known].astype(np.uint16)
@@ -41,7 +42,11 @@ def place_file(
 def key_file(
     known: NDArray[np.integer], keys: Sequence[str], labels: Sequence[int], label_names: Sequence[str]
 ) -> bytes:
-    """``keys.js``: id, key and label of every known image, and what labels are called."""
+    """``keys.js``: id, key and label of every known image, and the names of the labels.
+
+    Args: known: (image,) ids. keys, labels: one per known image; a label of -1 means none. label_names: by
+          label.
+    """
     return script(
         {
             "imageId": packed(np.asarray(known).astype(np.uint32)),
@@ -53,7 +58,10 @@ def key_file(
 
 
 def thumbnail(xy: NDArray[np.floating]) -> bytes:
-    """``thumbnail.webp``: the density as grey that lies on any ground."""
+    """``thumbnail.webp``: the density as the opacity of a grey, for use on any background.
+
+    Args: xy: (activation, 2) in the unit square, y up.
+    """
     amount = density(xy, THUMBNAIL_PX)
     share = np.sqrt(np.clip(amount / max(densest(amount), 1e-12), 0, 1))
     grey = np.full((*share.shape, 4), _GREY, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""The measures as the viewer gets them: their columns in ``grid.js``, and how to show them in ``run.js``."""
+"""The measures in the viewer's files: their columns for ``grid.js``, and their description for ``run.js``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from atlas_pipeline.measures.measure import Kind, Measure
 from atlas_pipeline.numerics.quantise import COSINE_STEPS, cosines, wide_levels
 from atlas_pipeline.viewer.scripts import packed
 
-# Ranks beyond are all alike: far.
+# Larger ranks are stored as this one, the largest uint16.
 _LAST_RANK = 65_535
 _SHOWN_ORDER: tuple[Kind, ...] = ("cosine", "rank", "share", "distance")
 
@@ -25,10 +25,12 @@ def in_tiles() -> list[Measure]:
 
 
 def measure_columns(values: Mapping[str, NDArray[np.number]]) -> dict[str, Any]:
-    """What ``grid.js`` holds of the measures that are there: a packed column each.
+    """The entries of ``grid.js`` for the given measures: one packed column each.
 
-    A rank is a uint16. Cosines and shares are levels of 1e-4; distances are levels of a step that stands
-    beside them.
+    Ranks are uint16. Cosines and shares are levels of 1e-4. Distances are levels of a step, which is stored
+    next to the column.
+
+    Args: values: (cell,) each, by name of the measure.
     """
     columns: dict[str, Any] = {}
     for measure in in_tiles():
@@ -46,14 +48,14 @@ def measure_columns(values: Mapping[str, NDArray[np.number]]) -> dict[str, Any]:
 
 
 def measure_list() -> list[dict[str, Any]]:
-    """The measures for ``run.js``, in the order that the viewer shows; step: the value of a level."""
+    """The measures for ``run.js``, in the order that the viewer shows them; step: the value of a level."""
     shown = sorted(table.MEASURES, key=lambda measure: _SHOWN_ORDER.index(measure.kind))
     return [
         {
             "name": measure.name,
             "column": of.column,
             "kind": measure.kind,
-            # A distance has its own beside its column.
+            # The step of a distance is in grid.js, next to its column.
             "step": {"rank": 1, "distance": None}.get(measure.kind, 1 / COSINE_STEPS),
             "colour": of.colour,
             "panel": of.panel,

@@ -1,4 +1,4 @@
-"""index.html, the viewer: static files that work from a folder, with no network and no server."""
+"""The viewer's page, index.html, with its style and script: files that need no network and no server."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ _ENTRY = "start.js"
 
 
 def page_files(run: Mapping[str, Any]) -> dict[str, bytes]:
-    """By name below the run's folder: the page, its style, its script and what there is to see.
+    """The page, its style, its script and the run's description, by name below the run's folder.
 
-    Args: run: what there is to see; its name is ``run``. The measures are added.
+    The page links to scripts with a digest of their content, so that a browser never uses an outdated script
+    from its cache.
 
-    Scripts are asked for by what is in them: one that changed is never taken from a browser's cache.
+    Args: run: the description of the run's contents; its entry ``run`` is the name. The measures are added.
     """
     files = {
         "viewer/viewer.css": _asset("viewer.css"),

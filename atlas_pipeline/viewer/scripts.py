@@ -1,7 +1,8 @@
-"""Data as scripts: from file:// a browser runs a script, and refuses to fetch a file.
+"""Data files as scripts: a page at file:// may run scripts, but may not fetch files.
 
-A script calls ``atlas.receive`` with plain JSON; arrays are deflated and in base64, pictures are WebP in
-base64. Pictures are in scripts too, for a canvas that has drawn a file may not be saved.
+A script calls ``atlas.receive`` with plain JSON. Arrays in it are deflated and base64-encoded, and pictures
+are base64-encoded WebP. Pictures are in scripts too, because a canvas onto which a file was drawn cannot be
+saved.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-# The browser's typed arrays by numpy's kinds and sizes.
+# Names of the browser's typed arrays, by kind and size of the numpy dtype.
 _TYPES = {"u1": "Uint8", "i1": "Int8", "u2": "Uint16", "i2": "Int16", "u4": "Uint32", "i4": "Int32"}
-# Of WebP: icons are what the atlas is; patches are there to be recognised, and are many.
+# WebP qualities. Icons are the atlas itself; patches are many, and only need to be recognisable.
 ICON_QUALITY, PATCH_QUALITY = 82, 70
 
 
 def script(value: Any) -> bytes:
-    """A file that hands a JSON value to the viewer; ASCII only, so that no encoding can be mistaken."""
+    """A file that passes a JSON value to the viewer; ASCII only, so that its encoding is unambiguous."""
     return f"atlas.receive({json.dumps(value, allow_nan=False, separators=(',', ':'))});\n".encode()
 
 
 def packed(values: ArrayLike) -> dict[str, str]:
-    """An array of integers for a script, flat and little-endian: ``{"type", "data"}``.
+    """An array of integers as ``{"type", "data"}`` for a script, flattened and little-endian.
 
-    Raises: ValueError: a dtype that a browser has no array of.
+    Raises: ValueError: a dtype for which browsers have no typed array.
     """
     array = np.asarray(values)
     name = f"{array.dtype.kind}{array.dtype.itemsize}"
@@ -41,7 +42,7 @@ def packed(values: ArrayLike) -> dict[str, str]:
 
 
 def picture(pixels: NDArray[np.uint8], quality: int = ICON_QUALITY) -> str:
-    """A (height, width, 3 or 4) uint8 picture as WebP in base64."""
+    """A (height, width, 3 or 4) uint8 picture as base64-encoded WebP."""
     return _base64(webp(pixels, quality))
 
 

@@ -1,4 +1,4 @@
-"""Pictures of cells as sheets: many in one file, as a map is loaded."""
+"""Sprite sheets: the pictures of many cells in one file, loaded like the tiles of a map."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from atlas_pipeline.numerics.mosaic import icon_sides, resized
 from atlas_pipeline.pictures.colours import PAPER
 from atlas_pipeline.viewer.scripts import ICON_QUALITY, PATCH_QUALITY, picture, script
 
-# Cells a side of a sheet.
+# Cells along a side of a sheet.
 SHEET = 16
-# Cells a side of a block: what the viewer loads to show the examples of one of them. A sheet is whole blocks.
+# Cells along a side of a block, which the viewer loads to show the examples of one of its cells. A sheet is
+# divided into whole blocks.
 BLOCK = 4
-# A cell's examples, and how many stand side by side.
-NUM_CROPS, _ACROSS = 9, 3
-# Larger icons have a copy of this size, for a map that is far away.
+# Examples per cell, and per row of their square arrangement.
+NUM_CROPS, _CROPS_PER_ROW = 9, 3
+# Icons larger than this have a copy of this size, for a map that is zoomed out.
 LOW_PX = 24
 LARGEST_ICON_PX = 96
-# Side of the one picture of a whole grid that is shown first.
+# Largest side of the overview, the picture of a whole grid that is shown first.
 OVERVIEW_PX = 1280
 
 
 def sheet_px(side_px: int) -> int:
-    """Side of a cell's picture in a sheet; even, for the colours of WebP go by pairs of pixels."""
+    """Side of a cell's picture in a sheet; even, because WebP stores colours for pairs of pixels."""
     px = min(side_px, LARGEST_ICON_PX)
     return max(2, px - px % 2)
 
@@ -42,16 +42,16 @@ def sheet_files(
 ) -> dict[str, bytes]:
     """The sheets of one band of cells: ``<name>-<sheet row>-<sheet col>.js``, and ``...-low.js``.
 
-    Args: pictures: (side, side, 3) each, one a cell; of those not yet asked for none need be in memory.
-          rows, cols: (cell,), all in one row of sheets. px: side of one.
+    Args: pictures: (side, side, 3) uint8 each, one per cell; may be a generator. rows, cols: (cell,), all in
+          one row of sheets. px: side of a picture in the sheet.
     """
     files = {}
     large = np.empty((len(rows), px, px, 3), dtype=np.uint8)
     small = np.empty((len(rows), LOW_PX, LOW_PX, 3), dtype=np.uint8) if px > LOW_PX else None
     for cell, one in zip(range(len(rows)), pictures, strict=True):
-        large[cell] = _at(one, px)
+        large[cell] = resized(one, px)
         if small is not None:
-            small[cell] = _at(one, LOW_PX)
+            small[cell] = resized(one, LOW_PX)
     for band, column in sorted({(int(r) // SHEET, int(c) // SHEET) for r, c in zip(rows, cols, strict=True)}):
         here = (rows // SHEET == band) & (cols // SHEET == column)
         places = rows[here] % SHEET, cols[here] % SHEET
@@ -69,14 +69,14 @@ def block_files(
     cols: NDArray[np.integer],
     examples: Sequence[Sequence[Any]],
 ) -> dict[str, bytes]:
-    """``block-<block row>-<block col>.js``: every cell's crops, three by three, and what they are of.
+    """``block-<block row>-<block col>.js``: the crops of each cell, three by three, and their origin.
 
-    Args: crops: (cell, 9, side, side, 3). rows, cols: (cell,), all in one row of blocks. examples: for each
-          cell its crops as [image id, row, column, key].
+    Args: crops: (cell, 9, side, side, 3) uint8. rows, cols: (cell,), all in one row of blocks. examples: for
+          each cell, the origin of its crops as [image id, row, column, key].
     """
     px, files = crops.shape[2], {}
-    squares = crops.reshape(-1, _ACROSS, _ACROSS, px, px, 3).transpose(0, 1, 3, 2, 4, 5)
-    squares = squares.reshape(-1, _ACROSS * px, _ACROSS * px, 3)
+    squares = crops.reshape(-1, _CROPS_PER_ROW, _CROPS_PER_ROW, px, px, 3).transpose(0, 1, 3, 2, 4, 5)
+    squares = squares.reshape(-1, _CROPS_PER_ROW * px, _CROPS_PER_ROW * px, 3)
     for column in np.unique(cols // BLOCK).tolist():
         here = np.flatnonzero(cols // BLOCK == column)
         block = sheet(squares[here], rows[here] % BLOCK, cols[here] % BLOCK, BLOCK)
@@ -94,7 +94,12 @@ def block_files(
 def sheet(
     pictures: NDArray[np.uint8], rows: NDArray[np.integer], cols: NDArray[np.integer], cells: int
 ) -> NDArray[np.uint8]:
-    """(cells * side, cells * side, 3): pictures of one size in their cells, the rest paper."""
+    """Pictures placed in the cells of a sheet; empty cells have the background's grey level.
+
+    Args:    pictures: (picture, side, side, 3) uint8. rows, cols: (picture,), within the sheet. cells: along
+             a side of the sheet.
+    Returns: (cells * side, cells * side, 3) uint8.
+    """
     side = pictures.shape[1]
     filled = np.full((cells, side, cells, side, 3), PAPER, dtype=np.uint8)
     for one, row, col in zip(pictures, rows, cols, strict=True):
@@ -111,9 +116,12 @@ def overview(
     px: int,
     scaled: bool,
 ) -> NDArray[np.uint8]:
-    """The whole grid at once, transparent where there is nothing: (grid * px, grid * px, 4).
+    """A picture of the whole grid, transparent outside the icons.
 
-    Args: pictures: (side, side, 3) each, one a cell. scaled: icons by density (``icon_sides``), else full.
+    Args:    pictures: (side, side, 3) uint8 each, one per cell. rows, cols, counts: (cell,). grid: cells
+             along a side. px: side of a cell. scaled: size icons by density (``icon_sides``), else they fill
+             their cells.
+    Returns: (grid * px, grid * px, 4) uint8.
     """
     canvas = np.zeros((grid * px, grid * px, 4), dtype=np.uint8)
     sides = icon_sides(counts, px) if scaled else np.full(len(rows), px)
@@ -128,9 +136,3 @@ def overview(
 def overview_px(grid: int, px: int) -> int:
     """Side of a cell in the overview."""
     return max(1, min(px, OVERVIEW_PX // grid))
-
-
-def _at(one: NDArray[np.uint8], px: int) -> NDArray[np.uint8]:
-    if len(one) == px:
-        return one
-    return np.asarray(Image.fromarray(one).resize((px, px), Image.Resampling.LANCZOS))

@@ -1,1 +1,1 @@
-"""Views, and the classes that they name, resolved by the network's labels."""
+"""Views and class figures, with the classes they name resolved to the network's logits."""

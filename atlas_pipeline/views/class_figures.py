@@ -1,4 +1,4 @@
-"""What ``highlights`` and ``vocabularies`` ask for, and what their stages read alike. Not a stage."""
+"""The figures that a config requests under ``highlights`` and ``vocabularies``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from atlas_pipeline.views.view import slug
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Highlight:
-    """A class lit up: ``index`` of the logit, the class's ``label``, where, and which sign lights."""
+    """A request for one class highlighted in layer atlases.
+
+    Attributes:
+        index: of the class's logit.
+        label: the class's label.
+        layers: the layers that get the figure, in order of depth.
+        sign: the sign of the attributions that are highlighted.
+    """
 
     index: int
     label: str
@@ -24,7 +31,14 @@ class Highlight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vocabulary:
-    """A class's vocabulary: ``index`` of the logit, the class's ``label``, the layers in order of depth."""
+    """A request for the vocabulary of one class.
+
+    Attributes:
+        index: of the class's logit.
+        label: the class's label.
+        layers: the layers shown, in order of depth.
+        num_cells: icons per layer.
+    """
 
     index: int
     label: str
@@ -33,9 +47,9 @@ class Vocabulary:
 
 
 def highlights(config: Config) -> list[Highlight]:
-    """What ``highlights`` asks for.
+    """The figures that the config's ``highlights`` requests.
 
-    Raises: ModelError: no such class. ConfigError: one without attributions, or asked for twice.
+    Raises: ModelError: no such class. ConfigError: a class without attributions, or a figure requested twice.
     """
     asked = []
     for entry in config.highlights:
@@ -46,9 +60,9 @@ def highlights(config: Config) -> list[Highlight]:
 
 
 def vocabularies(config: Config) -> list[Vocabulary]:
-    """What ``vocabularies`` asks for.
+    """The figures that the config's ``vocabularies`` requests.
 
-    Raises: as ``highlights``.
+    Raises: ModelError: no such class. ConfigError: a class without attributions, or a figure requested twice.
     """
     asked = []
     for entry in config.vocabularies:
@@ -61,7 +75,7 @@ def vocabularies(config: Config) -> list[Vocabulary]:
 
 
 def _layers(config: Config, entry: HighlightConfig | VocabularyConfig) -> tuple[str, ...]:
-    """In the config's order, which is that of depth, however the entry has them."""
+    """The entry's layers in the config's order, which is the order of depth."""
     return tuple(layer for layer in config.layers if entry.layers is None or layer in entry.layers)
 
 

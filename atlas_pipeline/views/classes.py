@@ -1,4 +1,4 @@
-"""Classes as people name them: which logit they mean, and what to call it. Not a stage."""
+"""Classes as users name them, resolved to logit indices and labels."""
 
 from __future__ import annotations
 
@@ -22,26 +22,28 @@ OtherNames = Callable[[], Iterator[Sequence[str] | None]]
 
 
 def resolved_class(config: Config, name: str) -> tuple[int, str]:
-    """The logit of a class, and the label that people see: ``(340, "zebra")``, ``(12, "class 12")``.
+    """The logit index of a class and its displayed label: ``(340, "zebra")``, ``(12, "class 12")``.
 
-    Two classes never have the same label: of two cranes one is ``crane (class 134)``.
+    Labels are unique: if two classes are called crane, each gets its index, as in ``crane (class 134)``.
 
-    Args:   name: the class's name, index (``12``, ``class 12``), WordNet id, or the name of its folder of
-            images where these are as many as the network's classes.
+    Args:   name: the class's name, index (``12``, ``class 12``) or WordNet id; also the name of its image
+            folder, if there are as many folders as the network has classes.
     Raises: ModelError: no such class, or several. ConfigError: the sample keeps no attribution to it.
     """
     names = _names(config)
     index = class_index(names, name, _others_of(config, len(names)))
     if index not in _attributed(config):
         raise ConfigError(
-            f"class '{name}' has no attributions, for sample.attribution is a list without it; add it there, "
-            "or set sample.attribution to all. The sample stage then runs again, over every image"
+            f"class '{name}' has no attributions, because sample.attribution does not include it; add it "
+            "there, or set sample.attribution to all. The sample stage then runs again, over every image"
         )
     return index, _label(names, index)
 
 
 def all_classes(config: Config) -> list[tuple[int, str]]:
-    """Logit and label of every class that the sample keeps attributions to, by index; none with ``none``.
+    """Logit index and label of every class that the sample keeps attributions to, in order of index.
+
+    The list is empty if sample.attribution is ``none``.
 
     Raises: ModelError: sample.attribution names a class that the network does not have.
     """
@@ -52,9 +54,10 @@ def all_classes(config: Config) -> list[tuple[int, str]]:
 def other_names(
     spec: ModelSpec, source: str, path: str | None, num_classes: int, label_column: str | None = None
 ) -> OtherNames:
-    """What classes are called beside their labels, for `class_index`: WordNet ids, then the images' classes.
+    """A function that yields further names of the classes, for `class_index`.
 
-    Nothing is read before the lists are gone through: a listing of shards may be long.
+    It yields the WordNet ids, then the class names of the images. Nothing is read before the iteration,
+    because listing the shards of a data set may take long.
     """
 
     def names() -> Iterator[Sequence[str] | None]:
@@ -69,13 +72,14 @@ def _names(config: Config) -> tuple[str, ...]:
 
 
 def _key(config: Config) -> tuple[bytes, str | None]:
-    # A spec may hold a mapping, which cannot be hashed; its pickle can. Of the labels only the path is in it.
+    # A spec may hold a mapping, which is not hashable, but its pickle is. The pickle has only the path of the
+    # labels file, so the key includes the digest of its content.
     return pickle.dumps(model_spec(config)), labels_digest(config)
 
 
 @lru_cache(maxsize=4)
 def _network_names(pickled: bytes, labels: str | None) -> tuple[str, ...]:
-    """A name for every logit; the network is opened only where nothing else says how many there are."""
+    """A name for every logit. The network is opened only if nothing else gives the number of logits."""
     spec: ModelSpec = pickle.loads(pickled)
     names = class_labels(spec)
     if names is None or not labels_name_every_logit(spec):
@@ -116,9 +120,10 @@ def _label(names: Sequence[str], index: int) -> str:
 
 
 def names_of_labels(settings: RunSettings, last: int) -> Sequence[str] | None:
-    """The images' own class names; where they have none, the network's, if it has enough of them.
+    """Names for the images' labels: the images' own class names, else those of the network.
 
-    Args: last: the largest label.
+    Args:    last: the largest label.
+    Returns: Names by label; None if the images have none and the network has too few.
     """
     from atlas_pipeline.models import class_labels
 
@@ -132,10 +137,10 @@ def names_of_labels(settings: RunSettings, last: int) -> Sequence[str] | None:
 def attributed_classes(
     attribution: str | Sequence[str], network: Network, others: OtherNames
 ) -> list[int] | None:
-    """Logit indices that attributions are kept for; None: none.
+    """Logit indices that attributions are kept for; None if there are none.
 
-    Args:   others: what classes are called beside their labels, see `classes.other_names`.
-    Raises: ModelError: a class the network does not have, the nearest named.
+    Args:   others: further names of the classes, see `other_names`.
+    Raises: ModelError: a class that the network does not have; the message names the nearest ones.
     """
     from atlas_pipeline.models import class_index
 

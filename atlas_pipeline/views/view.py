@@ -1,7 +1,7 @@
-"""Views: the populations of a layer's activations that atlases show, as values.
+"""Views: which of a layer's activations an atlas shows, and how they are laid out.
 
-An atlas of any view is made by the same steps (`view_atlas.view_atlas`): the view says which activations are
-shown, how they are laid out, and what the atlas is called.
+The same steps make the atlas of any view (`view_atlas.view_atlas`). The view is a value that names the atlas,
+selects its activations and holds the settings of its layout and grids.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ Kind = Literal["all", "class", "comparison"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassPopulation:
-    """The activations that matter to one class.
+    """The activations that matter most to one class.
 
-    Attributes: index, label: of the class's logit. filter, sign, top: see `config.sections.ClassConfig`.
+    Attributes:
+        index, label: logit index and label of the class.
+        filter, sign, top: see `config.sections.ClassConfig`.
     """
 
     index: int
@@ -35,9 +37,11 @@ class ClassPopulation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonPopulation:
-    """The activations that speak most for either of two classes.
+    """The activations with the highest attribution to either of two classes.
 
-    Attributes: indices, labels: of the left and the right class's logit. top: for each of the two.
+    Attributes:
+        indices, labels: logit indices and labels of the left and the right class.
+        top: number of activations selected for each class; see `config.sections.ComparisonConfig`.
     """
 
     indices: tuple[int, int]
@@ -59,14 +63,14 @@ class ViewLayout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A population of activations, and how its atlas is made.
+    """A population of activations, and the settings of its atlas.
 
     Attributes:
-        name: of its folder: ``all``, ``class-zebra``, ``compare-snorkel-scuba-diver``.
-        title: as people read it.
-        population: which activations it shows; None: all of a layer's.
-        layers: that have this view.
-        patch_test: whether the comparison is put to the test.
+        name: name of its folder: ``all``, ``class-zebra``, ``compare-snorkel-scuba-diver``.
+        title: displayed title.
+        population: the activations it shows; None: all activations of a layer.
+        layers: the layers that have this view.
+        patch_test: whether the patch test checks the comparison.
     """
 
     name: str
@@ -80,19 +84,19 @@ class View:
 
     @property
     def axis(self) -> tuple[str, str] | None:
-        """What the two ends of x stand for; None where x has no meaning."""
+        """The classes at the left and right end of x; None if x has no meaning."""
         return self.population.labels if isinstance(self.population, ComparisonPopulation) else None
 
     @property
     def label(self) -> str | None:
-        """The class of a class atlas."""
+        """The label of the class of a class atlas; None for other views."""
         return self.population.label if isinstance(self.population, ClassPopulation) else None
 
 
 def views_of(config: Config) -> list[View]:
-    """Every view that a config asks for.
+    """Every view that a config requests.
 
-    Raises: as `class_views` and `comparison_views`.
+    Raises: ModelError, ConfigError: see `class_views` and `comparison_views`.
     """
     return [layer_view(config), *class_views(config), *comparison_views(config)]
 
@@ -119,9 +123,9 @@ def layer_view(config: Config) -> View:
 
 
 def class_views(config: Config) -> list[View]:
-    """The class atlases that ``classes`` asks for, ``all`` spelled out.
+    """The class atlases that the config's ``classes`` requests; an entry ``all`` gives one per class.
 
-    Raises: ModelError: no such class. ConfigError: one without attributions, or asked for twice.
+    Raises: ModelError: no such class. ConfigError: a class without attributions, or a view requested twice.
     """
     views = list(_class_views(config))
     _refuse_twice("classes", views)
@@ -146,9 +150,10 @@ def _class_views(config: Config) -> Iterator[View]:
 
 
 def comparison_views(config: Config) -> list[View]:
-    """The comparisons that ``comparisons`` asks for.
+    """The comparisons that the config's ``comparisons`` requests.
 
-    Raises: ModelError: no such class. ConfigError: both the same, one without attributions, or twice.
+    Raises: ModelError: no such class. ConfigError: left and right are the same class, a class without
+            attributions, or a comparison requested twice.
     """
     views = [_comparison_view(config, entry) for entry in config.comparisons]
     _refuse_twice("comparisons", views)
@@ -176,7 +181,7 @@ def _comparison_view(config: Config, entry: ComparisonConfig) -> View:
 
 
 def _layout(entry: ClassConfig | ComparisonConfig) -> ViewLayout:
-    # A selection is small: it needs neither a fit on a part of it nor a second layout for comparison.
+    # A selection is small, so neither fit_on nor compare_seeds is needed.
     return ViewLayout(
         method=entry.method,
         perplexity=entry.perplexity,
@@ -186,17 +191,17 @@ def _layout(entry: ClassConfig | ComparisonConfig) -> ViewLayout:
 
 
 def class_view_name(label: str, sign: str) -> str:
-    """``class-zebra``, ``class-zebra-negative``: fit for a folder."""
+    """Folder name of a class view: ``class-zebra``, ``class-zebra-negative``."""
     return f"class-{slug(label)}" + ("" if sign == "positive" else f"-{sign}")
 
 
 def comparison_view_name(left: str, right: str) -> str:
-    """``compare-snorkel-scuba-diver``: fit for a folder."""
+    """Folder name of a comparison: ``compare-snorkel-scuba-diver``."""
     return f"compare-{slug(left)}-{slug(right)}"
 
 
 def slug(label: str) -> str:
-    """A class's label as a part of a file's name: letters of any script, digits and single hyphens."""
+    """A class's label for use in file names: letters of any script, digits and single hyphens."""
     return re.sub(r"[\W_]+", "-", label.lower()).strip("-") or "class"
 
 

@@ -6,7 +6,7 @@ import yaml
 from atlas_pipeline.config.loading import parse_config
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.figure.request import FigureRequest, SheetRequest
-from atlas_pipeline.publish.staleness import refuse_other_archive, refuse_other_figure
+from atlas_pipeline.publish.staleness import refuse_stale_archive, refuse_stale_figure
 from atlas_pipeline.reader import open_run
 
 CLASS, COMPARISON = "class-cost-5-or-6", "compare-ant-dog"
@@ -44,9 +44,9 @@ def refusal(made_run, tmp_path):
         )
         try:
             if request is None:
-                refuse_other_archive(parse_config(asked), open_run(folder))
+                refuse_stale_archive(parse_config(asked), open_run(folder))
             else:
-                refuse_other_figure(parse_config(asked), open_run(folder), request)
+                refuse_stale_figure(parse_config(asked), open_run(folder), request)
         except ConfigError as error:
             return str(error)
         return None

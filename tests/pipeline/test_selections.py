@@ -212,7 +212,7 @@ class Chosen:
 
 def test_what_lies_between_chosen_rows_is_not_read(ran, monkeypatch):
     monkeypatch.setattr(population_module, "GAP_ROWS", 10)
-    monkeypatch.setattr(population_module, "MOST_ROWS", 20)
+    monkeypatch.setattr(population_module, "MAX_SPAN_ROWS", 20)
     read = []
     real = StoredArtefact.rows
 

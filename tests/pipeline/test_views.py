@@ -162,12 +162,12 @@ def test_a_sheet_of_too_many_says_how_many_it_leaves_out(all_classes, finished, 
         assert max(sheet.size) <= 600
 
 
-def test_of_too_many_the_first_of_every_layer_are_on_the_sheet():
+def test_a_full_sheet_has_the_first_atlases_of_each_layer():
     def entry(layer, view):
         return SimpleNamespace(layer=layer, view=view)
 
     every = [entry(layer, view) for view in "abcdef" for layer in ("early", "late")]
-    chosen = publish_sheet._spread(every, 5)
+    chosen = publish_sheet._first_of_each_layer(every, 5)
     assert [(one.view, one.layer) for one in chosen] == [
         ("a", "early"),
         ("a", "late"),

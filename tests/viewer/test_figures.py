@@ -14,7 +14,7 @@ from atlas_pipeline.pictures import overview as sheets
 from atlas_pipeline.pictures.figures import density_figure, png_bytes, scatter_figure, with_caption
 from atlas_pipeline.pictures.layout_pictures import density, density_map, scatter_plot
 from atlas_pipeline.pictures.lettering import ALARM, one_line, plain, width_px, wrapped
-from atlas_pipeline.pictures.overview import Panel, most_panels, overview
+from atlas_pipeline.pictures.overview import Panel, max_panels, overview
 
 XY = np.random.default_rng(0).random((400, 2))
 
@@ -206,7 +206,7 @@ def test_many_layers_make_several_rows_and_none_is_refused():
 @pytest.mark.parametrize("thumbnails", [0, 1, 2])
 def test_a_sheet_is_no_larger_than_it_may_be_with_as_many_panels_as_it_has_room_for(monkeypatch, thumbnails):
     monkeypatch.setattr(sheets, "LARGEST_PX", 700)
-    most = most_panels(64, with_thumbnails=thumbnails > 0)
+    most = max_panels(64, with_thumbnails=thumbnails > 0)
     panel = Panel(
         title="t", subtitle="s", atlas=lambda: noise(20, 20), thumbnails=[lambda: noise(9, 9)] * thumbnails
     )

@@ -36,6 +36,7 @@ def entry(layer="mixed4", view="all", grid=20, numbers=NUMBERS, **changes):
         **{
             "layer": layer,
             "view": view,
+            "kind": "all",
             "grid": grid,
             "atlas": f"{folder}/atlas-{grid}.png",
             "document": f"{folder}/atlas-{grid}.json",
@@ -237,7 +238,7 @@ def test_figures_of_an_entry_come_from_its_document():
         "baselines": {"fidelity_noise": 0.3, "fidelity_nearest": 0.9, "round_trip": 0.25, "saturated": 0.05},
         "cells": cells,
     }
-    made = entry_of(document, atlas="a.png", document_path="a.json")
+    made = entry_of(document, kind="all", atlas="a.png", document_path="a.json")
     assert (made.width_px, made.num_cells) == (32, 4)
     known = {name: number for name, number in made.numbers.items() if number is not None}
     assert known == pytest.approx(

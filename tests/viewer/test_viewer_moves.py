@@ -1,10 +1,10 @@
-"""The map obeys the latest hand: flights, late answers, double clicks; the chosen cell lights up."""
+"""The map obeys the latest hand: animated moves, late answers, double clicks; the chosen cell lights up."""
 
 import pytest
 from making_viewer import images_xy
 from seeing import at_cell, centre, settle, state, until
 
-REST = "new Promise((done) => setTimeout(() => requestAnimationFrame(done), 500))"  # longer than a flight
+REST = "new Promise((done) => setTimeout(() => requestAnimationFrame(done), 500))"  # longer than a move
 HANDS = {
     "wheel": (
         """document.getElementById("map").dispatchEvent(
@@ -22,7 +22,7 @@ HANDS = {
 
 @pytest.mark.parametrize("hand", HANDS)
 @pytest.mark.parametrize("is_begun", [False, True])
-def test_a_hand_ends_a_flight(opened, hand, is_begun):
+def test_a_hand_ends_an_animated_move(opened, hand, is_begun):
     page = opened("#grid=8&z=3&x=0.3&y=0.3", reduced_motion="no-preference")
     act, name = HANDS[hand]
     moved, rested = page.evaluate(
@@ -36,17 +36,17 @@ def test_a_hand_ends_a_flight(opened, hand, is_begun):
     assert rested == moved
 
 
-def test_a_flight_ends_where_it_was_sent(opened):
+def test_an_animated_move_ends_at_its_target(opened):
     page = opened("#grid=8&z=3&x=0.3", reduced_motion="no-preference")
     page.evaluate("atlas.goHome()")
-    until(page, "!atlas.isFlying()")
+    until(page, "!atlas.isAnimating()")
     assert [state(page)[name] for name in "xyz"] == [0.5, 0.5, 1]
 
 
-def test_another_layer_waits_for_no_flight_and_loses_none(opened):
+def test_another_layer_finishes_an_animated_move_at_once(opened):
     page = opened("#grid=8", reduced_motion="no-preference")
     page.evaluate("async () => { atlas.flyTo({x: 0.3, y: 0.3, z: 3}); await atlas.goTo('late', 'all'); }")
-    until(page, "!atlas.isFlying()")
+    until(page, "!atlas.isAnimating()")
     # A quarter turn from layer to layer.
     assert [state(page)[name] for name in "xyz"] == pytest.approx([0.3, 0.7, 3], abs=0.1)
 

@@ -75,7 +75,7 @@ def test_a_path_can_be_removed_from_its_first_point_on(opened, link):
     page = opened(link)
     page.focus("#map")
     page.keyboard.press("t")
-    assert page.inner_text("#strip-words") == "A path of one point: go on with t"
+    assert page.inner_text("#strip-words") == "A path of one point: press t to extend it"
     assert not page.locator("#strip-save").is_visible()
     page.get_by_role("button", name="Remove the path").click()
     assert (state(page)["path"], page.locator("#strip").is_visible()) == ("", False)

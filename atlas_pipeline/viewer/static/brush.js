@@ -1,4 +1,4 @@
-// A region is chosen by a drag; what is found is drawn as dots.
+// Brushing: a drag selects a region, and the selected activations are drawn as dots.
 
 import { cameraOf, toMap } from "./camera.js";
 import { fileStore } from "./data.js";
@@ -11,7 +11,7 @@ import { set, state, viewShown } from "./state.js";
 
 let box = null;
 
-/** A drag that chooses a region: phase, and the place on the canvas. */
+/** Handle a drag that selects a region. phase: "start", "move", "end" or "cancel"; x, y: canvas pixels. */
 export const brushDrag = (phase, x, y) => {
   const at = toMap(x, y);
   if (phase === "start") box = [at, at];
@@ -20,7 +20,7 @@ export const brushDrag = (phase, x, y) => {
     const [[x0, y0], [x1, y1]] = box;
     const corners = [Math.min(x0, x1), Math.min(y0, y1), Math.max(x0, x1), Math.max(y0, y1)];
     const { layer, view } = state;
-    // A tap is no region.
+    // Ignore taps: their region is too small.
     if ((corners[2] - corners[0]) * cameraOf().scale > 3) set({ found: boxName(layer, view, corners) });
   }
   if (phase === "end" || phase === "cancel") {
@@ -52,7 +52,7 @@ function dots(target, { left, top, scale, width, height }, { x, y }, colour, rad
   target.fill(path);
 }
 
-/** What is found, as dots on the map, and the box it was found by where this is its view. */
+/** Draw the selected activations as dots, and the selection's box if it belongs to this view. */
 export const drawFound = (target, camera) => {
   const { accent } = theme(),
     { points: lit, box: region } = litHere();
@@ -67,14 +67,14 @@ export const drawFound = (target, camera) => {
 
 const iconless = fileStore();
 
-/** The known images' activations in a view without icons; null: not there yet, or a view with icons. */
+/** Places of the known images' activations in a view without icons; null while loading, or in other views. */
 export const iconlessPlaces = () => {
   const { layer, view } = state;
   if (!viewShown().missing) return null;
   return iconless.get(`${layer}/${view}`, () => placesOf(layer, view), arrived);
 };
 
-/** A view without icons: its activations as dots. */
+/** Draw the activations of a view without icons as dots. */
 export const drawPlaces = (target, camera) => {
   const places = iconlessPlaces();
   if (places) dots(target, camera, places, theme().muted, camera.scale > 300 ? 1.4 : 0.6);

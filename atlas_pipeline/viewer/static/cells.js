@@ -1,4 +1,4 @@
-// What is known of the cells of a grid, and which grid is shown.
+// The data of a grid's cells, and the choice of the grid that is shown.
 
 import { cameraOf, flyTo } from "./camera.js";
 import { fileStore, loadFile, unpackAll } from "./data.js";
@@ -7,13 +7,13 @@ import { byId } from "./page.js";
 import { SHEET } from "./sheets.js";
 import { set, state, viewShown } from "./state.js";
 
-const CELL_PX = 30; // a grid is taken from when its cells are this large on the screen
-const MISSING = -32768;
+const CELL_PX = 30; // smallest size of cells on the screen at which a grid is chosen
+const MISSING = -32768; // the level that stands for an unknown number
 const grids = fileStore();
 
 const key = (size) => `${state.layer}/${state.view}/tiles-${size}`;
 
-/** The size of the grid that the state shows; 0 where the view has no icons. */
+/** The size of the grid that the state asks for, by choice or by zoom; 0 if the view has no icons. */
 export const gridSize = () => {
   const sizes = viewShown().grids.map((grid) => grid.size);
   if (!sizes.length) return 0;
@@ -25,7 +25,7 @@ export const gridSize = () => {
 async function read(folder, size, crop) {
   const grid = await unpackAll(await loadFile(`${folder}/grid.js`));
   Object.assign(grid, { size, folder, cropPx: crop, at: new Int32Array(size * size).fill(-1) });
-  // Which sheets there are: those without a cell are not made, and must not be asked for.
+  // The names of existing sheets. Sheets without a cell are never made, so they must not be requested.
   grid.sheets = new Set();
   for (let cell = 0; cell < grid.cells; cell++) {
     const row = grid.row[cell],
@@ -36,14 +36,14 @@ async function read(folder, size, crop) {
   return grid;
 }
 
-/** The grid of a size if it is loaded; if not it is sent for, and the map is drawn again when it comes. */
+/** The grid of a size, or null while it loads; the map is redrawn when it arrives. */
 export const gridOf = (size) => {
   const folder = key(size),
     { cropPx } = viewShown().grids.find((grid) => grid.size === size);
   return grids.get(folder, () => read(folder, size, cropPx), arrived);
 };
 
-/** The grid that is shown: the one wanted, or while it is on its way any other that is there. */
+/** The grid to show: the wanted one, or any loaded one while the wanted one loads; null if there is none. */
 export const gridShown = () => {
   const wanted = gridSize();
   if (!wanted) return null;
@@ -51,14 +51,14 @@ export const gridShown = () => {
   return gridOf(wanted) ?? others.find(Boolean) ?? null;
 };
 
-/** The number that a level stands for; null where it is not known. */
+/** The number that a level stands for; null if it is not known. */
 export const levelled = (level, step) => (level === undefined || level === MISSING ? null : level * step);
 
-/** A measure of a cell, one that the run lists; null where it is not known. */
+/** A measure of a cell, as listed in run.measures; null if it is not known. */
 export const measureOf = (grid, { column, step }, cell) =>
   levelled(grid[column]?.[cell], step ?? grid[column + "Step"]);
 
-/** The classes of largest mean attribution of a cell: {index, column, label, value}, largest first. */
+/** The classes with the largest mean attribution of a cell, in that order: [{index, column, label, value}]. */
 export const topClasses = (grid, cell) => {
   const top = [];
   for (let rank = 0; rank < (grid.numTop ?? 0); rank++) {
@@ -75,14 +75,14 @@ export const topClasses = (grid, cell) => {
   return top;
 };
 
-/** The cell at a point of the unit square, -1 where there is none. */
+/** The cell at a point of the unit square; -1 if there is none. */
 export const cellAt = (grid, x, y) => {
   const col = Math.floor(x * grid.size),
     row = Math.floor(y * grid.size);
   return col < 0 || row < 0 || col >= grid.size || row >= grid.size ? -1 : grid.at[row * grid.size + col];
 };
 
-/** The cell that the state has chosen, with its grid; null where that grid is not loaded yet or lacks it. */
+/** The chosen cell: {grid, cell}; null if no cell is chosen, or the grid is loading or lacks the cell. */
 export const chosenCell = () => {
   const [size, row, col] = state.cell.split(".").map(Number);
   if (!size || !viewShown().grids.some((grid) => grid.size === size)) return null;
@@ -93,7 +93,7 @@ export const chosenCell = () => {
 
 export const nameOfCell = (grid, cell) => `${grid.size}.${grid.row[cell]}.${grid.col[cell]}`;
 
-/** Choose a cell, and bring it into sight where it is out of it, or where its panel now lies over it. */
+/** Choose a cell. Move the map if the cell is off the screen or covered by the panel that opens. */
 export const chooseCell = (grid, cell) => {
   set({ cell: nameOfCell(grid, cell) });
   const x = (grid.col[cell] + 0.5) / grid.size,
@@ -101,7 +101,7 @@ export const chooseCell = (grid, cell) => {
     { left, top, scale, width, height } = cameraOf(),
     map = byId("map").getBoundingClientRect(),
     panel = byId("detail").getBoundingClientRect();
-  // On a phone the panel comes from below, else from the right.
+  // The panel covers the bottom of the map on a phone, and its right side elsewhere.
   const right = panel.left > map.left ? Math.min(width, panel.left - map.left) : width,
     bottom = panel.top > map.top ? Math.min(height, panel.top - map.top) : height;
   const px = left + x * scale,
@@ -110,7 +110,7 @@ export const chooseCell = (grid, cell) => {
   flyTo({ x: x + (width - right) / 2 / scale, y: y + (height - bottom) / 2 / scale });
 };
 
-/** A cell in a sentence, for screen readers. */
+/** A description of a cell for screen readers. */
 export const wordsFor = (grid, cell) => {
   const top = topClasses(grid, cell)[0];
   const said = [
@@ -123,7 +123,7 @@ export const wordsFor = (grid, cell) => {
 
 export const numberWords = (value) => value.toLocaleString("en");
 
-/** A number with two decimals and a minus that is as wide as a plus; what rounds to nothing has none. */
+/** A number with two decimals and a typographic minus sign; numbers that round to zero have no sign. */
 export const decimals = (value) =>
   value
     .toFixed(2)

@@ -1,21 +1,22 @@
-// A field with a list below it that narrows as one types (the combobox pattern of ARIA).
+// A text field with a list of options that narrows during typing (ARIA combobox), and the class field.
 
 import { gridShown, numberWords } from "./cells.js";
 import { attributionOf } from "./overlay.js";
 import { byId, element } from "./page.js";
 import { onChange, set, state, viewShown } from "./state.js";
 
-const MOST_SHOWN = 60;
+const MAX_SHOWN = 60;
 
 /**
- * options: {input, list, find(text, isTyped) -> [{words, beside?, value, isChosen?}], choose(value)}.
- * find may return a promise.
+ * Turn an input and a list into a combobox: {input, list, find, choose}. find(text, isTyped) returns
+ * [{words, beside?, value, isChosen?}] or a promise of it. An option without a value cannot be chosen.
+ * choose(value) is called with the chosen option's value.
  */
 export const choiceField = ({ input, list, find, choose }) => {
   let shown = [],
     active = -1,
     asked = 0,
-    isTyped = false; // since the field has the focus: else what was chosen before stands there
+    isTyped = false; // whether the user typed since the field got the focus; else it shows the last choice
 
   const close = () => {
     list.hidden = true;
@@ -44,9 +45,9 @@ export const choiceField = ({ input, list, find, choose }) => {
       text = input.value.trim(),
       isAsked = isTyped && text !== "";
     const found = await find(text, isTyped);
-    // A later key has asked anew.
+    // A later key press has started another search.
     if (turn !== asked) return;
-    shown = found.slice(0, MOST_SHOWN);
+    shown = found.slice(0, MAX_SHOWN);
     const rest = found.length - shown.length;
     if (rest > 0) shown.push({ words: `and ${numberWords(rest)} more: type on` });
     if (!found.length) shown.push({ words: "Nothing by this name" });
@@ -69,7 +70,7 @@ export const choiceField = ({ input, list, find, choose }) => {
     );
     list.hidden = false;
     input.setAttribute("aria-expanded", "true");
-    // Enter takes what was asked for by its name, or what is chosen already; else nothing.
+    // Enter takes the first match of typed text. Without text, it takes the option that is already chosen.
     activate(isAsked && found.length ? 0 : shown.findIndex(({ isChosen }) => isChosen));
   }
 
@@ -102,7 +103,7 @@ export const choiceField = ({ input, list, find, choose }) => {
   });
 };
 
-/** Those whose words hold the text, the ones that begin with it first; each {words, ...}. */
+/** The options {words, ...} whose words contain the text, with those that begin with it first. */
 export const matching = (options, text) => {
   const wanted = text.toLowerCase();
   const ranked = [];
@@ -113,15 +114,15 @@ export const matching = (options, text) => {
   return ranked.sort((a, b) => a.rank - b.rank || a.order - b.order).map(({ option }) => option);
 };
 
-/** Classes of the grid that is shown, with their logits; of two with one name each says its number. */
+/** The classes of the shown grid as options; classes with equal names show their logit index. */
 function classes() {
   const grid = gridShown();
   return (grid?.classes ?? []).map((words, column) => {
-    const twice = grid.classes.indexOf(words) !== grid.classes.lastIndexOf(words);
+    const isAmbiguous = grid.classes.indexOf(words) !== grid.classes.lastIndexOf(words);
     return {
       words,
       value: grid.classIndices[column],
-      beside: twice ? `class ${grid.classIndices[column]}` : "",
+      beside: isAmbiguous ? `class ${grid.classIndices[column]}` : "",
       isChosen: String(grid.classIndices[column]) === state.lit,
     };
   });
@@ -149,7 +150,7 @@ export const startClasses = () => {
   choiceField({
     input: byId("class"),
     list: byId("class-list"),
-    // The name of the class that is lit up stands there unasked: no filter.
+    // Do not filter by the name of the highlighted class, which the field shows before anything is typed.
     find: (text, isTyped) => matching(classes(), isTyped ? text : ""),
     choose: (index) => {
       byId("class").blur();

@@ -1,9 +1,9 @@
-// The controls that stand for one name of the state each.
+// Controls that each show and change one entry of the state, and saving, copying and the colour theme.
 
 import { cameraOf, flyTo, goHome, largestZoom } from "./camera.js";
 import { gridShown, numberWords } from "./cells.js";
 import { run } from "./data.js";
-import { paint, sharpened, theme, themeChanged } from "./draw.js";
+import { detailLoaded, paint, theme, themeChanged } from "./draw.js";
 import { MEASURES } from "./measures.js";
 import { byId, element, notice } from "./page.js";
 import { currentLink, onChange, set, state, viewShown } from "./state.js";
@@ -55,7 +55,7 @@ function fillColours() {
   }
 }
 
-/** Save a canvas or blob under a name that any file system takes. */
+/** Download a blob under a name in which characters that file systems may refuse are replaced. */
 export const saveFile = (blob, name) => {
   const link = element("a", {
     href: URL.createObjectURL(blob),
@@ -65,33 +65,33 @@ export const saveFile = (blob, name) => {
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 };
 
-const CAPTION = 46;
+const CAPTION_PX = 46;
 let isSaving = false;
 
-/** What is seen, with a line that says what it is, as PNG. */
+/** Save the visible map with a caption as PNG. */
 async function saveView() {
   if (isSaving) return;
   isSaving = true;
   const ratio = Math.max(2, devicePixelRatio || 1);
-  // It has more pixels than the screen, whose sheets may be too coarse for it.
-  await sharpened(ratio).finally(() => (isSaving = false));
+  // The picture has more pixels than the screen, for which finer sheets may have to be loaded.
+  await detailLoaded(ratio).finally(() => (isSaving = false));
   const camera = cameraOf();
   const canvas = element("canvas", {
     width: camera.width * ratio,
-    height: (camera.height + CAPTION) * ratio,
+    height: (camera.height + CAPTION_PX) * ratio,
   });
   const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
   paint(context, camera, ratio);
   context.fillStyle = theme().paper;
-  context.fillRect(0, camera.height, camera.width, CAPTION);
+  context.fillRect(0, camera.height, camera.width, CAPTION_PX);
   context.fillStyle = theme().ink;
   Object.assign(context, { font: "13px system-ui, sans-serif", textAlign: "left", textBaseline: "middle" });
-  context.fillText(caption(), 16, camera.height + CAPTION / 2, camera.width - 32);
+  context.fillText(caption(), 16, camera.height + CAPTION_PX / 2, camera.width - 32);
   canvas.toBlob((blob) => saveFile(blob, `${run.run}-${state.layer}-${viewShown().title}.png`));
 }
 
-/** What is seen, in words. */
+/** A description of the visible map. */
 export const caption = () => {
   const grid = gridShown(),
     parts = [run.run, run.model, state.layer];
@@ -112,7 +112,7 @@ async function copyLink() {
     await navigator.clipboard.writeText(link);
     notice("The link is copied: it opens this very view.");
   } catch {
-    // No clipboard here: the address bar holds the same.
+    // Without access to the clipboard, the user can copy the link from the address bar.
     notice("The address bar holds the link to this view.");
   }
 }

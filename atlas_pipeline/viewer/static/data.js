@@ -1,25 +1,26 @@
-// Data come as scripts that call atlas.receive: from file:// a page may run scripts, and may not fetch.
+// Loading of data files. They are scripts that call atlas.receive, because a page at file:// may run scripts but
+// may not fetch files.
 
 import { warn } from "./page.js";
 
-/** What there is to see, from viewer/run.js; null: not there yet. */
+/** The description of the run, from viewer/run.js; null until it is loaded. */
 export let run = null;
 
 const waiting = new Map();
 
-/** Run by every data script: hands its value to whoever asked for the file. */
+/** Called by every data script with its value; resolves the pending request for the file. */
 export const receive = (value) => {
   const { path } = document.currentScript.dataset;
-  // The list of what there is comes with the page; all else was asked for.
+  // The page itself loads the run's description; all other files are loaded by loadFile.
   if (path === "viewer/run.js") run = value;
   else waiting.get(path)?.resolve(value);
 };
 
-/** Where a file of the run is. A changed run has another digest: nobody serves what was there before. */
+/** The address of a file of the run. It contains the run's digest, so that caches never give an old file. */
 export const addressOfFile = (path) =>
   `./${path.split("/").map(encodeURIComponent).join("/")}?${run?.digest ?? ""}`;
 
-/** The value of a data file, loaded anew unless it is on its way; what is kept is for the caller to say. */
+/** A promise of a data file's value. Only a load in progress is shared; callers cache values themselves. */
 export const loadFile = (path) => {
   if (waiting.has(path)) return waiting.get(path).promise;
   const request = {};
@@ -33,55 +34,55 @@ export const loadFile = (path) => {
     script.remove();
     request.reject(new Error(`${path} cannot be loaded`));
   };
-  // After a script has run its promise is settled, and rejecting it does nothing.
+  // If the script has run, the promise is settled, and rejecting it has no effect.
   script.onload = script.onerror = done;
   document.head.append(script);
   return request.promise;
 };
 
-/** A way to ask for files once: (path, read) -> promise. The `most` latest are kept, and none that failed. */
-export const fileKeeper = (most = Infinity) => {
+/** A cached loader (path, read) -> promise. It keeps the `maxFiles` latest files, and no failed loads. */
+export const fileCache = (maxFiles = Infinity) => {
   const kept = new Map();
   return (path, read = (value) => value) => {
     if (!kept.has(path)) {
       const promise = loadFile(path).then(read);
       kept.set(path, promise);
-      if (kept.size > most) kept.delete(kept.keys().next().value);
+      if (kept.size > maxFiles) kept.delete(kept.keys().next().value);
       promise.catch(() => kept.get(path) === promise && kept.delete(path));
     }
     return kept.get(path);
   };
 };
 
-/** The value of a data file, kept from then on. */
-export const keepFile = fileKeeper();
+/** A promise of a data file's value, which is cached without limit. */
+export const cachedFile = fileCache();
 
 const failures = [];
 
-/** A set of what could not be loaded, and is not asked for again before retryFailed. */
+/** A new set of paths that could not be loaded; retryFailed empties it, so that they are requested again. */
 export const failureSet = () => {
   failures.push(new Set());
   return failures.at(-1);
 };
 
-/** What could not be loaded may be asked for again. */
+/** Allow all paths that could not be loaded to be requested again. */
 export const retryFailed = () => failures.forEach((failed) => failed.clear());
 
 /**
- * What every frame may ask for: the `most` latest values by path. get(path, load, whenThere) is the value, or null
- * while it is on its way; peek(path) sends for nothing. What cannot be loaded is said.
+ * A cache that every frame may query; it keeps the `maxFiles` latest values by path. get(path, load, whenLoaded)
+ * returns the value, or null while it loads; peek(path) never loads. Failed loads show a warning.
  */
-export const fileStore = (most = Infinity) => {
+export const fileStore = (maxFiles = Infinity) => {
   const values = new Map(),
     failed = failureSet();
   const peek = (path) => values.get(path) ?? null;
-  const get = (path, load, whenThere) => {
+  const get = (path, load, whenLoaded) => {
     if (values.has(path) || failed.has(path)) return peek(path);
     values.set(path, null);
-    if (values.size > most) values.delete(values.keys().next().value);
+    if (values.size > maxFiles) values.delete(values.keys().next().value);
     load()
       .then((value) => values.set(path, value))
-      .then(whenThere, (error) => {
+      .then(whenLoaded, (error) => {
         values.delete(path);
         failed.add(path);
         warn(error.message);
@@ -97,13 +98,13 @@ function bytesOf(base64) {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 }
 
-/** A packed array ({type, data}: deflated, base64) -> typed array. */
+/** A packed array {type, data}, deflated and base64-encoded -> typed array. */
 export const unpack = async ({ type, data }) => {
   const stream = new Blob([bytesOf(data)]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new TYPES[type + "Array"](await new Response(stream).arrayBuffer());
 };
 
-/** Every packed array of an object unpacked, the rest as it is. */
+/** An object with its packed arrays unpacked and its other values unchanged. */
 export const unpackAll = async (value) => {
   const entries = Object.entries(value).map(async ([name, one]) => [
     name,
@@ -112,6 +113,6 @@ export const unpackAll = async (value) => {
   return Object.fromEntries(await Promise.all(entries));
 };
 
-/** A picture in base64 -> bitmap, decoded aside. A file would leave a canvas that may not be saved. */
+/** A base64-encoded picture -> bitmap. A canvas with a picture file drawn on it could not be saved. */
 export const decodedImage = (base64) =>
   createImageBitmap(new Blob([bytesOf(base64)], { type: "image/webp" }));

@@ -1,4 +1,4 @@
-// One cell: the tooltip where the pointer is, and the panel of the one that is chosen.
+// Details of one cell: the tooltip at the pointer, and the panel of the chosen cell.
 
 import { chosenCell, decimals, measureOf, numberWords, topClasses, wordsFor } from "./cells.js";
 import { run } from "./data.js";
@@ -9,7 +9,7 @@ import { cellExamples, cellPicture } from "./sheets.js";
 import { set } from "./state.js";
 import { lightUp } from "./travel.js";
 
-/** A measure of a cell in words. */
+/** A measure of a cell as text. */
 export function measureWords(grid, measure, cell) {
   const value = measureOf(grid, measure, cell);
   if (value === null) return "–";
@@ -17,7 +17,7 @@ export function measureWords(grid, measure, cell) {
   return measure.kind === "share" ? `${Math.round(100 * value)} %` : decimals(value);
 }
 
-/** Bars of a cell's top classes; with `choose` they can be pressed. */
+/** Bars of a cell's top classes; with `choose` they are buttons that call it with the class index. */
 function bars(grid, cell, choose) {
   const top = topClasses(grid, cell),
     most = Math.max(...top.map(({ value }) => Math.abs(value)), 1e-9);
@@ -39,12 +39,12 @@ function bars(grid, cell, choose) {
   });
 }
 
-/** The tooltip at a point of the screen, or none (cell -1). */
+/** Show the tooltip of a cell at a point of the screen, or hide it (cell -1). */
 export const showTip = (grid, cell, x, y) => {
   const tip = byId("tip");
   tip.hidden = cell < 0;
   if (cell < 0) return;
-  // The class that is lit up has a line, as soon as its numbers have come.
+  // The highlighted class has a line of its own as soon as its attribution is loaded.
   const attribution = attributionOf(grid),
     name = `${attribution?.column ?? ""}#${grid.folder}#${cell}`;
   if (tip.dataset.cell !== name) {
@@ -74,11 +74,11 @@ export const showTip = (grid, cell, x, y) => {
   tip.style.top = `${y + 18 + height > innerHeight ? Math.max(4, y - 12 - height) : y + 18}px`;
 };
 
-/** The rows of a cell's panel: [name, value, words beside it]. */
+/** The rows of a cell's panel: [[name, value, text next to it]]. */
 export function panelRows(grid, cell) {
-  const there = run.measures.filter(({ column }) => grid[column]),
-    known = new Map(there.map((measure) => [measure.name, measure]));
-  const rows = there
+  const available = run.measures.filter(({ column }) => grid[column]),
+    known = new Map(available.map((measure) => [measure.name, measure]));
+  const rows = available
     .filter(({ panel }) => panel)
     .map((measure) => {
       const beside = measure.beside
@@ -142,7 +142,7 @@ async function fillExamples(place, grid, cell) {
 
 let shownCell = "";
 
-/** The panel of the chosen cell. */
+/** Show the panel of the chosen cell, or hide it if no cell is chosen. */
 export const showDetail = () => {
   const chosen = chosenCell(),
     panel = byId("detail");

@@ -1,4 +1,4 @@
-// The map on its canvas, drawn when something changed.
+// Drawing of the map on its canvas, whenever something changed.
 
 import { drawFound, drawPlaces } from "./brush.js";
 import { cameraOf, toMap } from "./camera.js";
@@ -8,21 +8,21 @@ import { drawGlide, isGliding } from "./glide.js";
 import { drawLabels } from "./labels.js";
 import { drawAxis, drawFrames, outlineCell } from "./marks.js";
 import { drawMinimap } from "./minimap.js";
-import { coloursOver, veilOver } from "./overlay.js";
+import { coloursOver, dimmingOver } from "./overlay.js";
 import { byId } from "./page.js";
 import { isComplete, loadWanted, overviewOf, SHEET, sheetOf } from "./sheets.js";
 import { set, state } from "./state.js";
 import { drawTrace } from "./trace.js";
 
 let dirty = true;
-let finest = 1; // pixels a CSS pixel for which sheets are asked at least
+let minRatio = 1; // smallest number of pixels per CSS pixel for which sheets are requested
 let hovered = null;
 let pointer = null;
 
 export const redraw = () => (dirty = true);
 
 let themeColours = null;
-/** The colours that the canvas shares with the page's style: {paper, ink, muted, line, accent}. */
+/** The colours of the page's style for use on the canvas: {paper, ink, muted, line, accent}. */
 export const theme = () => {
   if (!themeColours) {
     const style = getComputedStyle(document.documentElement);
@@ -38,8 +38,8 @@ export const themeChanged = () => {
   redraw();
 };
 
-/** Call back with every cell in sight. */
-export const eachInSight = (grid, { left, top, width, height, scale }, take) => {
+/** Call take(cell, x, y, px) for every visible cell, with its top left corner and side on the canvas. */
+export const eachVisible = (grid, { left, top, width, height, scale }, take) => {
   const px = scale / grid.size,
     last = grid.size - 1;
   const from = (offset) => Math.max(0, Math.floor(-offset / px));
@@ -82,7 +82,7 @@ function drawSheets(target, grid, camera, ratio) {
       const x = left + column * span,
         y = top + band * span;
       const far = Math.hypot(x + span / 2 - width / 2, y + span / 2 - height / 2);
-      // Small copies while small is enough, and until the large ones have come.
+      // Use the small copies while they are large enough, and until the large ones are loaded.
       const enough = px > 24 && onScreen <= 24 * 1.15;
       const share = px >= 64 && onScreen <= (px / 2) * 1.15 ? 0.5 : 1;
       const large = enough ? null : sheetOf(grid, kind, band, column, { full, far, share });
@@ -91,7 +91,7 @@ function drawSheets(target, grid, camera, ratio) {
       else isWhole &&= !grid.sheets.has(`${band}-${column}`);
     }
   }
-  // The whole grid, small, only while a sheet is on its way: it is costly to draw that large.
+  // Draw the small picture of the whole grid only while sheets are loading: enlarging it is slow.
   if (!isWhole) drawWhole();
   for (const [sheet, x, y] of sheets) target.drawImage(sheet, x, y, span, span);
 }
@@ -103,19 +103,19 @@ function drawOver(target, grid, { left, top, scale }, picture) {
   target.imageSmoothingEnabled = true;
 }
 
-/** The whole picture onto a context; on the screen, and for a saved PNG. */
+/** Draw the map with everything on it onto a context, for the screen or for a saved PNG. */
 export const paint = (target, camera, ratio) => {
   const { paper, ink, accent } = theme(),
     grid = gridShown();
-  target.imageSmoothingQuality = "low"; // sizes are near their own, and every frame pays
+  target.imageSmoothingQuality = "low"; // pictures are near their own size, and this runs every frame
   target.fillStyle = paper;
   target.fillRect(0, 0, camera.width, camera.height);
   if (grid) {
     drawSheets(target, grid, camera, ratio);
     drawOver(target, grid, camera, coloursOver(grid));
-    const veil = veilOver(grid);
-    drawOver(target, grid, camera, veil);
-    if (veil) drawFrames(target, grid, camera);
+    const dimming = dimmingOver(grid);
+    drawOver(target, grid, camera, dimming);
+    if (dimming) drawFrames(target, grid, camera);
   } else {
     drawPlaces(target, camera);
   }
@@ -147,9 +147,9 @@ function drawFrame(context) {
       height = Math.round(canvas.clientHeight * ratio);
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    // The map may have moved under a pointer that rests.
+    // The map may have moved while the pointer stayed in place.
     if (pointer) showPointed();
-    paint(context, cameraOf(), Math.max(ratio, finest));
+    paint(context, cameraOf(), Math.max(ratio, minRatio));
     drawMinimap();
     loadWanted();
   }
@@ -158,24 +158,24 @@ function drawFrame(context) {
 
 const nextFrame = () => new Promise(requestAnimationFrame);
 
-/** Wait until all that a picture with so many pixels a CSS pixel shows has come; the screen shows it too. */
-export const sharpened = async (ratio) => {
-  finest = ratio;
+/** Wait until everything visible is loaded, and shown, for this number of pixels per CSS pixel. */
+export const detailLoaded = async (ratio) => {
+  minRatio = ratio;
   do {
     redraw();
     await nextFrame();
     await nextFrame();
   } while (!isComplete());
-  finest = 1;
+  minRatio = 1;
 };
 
-/** The pointer is over a point of the canvas (x null: it left). */
+/** Take the pointer's position on the canvas and the screen; x is null if it left the canvas. */
 export const pointAt = (x, y, screenX, screenY) => {
   pointer = x === null ? null : [x, y, screenX, screenY];
   showPointed();
 };
 
-/** Choose the cell at a point of the map, or none. */
+/** Choose the cell at a point of the unit square; without a cell there, clear the choice. */
 export const pickAt = (x, y) => {
   const grid = gridShown();
   if (!grid) return;

@@ -1,28 +1,30 @@
-// Activations that are chosen in one layer light up in all: every layer saw the same images.
+// Selections of activations across layers. Every layer has seen the same images, so activations that are
+// selected in one layer are highlighted in all layers.
 
 import { numberWords } from "./cells.js";
-import { keepFile, run, unpackAll } from "./data.js";
+import { cachedFile, run, unpackAll } from "./data.js";
 import { redraw, theme } from "./draw.js";
 import { byId, say, warn } from "./page.js";
 import { searched } from "./search.js";
 import { onChange, set, state } from "./state.js";
 
-const FINEST = 65536; // places are whole numbers of this grid
+const PLACE_GRID = 65536; // places are cells of a grid with this many rows and columns
 
 /**
- * Where the known images' activations lie in a view: {slot, number, x, y}, y down. A slot is the number of a
- * known image. An activation's is the same in every layer: all take it at the same place of its image.
+ * The places of the known images' activations in a view: {slot, number, x, y}, y down. slot: number of the
+ * image among the known ones. number: identifies an activation in all layers, because every layer is sampled
+ * at the same relative positions of an image.
  */
 export const placesOf = (layer, view) =>
-  keepFile(`${layer}/${view}/places.js`, async (value) => {
+  cachedFile(`${layer}/${view}/places.js`, async (value) => {
     const { slot, ordinal, row, col } = await unpackAll(value),
       { positions } = run;
-    const unit = (places) => Float32Array.from(places, (place) => (place + 0.5) / FINEST);
+    const unit = (places) => Float32Array.from(places, (place) => (place + 0.5) / PLACE_GRID);
     const number = ordinal ? Uint32Array.from(slot, (image, n) => image * positions + ordinal[n]) : slot;
     return { slot, number, x: unit(col), y: unit(row) };
   });
 
-/** A mask over the known images' activations, by number, that is set for the slots given. */
+/** A mask over the known images' activations, by number, that is 1 for the images in these slots. */
 export const maskOf = (slots) => {
   const { known, positions } = run,
     mask = new Uint8Array(known * positions);
@@ -30,13 +32,13 @@ export const maskOf = (slots) => {
   return mask;
 };
 
-/** The part of a link that names a box of a view. */
+/** A box of a view, encoded for a link. */
 export const boxName = (layer, view, box) =>
   ["box", encodeURIComponent(layer), encodeURIComponent(view), box.map((n) => n.toFixed(4)).join(",")].join(
     ":",
   );
 
-/** A box of a view from the part of a link that names it; null: none, or broken. */
+/** The box of a view that boxName encoded: {layer, view, box}; null for anything else. */
 export function boxOf(found) {
   const [kind, layer, view, corners] = found.split(":");
   const box = (corners ?? "").split(",").map(Number);
@@ -44,14 +46,14 @@ export function boxOf(found) {
   try {
     return { layer: decodeURIComponent(layer), view: decodeURIComponent(view), box };
   } catch {
-    return null; // a link cut short within a name
+    return null; // the link was truncated within a name
   }
 }
 
 const known = (layer, view) =>
   run.layers.some((l) => l.name === layer && l.views.some((v) => v.name === view));
 
-/** A mask over the activations in a box of a view. */
+/** A mask over the activations, by number, that is 1 for those in a box of a view. */
 export const maskWithin = async ({ layer, view, box: [x0, y0, x1, y1] }) => {
   const { number, x, y } = await placesOf(layer, view),
     mask = maskOf([]);
@@ -61,7 +63,7 @@ export const maskWithin = async ({ layer, view, box: [x0, y0, x1, y1] }) => {
   return mask;
 };
 
-/** What a link calls found -> {mask over activations, words}; null: nothing, or of another run. */
+/** The selection encoded as `found` in a link: {mask over activations, words}; null: none, or of another run. */
 export const resolved = async (found) => {
   const box = boxOf(found);
   if (box) {
@@ -78,9 +80,9 @@ export const resolved = async (found) => {
 };
 
 let current = { found: "", mask: null, words: "" };
-const points = new Map(); // layer/view -> {x, y} of what is found
+const points = new Map(); // layer/view -> {x, y} of the selected activations
 
-/** Whether an activation of a known image is among what is found. */
+/** Whether the activation with this number is selected. */
 export const isLit = (number) => Boolean(current.mask?.[number]);
 
 async function pointsIn(layer, view) {
@@ -104,13 +106,13 @@ async function loadPoints(layer, view) {
     const loaded = await pointsIn(layer, view);
     if (current.found === found) points.set(path, loaded);
   } catch (error) {
-    // The other layers have theirs.
+    // Other layers can still be shown.
     warn(error.message);
   }
   redraw();
 }
 
-/** The activations that are lit up, over the densities in the lists. */
+/** Draw the selected activations over the density thumbnails in the lists. */
 export const showThumbnails = () => {
   for (const canvas of document.querySelectorAll(".thumbnail canvas")) {
     const { layer, view } = canvas.dataset,
@@ -126,7 +128,7 @@ export const showThumbnails = () => {
   }
 };
 
-let isLacking = false; // what is found could not be loaded
+let isLacking = false; // whether the selection could not be loaded
 
 async function follow(found) {
   points.clear();
@@ -153,7 +155,7 @@ async function follow(found) {
   redraw();
 }
 
-/** Of what is found in the view that is shown: its points {x, y} or none, and the box of it if it was one. */
+/** The selection in the shown view: its points {x, y} if loaded, and its box if it is a box of this view. */
 export const litHere = () => {
   const { layer, view } = state,
     region = boxOf(current.found);

@@ -1,20 +1,20 @@
-// From layer to layer: the icons fade, the activations of the same images glide from where they lay to where
-// they lie, and the other layer's icons come.
+// The transition between layers: the icons fade out, dots for the activations of the same images move from
+// their old to their new places, and the icons of the other layer fade in.
 
-import { cameraOf, isStill } from "./camera.js";
+import { cameraOf, prefersReducedMotion } from "./camera.js";
 import { redraw, theme } from "./draw.js";
 import { isLit, placesOf } from "./found.js";
 import { byId } from "./page.js";
 
-const MOST_GLIDING = 4000;
-const MILLISECONDS = 1400;
-// Shares of that time: the old icons are gone, the activations move, the new icons come.
-const FADED = 0.25;
-const MOVED = [0.12, 0.78];
-const COMES = 0.72;
-let glide = null;
+const MAX_DOTS = 4000;
+const GLIDE_MS = 1400;
+// Times within the transition, from 0 to 1.
+const FADED = 0.25; // the old icons have faded out
+const MOVED = [0.12, 0.78]; // the dots start and stop moving
+const COMES = 0.72; // the new icons start to fade in
+let glide = null; // {old: picture to fade from, camera: its camera, pairs, start}
 
-/** What is on the map now, to fade from. */
+/** A copy of the map's canvas, from which the transition fades. */
 function snapshot() {
   const map = byId("map");
   if (!map.width || !map.height) return null;
@@ -23,11 +23,12 @@ function snapshot() {
   return copy;
 }
 
+/** The moving dots, at most MAX_DOTS plus the selected ones: [[old x, old y, new x, new y, isSelected]]. */
 async function pairsOf(from, to) {
   const [before, after] = await Promise.all([placesOf(from.layer, from.view), placesOf(to.layer, to.view)]);
   const at = new Map();
   before.number.forEach((number, n) => at.set(number, n));
-  const every = Math.max(1, Math.ceil(after.number.length / MOST_GLIDING)),
+  const every = Math.max(1, Math.ceil(after.number.length / MAX_DOTS)),
     pairs = [];
   after.number.forEach((number, n) => {
     const old = at.get(number),
@@ -35,20 +36,20 @@ async function pairsOf(from, to) {
     if (old === undefined || !(lit || n % every === 0)) return;
     pairs.push([before.x[old], before.y[old], after.x[n], after.y[n], lit]);
   });
-  // What is lit up lies over the others.
+  // Draw the selected dots last, so that they lie over the others.
   return pairs.sort((a, b) => a[4] - b[4]);
 }
 
-/** Begin between two states; nothing where motion is not wanted. */
+/** Start the transition between two states, unless the user prefers reduced motion. */
 export const startGlide = async (from, to) => {
   glide = null;
-  if (isStill() || (from.layer === to.layer && from.view === to.view)) return;
+  if (prefersReducedMotion() || (from.layer === to.layer && from.view === to.view)) return;
   const mine = { old: snapshot(), camera: cameraOf(from), pairs: null, start: 0 };
   glide = mine;
   try {
     mine.pairs = await pairsOf(from, to);
   } catch {
-    // Without its places a layer is simply shown.
+    // If the places cannot be loaded, show the other layer without a transition.
     if (glide === mine) glide = null;
   }
   mine.start = performance.now();
@@ -72,10 +73,10 @@ function drawPairs(target, camera, share) {
   }
 }
 
-/** The activations on their way, between the map that goes and the one that comes. */
+/** Draw the present state of the transition over the new map. */
 export const drawGlide = (target, camera) => {
   if (!glide) return;
-  const share = glide.pairs ? (performance.now() - glide.start) / MILLISECONDS : 0;
+  const share = glide.pairs ? (performance.now() - glide.start) / GLIDE_MS : 0;
   if (share >= 1) return void (glide = null);
   const { width, height } = camera;
   target.fillStyle = theme().paper;
@@ -88,9 +89,8 @@ export const drawGlide = (target, camera) => {
   target.globalAlpha = Math.min(ramp(share, 0, FADED), 1 - ramp(share, COMES, 1));
   if (glide.pairs) drawPairs(target, camera, share);
   target.globalAlpha = 1;
-  // The next frame goes on.
   requestAnimationFrame(redraw);
 };
 
-/** Whether a glide is under way. */
+/** Whether a transition is in progress. */
 export const isGliding = () => glide !== null;

@@ -1,4 +1,4 @@
-// What keys do when the map has the focus, and the list of them in the help.
+// The keys that work while the map has the focus, and their list in the help.
 
 import { goHome, panBy, zoomBy } from "./camera.js";
 import { chooseCell, chosenCell, gridShown } from "./cells.js";
@@ -17,21 +17,21 @@ const KEYS = [
   ["+ −", "zoom in, out"],
   ["0", "the whole map"],
   ["Enter", "choose the icon in the middle"],
-  ["Esc", "let it go"],
-  ["[ ]", "the layer before, after"],
+  ["Esc", "clear the choice"],
+  ["[ ]", "the previous, next layer"],
   ["g", "the next grid"],
   ["c", "icons or dataset patches"],
   ["s", "size by density or full"],
   ["n", "names on the map"],
   ["b", "light up the chosen icon's activations in every layer"],
-  ["t", "go on with the path to the chosen icon"],
+  ["t", "extend the path to the chosen icon"],
   ["/", "type a class"],
   ["d", "dark or light"],
   ["?", "this list"],
   ["Shift + drag", "brush a region: its activations light up in every layer"],
 ];
 
-/** From the chosen cell to the next that has an icon, in a direction. */
+/** Choose the next cell with an icon in a direction [down, right] from the chosen one. */
 function stepCell([down, right]) {
   const { grid, cell } = chosenCell(),
     { size, at } = grid;
@@ -44,7 +44,7 @@ function stepCell([down, right]) {
   chooseCell(grid, next);
 }
 
-/** The cell nearest to the middle of the screen. */
+/** Choose the cell nearest to the centre of the visible map. */
 function chooseMiddle() {
   const grid = gridShown(),
     { x, y } = state;
@@ -92,7 +92,7 @@ const ACTIONS = {
   "?": () => byId("help").showModal(),
 };
 
-/** Listen to the map's keys, and list them. */
+/** Listen to keys on the map, and list them in the help. */
 export const startKeyboard = () => {
   byId("keys").replaceChildren(
     ...KEYS.flatMap(([keys, words]) => [
@@ -100,7 +100,7 @@ export const startKeyboard = () => {
       element("dd", { textContent: words }),
     ]),
   );
-  // Letters work on the map alone: elsewhere they are for typing, and for screen readers.
+  // Letter keys work only on the map. Elsewhere they are for typing and for screen readers.
   byId("map").addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     const arrow = ARROWS[event.key];

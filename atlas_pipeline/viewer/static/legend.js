@@ -1,4 +1,4 @@
-// What the colours mean, and what is shown in a line.
+// The legend of the map's colours, and the status line.
 
 import { iconlessPlaces } from "./brush.js";
 import { gridShown, numberWords } from "./cells.js";
@@ -42,7 +42,7 @@ function showLegend() {
     return;
   }
   if (MEASURES[colour].ready?.(grid) === false) {
-    // What stood there was of another measure.
+    // Remove the legend of the previous measure until the numbers are loaded.
     legend.replaceChildren();
     return void (legend.dataset.name = "");
   }
@@ -58,7 +58,7 @@ function showLegend() {
     context.fillStyle = `rgb(${scaleColour(from + ((to - from) * x) / 127).map(Math.round)})`;
     context.fillRect(x, 0, 1, 1);
   }
-  // Of cells that are all alike there is one number to say.
+  // If all cells are equal, the scale has a single number.
   const words = [...new Set(range)].map((value) => element("span", { textContent: measured(colour, value) }));
   legend.replaceChildren(ramp, element("p", { className: "ends" }, ...words));
 }
@@ -69,12 +69,12 @@ function showStatus() {
   byId("status").textContent = grid
     ? `${grid.size} × ${grid.size} · ${numberWords(grid.cells)} icons · ${numberWords(grid.activations)} activations`
     : view.missing
-      ? `No icons: ${view.missing}. ${ofDots(view)}`
+      ? `No icons: ${view.missing}. ${dotWords(view)}`
       : "…";
 }
 
-/** How many of a view's activations are drawn where it has no icons: places are known of some images only. */
-function ofDots({ activations }) {
+/** How many activations of a view without icons are drawn as dots: only known images have places. */
+function dotWords({ activations }) {
   const drawn = iconlessPlaces()?.slot.length ?? null,
     all = numberWords(activations);
   if (drawn === null) return "";
@@ -88,7 +88,7 @@ const refresh = () => {
   showStatus();
 };
 
-/** A grid has come, or something of it. */
+/** Update everything after a grid or a part of its data was loaded. */
 export const arrived = () => {
   refresh();
   showClass();

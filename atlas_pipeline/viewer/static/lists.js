@@ -1,4 +1,4 @@
-// The lists of layers and of views, with their densities.
+// The lists of layers and views, with density thumbnails.
 
 import { numberWords } from "./cells.js";
 import { addressOfFile, run } from "./data.js";
@@ -7,9 +7,9 @@ import { byId, element, say } from "./page.js";
 import { layerShown, onChange, state, viewShown } from "./state.js";
 import { goTo } from "./travel.js";
 
-const FILTER_FROM = 9; // views, from which on the list has a filter
+const FILTER_FROM = 9; // number of views from which the list has a filter
 
-/** A layer's or view's density, with room for the activations that are lit up. */
+/** The density thumbnail of a layer or view, with a canvas over it for selected activations. */
 function thumbnail(layer, view) {
   const image = element("img", {
     src: addressOfFile(`${layer}/${view}/thumbnail.webp`),

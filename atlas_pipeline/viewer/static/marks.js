@@ -1,16 +1,16 @@
-// Lines and words that are drawn over the icons.
+// Frames and axis labels that are drawn over the icons.
 
-import { eachInSight, theme } from "./draw.js";
+import { eachVisible, theme } from "./draw.js";
 import { state, viewShown } from "./state.js";
 
-const FRAMES_PX = 9; // cells this large have a frame under the veil
-const ARROW_PX = 30; // of a comparison's axis, and the room beside its words
+const FRAMES_PX = 9; // size of cells on the screen from which dimmed icons have frames
+const ARROW_PX = 30; // width of an axis arrow and the room next to its label
 
-/** A frame for every icon, so that the map can be seen under the veil of a class. */
+/** Draw a frame for every icon, so that the map remains visible when a class is highlighted. */
 export const drawFrames = (target, grid, camera) => {
   if (camera.scale / grid.size < FRAMES_PX) return;
   const path = new Path2D();
-  eachInSight(grid, camera, (cell, x, y, px) => {
+  eachVisible(grid, camera, (cell, x, y, px) => {
     const side = state.full ? px : (px * grid.side[cell]) / 255,
       margin = (px - side) / 2;
     path.rect(x + margin, y + margin, side, side);
@@ -20,7 +20,7 @@ export const drawFrames = (target, grid, camera) => {
   target.stroke(path);
 };
 
-/** A frame around one cell. */
+/** Draw a frame around one cell. */
 export const outlineCell = (target, grid, cell, { left, top, scale }, colour, width) => {
   const px = scale / grid.size,
     x = left + grid.col[cell] * px,
@@ -33,8 +33,8 @@ export const outlineCell = (target, grid, cell, { left, top, scale }, colour, wi
   target.strokeRect(x, y, px, px);
 };
 
-/** Words cut to a width, with an ellipsis. */
-function cut(target, words, width) {
+/** Words truncated to a width in pixels, with an ellipsis. */
+function truncated(target, words, width) {
   const fits = (text) => target.measureText(text).width <= width,
     characters = [...words],
     first = (length) => characters.slice(0, length).join("") + "…";
@@ -48,7 +48,7 @@ function cut(target, words, width) {
   return first(least);
 }
 
-/** The words at both ends of a comparison's axis. */
+/** Draw the class names at both ends of a comparison's axis. */
 export const drawAxis = (target, camera) => {
   const { axis } = viewShown(),
     { ink, paper } = theme();
@@ -61,8 +61,8 @@ export const drawAxis = (target, camera) => {
     lineWidth: 4,
     strokeStyle: paper,
   });
-  // Each has its half, arrow and some room between them taken off.
-  const [left, right] = axis.map((words) => cut(target, words, (ends[1] - ends[0]) / 2 - ARROW_PX));
+  // Each name has half of the width, minus its arrow and some room in between.
+  const [left, right] = axis.map((words) => truncated(target, words, (ends[1] - ends[0]) / 2 - ARROW_PX));
   ["← " + left, right + " →"].forEach((words, end) => {
     target.textAlign = end ? "right" : "left";
     target.strokeText(words, ends[end], y);

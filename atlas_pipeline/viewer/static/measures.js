@@ -1,21 +1,21 @@
-// Numbers of cells that the map can be coloured by.
+// The numbers by which the map's cells can be coloured.
 
 import { decimals, levelled, measureOf, numberWords } from "./cells.js";
 import { fileStore, loadFile, run, unpackAll } from "./data.js";
 import { arrived } from "./legend.js";
 
-/** name: {words, value(grid, cell), log?, percent?, group?, ready?(grid)}; a value is null where not known. */
+/** name -> {words, value(grid, cell), log?, percent?, group?, ready?(grid)}; a value is null if not known. */
 export const MEASURES = {};
 
 const shares = fileStore(40);
 
-/** The numbers of one share on a grid if they are there; if not they are sent for. */
+/** The numbers of one share for a grid; null while they load. */
 function share(grid, number) {
   const file = `${grid.folder}/share-${number}.js`;
   return shares.get(file, () => loadFile(file).then(unpackAll), arrived);
 }
 
-/** The run's own measures, and one for every share and mean of what is known of the images. */
+/** Fill MEASURES with the run's measures, and with the shares and means of the images' columns. */
 export const startMeasures = () => {
   MEASURES.count = { words: "Activations", value: (grid, cell) => grid.count[cell], log: true };
   for (const measure of run.measures) {
@@ -37,7 +37,7 @@ export const startMeasures = () => {
   });
 };
 
-/** Lowest and highest of a measure over a grid, without the outermost hundredths; null where none is known. */
+/** The range of a measure over a grid, from the 1st to the 99th percentile; null if no value is known. */
 export const rangeOf = (grid, name) => {
   const { value, percent } = MEASURES[name],
     values = [];
@@ -48,11 +48,11 @@ export const rangeOf = (grid, name) => {
   if (!values.length) return null;
   values.sort((a, b) => a - b);
   const at = (part) => values[Math.round(part * (values.length - 1))];
-  // Shares begin at none; one that few cells have is not cut off.
+  // The range of a share starts at 0. If fewer than 1 % of cells have one, it ends at the maximum.
   return percent ? [0, at(0.99) || at(1)] : [at(0.01), at(0.99)];
 };
 
-/** A number of a measure in words. */
+/** A value of a measure as text. */
 export const measured = (name, number) => {
   if (MEASURES[name].percent) return `${Math.round(100 * number)} %`;
   const isWhole = name === "count" || Math.abs(number) >= 100;

@@ -1,4 +1,4 @@
-// The whole map in a corner, with a frame around what is seen; the frame can be dragged.
+// The minimap: the whole map in a corner, with a frame around the visible part, which can be dragged.
 
 import { drawPlaces } from "./brush.js";
 import { cameraOf } from "./camera.js";
@@ -10,7 +10,7 @@ import { set, state, viewShown } from "./state.js";
 
 let small = { name: "" };
 
-/** The overview at the minimap's size, made once. */
+/** The overview reduced to the minimap's size, cached. */
 function reduced(whole, name, side) {
   if (small.name === name) return small.canvas;
   const canvas = new OffscreenCanvas(side, side),
@@ -59,7 +59,7 @@ export const drawMinimap = () => {
   context.strokeRect(...box);
 };
 
-/** Listen to drags of the frame. */
+/** Listen to presses and drags on the minimap. */
 export const startMinimap = () => {
   const canvas = byId("minimap");
   const go = (event) => {

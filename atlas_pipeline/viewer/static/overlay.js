@@ -1,5 +1,5 @@
-// What lies over the icons: a veil that leaves one class to be seen, or a colour for a number. A pixel a cell,
-// drawn as one picture: an opacity for every icon would take a second a frame.
+// Overlays over the icons: dimming of all cells but those of one class, and colours for a measure. An overlay
+// is one picture with a pixel per cell, because an opacity for every icon would take a second per frame.
 
 import { fileStore, loadFile, run, unpackAll } from "./data.js";
 import { paint, theme } from "./draw.js";
@@ -7,13 +7,13 @@ import { arrived } from "./legend.js";
 import { MEASURES, rangeOf } from "./measures.js";
 import { state } from "./state.js";
 
-const VEIL = 0.95; // of what says nothing, so much is hidden: a trace of the map remains
+const DIMMING = 0.95; // opacity over cells without attribution to the class, which leaves a trace of the map
 const COLOUR = 0.82; // opacity of a colour over its icon
-const GREY = [150, 150, 150]; // of what is not known, or is one of many
+const GREY = [150, 150, 150]; // colour of unknown numbers, and of classes without a colour of their own
 
 const parts = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
-/** A share of 0 to 1 -> [red, green, blue] on the run's scale. */
+/** A share from 0 to 1 -> [red, green, blue] on the run's colour scale. */
 export const scaleColour = (share) => {
   const stops = run.scale,
     at = Math.min(Math.max(share, 0), 1) * (stops.length - 1);
@@ -22,9 +22,12 @@ export const scaleColour = (share) => {
   return a.map((value, channel) => value + (b[channel] - value) * (at - low));
 };
 
-const LEAST = 0.06; // not from white: a cell that is there is seen
+const LEAST = 0.06; // the scale does not start at white, so that every cell is visible
 
-/** Of a measure and its range: number -> share of the scale; the most where all are alike, the least of none. */
+/**
+ * A function from a measure's numbers to shares of the colour scale. If the range is a single number, its
+ * share is 1, or LEAST for a percentage of 0.
+ */
 export const sharesOf = (name, [low, high]) => {
   const { log, percent } = MEASURES[name],
     on = log ? Math.log : (number) => number;
@@ -32,7 +35,7 @@ export const sharesOf = (name, [low, high]) => {
   return (number) => LEAST + ((1 - LEAST) * (on(number) - on(low))) / (on(high) - on(low));
 };
 
-/** The classes that are on top of most cells, with their colours, most first: [{column, label, count, colour}]. */
+/** The most frequent top classes of a grid's cells, with their colours: [{column, label, count, colour}]. */
 export const commonest = (grid) => {
   const counts = new Map();
   for (let cell = 0; cell < grid.cells * (grid.numTop ? 1 : 0); cell++) {
@@ -48,7 +51,7 @@ export const commonest = (grid) => {
   }));
 };
 
-/** A picture of a pixel a cell; paint(cell, put) calls put(red, green, blue, alpha): no array for each of them. */
+/** A picture with one pixel per cell. paint(cell, put) calls put(red, green, blue, alpha), without arrays. */
 function canvasOf(grid, paint) {
   const canvas = new OffscreenCanvas(grid.size, grid.size),
     context = canvas.getContext("2d");
@@ -78,7 +81,7 @@ function coloured(grid, name) {
     });
   }
   const { value, ready } = MEASURES[name];
-  // Not there yet: asked again when it has come.
+  // While the numbers load there are no colours; arrived draws the map again.
   if (ready && !ready(grid)) return null;
   const range = rangeOf(grid, name);
   if (!range) return null;
@@ -97,14 +100,14 @@ async function loadLevels(grid, column) {
   const file = await unpackAll(await loadFile(`${grid.folder}/classes-${number}.js`));
   const at = column % each;
   return {
-    // A copy: the other classes of the file are let go.
+    // slice copies, so the levels of the file's other classes are freed.
     levels: file.levels.slice(at * grid.cells, (at + 1) * grid.cells),
     most: file.most[at],
     least: file.least[at],
   };
 }
 
-/** The attribution to the chosen class on this grid, if there is one and it is loaded: {levels, most, least}. */
+/** The attribution to the highlighted class: {column, levels, most, least}; null: no class, or not loaded. */
 export const attributionOf = (grid) => {
   const column = state.lit === "" ? -1 : (grid.classIndices ?? []).indexOf(Number(state.lit));
   if (column < 0) return null;
@@ -112,42 +115,46 @@ export const attributionOf = (grid) => {
   return loaded && { column, ...loaded };
 };
 
-/** How strongly a cell speaks for (or against) the class: 0 to 1 of its strongest cell. */
+/** The opacity of a cell, 0 to 1: its attribution for or against the class relative to the strongest cell. */
 export const opacityOf = (attribution, cell) => {
   const level = attribution.levels[cell] * (state.sign === "for" ? 1 : -1);
   return Math.min(1, (Math.max(0, level) / 127) * state.strength);
 };
 
-function veil(grid) {
+function dimmed(grid) {
   const attribution = attributionOf(grid);
   if (!attribution) return null;
   const [red, green, blue] = parts(theme().paper);
   return canvasOf(grid, (cell, put) =>
-    put(red, green, blue, 255 * VEIL * (1 - opacityOf(attribution, cell))),
+    put(red, green, blue, 255 * DIMMING * (1 - opacityOf(attribution, cell))),
   );
 }
 
-const made = new Map();
+const overlays = new Map();
 
-function once(grid, kind, name, make) {
+/** The overlay of a kind over a grid, made again only if its name changed. */
+function cachedOverlay(grid, kind, name, make) {
   const path = `${kind}#${grid.folder}`;
-  const old = made.get(path);
+  const old = overlays.get(path);
   if (old?.name === name) return old.bitmap;
   const bitmap = make();
   old?.bitmap?.close();
-  made.delete(path);
-  if (bitmap) made.set(path, { name, bitmap });
-  if (made.size > 8) made.delete(made.keys().next().value);
+  overlays.delete(path);
+  if (bitmap) overlays.set(path, { name, bitmap });
+  if (overlays.size > 8) overlays.delete(overlays.keys().next().value);
   return bitmap;
 }
 
-/** The veil of the chosen class over a grid, a pixel a cell; null without one. */
-export const veilOver = (grid) => {
+/** The overlay that dims the cells by their attribution to the highlighted class; null without a class. */
+export const dimmingOver = (grid) => {
   const { lit, sign, strength } = state;
   if (lit === "") return null;
-  return once(grid, "veil", `${lit}/${sign}/${strength}/${theme().paper}`, () => veil(grid));
+  const name = `${lit}/${sign}/${strength}/${theme().paper}`;
+  return cachedOverlay(grid, "dimming", name, () => dimmed(grid));
 };
 
-/** The colours of the chosen measure over a grid, a pixel a cell; null without one. */
+/** The overlay with the colours of the chosen measure; null without a measure. */
 export const coloursOver = (grid) =>
-  MEASURES[state.colour] ? once(grid, "colour", state.colour, () => coloured(grid, state.colour)) : null;
+  MEASURES[state.colour]
+    ? cachedOverlay(grid, "colour", state.colour, () => coloured(grid, state.colour))
+    : null;

@@ -1,8 +1,8 @@
-// Small helpers of the panels: elements, and lines that say something.
+// Helpers for the page: elements, notices, and announcements for screen readers.
 
 export const byId = (id) => document.getElementById(id);
 
-/** An element with properties and children; text is text, never markup. */
+/** A new element with properties and children; strings become text, never markup. */
 export const element = (tag, properties = {}, ...children) => {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -15,7 +15,7 @@ export const element = (tag, properties = {}, ...children) => {
 
 let noticeTimer = 0;
 
-/** A line that goes away by itself. */
+/** Show a line that disappears by itself. */
 export const notice = (words, seconds = 6) => {
   clearTimeout(noticeTimer);
   byId("notice").textContent = words;
@@ -24,10 +24,10 @@ export const notice = (words, seconds = 6) => {
 };
 export const warn = (words) => notice(words, 15);
 
-/** For screen readers. */
+/** Announce words to screen readers. */
 export const say = (words) => (byId("said").textContent = words);
 
-/** Open or close the options, on a phone. */
+/** Open or close the options, which on a phone are hidden at first. */
 export function showSide(on) {
   document.body.classList.toggle("side-open", on);
   byId("open-side").setAttribute("aria-expanded", String(on));

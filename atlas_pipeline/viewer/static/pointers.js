@@ -1,7 +1,7 @@
-// How hands move the map: drags, two fingers, clicks and the wheel.
+// Pointer input on the map: drags, pinches, clicks and the wheel.
 
 import { brushDrag } from "./brush.js";
-import { panBy, stopFlight, toMap, zoomBy } from "./camera.js";
+import { panBy, stopAnimation, toMap, zoomBy } from "./camera.js";
 import { pickAt, pointAt } from "./draw.js";
 import { byId } from "./page.js";
 import { state } from "./state.js";
@@ -9,7 +9,7 @@ import { state } from "./state.js";
 const SECOND_CLICK_MS = 250;
 let picking = 0;
 
-/** Choose what was clicked, unless a second click follows: the panel would take it from the map. */
+/** Choose the clicked cell after a delay, because the panel that opens could receive a second click. */
 function pickSoon(x, y) {
   const at = toMap(x, y),
     { layer, view } = state;
@@ -26,7 +26,7 @@ const placeOfEvent = (event) => {
   return [event.clientX - box.left, event.clientY - box.top];
 };
 
-/** How a drag is taken: "pan", "brush" or "trace"; for brush and trace `handler(phase, x, y)` is called. */
+/** Set how drags are used: "pan", or "brush" or "trace", for which take(phase, x, y) is called. */
 let handler = null;
 export const takeDrags = (name, take) => {
   mode = name;
@@ -35,7 +35,7 @@ export const takeDrags = (name, take) => {
 };
 export const dragMode = () => mode;
 
-const lift = (event) => {
+const release = (event) => {
   if (!fingers.delete(event.pointerId)) return;
   if (fingers.taken) {
     fingers.taken(event.type === "pointerup" ? "end" : "cancel", ...placeOfEvent(event));
@@ -45,12 +45,12 @@ const lift = (event) => {
   }
 };
 
-/** Listen to the map. */
+/** Listen to pointers on the map. */
 export const startPointers = () => {
   const canvas = byId("map");
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button) return;
-    stopFlight();
+    stopAnimation();
     clearTimeout(picking);
     canvas.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, placeOfEvent(event));
@@ -81,8 +81,8 @@ export const startPointers = () => {
     }
   });
 
-  canvas.addEventListener("pointerup", lift);
-  canvas.addEventListener("pointercancel", lift);
+  canvas.addEventListener("pointerup", release);
+  canvas.addEventListener("pointercancel", release);
   canvas.addEventListener("pointerleave", () => pointAt(null));
   canvas.addEventListener("dblclick", (event) => {
     clearTimeout(picking);
@@ -92,7 +92,7 @@ export const startPointers = () => {
     "wheel",
     (event) => {
       event.preventDefault();
-      // Lines and pages to pixels; a trackpad's pinch comes as a wheel with ctrl, in finer steps.
+      // Convert lines and pages to pixels. A trackpad reports a pinch as a wheel with ctrl, in finer steps.
       const pixels = event.deltaY * [1, 16, 400][event.deltaMode];
       zoomBy(Math.exp(-pixels * (event.ctrlKey ? 0.01 : 0.0016)), ...placeOfEvent(event));
     },

@@ -1,14 +1,14 @@
-// Images by number, by name and by label: where does their activation lie?
+// Search for images by number, name and label.
 
 import { flyTo, largestZoom } from "./camera.js";
 import { numberWords } from "./cells.js";
 import { choiceField, matching } from "./choice.js";
-import { keepFile, run, unpackAll } from "./data.js";
+import { cachedFile, run, unpackAll } from "./data.js";
 import { maskOf, placesOf } from "./found.js";
 import { byId, notice, warn } from "./page.js";
 import { set, state } from "./state.js";
 
-const keys = () => keepFile("keys/keys.js", unpackAll);
+const keys = () => cachedFile("keys/keys.js", unpackAll);
 
 const labelOf = (all, slot) =>
   all.labelNames[all.label[slot]] ?? (all.label[slot] >= 0 ? `label ${all.label[slot]}` : "");
@@ -31,7 +31,7 @@ const imageOption = (all, slot) => ({
   value: `image:${all.imageId[slot]}`,
 });
 
-/** What a text may mean: labels, an image by its number, images by their names. all: keys/keys.js. */
+/** The options for a text: labels, an image by its number, images by name. all: content of keys/keys.js. */
 export function optionsFor(all, text) {
   const found = matching(labelOptions(all), text);
   if (!text) return found;
@@ -52,7 +52,7 @@ export function optionsFor(all, text) {
 
 const find = async (text) => (run.keys ? optionsFor(await keys(), text) : []);
 
-/** "image:12" or "label:3" -> {mask over activations, words}; null: not of this run. */
+/** The selection of "image:12" or "label:3": {mask over activations, words}; null: not in this run. */
 export const searched = async (found) => {
   const [kind, number] = found.split(":");
   if (!run.keys || !/^\d+$/.test(number ?? "")) return null;
@@ -75,7 +75,7 @@ export const searched = async (found) => {
 const middle = (values) => (Math.min(...values) + Math.max(...values)) / 2;
 const extent = (values) => Math.max(...values) - Math.min(...values);
 
-/** Light an image up and go to its activation, or to where all of them are in sight. */
+/** Select an image and move to its activation, or to a place where all of its activations are visible. */
 async function goToImage(image) {
   if (!run.keys) return void notice("This run has no list of images to find.");
   const all = await keys(),

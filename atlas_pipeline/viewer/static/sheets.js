@@ -1,13 +1,13 @@
-// Sheets of 16 x 16 pictures: those that are in sight are loaded, drawn to size once, and kept while there is room.
+// Sheets of 16 x 16 pictures. Visible sheets are loaded, resized once, and kept within a limit of memory.
 
-import { decodedImage, failureSet, fileKeeper, loadFile } from "./data.js";
+import { decodedImage, failureSet, fileCache, loadFile } from "./data.js";
 import { redraw } from "./draw.js";
 import { warn } from "./page.js";
 
 export const SHEET = 16; // pictures along a side of a sheet
-const MOST_BYTES = 100e6;
-const MOST_LOADS = 6;
-const drawn = new Map(); // path -> {bitmap, frame}; the least recently used first
+const MAX_BYTES = 100e6;
+const MAX_LOADS = 6;
+const drawn = new Map(); // path -> {bitmap, frame of last use}; the least recently used first
 const loading = new Set();
 const failedSheets = failureSet();
 let bytes = 0;
@@ -15,7 +15,7 @@ let frame = 0;
 let lacking = 0;
 let wanted = [];
 
-/** A sheet with every icon as large as its activations are many, or full; `share` of the sheet's own size. */
+/** A sheet with icons sized by density, or full, scaled to a `share` of its own size. */
 function arranged(image, grid, band, column, { full, share }) {
   const from = image.width / SHEET,
     px = from * share;
@@ -42,8 +42,8 @@ function keep(path, bitmap) {
   drawn.set(path, { bitmap, frame });
   bytes += sizeOf(bitmap);
   for (const [oldest, old] of drawn) {
-    // What the last frame showed stays, however much: else it would be loaded again at once.
-    if (bytes <= MOST_BYTES || old.frame >= frame - 1) break;
+    // Keep everything that the last frame showed, whatever its size: it would be loaded again at once.
+    if (bytes <= MAX_BYTES || old.frame >= frame - 1) break;
     bytes -= sizeOf(old.bitmap);
     old.bitmap.close();
     drawn.delete(oldest);
@@ -55,11 +55,11 @@ async function fetchOne({ path, file, make }) {
   try {
     const image = await decodedImage(await loadFile(file)),
       made = make(image);
-    // A decoded sheet takes megabytes, and is not kept waiting for the collector.
+    // A decoded sheet takes megabytes, so free it without waiting for the garbage collector.
     if (made !== image) image.close();
     keep(path, made);
   } catch (error) {
-    // The coarser picture stays.
+    // The coarser picture remains visible.
     failedSheets.add(path);
     warn(error.message);
   }
@@ -67,7 +67,7 @@ async function fetchOne({ path, file, make }) {
   redraw();
 }
 
-/** A bitmap if it is there; if not it is noted as wanted in this frame. */
+/** The bitmap of a request if it is loaded; otherwise null, and the request is added to this frame's. */
 function bitmap(request) {
   const found = drawn.get(request.path);
   if (!found) {
@@ -79,11 +79,11 @@ function bitmap(request) {
   return found.bitmap;
 }
 
-/** Begin loading what the last frame lacked, nearest to the middle first. */
+/** Start to load the pictures that the last frame lacked, nearest to the centre first. */
 export const loadWanted = () => {
   wanted.sort((a, b) => a.far - b.far);
   for (const request of wanted) {
-    if (loading.size >= MOST_LOADS) break;
+    if (loading.size >= MAX_LOADS) break;
     if (!loading.has(request.path)) fetchOne(request);
   }
   lacking = wanted.length;
@@ -91,10 +91,10 @@ export const loadWanted = () => {
   frame++;
 };
 
-/** Whether all that is in sight has come. */
+/** Whether all visible pictures are loaded. */
 export const isComplete = () => loading.size + lacking === 0;
 
-/** The whole grid in one picture; crops have none. */
+/** The picture of the whole grid's icons, or null while it loads. */
 export const overviewOf = (grid, full) => {
   const file = `${grid.folder}/icons-overview-${full ? "full" : "density"}.js`;
   return bitmap({ path: file, file, far: -2, make: (image) => image });
@@ -103,7 +103,10 @@ export const overviewOf = (grid, full) => {
 const fileOf = (grid, kind, band, column, low) =>
   `${grid.folder}/${kind}-${band}-${column}${low ? "-low" : ""}.js`;
 
-/** One sheet: kind "icons" or "crops"; low: its small copy; share: of the size that is needed, 1 or less. */
+/**
+ * The bitmap of a sheet, or null while it loads. kind: "icons" or "crops". low: the small copy. full: icons fill
+ * their cells. far: distance from the centre, which sets the order of loads. share: scale, at most 1.
+ */
 export const sheetOf = (grid, kind, band, column, { low = false, full, far, share = 1 }) => {
   if (!grid.sheets.has(`${band}-${column}`)) return null;
   const file = fileOf(grid, kind, band, column, low);
@@ -115,10 +118,10 @@ export const sheetOf = (grid, kind, band, column, { low = false, full, far, shar
   });
 };
 
-const sheetImages = fileKeeper(6);
-const blocks = fileKeeper(12);
+const sheetImages = fileCache(6);
+const blocks = fileCache(12);
 
-/** The picture of one cell at its best, as an offscreen canvas. The last few sheets are kept for neighbours. */
+/** The picture of one cell at full resolution, as an offscreen canvas. The last few sheets are cached. */
 export const cellPicture = async (grid, cell, kind = "icons") => {
   const row = grid.row[cell],
     col = grid.col[cell];

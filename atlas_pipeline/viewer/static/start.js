@@ -1,4 +1,4 @@
-// Everything is put together, in the order in which the parts need each other.
+// The entry point: starts all parts, in the order of their dependencies.
 
 import { startBrush } from "./brush.js";
 import { numberWords } from "./cells.js";
@@ -44,7 +44,7 @@ function fillHead() {
 function start() {
   if (!run) return void warn("viewer/run.js is missing: make this folder again with atlas run.");
   fillHead();
-  // A map that only moves asks for nothing twice; with every choice what could not be loaded may come.
+  // Any change but a move of the map allows failed loads to be tried again.
   onChange((names) => {
     if ([...names].some((name) => !["x", "y", "z"].includes(name))) retryFailed();
   });
@@ -67,5 +67,5 @@ function start() {
   });
   startDrawing();
 }
-// After the data script of the page, which comes behind this one: run.js.
+// Wait for run.js, which the page loads after this script.
 addEventListener("DOMContentLoaded", start);

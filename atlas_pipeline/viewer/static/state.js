@@ -1,4 +1,4 @@
-// All that a link holds. Everything on the screen follows from the state; every control changes it by set.
+// The viewer's state, which links contain. The screen follows from it, and controls change it with set.
 
 import { run } from "./data.js";
 import { MEASURES } from "./measures.js";
@@ -10,27 +10,27 @@ const DEFAULTS = {
   y: 0.5,
   z: 1, // centre in the unit square, x right, y down; zoom, 1: the whole map
   grid: 0, // 0: by zoom
-  lit: "", // class: its index among the network's
+  lit: "", // logit index of the highlighted class
   sign: "for",
   strength: 1,
   colour: "",
   labels: true,
   crops: false,
   full: false,
-  cell: "", // grid.row.col
-  found: "", // box:..., image:..., label:...: what is lit up in all layers
+  cell: "", // chosen cell: grid.row.col
+  found: "", // selection in all layers: box:..., image:... or label:...
   path: "", // x,y,x,y,...
 };
 export let state = { ...DEFAULTS };
 const listeners = [];
 
-/** Call back after every change, with the set of names that changed. */
+/** Call listener(names, before) after every change: the names that changed, and the previous state. */
 export const onChange = (listener) => listeners.push(listener);
 
-/** Change some of the state. What is not there (a layer of another run) is put right before anyone sees it. */
+/** Change entries of the state. Values that the run does not have, such as unknown layers, are corrected. */
 export const set = (changes) => {
   const before = state;
-  const after = mended({ ...before, ...changes });
+  const after = validState({ ...before, ...changes });
   const names = new Set(Object.keys(after).filter((name) => after[name] !== before[name]));
   if (!names.size) return;
   state = after;
@@ -46,13 +46,13 @@ function readValue(name, text) {
   return typeof fallback === "boolean" ? text === "true" : text;
 }
 
-/** What tells the map of a layer and view from any other; "": there is none of that name. */
+/** The identifier of the map of a layer and view; "" if there is no such map. */
 function mapOf({ layer, view }) {
   const named = layer ? run.layers.find(({ name }) => name === layer) : run.layers[0];
   return named?.views.find(({ name }) => name === view)?.map ?? "";
 }
 
-/** The state as the part of an address after its #, defaults left out. */
+/** The state as the fragment of an address, without defaults. */
 export const addressOf = (shown) => {
   const parts = new URLSearchParams({ map: mapOf(shown) });
   for (const [name, value] of Object.entries(shown)) {
@@ -61,7 +61,7 @@ export const addressOf = (shown) => {
   return parts.toString();
 };
 
-/** An address -> {state, map}; unknown names are ignored, what is missing is the default. */
+/** The fragment of an address -> {state, map}. Unknown names are ignored; missing ones have defaults. */
 export const stateOf = (address) => {
   const parts = new URLSearchParams(address.replace(/^#/, ""));
   const named = { ...DEFAULTS };
@@ -71,8 +71,8 @@ export const stateOf = (address) => {
   return { state: named, map: parts.get("map") };
 };
 
-/** Bring the state within what there is: known layer and view, a grid of it, numbers within bounds. */
-export const mended = (asked) => {
+/** A state with invalid values corrected: a known layer and view, one of its grids, numbers within bounds. */
+export const validState = (asked) => {
   const layers = run.layers;
   const layer = layers.find((one) => one.name === asked.layer) ?? layers[0];
   const view = layer.views.find((one) => one.name === asked.view) ?? layer.views[0];
@@ -94,12 +94,12 @@ export const mended = (asked) => {
   };
 };
 
-/** The description of the layer and view that are shown. */
+/** The descriptions of the shown layer and view. */
 export const layerShown = () => run.layers.find((one) => one.name === state.layer);
 export const viewShown = () => layerShown().views.find((one) => one.name === state.view);
 
 let timer = 0;
-let writtenHash = null; // not yet: an empty address is one too
+let writtenHash = null; // null: nothing was written yet; an empty hash is valid too
 
 function write() {
   timer = 0;
@@ -107,12 +107,12 @@ function write() {
   try {
     history.replaceState(null, "", writtenHash);
   } catch {
-    // Not every browser lets a file's page rewrite its address; all let it go to a part of itself.
+    // Some browsers do not let a page at file:// rewrite its address, but all allow a jump within the page.
     location.replace(writtenHash);
   }
 }
 
-/** Take over the address, and keep it up to date. Browsers refuse more than a few writes a second. */
+/** Read the state from the address, and keep both in sync. Browsers limit how often it can be written. */
 export const followAddress = (onForeign) => {
   const take = () => {
     if (location.hash === writtenHash) return;
@@ -125,7 +125,7 @@ export const followAddress = (onForeign) => {
   onChange(() => (timer ||= setTimeout(write, 300)));
 };
 
-/** The address of what is seen now, at once. */
+/** The address of the present state; it is written without delay. */
 export const currentLink = () => {
   clearTimeout(timer);
   write();

@@ -1,4 +1,4 @@
-// A line drawn over the map, and the icons along it: the paper's "trace a path".
+// A path drawn over the map, and the icons along it ("trace a path" in Carter et al. 2019).
 
 import { toMap } from "./camera.js";
 import { chosenCell, gridShown, nameOfCell, topClasses, wordsFor } from "./cells.js";
@@ -10,18 +10,18 @@ import { dragMode, takeDrags } from "./pointers.js";
 import { cellPicture } from "./sheets.js";
 import { onChange, set, state } from "./state.js";
 
-const ICONS = 20; // along a path, as in the paper
-const REACH = 1.6; // cells: so far from the line an icon may lie
+const ICONS = 20; // number of points along a path, as in the paper
+const REACH = 1.6; // largest distance of an icon from its point, in cells
 
-/** The path as [[x, y], ...]; [] where there is none or the link is broken. */
+/** The path as [[x, y], ...]; [] if there is none or the link is broken. */
 export function pathPoints(path = state.path) {
   const flat = path ? path.split(",").map(Number) : [];
   if (flat.length % 2 || !flat.every(Number.isFinite)) return [];
   return flat.filter((_, at) => at % 2 === 0).map((x, at) => [x, flat[2 * at + 1]]);
 }
 
-/** Points at equal distances along a line. */
-export function spread(line, count) {
+/** `count` points at equal distances along a line; one point if its length is zero. */
+export function equidistant(line, count) {
   const lengths = [0];
   for (let n = 1; n < line.length; n++)
     lengths.push(lengths[n - 1] + Math.hypot(line[n][0] - line[n - 1][0], line[n][1] - line[n - 1][1]));
@@ -60,9 +60,9 @@ function nearest(grid, [x, y]) {
   return best;
 }
 
-/** The cells along the path, each once in a row. */
+/** The cells along the path, without consecutive duplicates. */
 function cellsAlong(grid) {
-  const cells = spread(pathPoints(), ICONS).map((point) => nearest(grid, point));
+  const cells = equidistant(pathPoints(), ICONS).map((point) => nearest(grid, point));
   return cells.filter((cell, at) => cell >= 0 && cell !== cells[at - 1]);
 }
 
@@ -74,7 +74,7 @@ export const traceDrag = (phase, x, y) => {
   const at = toMap(x, y);
   if (phase === "start") drawing = [at];
   if (phase === "move" && drawing) drawing.push(at);
-  if (phase === "end" && drawing?.length > 1) set({ path: lineWords(spread(drawing, ICONS)) });
+  if (phase === "end" && drawing?.length > 1) set({ path: lineWords(equidistant(drawing, ICONS)) });
   if (phase === "end" || phase === "cancel") {
     drawing = null;
     setTrace(false);
@@ -82,7 +82,7 @@ export const traceDrag = (phase, x, y) => {
   redraw();
 };
 
-/** Go on with the path to the chosen cell, or to the middle of what is seen: tracing without a pointer. */
+/** Extend the path to the chosen cell, or to the centre of the visible map, for use without a pointer. */
 export const tracePoint = () => {
   const chosen = chosenCell(),
     { grid, cell } = chosen ?? {};
@@ -97,7 +97,7 @@ function setTrace(on) {
   takeDrags(on ? "trace" : "pan", on ? traceDrag : null);
   byId("trace").setAttribute("aria-pressed", String(on));
   byId("brush").setAttribute("aria-pressed", "false");
-  if (on) notice("Draw a line over the map: the icons along it come in a row.");
+  if (on) notice("Draw a line over the map: the icons along it are shown in a row.");
 }
 
 export const drawTrace = (target, { left, top, scale }) => {
@@ -121,13 +121,13 @@ export const drawTrace = (target, { left, top, scale }) => {
   target.fill();
 };
 
-/** The strip below the map: the icons along the path on the grid that is shown. */
+/** Fill the strip below the map with the icons along the path, on the shown grid. */
 async function fillStrip() {
   const grid = gridShown(),
     { path, crops } = state,
     kind = crops && grid?.cropPx ? "crops" : "icons";
   const count = pathPoints().length;
-  // A single point has it too: what is drawn on the map can be removed.
+  // Show the strip for a single point too, because it has the button that removes the path.
   byId("strip").hidden = !count;
   if (!count) return void (shownStrip = "");
   const name = `${grid?.folder}#${path}#${kind}`;
@@ -144,7 +144,7 @@ async function fillStrip() {
     ? `${cells.length} icons along the path`
     : count > 1
       ? "No icons along the path"
-      : "A path of one point: go on with t";
+      : "A path of one point: press t to extend it";
   byId("strip-save").hidden = !cells.length;
   byId("strip-icons").replaceChildren(
     ...strip.map(({ picture, label }, at) => {
@@ -172,7 +172,7 @@ const SIDE = 160;
 const GAP = 8;
 const FOOT = 64;
 
-/** The strip as PNG: icons in a row, their top classes below, and what it is of. */
+/** Save the strip as PNG: icons in a row, their top classes below, and a caption. */
 function saveStrip() {
   const width = strip.length * (SIDE + GAP) + GAP;
   const canvas = element("canvas", { width, height: SIDE + 2 * GAP + FOOT }),

@@ -1,6 +1,6 @@
-// From layer to layer: what was chosen lights up, and what was in sight stays in sight.
+// Changes of the layer or view: the chosen activations are highlighted, and visible ones stay visible.
 
-import { cameraOf, flyTo, isFlying, land, toMap } from "./camera.js";
+import { cameraOf, finishAnimation, flyTo, isAnimating, toMap } from "./camera.js";
 import { chosenCell } from "./cells.js";
 import { boxName, maskWithin, placesOf, resolved } from "./found.js";
 import { startGlide } from "./glide.js";
@@ -9,7 +9,7 @@ import { set, state } from "./state.js";
 
 const median = (values) => Float64Array.from(values).sort()[Math.floor(values.length / 2)];
 
-/** The chosen cell's box, as a link names it; "" without one. */
+/** The box of the chosen cell, encoded as a selection; "" without a chosen cell. */
 function chosenBox() {
   const chosen = chosenCell();
   if (!chosen) return "";
@@ -19,22 +19,22 @@ function chosenBox() {
   return boxName(state.layer, state.view, box);
 }
 
-let carried = ""; // what goTo found: nobody asked for it, and the next chosen cell takes its place
+let automatic = ""; // the selection that travel made by itself, which the next one may replace
 
-/** Light up the chosen cell's activations in every layer. */
+/** Select the chosen cell's activations in every layer. */
 export const lightUp = () => {
   const found = chosenBox();
   if (!found) return void notice("Choose an icon first: its activations light up in every layer.");
-  carried = "";
+  automatic = "";
   set({ found });
 };
 
-/** Show another layer or view, and keep the place: where lie the activations that were seen or chosen? */
+/** Show another layer or view, and move to the activations that were selected or, without any, visible. */
 async function travel(layer, view) {
-  land();
+  finishAnimation();
   const before = state,
     box = chosenBox();
-  if (box && (!before.found || before.found === carried)) set({ found: (carried = box) });
+  if (box && (!before.found || before.found === automatic)) set({ found: (automatic = box) });
   const camera = cameraOf();
   const seen = [toMap(0, 0), toMap(camera.width, camera.height)].flat();
   set({ layer, view, cell: "" });
@@ -45,12 +45,12 @@ async function travel(layer, view) {
     ? (await resolved(state.found))?.mask
     : await maskWithin({ layer: before.layer, view: before.view, box: seen });
   const { number, x, y } = await placesOf(target.layer, target.view),
-    there = [];
-  for (let n = 0; n < number.length; n++) if (mask?.[number[n]]) there.push(n);
-  // Meanwhile the view may have been changed again, or the map moved by hand.
+    masked = [];
+  for (let n = 0; n < number.length; n++) if (mask?.[number[n]]) masked.push(n);
+  // The user may have changed the view again or moved the map during the load.
   const isUnmoved = ["layer", "view", "x", "y", "z"].every((name) => state[name] === target[name]);
-  if (there.length && isUnmoved && !isFlying()) {
-    flyTo({ x: median(there.map((n) => x[n])), y: median(there.map((n) => y[n])) });
+  if (masked.length && isUnmoved && !isAnimating()) {
+    flyTo({ x: median(masked.map((n) => x[n])), y: median(masked.map((n) => y[n])) });
   }
 }
 export const goTo = (layer, view) => travel(layer, view).catch((error) => warn(error.message));

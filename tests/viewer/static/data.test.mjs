@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
-import { addressOfFile, fileKeeper, unpack, unpackAll } from "../../../atlas_pipeline/viewer/static/data.js";
+import { addressOfFile, fileCache, unpack, unpackAll } from "../../../atlas_pipeline/viewer/static/data.js";
 import { giveRun } from "./given.mjs";
 
 giveRun();
@@ -43,7 +43,7 @@ test("a file is asked for once, and again only where it failed", async () => {
       },
     },
   };
-  const keep = fileKeeper(1);
+  const keep = fileCache(1);
   await Promise.allSettled([keep("a.js"), keep("a.js")]);
   assert.deepEqual(asked, ["a.js"]);
   await assert.rejects(keep("a.js"), /a.js cannot be loaded/);

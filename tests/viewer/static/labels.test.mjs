@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { regions } from "../../../atlas_pipeline/viewer/static/labels.js";
-import { pathPoints, spread } from "../../../atlas_pipeline/viewer/static/trace.js";
+import { equidistant, pathPoints } from "../../../atlas_pipeline/viewer/static/trace.js";
 import { giveRun, gridOfSize } from "./given.mjs";
 
 giveRun();
@@ -50,7 +50,7 @@ test("points are spread evenly along a line, around its corners", () => {
     [1, 0],
     [1, 1],
   ];
-  assert.deepEqual(spread(line, 5), [
+  assert.deepEqual(equidistant(line, 5), [
     [0, 0],
     [0.5, 0],
     [1, 0],
@@ -58,7 +58,7 @@ test("points are spread evenly along a line, around its corners", () => {
     [1, 1],
   ]);
   assert.deepEqual(
-    spread(
+    equidistant(
       [
         [0.5, 0.5],
         [0.5, 0.5],

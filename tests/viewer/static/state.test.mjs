@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   addressOf,
-  mended,
+  validState,
   onChange,
   set,
   state,
@@ -38,7 +38,7 @@ test("what is not of this run, or out of bounds, is put right", () => {
     sign: "?",
     colour: "toString",
   };
-  const got = mended({ ...DEFAULTS, ...asked, lit: "-1", cell: "8.1", path: "0.1;0.2" });
+  const got = validState({ ...DEFAULTS, ...asked, lit: "-1", cell: "8.1", path: "0.1;0.2" });
   assert.deepEqual([got.layer, got.view, got.grid, got.x, got.z], ["early", "all", 0, 1.2, 400]);
   assert.deepEqual([got.strength, got.sign, got.colour], [0.25, "for", ""]);
   assert.deepEqual([got.lit, got.cell, got.path], ["", "", ""]);
@@ -47,7 +47,7 @@ test("what is not of this run, or out of bounds, is put right", () => {
 test("what is of this run is left as it is", () => {
   const asked = { layer: "early", view: "class-a:b", grid: 2, x: 0.1, sign: "against", colour: "share-1" };
   const whole = { ...DEFAULTS, ...asked, lit: "12", cell: "2.0.1", path: "0.1,-0.2,0.5,1" };
-  assert.deepEqual(mended(whole), whole);
+  assert.deepEqual(validState(whole), whole);
 });
 
 test("listeners hear what changed, and nothing where nothing did", () => {

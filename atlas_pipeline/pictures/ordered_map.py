@@ -1,4 +1,4 @@
-"""Work on threads whose results are wanted in order, and a few at a time."""
+"""A ``map`` on threads that yields results in order and bounds the number in memory."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_order(function: Callable[[T], R], items: Iterable[T], num_threads: int) -> Iterator[R]:
-    """``map``, on threads: results in the order of the items.
+def ordered_map(function: Callable[[T], R], items: Iterable[T], num_threads: int) -> Iterator[R]:
+    """``map`` on threads, with the results in the order of the items.
 
-    No more items are taken than there are threads and one, so that memory holds the results of as many.
-    The function is one that leaves the interpreter to others: decoding, resizing and compressing do.
+    At most one item more than there are threads is taken ahead, which bounds the results in memory. The
+    function must release the interpreter lock to benefit: decoding, resizing and compressing do.
     """
     with ThreadPoolExecutor(num_threads) as pool:
         begun: deque[Future[R]] = deque()
