@@ -84,15 +84,17 @@ def _extents(config: Config, steps: Sequence[Step], store: Store, device: str) -
         for step in steps
         if step.stage.name == SAMPLE.name or ("sample" in step.inputs and "select" not in step.inputs)
     }
+    # An index is missing with --no-deps: the engine refuses that with a message of its own.
+    samples = {step: of for step, of in samples.items() if engine.artefact_of(of.inputs["index"], store)}
     widths = _widths(config, set(samples.values()), store, device)
     return {step: _extent(config, sample, widths[sample], store) for step, sample in samples.items()}
 
 
 def _extent(config: Config, sample: Step, width: tuple[int, int], store: Store) -> Extent:
     index = engine.artefact_of(sample.inputs["index"], store)
-    num_images = 0 if index is None else index.num_rows
+    assert index is not None, "samples without an index are left out"
     return Extent(
-        num_rows=num_images * config.sample.positions_per_image,
+        num_rows=index.num_rows * config.sample.positions_per_image,
         num_channels=width[0],
         num_classes=width[1],
         share_left=_share_left(sample, store),

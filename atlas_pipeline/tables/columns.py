@@ -10,6 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from atlas_pipeline.engine.declaration import Column
+from atlas_pipeline.measures import table as measures
+
 # Largest norm of the rounding error that float16 may introduce, as a share of the vector's norm. The cosine
 # between the vector and its stored form is then above 0.99995.
 MAX_LOST_SHARE = 0.01
@@ -18,6 +21,16 @@ _BLOCK_ROWS = 1024
 
 POSITION_FIELDS = [("image_id", pa.int64()), ("row", pa.int16()), ("col", pa.int16())]
 EXAMPLE_TYPE = pa.struct(POSITION_FIELDS)
+
+
+def columns_of_measures(stage: str) -> tuple[Column, ...]:
+    """The columns of the measures that a stage computes, as `measures.table` lists them."""
+    types = {"rank": pa.int32()}
+    return tuple(
+        Column(measure.name, types.get(measure.kind, pa.float32()), optional=not measure.is_required)
+        for measure in measures.MEASURES
+        if measure.source == stage
+    )
 
 
 def matrix_column(values: np.ndarray) -> pa.FixedSizeListArray:

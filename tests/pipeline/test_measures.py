@@ -3,6 +3,7 @@
 import base64
 import json
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from atlas_pipeline.inversion import icon_numbers
 from atlas_pipeline.measures import table
 from atlas_pipeline.measures.measure import Baseline, Column, InViewer, Measure, of_baseline, of_cells
 from atlas_pipeline.stages.atlas import invert
+from atlas_pipeline.tables.columns import columns_of_measures
 from atlas_pipeline.viewer.measure_files import measure_columns, measure_list
 
 TOY = Measure(
@@ -55,14 +57,17 @@ def array(one):
 @pytest.fixture
 def toy(monkeypatch):
     """A measure more: computed beside the others, and in the table."""
-    legible = icon_numbers.legible
+    legible = icon_numbers.legibility_numbers
 
     def with_brightness(images, crops):
-        return {**legible(images, crops), "brightness": images.mean(axis=(1, 2, 3)) / 255}
+        return {**legible(images, crops), "brightness": (images.mean(axis=(1, 2, 3)) / 255).astype(np.float32)}
 
     for module in (icon_numbers, invert):
-        monkeypatch.setattr(module, "legible", with_brightness)
+        monkeypatch.setattr(module, "legibility_numbers", with_brightness)
     monkeypatch.setattr(table, "MEASURES", (*table.MEASURES, TOY))
+    # The stage was declared before the table had it.
+    declared = (*invert.INVERT.columns, *columns_of_measures("invert"))
+    monkeypatch.setattr(invert, "INVERT", replace(invert.INVERT, columns=declared))
 
 
 def test_a_measure_of_the_table_is_everywhere(toy, small, atlas, tmp_path):

@@ -20,7 +20,7 @@ from atlas_pipeline.numerics.cell_members import CellMembers
 from atlas_pipeline.numerics.cells import Cells
 from atlas_pipeline.numerics.grid import largest_grid_with
 from atlas_pipeline.tables.cell_sums_table import LOWER_GRID, SUM_BYTES, added_sums
-from atlas_pipeline.tables.columns import EXAMPLE_TYPE, column_matrix, matrix_column
+from atlas_pipeline.tables.columns import EXAMPLE_TYPE, column_matrix, columns_of_measures, matrix_column
 from atlas_pipeline.tables.extent import Extent, if_large
 from atlas_pipeline.tables.population import layout_xy, placed_rows, population
 from atlas_pipeline.views.view import View
@@ -171,11 +171,9 @@ BIN = Stage(
         Column("col", pa.int16()),
         Column("count", pa.int32()),
         Column("activation", Vector((pa.float32(),), "channel")),
-        Column("coherence", pa.float32()),
-        Column("nearest", pa.float32()),
         Column("examples", pa.list_(EXAMPLE_TYPE)),
         Column("attribution", Vector((pa.float32(),), "class"), optional=True),
-        Column("consistency", pa.float32(), optional=True),
+        *columns_of_measures("bin"),
     ),
     commands=("bin",),
     needs=_needs,

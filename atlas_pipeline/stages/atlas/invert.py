@@ -20,7 +20,7 @@ from atlas_pipeline.inversion.settings import MID_GREY
 from atlas_pipeline.models.network_cache import opened_cut
 from atlas_pipeline.numerics import fidelity
 from atlas_pipeline.pictures.png_codec import over_ground, pixels, png_of
-from atlas_pipeline.tables.columns import column_matrix
+from atlas_pipeline.tables.columns import column_matrix, columns_of_measures
 
 if TYPE_CHECKING:
     import torch
@@ -159,10 +159,9 @@ INVERT = Stage(
         Column("row", pa.int16()),
         Column("col", pa.int16()),
         Column("icon", pa.binary()),
-        Column("round_trip", pa.int32()),
         Column("steps", pa.int32()),
-        *(Column(name, pa.float32()) for name in ("fidelity", "fidelity_whitened", "noise", "objective")),
-        *(Column(name, pa.float32()) for name in ("saturated", "spectrum_distance", "colour_distance")),
+        Column("objective", pa.float32()),
+        *columns_of_measures("invert"),
     ),
     commands=("invert",),
     is_checked=True,

@@ -135,10 +135,7 @@ SHARES = Stage(
     columns=FILES,
     commands=("stitch",),
     publishes=Publishes.VIEWER,
-    # Views without cells have no shares; all other views have the same columns.
-    viewer=lambda artefact: ViewerFacts(
-        run={"shares": artefact.notes["shares"]} if artefact.num_rows else {}
-    ),
+    viewer=_viewer_facts,
 )
 
 
