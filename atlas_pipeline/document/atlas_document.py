@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from atlas_pipeline.document.atlas_json import atlas_head, baselines, document_json
-from atlas_pipeline.document.cells import Cells, cell_objects
+from atlas_pipeline.document.cell_objects import Cells, cell_objects
 from atlas_pipeline.document.provenance import provenance
 from atlas_pipeline.engine.declaration import by_role
 from atlas_pipeline.engine.stage import Artefact, Job

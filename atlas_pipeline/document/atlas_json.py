@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from atlas_pipeline.document.cells import json_number, plain_values
+from atlas_pipeline.document.cell_objects import json_number, plain_values
 from atlas_pipeline.measures import table
 
 SCHEMA_NAME = "activation-atlas/1"

@@ -6,7 +6,7 @@ location.py -> atomic_files.py -> part.py -> manifest.py -> artefact.py, store.p
 survey.py -> plan.py, reason.py                         which artefacts exist; why a step would run
 agenda.py -> execute.py -> group.py -> unfinished.py    which artefacts to make; making them
 task.py -> executor.py; worker.py -> dask_executor.py; nanny.py, hardware.py -> cluster.py    where tasks run
-lock.py, repair.py, force.py, clean.py, progress.py, bars.py    locks, repair, removal, progress
+lock.py, repair.py, force.py, clean.py, progress.py, bars.py, reporters.py    locks, repair, removal, progress
 """
 
 from atlas_pipeline.engine.clean import Reach, reach_of, reachable, remove, unreachable
@@ -15,9 +15,10 @@ from atlas_pipeline.engine.execute import run
 from atlas_pipeline.engine.executor import Executor, InlineExecutor
 from atlas_pipeline.engine.fingerprint import canonical_json, ordered
 from atlas_pipeline.engine.plan import StepState, artefact_of, artefacts_of, left, plan
-from atlas_pipeline.engine.progress import PlainReporter, Reporter, SilentReporter, open_reporter
+from atlas_pipeline.engine.progress import PlainReporter, Reporter, SilentReporter
 from atlas_pipeline.engine.repair import verify
-from atlas_pipeline.engine.reporter import RunReport, StepReport
+from atlas_pipeline.engine.reporters import open_reporter
+from atlas_pipeline.engine.run_report import RunReport, StepReport
 from atlas_pipeline.engine.stage import Artefact, Job, Notes, Output, Runtime, Stage, Step, Task, describe
 from atlas_pipeline.engine.store import Store
 

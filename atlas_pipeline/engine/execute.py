@@ -14,7 +14,7 @@ from atlas_pipeline.engine.group import Group, tasks_failed
 from atlas_pipeline.engine.lock import allow_many_locks, try_locks
 from atlas_pipeline.engine.progress import Reporter, SilentReporter
 from atlas_pipeline.engine.repair import remove_damaged_parts
-from atlas_pipeline.engine.reporter import RunReport, StepReport
+from atlas_pipeline.engine.run_report import RunReport, StepReport
 from atlas_pipeline.engine.stage import Runtime, Step, describe
 from atlas_pipeline.engine.store import Store
 from atlas_pipeline.errors import CorruptArtefactError

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from atlas_pipeline.engine.progress import Bar, Reporter
-from atlas_pipeline.engine.reporter import StepReport
+from atlas_pipeline.engine.run_report import StepReport
 from atlas_pipeline.engine.stage import Job, Runtime, Step, Task, describe
 from atlas_pipeline.engine.store import Store
 from atlas_pipeline.engine.survey import Survey

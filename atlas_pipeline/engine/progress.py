@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
 from typing import Protocol, Self, TextIO
@@ -33,18 +32,6 @@ class Reporter(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-
-
-def open_reporter(*, quiet: bool = False, stream: TextIO | None = None) -> Reporter:
-    """Choose a reporter: bars on a terminal, plain lines elsewhere, none if quiet. stream: None is stderr."""
-    stream = stream or sys.stderr
-    if quiet:
-        return SilentReporter()
-    if not stream.isatty():
-        return PlainReporter(stream)
-    from atlas_pipeline.engine.bars import BarsReporter
-
-    return BarsReporter(stream)
 
 
 class SilentBar:

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from atlas_pipeline.errors import ResourceError
-from atlas_pipeline.images.preprocess import Geometry
+from atlas_pipeline.images.image_source import ImageRef
 from atlas_pipeline.images.reading import BadImage, ChunkReader, Decoded, chunks, image_refs
-from atlas_pipeline.images.source import ImageRef
+from atlas_pipeline.images.resize_crop import Geometry
 from atlas_pipeline.interrupts import block_interrupts
 
 if TYPE_CHECKING:

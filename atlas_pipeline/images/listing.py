@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 from atlas_pipeline.errors import ImagesError
+from atlas_pipeline.images.image_source import Place
 from atlas_pipeline.images.index_table import Listing
-from atlas_pipeline.images.source import Place
 from atlas_pipeline.images.sources import source_of
 
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images.decode import BadImageError, decode
-from atlas_pipeline.images.preprocess import Geometry, apply_preprocess
-from atlas_pipeline.images.source import ImageRef, Place
+from atlas_pipeline.images.image_source import ImageRef, Place
+from atlas_pipeline.images.resize_crop import Geometry, apply_preprocess
 from atlas_pipeline.images.sources import source_of
 
 MAX_CHUNK_BYTES = 16 << 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from atlas_pipeline.images.files import COMPRESSED, shard_files
+from atlas_pipeline.images.folder_files import COMPRESSED, shard_files
 from atlas_pipeline.images.left_out import LeftOut
 from atlas_pipeline.images.sources import SOURCES
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from atlas_pipeline.errors import ImagesError, unknown_name
-from atlas_pipeline.images.files import shard_files
+from atlas_pipeline.images.folder_files import shard_files
 from atlas_pipeline.images.left_out import LeftOut
 from atlas_pipeline.images.remedy import remedy
 from atlas_pipeline.images.sources import SOURCES

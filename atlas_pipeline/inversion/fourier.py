@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from atlas_pipeline.inversion import draws
+from atlas_pipeline.inversion import random_streams
 from atlas_pipeline.inversion.settings import InversionSettings
 
 START_STREAM = 1
@@ -62,7 +62,9 @@ def start_coefficients(seeds: Sequence[int], settings: InversionSettings, num_pl
     size_px = settings.canvas_px
     shape = (num_planes, size_px, size_px // 2 + 1, 2)
     num = math.prod(shape)
-    return (draws.normal(seeds, START_STREAM, num) * settings.start_sd).float().view(len(seeds), *shape)
+    return (
+        (random_streams.normal(seeds, START_STREAM, num) * settings.start_sd).float().view(len(seeds), *shape)
+    )
 
 
 def planes(coefficients: Tensor, weights: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ def noise_activation(
     import torch
 
     from atlas_pipeline.inversion import centre_activation
-    from atlas_pipeline.inversion.memory import in_batches
+    from atlas_pipeline.inversion.batch_memory import in_batches
 
     # The generator takes 64 bits; seeds may be longer.
     generator = torch.Generator().manual_seed(seed % 2**63)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from atlas_pipeline.errors import ModelError
-from atlas_pipeline.inversion import memory, objective
+from atlas_pipeline.inversion import batch_memory, objective
 from atlas_pipeline.inversion.canvas import to_network_input
 from atlas_pipeline.inversion.loop import optimise
 from atlas_pipeline.inversion.objectives import Direction
@@ -135,9 +135,9 @@ def _evaluate(
 
     with torch.no_grad():
         try:
-            parts = list(memory.in_batches(activation_of, len(images)))
+            parts = list(batch_memory.in_batches(activation_of, len(images)))
         except torch.OutOfMemoryError as error:
-            raise memory.out_of_memory_error(images.shape[1], device) from error
+            raise batch_memory.out_of_memory_error(images.shape[1], device) from error
         activation = torch.cat(parts) if parts else torch.empty(0, num_channels)
         scores = goal.of_activations(activation.to(device), torch.arange(len(images), device=device))
     return activation, scores.cpu()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from atlas_pipeline.inversion import memory, schedule
+from atlas_pipeline.inversion import batch_memory, schedule
 from atlas_pipeline.inversion.canvas import Canvas, to_network_input
 from atlas_pipeline.inversion.icon_batch import IconBatch, Optimizer
 from atlas_pipeline.inversion.objectives import Objective
@@ -102,7 +102,7 @@ class _Loop:
         try:
             self._optimizer = Optimizer(objective, settings, canvas, device)
         except torch.OutOfMemoryError as error:
-            raise memory.out_of_memory_error(settings.size_px, device) from error
+            raise batch_memory.out_of_memory_error(settings.size_px, device) from error
         self._batch_size = batch_size or self._chosen_batch_size()
 
     def run(self) -> Drawn:
@@ -120,7 +120,7 @@ class _Loop:
                 continue
             except torch.OutOfMemoryError as error:
                 if self._batch_size == 1:
-                    raise memory.out_of_memory_error(self._settings.size_px, self._device) from error
+                    raise batch_memory.out_of_memory_error(self._settings.size_px, self._device) from error
             # Outside the except block: the traceback keeps the tensors that did not fit alive.
             self._waiting.extendleft(reversed(in_batch))
             batch = None
@@ -160,12 +160,12 @@ class _Loop:
 
     def _chosen_batch_size(self) -> int:
         num_icons = len(self._seeds)
-        probe = memory.probe_size(self._device, num_icons)
+        probe = batch_memory.probe_size(self._device, num_icons)
         if probe is None:
-            return min(num_icons, memory.CPU_BATCH)
+            return min(num_icons, batch_memory.CPU_BATCH)
 
         def peak_bytes() -> int:
-            with memory.PeakMemory(self._device) as used:
+            with batch_memory.PeakMemory(self._device) as used:
                 start = None if self._start is None else self._start[:probe]
                 self._optimizer.step(
                     self._optimizer.new_batch(list(range(probe)), self._seeds[:probe], start)
@@ -176,7 +176,7 @@ class _Loop:
             icon_bytes = peak_bytes() // probe
         except torch.OutOfMemoryError:
             return probe
-        return min(memory.fitting_batch(icon_bytes, memory.free_bytes(self._device)), num_icons)
+        return min(batch_memory.fitting_batch(icon_bytes, batch_memory.free_bytes(self._device)), num_icons)
 
 
 def score(objective: Objective, images: Tensor, device: str | torch.device = "cpu") -> Tensor:
@@ -203,9 +203,9 @@ def score(objective: Objective, images: Tensor, device: str | torch.device = "cp
 
     with torch.no_grad():
         try:
-            scores = list(memory.in_batches(score_of, len(images)))
+            scores = list(batch_memory.in_batches(score_of, len(images)))
         except torch.OutOfMemoryError as error:
-            raise memory.out_of_memory_error(images.shape[1], device) from error
+            raise batch_memory.out_of_memory_error(images.shape[1], device) from error
     return torch.cat(scores) if scores else torch.empty(0)
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from atlas_pipeline.inversion import draws
+from atlas_pipeline.inversion import random_streams
 from atlas_pipeline.inversion.schedule import strengths
 from atlas_pipeline.inversion.settings import InversionSettings
 
@@ -36,7 +36,9 @@ def draw_transforms(seeds: Sequence[int], settings: InversionSettings, map_side:
     Args:    map_side: positions along the feature map's side.
     Returns: (B, T, 2, 3) float32 on the CPU.
     """
-    unit = draws.uniform(seeds, TRANSFORM_STREAM, 4 * settings.steps).view(len(seeds), settings.steps, 4)
+    unit = random_streams.uniform(seeds, TRANSFORM_STREAM, 4 * settings.steps).view(
+        len(seeds), settings.steps, 4
+    )
     strength = strengths(settings)
     angle = (2 * unit[..., 0] - 1) * math.radians(settings.rotation_degrees) * strength
     low, high = math.log(settings.zoom_min), math.log(settings.zoom_max)
@@ -58,7 +60,9 @@ def draw_background_transforms(seeds: Sequence[int], settings: InversionSettings
 
     Returns: (B, T, 2, 3) float32 on the CPU, as `draw_transforms`.
     """
-    unit = draws.uniform(seeds, BACKGROUND_STREAM, 4 * settings.steps).view(len(seeds), settings.steps, 4)
+    unit = random_streams.uniform(seeds, BACKGROUND_STREAM, 4 * settings.steps).view(
+        len(seeds), settings.steps, 4
+    )
     angle = 2 * math.pi * unit[..., 0]
     scale = settings.size_px / settings.canvas_px * 2.0 ** (2 * unit[..., 1] - 1)
     cos, sin = scale * torch.cos(angle), scale * torch.sin(angle)

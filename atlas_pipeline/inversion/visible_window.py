@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from atlas_pipeline.errors import ModelError
-from atlas_pipeline.inversion import draws
+from atlas_pipeline.inversion import random_streams
 from atlas_pipeline.inversion.objective import centre_position
 from atlas_pipeline.models.nan_guard import NanGuard
 
@@ -78,7 +78,7 @@ def visible_window(feature_map: FeatureMap, size_px: int, device: torch.device) 
 
 def _find_window(feature_map: FeatureMap, size_px: int, device: torch.device) -> VisibleWindow:
     num = 3 * size_px * size_px
-    noise = draws.uniform([0], PROBE_STREAM, num).float().view(1, 3, size_px, size_px).to(device)
+    noise = random_streams.uniform([0], PROBE_STREAM, num).float().view(1, 3, size_px, size_px).to(device)
     with torch.no_grad():
         height, width = _checked_map(feature_map, noise).shape[-2:]
         row, col = centre_position(height, width)

@@ -26,7 +26,7 @@ from atlas_pipeline.layout.springs import Alignment, apply_springs, build_spring
 from atlas_pipeline.layout.umap_edges import build_edges
 from atlas_pipeline.layout.umap_layout import UmapSettings, fuzzy_graph, scaled_to_span, with_noise
 from atlas_pipeline.numerics.blocks import Blocks
-from atlas_pipeline.numerics.draws import random_keys
+from atlas_pipeline.numerics.random_keys import random_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from atlas_pipeline.models.model_source import ModelSource
 from atlas_pipeline.models.preprocess import Preprocess
-from atlas_pipeline.models.source import ModelSource
 from atlas_pipeline.models.sources import source_of
 from atlas_pipeline.models.spec import ModelSpec, weights_digest, weights_set
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas_pipeline.numerics.cells import ROWS_AT_ONCE, Cells, check_same_length
-from atlas_pipeline.numerics.draws import random_keys
 from atlas_pipeline.numerics.grid import cell_of, flat_cell
+from atlas_pipeline.numerics.random_keys import random_keys
 
 
 class CellMembers:

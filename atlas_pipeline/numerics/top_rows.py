@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas_pipeline.numerics.draws import random_keys
+from atlas_pipeline.numerics.random_keys import random_keys
 
 _LEAST = float(np.nextafter(np.float32(0), np.float32(1)))
 

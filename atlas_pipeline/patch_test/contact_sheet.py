@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from atlas_pipeline.engine.stage import Runtime
 from atlas_pipeline.numerics.mosaic import resized
-from atlas_pipeline.numerics.patches import CORNERS, KINDS, patch_px
 from atlas_pipeline.patch_test.outcomes import PatchTest, cell_name
+from atlas_pipeline.patch_test.placement import CORNERS, KINDS, patch_px
 from atlas_pipeline.patch_test.result_tables import NAMES
 from atlas_pipeline.patch_test.sheet_picture import Block, Column, ExampleImage, Outcome, patch_sheet
 from atlas_pipeline.pictures.png_codec import picture_of

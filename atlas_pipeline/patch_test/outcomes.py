@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from atlas_pipeline.engine.stage import Artefact, Job
-from atlas_pipeline.numerics.patches import CORNERS
+from atlas_pipeline.patch_test.placement import CORNERS
 from atlas_pipeline.tables.columns import column_matrix
 
 

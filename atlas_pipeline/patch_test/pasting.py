@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from atlas_pipeline.models.network import Network
-from atlas_pipeline.numerics.patches import corner_windows
+from atlas_pipeline.patch_test.placement import corner_windows
 
 
 def paste_at_corners(images: Tensor, patch: np.ndarray) -> Tensor:

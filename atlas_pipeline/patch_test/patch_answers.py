@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config.network import model_config, run_settings
+from atlas_pipeline.config.run_settings import model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import Column, Vector
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.numerics.mosaic import resized
-from atlas_pipeline.numerics.patches import CORNERS, patch_px
+from atlas_pipeline.patch_test.placement import CORNERS, patch_px
 from atlas_pipeline.pictures.png_codec import picture_of
 from atlas_pipeline.tables.chosen_images import images_of
 from atlas_pipeline.tables.columns import matrix_column

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from atlas_pipeline.config.network import labels_digest, model_config, run_settings
+from atlas_pipeline.config.run_settings import labels_digest, model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.document.provenance import picture_text, random_weights_caption
 from atlas_pipeline.engine.declaration import FILES, Publishes
 from atlas_pipeline.engine.stage import Artefact, Output, Runtime, Stage, Step, Task
-from atlas_pipeline.numerics.patches import patch_px
 from atlas_pipeline.numerics.rates import wilson
 from atlas_pipeline.patch_test.contact_sheet import contact_sheet
 from atlas_pipeline.patch_test.outcomes import (
@@ -23,6 +22,7 @@ from atlas_pipeline.patch_test.outcomes import (
     PatchTest,
     cell_name,
 )
+from atlas_pipeline.patch_test.placement import patch_px
 from atlas_pipeline.patch_test.result_tables import csv_text, headings, markdown, points, summary_row
 from atlas_pipeline.patch_test.summary import KindSummary, summarise
 from atlas_pipeline.pictures.figures import png_bytes, with_caption

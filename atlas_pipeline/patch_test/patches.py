@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config.network import model_config, run_settings
+from atlas_pipeline.config.run_settings import model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import columns_of
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.inversion.settings import MID_GREY
 from atlas_pipeline.models.network_cache import receptive_field_of
-from atlas_pipeline.numerics.patches import crop_window, noise_like, random_cells, strongest
+from atlas_pipeline.numerics.crop_window import crop_window
+from atlas_pipeline.patch_test.placement import noise_like, random_cells, strongest
 from atlas_pipeline.pictures.png_codec import over_ground, pixels, png_of
 from atlas_pipeline.tables.cell_attribution import attribution_to
 from atlas_pipeline.tables.chosen_images import images_of

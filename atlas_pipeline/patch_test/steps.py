@@ -15,7 +15,7 @@ from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.patch_test import patch_answers, patch_images, patch_report, patches
 from atlas_pipeline.view_atlas import ViewAtlas
-from atlas_pipeline.views.classes import resolved_class
+from atlas_pipeline.views.class_names import resolved_class
 from atlas_pipeline.views.view import ComparisonPopulation, View
 
 

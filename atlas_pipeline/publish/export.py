@@ -13,7 +13,7 @@ from atlas_pipeline import __version__
 from atlas_pipeline.engine.atomic_files import atomic_file, remove_temporary_files_of
 from atlas_pipeline.engine.location import Location, disk_errors
 from atlas_pipeline.errors import ConfigError
-from atlas_pipeline.publish.record import Record, read_record
+from atlas_pipeline.publish.run_record import Record, read_record
 
 PROVENANCE_FILE = "provenance.json"
 # A constant time, the earliest that a zip can hold: the archive must not depend on when files were written.

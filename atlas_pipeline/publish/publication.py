@@ -10,7 +10,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from atlas_pipeline.config.network import model_config
+from atlas_pipeline.config.run_settings import model_config
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.document.atlas_json import document_numbers
 from atlas_pipeline.engine import (
@@ -30,8 +30,8 @@ from atlas_pipeline.images.sources import SOURCES
 from atlas_pipeline.models.network_name import has_random_weights, network_name, weights_note
 from atlas_pipeline.patch_test.patch_report import CONTACT_SHEET
 from atlas_pipeline.publish.entries import AtlasEntry, RunSummary, entry_of
-from atlas_pipeline.publish.folder import RunFolder, folder_lock, opened, run_folder, sweep_run
 from atlas_pipeline.publish.report import report_page
+from atlas_pipeline.publish.run_folder import RunFolder, folder_lock, opened, run_folder, sweep_run
 from atlas_pipeline.publish.sheets import Sheet, sheets_of
 from atlas_pipeline.publish.viewer_files import index_of, viewer_files
 from atlas_pipeline.reader.file_names import CONFIG_FILE

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from atlas_pipeline import __version__
-from atlas_pipeline.config.network import model_config
+from atlas_pipeline.config.run_settings import model_config
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.artefact import StoredArtefact
 from atlas_pipeline.engine.declaration import Publishes

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from atlas_pipeline.config.network import model_config
+from atlas_pipeline.config.run_settings import model_config
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Artefact
 from atlas_pipeline.engine.declaration import Publishes, ViewerFacts

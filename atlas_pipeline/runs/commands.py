@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atlas_pipeline import engine
-from atlas_pipeline.config.network import model_config, model_spec
+from atlas_pipeline.config.run_settings import model_config, model_spec
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Step, StepState, Store
 from atlas_pipeline.engine.location import Location, disk_errors, location_of, refuse_unreachable
@@ -26,9 +26,9 @@ from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.models.network_name import network_name, weights_note
 from atlas_pipeline.patch_test.patch_report import PATCH_REPORT, PatchSummary, summary_of
 from atlas_pipeline.patch_test.steps import with_patch_test
-from atlas_pipeline.publish.folder import record_reach, run_folder
 from atlas_pipeline.publish.publication import Publication, files_in_folder, publish
-from atlas_pipeline.publish.record import recorded_reach
+from atlas_pipeline.publish.run_folder import record_reach, run_folder
+from atlas_pipeline.publish.run_record import recorded_reach
 from atlas_pipeline.runs.checks import refuse_failed, with_checks
 from atlas_pipeline.runs.make import CHECKS, RunOptions, make
 from atlas_pipeline.runs.pipeline_file import steps_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from atlas_pipeline import engine
-from atlas_pipeline.config.network import model_spec, weights_set_note
+from atlas_pipeline.config.run_settings import model_spec, weights_set_note
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Executor, Reporter, Step, Store
 from atlas_pipeline.engine.hardware import resolved_device
@@ -20,7 +20,7 @@ from atlas_pipeline.runs.preflight import needs_of, refuse_unmet
 from atlas_pipeline.stages.sampling.check import CHECK
 from atlas_pipeline.stages.sampling.index import INDEX
 from atlas_pipeline.stages.sampling.sample import SAMPLE
-from atlas_pipeline.views.classes import attributed_classes, other_names
+from atlas_pipeline.views.class_names import attributed_classes, other_names
 
 CHECKS = frozenset({CHECK.name})
 

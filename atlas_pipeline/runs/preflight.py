@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from atlas_pipeline import engine
-from atlas_pipeline.config.network import model_spec
+from atlas_pipeline.config.run_settings import model_spec
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import MemoryNeed, Needs, Step, Store
 from atlas_pipeline.engine.location import disk_errors, location_of
@@ -21,7 +21,7 @@ from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.runs.memory_preflight import refuse_unmet_memory
 from atlas_pipeline.stages.sampling.sample import SAMPLE
 from atlas_pipeline.tables.extent import Extent
-from atlas_pipeline.views.classes import attributed_classes, other_names
+from atlas_pipeline.views.class_names import attributed_classes, other_names
 
 _VECTORS = ("activation", "attribution")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from atlas_pipeline.config.network import model_config
+from atlas_pipeline.config.run_settings import model_config
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Step, Store, artefacts_of
 from atlas_pipeline.models.network_name import has_random_weights, weights_note

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config.network import RunSettings
+from atlas_pipeline.config.run_settings import RunSettings
 from atlas_pipeline.engine.stage import Artefact
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.models.network_cache import opened_network

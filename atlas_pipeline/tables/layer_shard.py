@@ -12,7 +12,7 @@ from atlas_pipeline.engine.stage import Job, Output
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.numerics.positions import effective_edge, relative_positions, spatial_positions
 from atlas_pipeline.tables.columns import matrix_column, narrow
-from atlas_pipeline.views.classes import attributed_classes, other_names
+from atlas_pipeline.views.class_names import attributed_classes, other_names
 
 if TYPE_CHECKING:
     import torch

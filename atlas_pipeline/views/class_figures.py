@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from atlas_pipeline.config.sections import Config, HighlightConfig, Sign, VocabularyConfig
 from atlas_pipeline.errors import ConfigError
-from atlas_pipeline.views.classes import resolved_class
+from atlas_pipeline.views.class_names import resolved_class
 from atlas_pipeline.views.view import slug
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 from atlas_pipeline.config.sections import ClassConfig, ComparisonConfig, Config, GridConfig, Sign
 from atlas_pipeline.errors import ConfigError
-from atlas_pipeline.views.classes import all_classes, resolved_class
+from atlas_pipeline.views.class_names import all_classes, resolved_class
 
 Kind = Literal["all", "class", "comparison"]
 

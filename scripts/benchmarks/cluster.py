@@ -103,7 +103,7 @@ def open_network(config: Config) -> None:
     """What a process does once, with its first task: the network, and what torch imports for a derivative."""
     import torch
 
-    from atlas_pipeline.config.network import model_spec
+    from atlas_pipeline.config.run_settings import model_spec
     from atlas_pipeline.models.attribution import attribution
     from atlas_pipeline.models.network_cache import opened_cut, opened_network
 

@@ -32,7 +32,7 @@ from torchvision.transforms import CenterCrop, Compose, Resize, ToTensor
 from atlas_pipeline.images.batches import image_batches
 from atlas_pipeline.images.decode import decode
 from atlas_pipeline.images.listing import list_images, listing_stamp
-from atlas_pipeline.images.preprocess import apply_preprocess
+from atlas_pipeline.images.resize_crop import apply_preprocess
 from scripts.benchmarks.reading_cases import SMALL_PX, SOURCES, write_photos, write_small
 from scripts.benchmarks.report import machine, print_table, write_json
 

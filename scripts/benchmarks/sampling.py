@@ -85,7 +85,7 @@ def measure(num_images: int, folder: Path) -> dict[str, Any]:
 
 def _opened(path: Path, num_images: int) -> tuple[Any, Any, Any]:
     """The config, the network and the first rows of the listing (made here: `index` is timed by itself)."""
-    from atlas_pipeline.config.network import model_spec
+    from atlas_pipeline.config.run_settings import model_spec
     from atlas_pipeline.images.listing import list_images
     from atlas_pipeline.models.network_cache import opened_network
 

@@ -25,7 +25,7 @@ from rich.table import Table
 from scipy.stats import rankdata
 
 from atlas_pipeline.config.loading import load_config
-from atlas_pipeline.config.network import model_spec
+from atlas_pipeline.config.run_settings import model_spec
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.images.batches import image_batches
 from atlas_pipeline.images.listing import list_images

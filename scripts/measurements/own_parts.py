@@ -18,7 +18,7 @@ from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Artefact, Store, artefact_of
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.images.generated import PART_NAMES
-from atlas_pipeline.images.generated.classes import CLASSES
+from atlas_pipeline.images.generated.image_classes import CLASSES
 from atlas_pipeline.numerics.grid import cell_of, flat_cell
 from atlas_pipeline.runs.pipeline_file import steps_of
 from atlas_pipeline.tables.population import layout_xy

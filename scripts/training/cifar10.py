@@ -21,7 +21,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.models.vision_transformer import ConvStemConfig, VisionTransformer
 
-from atlas_pipeline.models.demo import SmallInception
+from atlas_pipeline.models.demo_network import SmallInception
 
 if TYPE_CHECKING:
     from torch import Tensor

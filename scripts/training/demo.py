@@ -17,7 +17,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from atlas_pipeline.images import generated
-from atlas_pipeline.models.demo import PREPROCESS, build_demo
+from atlas_pipeline.models.demo_network import PREPROCESS, build_demo
 from atlas_pipeline.models.sources.demo import WEIGHTS_PATH
 from scripts.training.fitting import Schedule, accuracy, console, fit, prepare, save_weights
 

@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.images.generated import CLASS_NAMES, VERSION, image
-from atlas_pipeline.models.demo import (
+from atlas_pipeline.models.demo_network import (
     PREPROCESS,
     SmallInception,
     load_demo,

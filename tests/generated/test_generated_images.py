@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from atlas_pipeline.images.generated import CLASS_NAMES, PART_NAMES, image, label, part_at, part_map
-from atlas_pipeline.images.generated.classes import CLASSES, OUTLINE, TEXTURES
 from atlas_pipeline.images.generated.fields import coverage, fold, lattice
+from atlas_pipeline.images.generated.image_classes import CLASSES, OUTLINE, TEXTURES
 from atlas_pipeline.images.generated.palettes import coloured, palette
 from atlas_pipeline.images.generated.shapes import OBJECTS, PLAIN_SHAPES, SHAPES
 

@@ -17,9 +17,9 @@ from atlas_pipeline.errors import ResourceError
 from atlas_pipeline.images import batches as batches_module
 from atlas_pipeline.images import reading
 from atlas_pipeline.images.batches import image_batches, prepare_workers
+from atlas_pipeline.images.image_source import ImageRef
 from atlas_pipeline.images.listing import list_images
-from atlas_pipeline.images.preprocess import apply_preprocess
-from atlas_pipeline.images.source import ImageRef
+from atlas_pipeline.images.resize_crop import apply_preprocess
 from atlas_pipeline.images.sources import SOURCES
 
 

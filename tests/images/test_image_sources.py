@@ -10,11 +10,11 @@ import torch
 from atlas_pipeline.config.loading import parse_config
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.images.batches import image_batches
+from atlas_pipeline.images.image_source import ImageSource
 from atlas_pipeline.images.index_table import Listing, index_table, subset
 from atlas_pipeline.images.left_out import LeftOut
 from atlas_pipeline.images.listing import class_names, listing, listing_stamp
-from atlas_pipeline.images.preprocess import apply_preprocess
-from atlas_pipeline.images.source import ImageSource
+from atlas_pipeline.images.resize_crop import apply_preprocess
 from atlas_pipeline.images.sources import SOURCES
 
 ARRAYS = [np.full((16, 16, 3), grey, np.uint8) for grey in (10, 200)]

@@ -7,9 +7,9 @@ import pytest
 from making import encoded, picture
 from PIL import Image
 
-from atlas_pipeline.images import preprocess as preprocess_module
+from atlas_pipeline.images import resize_crop as preprocess_module
 from atlas_pipeline.images.decode import decode
-from atlas_pipeline.images.preprocess import apply_preprocess
+from atlas_pipeline.images.resize_crop import apply_preprocess
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from atlas_pipeline.inversion import draws
+from atlas_pipeline.inversion import random_streams as draws
 
 MASK = (1 << 64) - 1
 

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from atlas_pipeline.errors import ResourceError
-from atlas_pipeline.inversion import invert, memory
+from atlas_pipeline.inversion import batch_memory as memory
+from atlas_pipeline.inversion import invert
 from atlas_pipeline.inversion.canvas import Canvas
 from atlas_pipeline.numerics.fidelity import fidelity
 

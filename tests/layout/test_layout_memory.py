@@ -1,4 +1,4 @@
-from atlas_pipeline.layout.memory import aligned_layout_bytes, layout_bytes
+from atlas_pipeline.layout.layout_memory import aligned_layout_bytes, layout_bytes
 
 
 def test_memory_goes_with_the_fitted_rows():

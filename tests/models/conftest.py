@@ -11,7 +11,7 @@ from small_networks import TINY, Branching, InPlace, small_network
 from torch import Tensor
 
 from atlas_pipeline.models.calibrate import calibrate_batch_norms, noise_images, seeded
-from atlas_pipeline.models.demo import SmallInception
+from atlas_pipeline.models.demo_network import SmallInception
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.open import open_network
 from atlas_pipeline.models.spec import ModelSpec

@@ -9,16 +9,16 @@ import torch
 from torch import nn
 
 from atlas_pipeline.config.loading import parse_config
-from atlas_pipeline.config.network import model_spec
+from atlas_pipeline.config.run_settings import model_spec
 from atlas_pipeline.engine import worker
 from atlas_pipeline.errors import ConfigError, ModelError
 from atlas_pipeline.models import class_labels, list_layers, model_identity, open_network
+from atlas_pipeline.models.model_source import ModelSource, Opened
 from atlas_pipeline.models.network_name import model_title, weights_note
 from atlas_pipeline.models.preprocess import Preprocess
-from atlas_pipeline.models.source import ModelSource, Opened
 from atlas_pipeline.models.sources import SOURCES
 from atlas_pipeline.models.spec import ModelSpec
-from atlas_pipeline.views.classes import all_classes
+from atlas_pipeline.views.class_names import all_classes
 
 CONFIG: dict[str, Any] = {"name": "run", "layers": ["0"], "images": {"source": "generated"}}
 

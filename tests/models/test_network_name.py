@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from atlas_pipeline.models import open_network
-from atlas_pipeline.models.demo import build_demo
+from atlas_pipeline.models.demo_network import build_demo
 from atlas_pipeline.models.identity import model_identity
 from atlas_pipeline.models.network_name import model_title, network_name, weights_note
 from atlas_pipeline.models.spec import ModelSpec

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from atlas_pipeline.numerics.cell_members import CellMembers
 from atlas_pipeline.numerics.cells import CellSums, add_rows
-from atlas_pipeline.numerics.draws import random_keys
+from atlas_pipeline.numerics.random_keys import random_keys
 
 
 def naive(xy, activation, attribution, grid_size, min_count, num_examples):

@@ -1,14 +1,8 @@
 import numpy as np
 import pytest
 
-from atlas_pipeline.numerics.patches import (
-    corner_windows,
-    crop_window,
-    noise_like,
-    patch_px,
-    random_cells,
-    strongest,
-)
+from atlas_pipeline.numerics.crop_window import crop_window
+from atlas_pipeline.patch_test.placement import corner_windows, noise_like, patch_px, random_cells, strongest
 
 
 def picture(side=32, seed=0):

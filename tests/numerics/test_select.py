@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas_pipeline.numerics import select
-from atlas_pipeline.numerics.draws import random_keys
+from atlas_pipeline.numerics.random_keys import random_keys
 from atlas_pipeline.numerics.select import ClassRequest, ComparisonRequest, Selections
 from atlas_pipeline.numerics.top_rows import TopRows
 

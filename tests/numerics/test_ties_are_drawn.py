@@ -1,6 +1,6 @@
 import numpy as np
 
-from atlas_pipeline.numerics.draws import random_keys
+from atlas_pipeline.numerics.random_keys import random_keys
 
 
 def test_a_draw_hangs_on_number_and_seed_alone():

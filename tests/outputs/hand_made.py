@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from atlas_pipeline.document.atlas_json import atlas_head, atlas_json, baselines
-from atlas_pipeline.document.cells import Cells, cell_objects
+from atlas_pipeline.document.cell_objects import Cells, cell_objects
 from atlas_pipeline.numerics.mosaic import mosaic
 from atlas_pipeline.pictures.figures import png_bytes, with_caption
 

@@ -12,7 +12,7 @@ import yaml
 
 from atlas_pipeline import open_run, run
 from atlas_pipeline.config.loading import parse_config
-from atlas_pipeline.document.check import atlas_schema, document_problems
+from atlas_pipeline.document.schema_check import atlas_schema, document_problems
 from atlas_pipeline.publish.export import PROVENANCE_FILE
 
 LATE = "4"

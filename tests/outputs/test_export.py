@@ -7,7 +7,7 @@ import pytest
 
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.publish.export import PROVENANCE_FILE, export_run
-from atlas_pipeline.publish.record import PUBLISHED
+from atlas_pipeline.publish.run_record import PUBLISHED
 
 
 def test_the_archive_holds_what_was_made_and_says_what_it_should_be(made_run, tmp_path):

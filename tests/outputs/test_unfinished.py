@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from atlas_pipeline.engine import Store
-from atlas_pipeline.publish import folder as run_folder
 from atlas_pipeline.publish import publication as publish
-from atlas_pipeline.publish.record import PUBLISHED
+from atlas_pipeline.publish import run_folder
+from atlas_pipeline.publish.run_record import PUBLISHED
 from atlas_pipeline.runs import outputs
 
 LATE = "4"

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from atlas_pipeline.config.loading import parse_config
-from atlas_pipeline.config.network import model_spec
-from atlas_pipeline.document.check import document_problems
+from atlas_pipeline.config.run_settings import model_spec
+from atlas_pipeline.document.schema_check import document_problems
 from atlas_pipeline.engine import Store, artefact_of
 from atlas_pipeline.images.batches import image_batches
 from atlas_pipeline.inversion import centre_activation

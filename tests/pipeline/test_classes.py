@@ -11,8 +11,8 @@ from atlas_pipeline.config.sections import Config
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.labels import class_labels
 from atlas_pipeline.models.spec import ModelSpec
-from atlas_pipeline.views import classes
-from atlas_pipeline.views.classes import all_classes, resolved_class
+from atlas_pipeline.views import class_names as classes
+from atlas_pipeline.views.class_names import all_classes, resolved_class
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_two_cranes_are_told_apart(of_model, tmp_path):
 
 
 def test_weights_of_another_head_have_other_classes(of_model, tmp_path):
-    from atlas_pipeline.models.demo import build_demo
+    from atlas_pipeline.models.demo_network import build_demo
 
     torch.save(build_demo(3).state_dict(), tmp_path / "three.pt")
     config = of_model(source="demo", weights=str(tmp_path / "three.pt"))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from atlas_pipeline.engine import Reach
-from atlas_pipeline.publish import folder as run_folder
-from atlas_pipeline.publish.record import PUBLISHED, Record, read_record, write_record
+from atlas_pipeline.publish import run_folder
+from atlas_pipeline.publish.run_record import PUBLISHED, Record, read_record, write_record
 from atlas_pipeline.runs import commands
 
 OTHER = "other"

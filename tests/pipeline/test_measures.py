@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from atlas_pipeline.document.check import atlas_schema, document_problems
+from atlas_pipeline.document.schema_check import atlas_schema, document_problems
 from atlas_pipeline.inversion import icon_numbers
 from atlas_pipeline.measures import table
 from atlas_pipeline.measures.measure import Baseline, Column, InViewer, Measure, of_baseline, of_cells
@@ -60,7 +60,10 @@ def toy(monkeypatch):
     legible = icon_numbers.legibility_numbers
 
     def with_brightness(images, crops):
-        return {**legible(images, crops), "brightness": (images.mean(axis=(1, 2, 3)) / 255).astype(np.float32)}
+        return {
+            **legible(images, crops),
+            "brightness": (images.mean(axis=(1, 2, 3)) / 255).astype(np.float32),
+        }
 
     for module in (icon_numbers, invert):
         monkeypatch.setattr(module, "legibility_numbers", with_brightness)

@@ -11,7 +11,7 @@ from atlas_pipeline.config.loading import parse_config
 from atlas_pipeline.document import atlas_picture
 from atlas_pipeline.engine import MemoryNeed, Needs, Store, left
 from atlas_pipeline.errors import ResourceError
-from atlas_pipeline.layout.memory import aligned_layout_bytes, layout_bytes
+from atlas_pipeline.layout.layout_memory import aligned_layout_bytes, layout_bytes
 from atlas_pipeline.runs import devices, memory_preflight, preflight
 from atlas_pipeline.runs.memory_preflight import refuse_unmet_memory
 from atlas_pipeline.runs.pipeline_file import steps_of

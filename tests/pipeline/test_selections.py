@@ -17,7 +17,7 @@ from atlas_pipeline.stages.atlas import select
 from atlas_pipeline.stages.sampling import index, sample
 from atlas_pipeline.tables import population as population_module
 from atlas_pipeline.tables.population import ActivationBlocks, population
-from atlas_pipeline.views.classes import all_classes, resolved_class
+from atlas_pipeline.views.class_names import all_classes, resolved_class
 from atlas_pipeline.views.view import ClassPopulation, ComparisonPopulation, View, ViewLayout
 
 LATE = "4"

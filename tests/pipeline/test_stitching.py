@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from atlas_pipeline.document import atlas_document, atlas_picture
-from atlas_pipeline.document.check import document_problems
+from atlas_pipeline.document.schema_check import document_problems
 from atlas_pipeline.numerics.mosaic import mosaic
 from atlas_pipeline.stages.atlas import stitch
 

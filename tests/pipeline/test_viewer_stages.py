@@ -102,10 +102,10 @@ def test_numbers_and_attributions_are_those_of_the_atlas_json(run):
 def test_a_cells_first_example_is_the_patch_around_its_position(run):
     """The network takes 32 px, its map has 8 x 8 positions of 10 px receptive fields; icons are 16 px."""
     from atlas_pipeline.config.loading import parse_config
-    from atlas_pipeline.config.network import run_settings
+    from atlas_pipeline.config.run_settings import run_settings
     from atlas_pipeline.engine import Store, artefact_of
     from atlas_pipeline.models.network_cache import receptive_field_of
-    from atlas_pipeline.numerics.patches import crop_window
+    from atlas_pipeline.numerics.crop_window import crop_window
     from atlas_pipeline.runs.pipeline_file import steps_of
     from atlas_pipeline.tables.chosen_images import images_of
 

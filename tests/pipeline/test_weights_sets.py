@@ -5,7 +5,7 @@ import runpy
 import torch
 
 from atlas_pipeline.config.loading import parse_config
-from atlas_pipeline.config.network import model_config, weights_set_note
+from atlas_pipeline.config.run_settings import model_config, weights_set_note
 from atlas_pipeline.models.network_name import weights_note
 
 

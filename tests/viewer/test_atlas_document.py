@@ -12,8 +12,8 @@ from atlas_pipeline.document.atlas_json import (
     document_json,
     document_numbers,
 )
-from atlas_pipeline.document.cells import Cells, cell_objects
-from atlas_pipeline.document.check import atlas_schema, document_problems
+from atlas_pipeline.document.cell_objects import Cells, cell_objects
+from atlas_pipeline.document.schema_check import atlas_schema, document_problems
 
 NUM_CELLS = 4
 

@@ -4,7 +4,7 @@ The part (stripes, bricks, windows...) at every pixel is known. Form identifies 
 information.
 """
 
-from atlas_pipeline.images.generated.classes import CLASS_NAMES, PART_NAMES
 from atlas_pipeline.images.generated.compose import VERSION, image, label, part_at, part_map
+from atlas_pipeline.images.generated.image_classes import CLASS_NAMES, PART_NAMES
 
 __all__ = ["CLASS_NAMES", "PART_NAMES", "VERSION", "image", "label", "part_at", "part_map"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas_pipeline.images.generated.classes import CLASSES, OUTLINE, PART_NAMES, TEXTURES, PartClass
 from atlas_pipeline.images.generated.fields import SIDE_PX, Field, X, Y, coverage
+from atlas_pipeline.images.generated.image_classes import CLASSES, OUTLINE, PART_NAMES, TEXTURES, PartClass
 from atlas_pipeline.images.generated.palettes import coloured, palette, plain
 from atlas_pipeline.images.generated.shapes import PLAIN_SHAPES, SHAPES
 

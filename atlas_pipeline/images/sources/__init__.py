@@ -7,7 +7,7 @@ at import.
 from __future__ import annotations
 
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.images.source import ImageSource
+from atlas_pipeline.images.image_source import ImageSource
 from atlas_pipeline.images.sources.folder import FOLDER
 from atlas_pipeline.images.sources.generated import GENERATED
 from atlas_pipeline.images.sources.parquet import PARQUET

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images import walk
 from atlas_pipeline.images.digest import file_digest, text_digest
-from atlas_pipeline.images.files import companion_kind
+from atlas_pipeline.images.folder_files import companion_kind
 from atlas_pipeline.images.formats import HEAD_BYTES, IMAGE_EXTENSIONS, extension_of, why_left_out
+from atlas_pipeline.images.image_source import ImageSource, Place
 from atlas_pipeline.images.left_out import LeftOut
-from atlas_pipeline.images.source import ImageSource, Place
 from atlas_pipeline.images.walk import by_components, storable_text
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images.digest import text_digest
+from atlas_pipeline.images.image_source import ImageSource, Place
 from atlas_pipeline.images.left_out import LeftOut
-from atlas_pipeline.images.source import ImageSource, Place
 
 if TYPE_CHECKING:
     import numpy as np

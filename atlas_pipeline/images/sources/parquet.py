@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images.digest import file_digest, text_digest
-from atlas_pipeline.images.source import ImageRef, ImageSource, Place
+from atlas_pipeline.images.image_source import ImageRef, ImageSource, Place
 
 if TYPE_CHECKING:
     import numpy as np

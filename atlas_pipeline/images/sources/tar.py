@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images.digest import text_digest
+from atlas_pipeline.images.image_source import ImageRef, ImageSource, Place
 from atlas_pipeline.images.left_out import left_out_line
-from atlas_pipeline.images.source import ImageRef, ImageSource, Place
 
 if TYPE_CHECKING:
     from atlas_pipeline.images.index_table import Listing

@@ -6,7 +6,7 @@ A new source is one module here, which ends with a ``ModelSource``, and one line
 from __future__ import annotations
 
 from atlas_pipeline.errors import ModelError, unknown_name
-from atlas_pipeline.models.source import ModelSource
+from atlas_pipeline.models.model_source import ModelSource
 from atlas_pipeline.models.sources.demo import DEMO
 from atlas_pipeline.models.sources.inception_v1 import INCEPTION_V1
 from atlas_pipeline.models.sources.python import PYTHON

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atlas_pipeline.models.model_source import ModelSource, Opened
 from atlas_pipeline.models.preprocess import Preprocess
-from atlas_pipeline.models.source import ModelSource, Opened
 from atlas_pipeline.models.spec import ModelSpec, file_digest
 
 if TYPE_CHECKING:
@@ -23,20 +23,20 @@ def demo_labels() -> tuple[str, ...]:
 
 
 def _open(spec: ModelSpec) -> Opened:
-    from atlas_pipeline.models import demo
+    from atlas_pipeline.models import demo_network
 
     labels = demo_labels()
     if spec.weights_kind == "own":
-        module: nn.Module = demo.load_demo()
+        module: nn.Module = demo_network.load_demo()
     elif spec.weights_kind == "random":
-        module = demo.build_demo(len(labels))
+        module = demo_network.build_demo(len(labels))
     else:
         module = _filled(spec, len(labels))
-    return Opened(module, Preprocess().override(demo.PREPROCESS), labels)
+    return Opened(module, Preprocess().override(demo_network.PREPROCESS), labels)
 
 
 def _filled(spec: ModelSpec, num_classes: int) -> nn.Module:
-    from atlas_pipeline.models.demo import build_demo
+    from atlas_pipeline.models.demo_network import build_demo
     from atlas_pipeline.models.weights import load_weights, read_state_dict
 
     module = build_demo(num_classes)

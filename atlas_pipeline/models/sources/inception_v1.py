@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from atlas_pipeline.errors import ModelError, unknown_name
+from atlas_pipeline.models.model_source import ModelSource, Opened
 from atlas_pipeline.models.preprocess import Preprocess
-from atlas_pipeline.models.source import ModelSource, Opened
 from atlas_pipeline.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from atlas_pipeline.models.inception_v1 import InceptionV1
+    from atlas_pipeline.models.inception_v1_network import InceptionV1
 
 # The graph that Google trained, and the computation of lucent's port.
 VARIANTS = ("original", "lucent")
@@ -57,7 +57,7 @@ def _display_name(name: str | None) -> str:
 
 
 def _open(spec: ModelSpec) -> Opened:
-    from atlas_pipeline.models.inception_v1 import PREPROCESS
+    from atlas_pipeline.models.inception_v1_network import PREPROCESS
 
     return Opened(_network(spec), Preprocess().override(PREPROCESS))
 
@@ -67,7 +67,7 @@ def _network(spec: ModelSpec) -> InceptionV1:
 
     Raises: ModelError: an unknown name, no weights given, or a file that does not fit.
     """
-    from atlas_pipeline.models.inception_v1 import (
+    from atlas_pipeline.models.inception_v1_network import (
         LUCENT_NORM,
         NUM_CLASSES,
         ORIGINAL_NORM,
@@ -113,7 +113,7 @@ def _renamed(own: Mapping[str, Tensor]) -> dict[str, str]:
 def _own_state() -> dict[str, Tensor]:
     import torch
 
-    from atlas_pipeline.models.inception_v1 import InceptionV1
+    from atlas_pipeline.models.inception_v1_network import InceptionV1
 
     # "meta" gives names and shapes only, without memory or time.
     with torch.device("meta"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from atlas_pipeline.models.source import Labels, ModelSource, Opened
+from atlas_pipeline.models.model_source import Labels, ModelSource, Opened
 from atlas_pipeline.models.spec import ModelSpec, file_digest
 from atlas_pipeline.models.user_target import locate
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from atlas_pipeline.errors import ModelError, unknown_name
+from atlas_pipeline.models.model_source import ModelSource, Opened
 from atlas_pipeline.models.preprocess import Preprocess
-from atlas_pipeline.models.source import ModelSource, Opened
 from atlas_pipeline.models.spec import ModelSpec
 
 if TYPE_CHECKING:

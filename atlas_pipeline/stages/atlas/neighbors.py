@@ -17,7 +17,7 @@ from atlas_pipeline.engine.declaration import Column, MemoryNeed, Needs, Vector
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.layout.fitted import fitted_rows
-from atlas_pipeline.layout.memory import FEWER_ACTIVATIONS, layout_bytes
+from atlas_pipeline.layout.layout_memory import FEWER_ACTIVATIONS, layout_bytes
 from atlas_pipeline.numerics.near_rows import Metric
 from atlas_pipeline.tables.columns import matrix_column
 from atlas_pipeline.tables.extent import Extent

@@ -20,7 +20,7 @@ from atlas_pipeline.engine.declaration import Column, MemoryNeed, Needs, ViewerF
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.layout.fitted import fitted_rows
-from atlas_pipeline.layout.memory import FEWER_ACTIVATIONS, aligned_layout_bytes, layout_bytes
+from atlas_pipeline.layout.layout_memory import FEWER_ACTIVATIONS, aligned_layout_bytes, layout_bytes
 from atlas_pipeline.numerics.alignment import layout_alignment
 from atlas_pipeline.numerics.blocks import ChosenRows
 from atlas_pipeline.numerics.comparison import comparison_axis
@@ -33,7 +33,7 @@ from atlas_pipeline.views.view import View
 
 if TYPE_CHECKING:
     from atlas_pipeline.layout.distinct import Distinct
-    from atlas_pipeline.layout.methods import LayoutResult
+    from atlas_pipeline.layout.layout_result import LayoutResult
     from atlas_pipeline.layout.neighbors import NearVertices
     from atlas_pipeline.layout.umap_layout import UmapSettings
 
@@ -120,7 +120,7 @@ def _compute(task: Task, jobs: Sequence[ProjectJob], runtime: Runtime) -> list[O
 
 def _alone(job: ProjectJob, device: str) -> Output:
     from atlas_pipeline.layout.distinct import separate_equal
-    from atlas_pipeline.layout.methods import tsne_result, umap_result
+    from atlas_pipeline.layout.layout_result import tsne_result, umap_result
 
     chosen, config = _population(job), job.config
     num_dimensions = 1 if config.compared else 2
@@ -184,7 +184,7 @@ def _seeds(config: UmapStepConfig) -> list[int]:
 def _aligned(jobs: Sequence[ProjectJob]) -> list[Output]:
     """Lay out all layers together; return the outputs of the jobs, which are the missing layouts."""
     from atlas_pipeline.layout.distinct import separate_equal
-    from atlas_pipeline.layout.methods import aligned_umap_results
+    from atlas_pipeline.layout.layout_result import aligned_umap_results
     from atlas_pipeline.layout.springs import Alignment
 
     config, inputs = jobs[0].config, jobs[0].inputs

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from atlas_pipeline.config.network import labels_digest, model_config, run_settings
+from atlas_pipeline.config.run_settings import labels_digest, model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.document.atlas_document import document_pieces
 from atlas_pipeline.document.atlas_picture import atlas_picture, num_threads, picture_bytes

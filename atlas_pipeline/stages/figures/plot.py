@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from atlas_pipeline.config.network import labels_digest, model_config, run_settings
+from atlas_pipeline.config.run_settings import labels_digest, model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.document.provenance import picture_text, random_weights_caption
 from atlas_pipeline.engine.declaration import FILES, Publishes
@@ -15,7 +15,7 @@ from atlas_pipeline.pictures.figures import density_figure, png_bytes, scatter_f
 from atlas_pipeline.stages import LAYOUT_COMMANDS
 from atlas_pipeline.tables.files import file_table
 from atlas_pipeline.tables.population import layout_xy, population
-from atlas_pipeline.views.classes import names_of_labels
+from atlas_pipeline.views.class_names import names_of_labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

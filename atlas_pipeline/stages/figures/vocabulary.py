@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config.network import model_config
+from atlas_pipeline.config.run_settings import model_config
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.document.atlas_json import atlas_json
 from atlas_pipeline.document.class_document import document, written

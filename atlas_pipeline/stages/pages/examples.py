@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from atlas_pipeline.config.network import model_config, run_settings
+from atlas_pipeline.config.run_settings import model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import FILES, Publishes, ViewerFacts
 from atlas_pipeline.engine.stage import Artefact, Job, Notes, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.models.network_cache import ReceptiveField, receptive_field_of
-from atlas_pipeline.numerics.patches import crop_window
+from atlas_pipeline.numerics.crop_window import crop_window
 from atlas_pipeline.pictures.colours import PAPER
 from atlas_pipeline.tables.chosen_images import batches_of
 from atlas_pipeline.tables.files import file_table

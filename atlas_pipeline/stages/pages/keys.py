@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from atlas_pipeline.config.network import labels_digest, model_config, run_settings
+from atlas_pipeline.config.run_settings import labels_digest, model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import FILES, Publishes, ViewerFacts
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
@@ -17,7 +17,7 @@ from atlas_pipeline.tables.files import file_table
 from atlas_pipeline.tables.image_keys import shown_key
 from atlas_pipeline.viewer.known_images import known_images
 from atlas_pipeline.viewer.layout_files import key_file
-from atlas_pipeline.views.classes import names_of_labels
+from atlas_pipeline.views.class_names import names_of_labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

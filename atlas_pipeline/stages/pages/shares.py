@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config.network import RunSettings, labels_digest, model_config, run_settings
+from atlas_pipeline.config.run_settings import RunSettings, labels_digest, model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import FILES, Publishes, ViewerFacts
 from atlas_pipeline.engine.stage import Artefact, Job, Notes, Output, Runtime, Stage, Step, Task
@@ -20,7 +20,7 @@ from atlas_pipeline.numerics.grid import cell_of, flat_cell
 from atlas_pipeline.tables.files import file_table
 from atlas_pipeline.tables.population import layout_xy
 from atlas_pipeline.viewer.grid_files import share_file
-from atlas_pipeline.views.classes import names_of_labels
+from atlas_pipeline.views.class_names import names_of_labels
 
 # A text column shows its most common values, up to this number. Labels are left out if there are more.
 MAX_VALUES = 32

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config.network import labels_digest, model_config, run_settings
+from atlas_pipeline.config.run_settings import labels_digest, model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import FILES, Publishes, ViewerFacts, by_role
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config.network import model_config, run_settings
+from atlas_pipeline.config.run_settings import model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from atlas_pipeline.config.network import run_settings
+from atlas_pipeline.config.run_settings import run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import columns_of
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task

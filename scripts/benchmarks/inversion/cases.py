@@ -65,7 +65,7 @@ def case_of(config: Config, layer: str, num_images: int, num_directions: int, de
     The place of each activation is drawn as the pipeline draws it. Groups are of unit vectors, a direction is
     the mean of its group's activations themselves.
     """
-    from atlas_pipeline.config.network import model_spec
+    from atlas_pipeline.config.run_settings import model_spec
 
     spec = model_spec(config)
     network = open_network(spec).to(device)

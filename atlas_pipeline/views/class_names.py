@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from atlas_pipeline.config.network import RunSettings, labels_digest, model_spec
+from atlas_pipeline.config.run_settings import RunSettings, labels_digest, model_spec
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.images.listing import class_names

@@ -35,17 +35,6 @@ def random_cells(num_cells: int, num_patches: int, seed: int) -> NDArray[np.int6
     return np.random.default_rng(seed).permutation(num_cells)[:num_patches]
 
 
-def crop_window(position: ArrayLike, map_size: ArrayLike, side_px: int, image_px: int) -> tuple[int, int]:
-    """Top and left of the square around a spatial position, shifted to lie inside the image.
-
-    Args:    position: row, col. map_size: rows and columns of the feature map. side_px: side of the square,
-             at most ``image_px``, the side of the image.
-    """
-    centre = (np.asarray(position) + 0.5) / np.asarray(map_size) * image_px
-    start = np.clip(np.floor(centre - side_px / 2 + 0.5), 0, image_px - side_px).astype(int)
-    return int(start[0]), int(start[1])
-
-
 def patch_px(image_px: int, share: float) -> int:
     """Side of a patch that spans a share of the image's side: whole pixels, at least 1."""
     return max(1, round(image_px * share))

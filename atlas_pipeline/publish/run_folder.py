@@ -20,7 +20,7 @@ from atlas_pipeline.engine.atomic_files import atomic_file, file_digest
 from atlas_pipeline.engine.location import Location, content_of, disk_errors, location_of
 from atlas_pipeline.engine.lock import waiting_lock
 from atlas_pipeline.errors import ConfigError, ResourceError
-from atlas_pipeline.publish.record import Record, read_record, write_record
+from atlas_pipeline.publish.run_record import Record, read_record, write_record
 
 # `atlas figure` writes into this folder; a publication leaves it alone.
 FIGURES_FOLDER = "figures"
