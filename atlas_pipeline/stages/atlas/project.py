@@ -63,10 +63,10 @@ class TsneStepConfig:
     The other fields: see `config.sections.ProjectConfig`.
     """
 
+    method: str
     metric: Metric
     seed: int
     perplexity: float
-    method: str
     compared: bool | None = None
 
 
@@ -77,6 +77,7 @@ class UmapStepConfig:
     The other fields: see `config.sections.ProjectConfig`.
     """
 
+    method: str
     metric: Metric
     seed: int
     num_neighbors: int
@@ -85,7 +86,6 @@ class UmapStepConfig:
     engine: Literal["auto", "cpu", "parallel", "gpu"]
     fit_on: int | None
     compare_seeds: bool
-    method: str
     compared: bool | None = None
     aligned: AlignedConfig | None = None
 
