@@ -11,7 +11,7 @@ from matplotlib.textpath import text_to_path
 from atlas_pipeline.pictures.typefaces import families, file_of_letter
 
 MM_PER_POINT = 25.4 / 72
-# Of the size: from one line of a paragraph to the next.
+# Distance between two lines of a paragraph, as a multiple of the font size.
 LEADING = 1.32
 
 

@@ -1,4 +1,4 @@
-"""What a figure should show, and how the command line specifies it."""
+"""The request for a figure: its contents, and their syntax on the command line."""
 
 from __future__ import annotations
 
