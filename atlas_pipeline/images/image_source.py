@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ImagesLocation:
     """The place of the images, as given in the config.
 
     path: "" if the source takes none. root: the folder of the images that Parquet shards refer to by path;
@@ -49,11 +49,11 @@ class Reader(Protocol):
         """
 
 
-def _no_names(place: Place) -> list[str] | None:
+def _no_names(place: ImagesLocation) -> list[str] | None:
     return None
 
 
-def _one_run(images: Sequence[ImageRef], place: Place) -> Iterable[Sequence[ImageRef]]:
+def _one_run(images: Sequence[ImageRef], place: ImagesLocation) -> Iterable[Sequence[ImageRef]]:
     return [images]
 
 
@@ -80,11 +80,11 @@ class ImageSource:
 
     name: str
     title: str
-    listing: Callable[[Place, int | None, int], Listing]
-    stamp: Callable[[Place], str]
-    reader: Callable[[Place, int], Reader]
-    class_names: Callable[[Place], list[str] | None] = _no_names
-    runs: Callable[[Sequence[ImageRef], Place], Iterable[Sequence[ImageRef]]] = _one_run
+    listing: Callable[[ImagesLocation, int | None, int], Listing]
+    stamp: Callable[[ImagesLocation], str]
+    reader: Callable[[ImagesLocation, int], Reader]
+    class_names: Callable[[ImagesLocation], list[str] | None] = _no_names
+    runs: Callable[[Sequence[ImageRef], ImagesLocation], Iterable[Sequence[ImageRef]]] = _one_run
     max_chunk_images: int = 64
     takes_path: bool = True
     keys: tuple[str, ...] = ()

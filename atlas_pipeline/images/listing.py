@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.images.image_source import Place
+from atlas_pipeline.images.image_source import ImagesLocation
 from atlas_pipeline.images.index_table import Listing
 from atlas_pipeline.images.sources import source_of
 
@@ -58,7 +58,9 @@ def listing_stamp(source: str, path: str | None, root: str | None = None) -> str
     return source_of(source).stamp(_place(source, path, root))
 
 
-def _place(source: str, path: str | None, root: str | None = None, label_column: str | None = None) -> Place:
+def _place(
+    source: str, path: str | None, root: str | None = None, label_column: str | None = None
+) -> ImagesLocation:
     if source_of(source).takes_path and not path:
         raise ImagesError("images.path is missing: a folder, or a glob of shards")
-    return Place(path or "", root, label_column)
+    return ImagesLocation(path or "", root, label_column)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images.decode import BadImageError, decode
-from atlas_pipeline.images.image_source import ImageRef, Place
+from atlas_pipeline.images.image_source import ImageRef, ImagesLocation
 from atlas_pipeline.images.resize_crop import Geometry, apply_preprocess
 from atlas_pipeline.images.sources import source_of
 
@@ -49,7 +49,7 @@ def chunks(where: Sequence[ImageRef], source: str, path: str | None, crop: int) 
     """
     known = source_of(source)
     size = max(1, min(known.max_chunk_images, MAX_CHUNK_BYTES // (3 * crop * crop)))
-    runs = known.runs(where, Place(path or ""))
+    runs = known.runs(where, ImagesLocation(path or ""))
     return [list(run[i : i + size]) for run in runs for i in range(0, len(run), size)]
 
 
@@ -70,7 +70,7 @@ class ChunkReader:
     ):
         self._preprocess = preprocess
         # Absolute, since a worker process starts in another working directory.
-        place = Place(_absolute(path) if path else "", _absolute(files) if files else None)
+        place = ImagesLocation(_absolute(path) if path else "", _absolute(files) if files else None)
         self._reader = source_of(source).reader(place, seed)
 
     def __getitem__(self, chunk: Sequence[ImageRef]) -> Decoded:

@@ -27,12 +27,11 @@ ViewKind = Literal["all", "class", "comparison"]
 _CELLS = b'"cells":['
 
 
-def head_of(document: bytes) -> dict[str, Any]:
+def head_of(files: RunFiles, name: str) -> dict[str, Any]:
     """An atlas's JSON document without its cells, of which there may be a hundred thousand."""
-    head, cells, _ = document.partition(_CELLS)
-    if not cells:
-        return json.loads(document)
-    return json.loads(head.rstrip().removesuffix(b",") + b"}")
+    head = files.read_until(name, _CELLS).rstrip()
+    # A document without cells on lines of their own is read as a whole.
+    return json.loads(head.removesuffix(b",") + b"}" if head.endswith(b",") else head)
 
 
 def kind_of(document: Mapping[str, Any]) -> ViewKind:

@@ -6,12 +6,13 @@ import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import IO, Protocol
 
 from atlas_pipeline.engine.location import Location, content_of, disk_errors, location_of, refuse_unreachable
 from atlas_pipeline.errors import ConfigError
 
 CONFIG_FILE = "config.yaml"
+_CHUNK_BYTES = 1 << 16
 
 
 class RunFiles(Protocol):
@@ -27,6 +28,9 @@ class RunFiles(Protocol):
 
     def read(self, name: str) -> bytes:
         """The bytes of a file. Raises: KeyError: no file has that name."""
+
+    def read_until(self, name: str, marker: bytes) -> bytes:
+        """The bytes of a file before a marker, or all of them without one; little more is read from disk."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,13 @@ class FolderFiles:
         except FileNotFoundError:
             raise KeyError(name) from None
 
+    def read_until(self, name: str, marker: bytes) -> bytes:
+        path = self.folder / name
+        if not isinstance(path, Path):
+            return self.read(name).partition(marker)[0]
+        with disk_errors(path), path.open("rb") as file:
+            return _before(file, marker)
+
 
 @dataclass(frozen=True)
 class ZipFiles:
@@ -65,6 +76,19 @@ class ZipFiles:
     def read(self, name: str) -> bytes:
         with zipfile.ZipFile(self.path) as archive:
             return archive.read(self.top + name)
+
+    def read_until(self, name: str, marker: bytes) -> bytes:
+        with zipfile.ZipFile(self.path) as archive, archive.open(self.top + name) as file:
+            return _before(file, marker)
+
+
+def _before(file: IO[bytes], marker: bytes) -> bytes:
+    found = b""
+    while chunk := file.read(_CHUNK_BYTES):
+        found += chunk
+        if marker in found:
+            return found.partition(marker)[0]
+    return found
 
 
 def files_at(where: str | Location) -> RunFiles:

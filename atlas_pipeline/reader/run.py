@@ -77,7 +77,7 @@ class AtlasRun:
         names = {
             view: grids[min(grids)] for views in self._documents.values() for view, grids in views.items()
         }
-        return {view: kind_of(head_of(self._files.read(f"{name}.json"))) for view, name in names.items()}
+        return {view: kind_of(head_of(self._files, f"{name}.json")) for view, name in names.items()}
 
     def grids(self, layer: str, view: str = "all") -> list[int]:
         """The grids of a layer and view, ascending.

@@ -18,7 +18,7 @@ from atlas_pipeline.images import walk
 from atlas_pipeline.images.digest import file_digest, text_digest
 from atlas_pipeline.images.folder_files import companion_kind
 from atlas_pipeline.images.formats import HEAD_BYTES, IMAGE_EXTENSIONS, extension_of, why_left_out
-from atlas_pipeline.images.image_source import ImageSource, Place
+from atlas_pipeline.images.image_source import ImagesLocation, ImageSource
 from atlas_pipeline.images.left_out import LeftOut
 from atlas_pipeline.images.walk import by_components, storable_text
 
@@ -157,7 +157,7 @@ def digests(path: str, keys: Sequence[str]) -> list[str]:
         return [digest for part in parts for digest in part]
 
 
-def _listing(place: Place, num_images: int | None, seed: int) -> Listing:
+def _listing(place: ImagesLocation, num_images: int | None, seed: int) -> Listing:
     import numpy as np
 
     from atlas_pipeline.images.index_table import Listing, index_table, subset

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images.digest import text_digest
-from atlas_pipeline.images.image_source import ImageSource, Place
+from atlas_pipeline.images.image_source import ImagesLocation, ImageSource
 from atlas_pipeline.images.left_out import LeftOut
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from atlas_pipeline.images.index_table import Listing
 
 
-def _listing(place: Place, num_images: int | None, seed: int) -> Listing:
+def _listing(place: ImagesLocation, num_images: int | None, seed: int) -> Listing:
     from atlas_pipeline.images.generated import VERSION, label
     from atlas_pipeline.images.index_table import Listing, index_table
 
@@ -33,13 +33,13 @@ def _listing(place: Place, num_images: int | None, seed: int) -> Listing:
     return Listing(images, num_images, LeftOut())
 
 
-def _stamp(place: Place) -> str:
+def _stamp(place: ImagesLocation) -> str:
     from atlas_pipeline.images.generated import VERSION
 
     return f"generated-{VERSION}"
 
 
-def _class_names(place: Place) -> list[str]:
+def _class_names(place: ImagesLocation) -> list[str]:
     from atlas_pipeline.images.generated import CLASS_NAMES
 
     return list(CLASS_NAMES)

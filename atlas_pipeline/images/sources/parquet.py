@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images.digest import file_digest, text_digest
-from atlas_pipeline.images.image_source import ImageRef, ImageSource, Place
+from atlas_pipeline.images.image_source import ImageRef, ImagesLocation, ImageSource
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from atlas_pipeline.images.row_reader import RowReader
 
 
-def _listing(place: Place, num_images: int | None, seed: int) -> Listing:
+def _listing(place: ImagesLocation, num_images: int | None, seed: int) -> Listing:
     import pyarrow as pa
 
     from atlas_pipeline.images import parquet_rows, row_files
@@ -71,7 +71,7 @@ def _left_out(path: str, groups: Sequence[RowGroup]) -> LeftOut:
     return left_out
 
 
-def _stamp(place: Place) -> str:
+def _stamp(place: ImagesLocation) -> str:
     from atlas_pipeline.images import row_files, shards
 
     lines = shards.stamp_lines(place.path, "parquet")
@@ -79,13 +79,13 @@ def _stamp(place: Place) -> str:
     return text_digest("\n".join(["parquet", *lines]))
 
 
-def _class_names(place: Place) -> list[str] | None:
+def _class_names(place: ImagesLocation) -> list[str] | None:
     from atlas_pipeline.images.parquet_rows import class_names
 
     return class_names(place.path, place.label_column)
 
 
-def _runs(images: Sequence[ImageRef], place: Place) -> Iterator[Sequence[ImageRef]]:
+def _runs(images: Sequence[ImageRef], place: ImagesLocation) -> Iterator[Sequence[ImageRef]]:
     """Runs of images in the same row group."""
     import numpy as np
 
@@ -115,7 +115,7 @@ def _group_starts(root: Path, file: str) -> np.ndarray:
         return np.zeros(1, np.int64)  # gone or damaged since the listing: its rows will count as bad
 
 
-def _reader(place: Place, seed: int) -> RowReader:
+def _reader(place: ImagesLocation, seed: int) -> RowReader:
     from atlas_pipeline.images.row_reader import RowReader
     from atlas_pipeline.images.shards import shard_root
 

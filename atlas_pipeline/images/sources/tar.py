@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.images.digest import text_digest
-from atlas_pipeline.images.image_source import ImageRef, ImageSource, Place
+from atlas_pipeline.images.image_source import ImageRef, ImagesLocation, ImageSource
 from atlas_pipeline.images.left_out import left_out_line
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from atlas_pipeline.images.tar_shards import TarReader
 
 
-def _listing(place: Place, num_images: int | None, seed: int) -> Listing:
+def _listing(place: ImagesLocation, num_images: int | None, seed: int) -> Listing:
     import pyarrow as pa
 
     from atlas_pipeline.images import tar_shards
@@ -34,17 +34,17 @@ def _listing(place: Place, num_images: int | None, seed: int) -> Listing:
     return Listing(index_of_rows(chosen, tar_shards.digests(place.path, chosen)), rows.num_rows, left_out)
 
 
-def _stamp(place: Place) -> str:
+def _stamp(place: ImagesLocation) -> str:
     from atlas_pipeline.images.shards import stamp_lines
 
     return text_digest("\n".join(["tar", *stamp_lines(place.path, "tar")]))
 
 
-def _runs(images: Sequence[ImageRef], place: Place) -> Iterator[list[ImageRef]]:
+def _runs(images: Sequence[ImageRef], place: ImagesLocation) -> Iterator[list[ImageRef]]:
     return (list(run) for _, run in groupby(images, key=lambda image: image.file))
 
 
-def _reader(place: Place, seed: int) -> TarReader:
+def _reader(place: ImagesLocation, seed: int) -> TarReader:
     from atlas_pipeline.images.shards import shard_root
     from atlas_pipeline.images.tar_shards import TarReader
 
