@@ -1,4 +1,4 @@
-"""The demo network: its shape, and that the weights in the package do what the docs say."""
+"""The demo network: its architecture, and the packaged weights behave as the docs say."""
 
 import importlib.util
 import json
@@ -51,7 +51,7 @@ def test_demo_weights_are_small_and_say_how_they_were_made():
     assert WEIGHTS_PATH.stat().st_size <= 3_000_000
     with safe_open(WEIGHTS_PATH, framework="pt") as weights:
         metadata = weights.metadata()
-    # They were made before the script moved to scripts/training/demo.py.
+    # The weights were made before the script moved to scripts/training/demo.py.
     assert metadata["command"].startswith("python scripts/train_demo_model.py")
     assert metadata["generator_version"] == str(VERSION)
     assert float(metadata["test_accuracy"]) >= 0.97

@@ -1,4 +1,4 @@
-"""Generated images: pure in (seed, index), and the part map says what was drawn."""
+"""Generated images depend on (seed, index) alone, and the part map matches what was drawn."""
 
 from collections import Counter
 
@@ -84,7 +84,7 @@ def test_part_map_holds_the_parts_of_the_class_and_the_outline():
 
 
 def test_part_map_lies_where_the_image_says(monkeypatch):
-    # Every texture black but one, and that one white: the image's white is that part's place.
+    # All textures are black except one white texture, so white pixels show where that part is.
     monkeypatch.setattr(
         "atlas_pipeline.images.generated.compose.palette", lambda rng: np.zeros((2, 3), np.float32)
     )
@@ -92,7 +92,7 @@ def test_part_map_lies_where_the_image_says(monkeypatch):
     for index in range(30):
         bright = image(SEED, index)[0].mean(2) > 110
         outline = part_map(SEED, index) == OUTLINE
-        # Pixels on the rim of the outline are half covered; all but those agree.
+        # Pixels on the rim of the outline are half covered; all others must agree.
         assert (bright & ~outline).sum() <= 0.35 * outline.sum()
         assert (outline & ~bright).sum() <= 0.35 * outline.sum()
 
@@ -128,7 +128,7 @@ def test_textures_are_fields_in_the_unit_interval_that_vary():
 def test_palettes_vary_in_hue_and_never_lack_contrast():
     luminance = np.array([0.299, 0.587, 0.114])
     palettes = [palette(np.random.default_rng((9, draw))) for draw in range(300)]
-    # Always from dark to light: which of the two is the line, and which the ground, belongs to the form.
+    # Palettes always run from dark to light; the form decides which end is the line and which the ground.
     contrasts = [float((colours[-1] - colours[0]) @ luminance) for colours in palettes]
     assert min(contrasts) >= 0.29
     assert all(colours.min() >= 0 and colours.max() <= 1 + 1e-6 for colours in palettes)

@@ -16,7 +16,7 @@ from PIL import Image
 
 
 def picture(seed: int = 0, height: int = 24, width: int = 36) -> np.ndarray:
-    """A smooth, asymmetric (height, width, 3) uint8 picture."""
+    """Make a smooth, asymmetric picture, (height, width, 3) uint8."""
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.integers(0, 256, (3, 4, 3), dtype=np.uint8))
     return np.asarray(small.resize((width, height), Image.Resampling.BICUBIC))
@@ -30,7 +30,7 @@ def encoded(image: np.ndarray | Image.Image, kind: str = "PNG", **options: Any) 
 
 
 def png_16_bit_rgb(values: np.ndarray) -> bytes:
-    """(height, width, 3) uint16 -> a PNG file, which Pillow cannot write itself."""
+    """Encode (height, width, 3) uint16 as a PNG file, which Pillow cannot write itself."""
     height, width = values.shape[:2]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
@@ -42,7 +42,7 @@ def png_16_bit_rgb(values: np.ndarray) -> bytes:
 
 
 def write_files(root: Path, names: list[str]) -> list[bytes]:
-    """A different PNG at every name; their bytes."""
+    """Write a different PNG under each name and return the files' bytes."""
     files = []
     for i, name in enumerate(names):
         files.append(encoded(picture(i)))
@@ -58,7 +58,7 @@ def write_shard(
     labels: list[Any],
     row_group_size: int = 3,
 ) -> None:
-    """A shard in the Hugging Face layout."""
+    """Write a Parquet shard in the Hugging Face layout."""
     struct_type = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     cells = [{"bytes": raw, "path": path} for raw, path in zip(images, paths, strict=True)]
     table = pa.table({"image": pa.array(cells, struct_type), "label": labels})
@@ -67,7 +67,7 @@ def write_shard(
 
 
 def write_tar(file: Path, members: dict[str, bytes], kind: int = tarfile.USTAR_FORMAT) -> None:
-    """An archive of members in their order."""
+    """Write a tar archive with the members in the given order."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(file, "w", format=kind) as archive:
         for name, raw in members.items():

@@ -31,7 +31,7 @@ class Geometry:
 
 
 def read(index, source, path, batch_size=4, num_workers=0, preprocess=None):
-    """All batches of an index, put together: ids, images, bad; and the batches' sizes."""
+    """Read all batches of an index and join them: ids, images, bad images, and the batch sizes."""
     found = list(image_batches(index, source, path, preprocess or Geometry(), 0, batch_size, num_workers))
     ids = np.concatenate([batch.image_id for batch in found])
     images = torch.cat([batch.images for batch in found])
@@ -45,7 +45,7 @@ def read(index, source, path, batch_size=4, num_workers=0, preprocess=None):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Eleven good images, and four that are not."""
+    """Eleven good images and four bad ones."""
     root = tmp_path / "images"
     write_files(root, [f"{i:02}.png" for i in range(11)])
     (root / "03-empty.jpg").write_bytes(b"")
@@ -97,7 +97,7 @@ def test_images_are_in_order_and_bad_ones_are_named(folder):
 
 
 def at_most(source, num, monkeypatch):
-    """Let workers read so many images of a source at a time."""
+    """Let workers read at most ``num`` images of a source at a time."""
     monkeypatch.setitem(SOURCES, source, replace(SOURCES[source], max_chunk_images=num))
 
 
@@ -220,7 +220,7 @@ def test_leaving_early_ends_the_workers(folder, monkeypatch):
 
 
 class Deadly:
-    """A reader whose process is killed."""
+    """A reader whose process is killed when it reads."""
 
     def __getitem__(self, chunk):
         os.kill(os.getpid(), signal.SIGKILL)

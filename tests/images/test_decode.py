@@ -112,7 +112,7 @@ def test_transparent_colour_of_a_palette_is_white():
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(kind, orientation):
     upright = picture(2)
-    # How a camera that is held so stores the upright scene (EXIF 2.3, tag 0x0112).
+    # Pixels that a camera stores for the upright scene, by orientation (EXIF 2.3, tag 0x0112).
     stored = {
         1: upright,
         2: upright[:, ::-1],
@@ -240,6 +240,6 @@ def test_a_jpeg_has_pillows_pixels(mode, options):
 
 def test_what_the_quick_decoder_refuses_pillow_may_know():
     raw = encoded(picture(), "JPEG")
-    # A byte too much before a marker: libjpeg warns, and every viewer shows the image.
+    # An extra byte before a marker: libjpeg warns, but every viewer shows the image.
     end = raw.rindex(b"\xff\xd9")
     assert np.array_equal(decode(raw[:end] + b"\0" + raw[end:]), decode(raw))

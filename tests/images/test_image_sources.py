@@ -1,4 +1,4 @@
-"""The registry of image sources: a new one is a value in it, and nothing else knows the names."""
+"""The registry of image sources: adding a source takes one entry, and no other code lists the names."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""Images, companions and what is left out add up to what there is: of folders, tar and Parquet shards."""
+"""Images, companions and left-out files add up to the total in folders, tar and Parquet shards."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def reasons(found: Listing) -> dict[str, int]:
     return {group["reason"]: group["num"] for group in found.notes()["left_out"]}
 
 
-# name -> (bytes, what becomes of it: "image", "companion", or the reason)
+# Maps name -> (bytes, outcome); the outcome is "image", "companion" or the reason for leaving the file out.
 def zoo(tmp_path: Path) -> dict[str, tuple[bytes, str]]:
     return {
         "1.png": (RAW[0], "image"),
@@ -120,7 +120,7 @@ def test_every_member_of_a_tar_is_an_image_a_companion_or_named(tmp_path):
 
 
 def test_what_is_no_plain_file_is_named(tmp_path):
-    write_files(tmp_path, ["real/1.png", "x.jpg/2.png"])  # a folder named as an image
+    write_files(tmp_path, ["real/1.png", "x.jpg/2.png"])  # a folder with an image's name
     os.link(tmp_path / "real/1.png", tmp_path / "real/hard.png")
     for name, target in (("soft.png", "1.png"), ("lost.png", "nowhere.png"), ("circle.png", "circle.png")):
         (tmp_path / "real" / name).symlink_to(target)
@@ -140,7 +140,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
 
     def refusing(file, *args):
         if str(file).endswith("unknown"):
-            raise PermissionError(errno.EACCES, "Permission denied")  # root may read everything
+            raise PermissionError(errno.EACCES, "Permission denied")  # simulated: root may read everything
         return real(file, *args)
 
     monkeypatch.setattr(os, "open", refusing)

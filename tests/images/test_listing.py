@@ -24,7 +24,7 @@ def test_columns_order_labels_and_digests(tmp_path):
     table = listed(tmp_path)
     keys = table["key"].to_pylist()
     assert table.schema == index_schema()
-    # By components: 'a' before 'a b', where whole strings would put 'a b/...' first.
+    # Keys sort by path component: 'a' comes before 'a b', whereas plain strings would put 'a b/...' first.
     assert keys == ["a/deep/er/1.webp", "a/z.jpeg", "a b/1.png", "b/10.PNG", "b/2.png", "top.png"]
     assert table["image_id"].to_pylist() == list(range(6))
     assert table["label"].to_pylist() == [0, 0, 1, 2, 2, -1]
@@ -123,7 +123,7 @@ def test_the_stamp_changes_with_any_file(tmp_path):
     assert changed()
     (tmp_path / "a/3.png").unlink()
     assert changed()
-    (tmp_path / "b").mkdir()  # a class more: the others' numbers may change
+    (tmp_path / "b").mkdir()  # a new class folder may change the other classes' indices
     assert changed()
     (tmp_path / "notes.txt").write_text("counted, not listed")
     assert changed()

@@ -23,7 +23,7 @@ def listed(path, num_images=None, seed=0):
 
 @pytest.fixture
 def shards(tmp_path):
-    """Two shards of three row groups each; the last rows of the second have no path."""
+    """Two shards with three row groups each; the last rows of the second shard have no path."""
     write_shard(tmp_path / "s/train-0.parquet", RAW[:8], [f"p{i}.png" for i in range(8)], list(range(8)))
     paths = [f"p{i}.png" for i in range(8, 14)] + [None, "", None]
     write_shard(tmp_path / "s/train-1.parquet", RAW[8:], paths, [*range(8, 15), None, -1])
@@ -208,7 +208,7 @@ def test_the_digest_is_that_of_what_is_stored_not_of_where(tmp_path):
     changed = [*RAW[:4], RAW[9], *RAW[5:8]]
     write_shard(tmp_path / "b/other.parquet", changed, [None] * 8, list(range(8)))
     same = [a == b for a, b in zip(listed(tmp_path / "b")["digest"], before, strict=True)]
-    assert same == [True] * 3 + [False] * 3 + [True] * 2  # by row group
+    assert same == [True] * 3 + [False] * 3 + [True] * 2  # the digest covers a row group
 
 
 def test_a_path_that_is_there_twice_gives_way_to_the_row(tmp_path):
@@ -216,7 +216,7 @@ def test_a_path_that_is_there_twice_gives_way_to_the_row(tmp_path):
     write_shard(tmp_path / "1.parquet", RAW[3:6], ["b.png", "d.png", "d.png"], [0] * 3)
     keys = ["a.png", "0.parquet#1", "c.png", "1.parquet#0", "1.parquet#1", "1.parquet#2"]
     assert listed(tmp_path)["key"].to_pylist() == keys
-    # A subset calls its images by the same keys.
+    # A subset gives its images the same keys.
     assert set(listed(tmp_path, 4)["key"].to_pylist()) < set(keys)
 
 

@@ -1,4 +1,4 @@
-"""Which column of Parquet shards holds the labels, and what is said where that is not clear."""
+"""Which column of Parquet shards holds the labels, and the message where that is ambiguous."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_equals_torchvisions_preset(height, width, resize, crop, interpolation):
     theirs = of_torchvision(image, resize, crop, interpolation)
     assert ours.shape == theirs.shape == (3, crop, crop)
     assert ours.dtype == np.uint8
-    # Ours rounds to 8 bits after the crop, theirs before it; bicubic overshoots.
+    # Our code rounds to 8 bits after the crop, torchvision before it; bicubic overshoots.
     assert np.abs(ours.astype(int) - theirs).max() <= (1 if interpolation == "bilinear" else 2)
 
 
@@ -80,7 +80,7 @@ def test_a_large_jpeg_gives_nearly_the_same_when_decoded_smaller():
 
 @pytest.mark.parametrize(("options", "apart"), [({}, 1), ({"subsampling": 0, "quality": 92}, 1)])
 def test_a_jpeg_from_bytes_to_crop_is_as_torchvisions(options, apart):
-    """What a user of ImageFolder's usual chain gets: at most one level apart, and in few values."""
+    """Compared with the usual ImageFolder transforms, values differ by at most one level, and few do."""
     from io import BytesIO
 
     from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
@@ -94,7 +94,7 @@ def test_a_jpeg_from_bytes_to_crop_is_as_torchvisions(options, apart):
 
 
 def test_the_part_that_is_computed_alone_is_that_of_the_whole(monkeypatch):
-    image = picture(5, 60, 410)  # long: Pillow computes the crop alone
+    image = picture(5, 60, 410)  # so long that Pillow computes the crop alone
     alone = apply_preprocess(image, Geometry(48, 20))
     monkeypatch.setattr(preprocess_module, "MOSTLY_CROPPED", 10**6)
     whole = apply_preprocess(image, Geometry(48, 20))

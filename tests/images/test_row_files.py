@@ -1,4 +1,4 @@
-"""Parquet shards whose rows hold an image's path in place of its bytes."""
+"""Parquet shards whose rows hold an image's path instead of its bytes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def images_of(path, root=None):
 
 @pytest.fixture
 def embedded(tmp_path):
-    """The images as they are read where the shards hold their bytes."""
+    """The images as decoded from shards that hold their bytes."""
     write_shard(tmp_path / "embedded/x.parquet", RAW, [None] * 6, [0] * 6)
     return images_of(tmp_path / "embedded")[1]
 

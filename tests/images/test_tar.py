@@ -69,7 +69,7 @@ def test_formats_and_names(tmp_path, kind, name):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_members_of_every_sort_side_by_side(tmp_path, kind):
-    """Those that are read quickly, and others before and behind them."""
+    """Plain members, which are read without tarfile, with other members before and after them."""
     at_a_time = {tarfile.PAX_FORMAT: 1.5}.get(kind, 1)
     with tarfile.open(tmp_path / "x.tar", "w", format=kind) as archive:
         for i, name in enumerate(
@@ -170,7 +170,7 @@ def test_archives_one_behind_the_other_are_read_through(tmp_path, kind):
 
 
 def test_a_sparse_member_is_named(tmp_path):
-    """Its bytes do not lie one behind the other."""
+    """The bytes of a sparse member are not contiguous."""
     write_tar(tmp_path / "x.tar", {"a.png": RAW[0], "b.png": RAW[1]})
     raw = bytearray((tmp_path / "x.tar").read_bytes())
     raw[156:157] = tarfile.GNUTYPE_SPARSE
@@ -189,7 +189,7 @@ def test_a_sparse_member_is_named(tmp_path):
 def test_a_size_in_binary(tmp_path):
     write_tar(tmp_path / "x.tar", {"a.png": RAW[0]})
     block = bytearray((tmp_path / "x.tar").read_bytes())
-    block[124:136] = b"\x80" + len(RAW[0]).to_bytes(11, "big")  # as GNU tar writes what octal cannot hold
+    block[124:136] = b"\x80" + len(RAW[0]).to_bytes(11, "big")  # GNU tar's form for sizes too big for octal
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block[:512])
     (tmp_path / "x.tar").write_bytes(block)
@@ -286,7 +286,7 @@ def test_a_broken_header_is_named(shards):
 
 
 def test_a_negative_size_is_no_header(shards):
-    """A reader that believed it would come back to the same header for ever."""
+    """A reader that accepted the negative size would loop over one header forever."""
     raw = bytearray((shards / "0.tar").read_bytes())
     second = raw.index(b"a.cls\0")
     raw[second + 124 : second + 136] = b"-0000001000\0"

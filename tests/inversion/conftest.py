@@ -1,4 +1,4 @@
-"""A tiny random network with a live feature map, and settings that take tenths of a second."""
+"""A tiny random network with a non-zero feature map, and settings that run in tenths of a second."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NUM_CHANNELS = 24
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """On networks this small a second thread costs more than it does."""
+    """Run on one thread: on networks this small a second thread costs more than it saves."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -24,7 +24,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def feature_map() -> nn.Module:
-    """Images (B, 3, 16, 16) -> (B, 24, 4, 4), ReLU on top."""
+    """A network from images (B, 3, 16, 16) to a ReLU feature map (B, 24, 4, 4)."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
         network = nn.Sequential(
@@ -38,7 +38,7 @@ def feature_map() -> nn.Module:
 
 @pytest.fixture(scope="session")
 def directions(feature_map: nn.Module) -> torch.Tensor:
-    """(icon, channel): activations of noise images, so that some image gives each."""
+    """Directions (icon, channel): activations of noise images, so that some image reaches each one."""
     images = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     return feature_map(images)[:, :, 2, 2]
 

@@ -7,7 +7,7 @@ from atlas_pipeline.inversion import InversionSettings, fourier
 
 
 def naive_plane(coefficients: torch.Tensor, size_px: int) -> torch.Tensor:
-    """Sum of waves, one by one; the half spectrum's missing half is the mirrored conjugate."""
+    """Sum the waves one by one; the missing half of the spectrum is the mirrored complex conjugate."""
     plane = torch.zeros(size_px, size_px, dtype=torch.float64)
     ys, xs = torch.meshgrid(torch.arange(size_px), torch.arange(size_px), indexing="ij")
     for row in range(size_px):
@@ -24,7 +24,7 @@ def test_planes_equal_the_sum_of_waves(size_px):
     settings = InversionSettings(size_px=size_px, canvas_scale=1.0, start_sd=1.0)
     coefficients = fourier.start_coefficients([5], settings)
     weights = fourier.spectrum_weights(settings)
-    # Only a spectrum that a real image can have has one sum of waves: take the one of its own planes.
+    # Only the spectrum of a real image has a unique sum of waves, so use the spectrum of a real plane.
     plane = torch.fft.irfft2(torch.view_as_complex(coefficients[0, 0]), s=(size_px, size_px), norm="ortho")
     coefficients[0, 0] = torch.view_as_real(torch.fft.rfft2(plane, norm="ortho"))
     coefficients[0, 1:] = 0

@@ -12,8 +12,8 @@ from atlas_pipeline.numerics.fidelity import fidelity, fidelity_whitened
 
 SEEDS = [11, 12, 13, 14, 15, 16]
 
-# Rounding in the network's kernels may differ by batch size; steps let it grow. In uint8 levels, and
-# as the cosine between what the two versions of an icon give.
+# Kernels may round differently by batch size, and the difference grows over the steps. The first tolerance is
+# in uint8 levels; the second bounds 1 - cosine between the activations of two versions of an icon.
 TOLERANCE_LEVELS = 2
 TOLERANCE_COSINE = 1e-3
 
@@ -104,7 +104,7 @@ def test_a_network_that_gives_nan_is_no_icon(feature_map, directions, settings):
 
 
 def test_a_dead_start_wakes_up(settings):
-    """A ReLU that a grey image does not pass: no gradient, and no icon, without a push."""
+    """The ReLU is zero on a grey image, so there is no gradient and no icon without a new starting point."""
     conv = nn.Conv2d(3, 8, 5, padding=2)
     nn.init.normal_(conv.weight, std=0.3, generator=torch.Generator().manual_seed(0))
     nn.init.constant_(conv.bias, -1.2)
@@ -127,7 +127,7 @@ def test_a_map_of_one_position_works(feature_map, directions, settings):
 
 
 def test_whitened_metric_raises_the_whitened_cosine(settings):
-    """Channels of very different strength: the raw cosine hears the loud ones alone."""
+    """Channels differ widely in scale; the raw cosine only responds to the large ones."""
     conv = nn.Conv2d(3, 6, 7, padding=3, bias=False).requires_grad_(False)
     nn.init.normal_(conv.weight, generator=torch.Generator().manual_seed(0))
     loudness = torch.logspace(0, 2, 6)
@@ -204,7 +204,7 @@ def test_a_finished_icon_as_start_is_where_a_warm_icon_begins(feature_map, direc
     cold = invert(feature_map, directions, SEEDS, settings)
     resting = dataclasses.replace(settings, warm_steps=1, learning_rate=1e-6)
     same = invert(feature_map, directions, SEEDS, resting, start=cold.images)
-    # The damped highest frequencies are lost on the way, so not bit by bit.
+    # Starting from an image loses the damped highest frequencies, so the activations are not bit-equal.
     assert fidelity(same.activation.numpy(), cold.activation.numpy()).min() > 0.999
     assert same.steps.tolist() == [1] * 6
 
@@ -233,7 +233,7 @@ def test_with_patience_an_icon_stops_and_its_company_does_not_matter(feature_map
     whole = invert(feature_map, directions, SEEDS, settings)
     assert whole.steps.min() < 300
     assert len(set(whole.steps.tolist())) > 1
-    # Refilled as icons finish: three places for six icons.
+    # Three places for six icons: a place is refilled as soon as its icon finishes.
     few = invert(feature_map, directions, SEEDS, settings, batch_size=3)
     assert_same_icons(whole, few)
     assert (whole.steps - few.steps).abs().max() <= 4
@@ -268,7 +268,7 @@ def test_transparency_leaves_clear_what_the_centre_does_not_see(feature_map, dir
     icons = invert(feature_map, directions, SEEDS, settings)
     assert icons.images.shape == (6, 16, 16, 4)
     opacity = icons.images[..., 3].float()
-    # The centre sees a square of 13 px: the corners are nothing to it.
+    # The centre position sees a square of 13 px, so the corners have no effect on it.
     assert opacity[:, 6:10, 6:10].mean() > opacity[:, :2, :2].mean() + 20
     noise = torch.rand(64, 3, 16, 16, generator=torch.Generator().manual_seed(9))
     of_noise = centre_activation(feature_map(noise))

@@ -11,7 +11,7 @@ SEEDS = [11, 12, 13, 14, 15, 16]
 
 
 def assert_same_icons(one, other):
-    """As in test_invert: rounding by batch size, grown over the steps."""
+    """Compare with the tolerances of test_invert: rounding differs by batch size and grows over the steps."""
     assert (one.images.int() - other.images.int()).abs().max() <= 2
     assert fidelity(one.activation.numpy(), other.activation.numpy()).min() > 1 - 1e-3
 
@@ -21,14 +21,14 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(feature_map, direction
 
     def small_memory(images):
         sizes.append(len(images))
-        # The second batch meets less memory than the first did.
+        # Three icons fit in memory for the first 30 calls, and only one after that.
         if len(images) > (3 if len(sizes) <= 30 else 1):
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return feature_map(images)
 
     counts: list[int] = []
     icons = invert(small_memory, directions, SEEDS, settings, advance=counts.append)
-    # The first calls, of one image, find out what the centre sees.
+    # The first calls use one image to find the window that the centre sees.
     batches = [size for size in sizes if size > 1]
     assert batches[:2] == [6, 3]
     assert counts == [3, 1, 1, 1]
@@ -49,7 +49,7 @@ def test_icons_that_already_flew_start_again_when_memory_runs_short(feature_map,
     def shrinking(images):
         nonlocal calls
         calls += 1
-        # Enough steps for some icons to be on their way, then another program takes the memory.
+        # After enough steps for some icons to be in progress, another program takes the memory.
         if len(images) > 2 and calls > 40:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return feature_map(images)
@@ -81,7 +81,7 @@ def test_memory_that_ends_with_the_finished_icons_is_said(feature_map, direction
     def spent(images):
         nonlocal calls
         calls += 1
-        # The finished icons are seen without a gradient.
+        # Finished icons are evaluated without a gradient.
         if not torch.is_grad_enabled() and calls > settings.steps:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return feature_map(images)
@@ -100,7 +100,7 @@ def test_the_batch_fits_the_free_memory(icon_bytes, free_bytes, batch):
 
 
 def test_a_gpu_s_batch_is_tried_first(feature_map, directions, settings, monkeypatch):
-    """On a CPU in a GPU's place: the trial step is taken, and its need decides the batch."""
+    """With a CPU in place of the GPU, the trial step runs and its memory use sets the batch size."""
 
     class Peak:
         peak_bytes = 8 * 1000

@@ -20,7 +20,7 @@ def test_centre(side, centre):
 
 def test_value_is_the_article_s_formula():
     h, v = torch.tensor([[3.0, 4.0]]), torch.tensor([[2.0, 0.0]])
-    # (h.v)^(n+1) / (|h| |v|)^n over v.v, in logarithms: h.v = 6, |h| |v| = 10, v.v = 4.
+    # The log of (h.v)^(n+1) / (|h| |v|)^n / v.v, where h.v = 6, |h| |v| = 10 and v.v = 4.
     want = math.log(6**3 / 10**2 / 4)
     assert direction_score(h, v, "cosine_power", 2.0).item() == pytest.approx(want, rel=1e-6)
     assert direction_score(h, v, "dot", 2.0).item() == pytest.approx(math.log(6 / 4), rel=1e-6)

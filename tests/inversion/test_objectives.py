@@ -79,7 +79,7 @@ def test_an_objective_of_one_s_own(feature_map, settings):
 
 
 def test_the_example_of_the_docs_runs(tmp_path, monkeypatch):
-    """The first Python block of docs/inversion.md, as it stands but for the number of steps."""
+    """Run the first Python block of docs/inversion.md with only the number of steps changed."""
     text = (Path(__file__).parents[2] / "docs" / "inversion.md").read_text()
     code = text.partition("```python\n")[2].partition("```")[0]
     assert "steps=128" in code

@@ -7,7 +7,7 @@ from atlas_pipeline.inversion import InversionSettings, schedule
 
 
 def test_paces_are_torch_s_adam():
-    """The same gradients through torch's own Adam, with the rate set by hand at every step."""
+    """torch's Adam gets equal gradients, with its learning rate set by hand at every step."""
     settings = InversionSettings(steps=7, learning_rate=0.1, schedule="cosine")
     gradients = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
     theirs = torch.zeros(5, requires_grad=True)

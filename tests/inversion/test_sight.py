@@ -19,10 +19,11 @@ def convolutions(*sizes_and_strides: tuple[int, int], relu: bool = True) -> nn.S
 
 
 def test_a_small_receptive_field_is_cut_out_in_whole_positions():
-    # 3 x 3, then 3 x 3 with stride 2: a position sees 5 pixels, from 2 before its own first one.
+    # 3 x 3, then 3 x 3 with stride 2: a position sees 5 pixels, centred on the first of its own two.
     network = convolutions((3, 1), (3, 2))
     window = visible_window(network, 16, CPU)
-    # Position 4 of 8 is centred on pixel 8 and sees 6 to 10: positions 3 to 5, pixels 6 to 11.
+    # Position 4 of 8 is centred on pixel 8 and sees pixels 6 to 10. The window covers positions 3 to 5,
+    # which are pixels 6 to 11.
     assert window == VisibleWindow(low=6, high=12, row=1, col=1, map_side=8)
 
 
@@ -40,7 +41,7 @@ def test_the_part_gives_the_same_activation_and_gradient():
 
 
 def test_channels_that_sleep_are_seen_too():
-    """A dead ReLU hides what it sees from every trial image, but not from what is no number."""
+    """A dead ReLU hides its receptive field from every trial image, but NaN still passes through it."""
     network = convolutions((3, 1), (3, 2))
     with torch.no_grad():
         network[0].bias.fill_(-100.0)

@@ -1,4 +1,4 @@
-"""Several layers laid out together: the same images lie nearer, and nothing else decides what comes out."""
+"""Joint layouts of layers bring each image's places closer; thread count and row order do not matter."""
 
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ HELD = Alignment(regularisation=0.1, window_size=3)
 
 
 def three_layers(num_images=300):
-    """What three layers make of the same images: six groups, seen through weights of their own."""
+    """Activations of three layers for the same images: six groups, with random weights per layer."""
     rng = np.random.default_rng(0)
     groups = np.repeat(rng.normal(size=(6, 8)), num_images // 6, axis=0)
     images = groups + 0.4 * rng.normal(size=groups.shape)
@@ -34,14 +34,14 @@ def laid_out(layers, alignment=HELD, seed=0):
 
 
 def apart(layouts):
-    """Median distance of the same images in neighbouring layers, in spreads of the layouts."""
+    """Median distance between an image's places in neighbouring layers, in units of the layouts' spread."""
     spread = np.concatenate(layouts).std()
     distances = [np.linalg.norm(one - other, axis=1) for one, other in pairwise(layouts)]
     return np.median(distances) / spread
 
 
 def turned_together(layouts):
-    """Each turned and mirrored onto the one before it as well as that goes."""
+    """Rotate and reflect each layout onto the one before it as closely as possible."""
     turned = [layouts[0] - layouts[0].mean(axis=0)]
     for layout in layouts[1:]:
         centred = layout - layout.mean(axis=0)
@@ -112,7 +112,7 @@ def test_what_cannot_be_aligned_is_refused():
 
 
 def test_equal_activations_move_as_one_and_the_others_stay_aligned():
-    """A third of the images are one activation in the second layer, and none in the others."""
+    """A third of the images share one activation in the second layer, and in no other layer."""
     rows = three_layers()
     white = np.arange(300) % 3 == 0
     rows[1][white] = rows[1][0]
@@ -136,7 +136,7 @@ def test_activations_all_the_same():
 
 
 def test_the_starts_noise_sets_apart_and_no_more():
-    """A common start is as small as its images are many; the noise is small beside it all the same."""
+    """A common start can be tiny, here with a std of 1e-3; the noise stays small relative to it."""
     start = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32) * 1e-3
     one, other = (_noisy_starts([start], seed)[0] for seed in (0, 1))
     assert np.ptp(one, axis=0) == pytest.approx([10, 10])

@@ -7,7 +7,7 @@ from atlas_pipeline.layout.neighbors import neighbors
 
 
 def in_rows(found):
-    """Indices and distances by row: (activation, neighbour), each vertex called by its first row."""
+    """Indices and distances (activation, neighbour) by row; a vertex is named by its first row."""
     of_vertices = found.same.rows[found.indices], found.distances
     return tuple(part[found.same.vertex] for part in of_vertices)
 
@@ -21,7 +21,7 @@ def approximate_neighbors(rows, k, metric="cosine", **how):
 
 
 def naive(activations, k, metric):
-    """Itself, then by distance: float64, one row at a time; the rows are distinct."""
+    """Neighbours in float64, row by row: the row itself, then others by distance. Rows must be distinct."""
     rows = activations.astype(np.float64)
     indices, distances = [], []
     for i, row in enumerate(rows):
@@ -59,7 +59,7 @@ def test_exact_equals_the_naive_loop(metric, tile, monkeypatch):
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_copies_and_zeros_are_one_neighbour_each(metric):
-    """More copies than neighbours and candidates: what is beyond them is found all the same."""
+    """With more copies than neighbours and candidates, the vectors beyond the copies are still found."""
     once = np.concatenate([activations(40), np.zeros((1, 8)), np.ones((1, 8))]).astype(np.float32)
     order = np.random.default_rng(1).permutation(np.repeat(np.arange(42), [2] * 40 + [45, 60]))
     found = neighbors([once[order]], len(order), 6, metric=metric, method="exact")
@@ -69,7 +69,7 @@ def test_copies_and_zeros_are_one_neighbour_each(metric):
     assert found.same.largest_group == 60
     expected = naive(once, 6, metric)
     assert found.distances == pytest.approx(expected[1][number], abs=1e-6)
-    # Equally distant ones, as all are from zeros, are of any order.
+    # Equally distant neighbours may come in any order; every row is equally far from zeros.
     tied = np.isclose(np.diff(expected[1], axis=1), 0, atol=1e-6).any(axis=1)[number]
     tied |= number == 40
     assert np.array_equal(number[found.indices][~tied], expected[0][number][~tied])
@@ -86,7 +86,7 @@ def test_zeros_are_at_right_angles_to_the_rest():
 
 
 def test_small_distances_are_not_lost():
-    """1 - cosine in float32 knows nothing below 1e-7."""
+    """1 - cosine in float32 cannot resolve distances below 1e-7."""
     angle = np.array([0, 1e-4, 3e-4, 1e-3])
     rows = np.column_stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
     _, distances = exact_neighbors(rows, 4)
@@ -115,7 +115,7 @@ def test_all_rows_the_same(metric):
 
 
 def test_equally_distant_neighbours_are_drawn_by_the_seed():
-    """Every unit vector is as far from every other: which five are taken must not hang on the rows."""
+    """All unit vectors are equally far apart; the choice of five must not depend on the row order."""
     taken = [np.bincount(exact_neighbors(np.eye(40), 6, seed=seed)[0][:, 1:].ravel()) for seed in (0, 1)]
     assert len(set(np.argsort(-taken[0])[:6].tolist()) & set(range(6))) < 5
     assert not np.array_equal(*taken)
@@ -172,7 +172,7 @@ def test_the_number_of_comparisons_alone_chooses_the_method(monkeypatch):
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_neighbours_among_the_fitted_equal_the_naive_loop(metric):
-    """In blocks of any size; zeros among those that are asked for and not among the fitted."""
+    """Blocks of any size; zero rows are among the queries but not among the fitted rows."""
     rows = np.concatenate([activations(150, 16), np.zeros((3, 16), np.float32)])
     fitted = np.sort(np.random.default_rng(2).choice(150, 60, replace=False))
     told = []
@@ -199,7 +199,7 @@ def test_approximate_finds_nearly_all(metric):
     assert np.array_equal(found, again)
     assert (found[:1500, 0] == np.arange(1500)).all()
     assert (found[1500:, 0] == 1500).all()
-    # All are as far from zeros.
+    # Zero rows are left out: every row is equally far from them.
     pairs = zip(exact[:1500].tolist(), found[:1500].tolist(), strict=True)
     assert np.mean([len(set(a) & set(b)) for a, b in pairs]) > 9.95
     assert (distances >= true_distances - 1e-6).all()

@@ -16,7 +16,7 @@ FORCE = Force(a=1.9, b=0.8)
 
 
 def graph(num_rows=60, seed=0):
-    """A symmetric random graph with a hub."""
+    """Make a symmetric random graph with a hub."""
     rng = np.random.default_rng(seed)
     weights = scipy.sparse.random(num_rows, num_rows, 0.1, "csr", rng=rng, dtype=np.float32).tolil()
     weights[0, 1:40] = 0.5
@@ -35,7 +35,7 @@ def mixed(bits):
 
 
 def naive(edges, places, force, num_epochs, seed):
-    """The scheme of umap_edges in plain Python, float64."""
+    """The scheme of umap_edges in plain Python and float64."""
     old, clip = places.astype(np.float64), umap_edges.MAX_STEP
     for epoch in range(num_epochs):
         new, step = old.copy(), step_size(epoch, num_epochs)
@@ -93,7 +93,7 @@ def test_threads_do_not_change_a_bit():
 
 @pytest.mark.extended
 def test_code_from_the_cache_gives_the_bits_of_code_compiled_here(tmp_path):
-    """A run and its repetition, or two workers, must not differ by who compiled first."""
+    """A run and its repetition, or two workers, must agree no matter which of them compiled first."""
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); from test_parallel_umap import *; import hashlib; "
         "layout = parallel_layout(build_edges(graph(300), 60), start(300), FORCE, 60, 0); "
@@ -113,7 +113,7 @@ def test_edges_are_due_as_often_as_they_are_heavy():
     weights = np.zeros((6, 6), np.float32)
     weights[0, 1:] = [1, 0.5, 0.25, 0.11, 0.05]
     edges = build_edges(scipy.sparse.csr_matrix(weights), 10)
-    # Less than once in 10 epochs: left out.
+    # The last edge is due less than once in 10 epochs, so it is left out.
     assert edges.neighbor.tolist() == [1, 2, 3, 4]
     assert edges.degree.tolist() == [4, 0, 0, 0, 0, 0]
     epochs = np.arange(11)[:, None] * edges.rate.astype(np.int64) >> 16

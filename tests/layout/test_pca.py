@@ -24,7 +24,7 @@ def test_equals_scikit_learn_up_to_sign(at_once, monkeypatch):
 
 
 def test_signs_are_fixed():
-    """The largest weight is on channel 1, then on channel 4, and positive."""
+    """The largest weight is positive: on channel 1 for the first component, on channel 4 for the second."""
     rows = activations()
     start = pca_start([rows])
     assert np.corrcoef(start[:, 0], rows[:, 1])[0, 1] > 0.9

@@ -6,7 +6,7 @@ from atlas_pipeline.layout.placing import add_unfitted, place_unfitted
 
 
 def test_the_rest_lands_where_its_neighbours_are():
-    """Three clusters: what was not fitted falls into its own."""
+    """Three clusters: every row that was not fitted lands in its own cluster."""
     rng = np.random.default_rng(0)
     cluster = rng.integers(3, size=200)
     rows = (np.eye(3)[cluster] * 5 + rng.random((200, 3))).astype(np.float32)
@@ -22,7 +22,7 @@ def test_the_rest_lands_where_its_neighbours_are():
     centres = np.stack([layout[cluster[fitted] == c].mean(axis=0) for c in range(3)])
     nearest = np.linalg.norm(places[:, None] - centres, axis=2).argmin(axis=1)
     assert (nearest == cluster[of_rest]).all()
-    # A mean of places lies among them.
+    # A weighted mean of places lies within their bounding box.
     for place, near_place in zip(places, laid[near.unfitted()[0]], strict=True):
         assert (near_place.min(axis=0) - 1e-5 <= place).all()
         assert (place <= near_place.max(axis=0) + 1e-5).all()

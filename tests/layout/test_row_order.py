@@ -1,4 +1,4 @@
-"""Rows stand by class folder: a layout must not show their order where the activations say nothing of it."""
+"""Rows are sorted by class folder; a layout must not show that order unless the activations do."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ FOLDER = np.repeat(np.arange(NUM_FOLDERS), NUM_ROWS // NUM_FOLDERS)
 
 
 def inputs():
-    """Name and activations that have nothing to do with the rows' order."""
+    """Map each name to activations that are independent of the row order."""
     rng = np.random.default_rng(0)
     constant, distinct_rows = rng.random(32), rng.random((NUM_ROWS, 32))
     half = rng.random(NUM_ROWS) < 0.5
@@ -49,7 +49,7 @@ def by_tsne(rows):
 
 
 def aligned(rows):
-    """The second of two layers, the first one without equals."""
+    """Lay out two layers together and return the second; the first has no equal activations."""
     settings = UmapSettings(num_neighbors=15, min_dist=0.01, num_epochs=60)
     layers = [
         AlignedLayer(activations=[each], neighbors=neighbors([each], len(each), 15), ids=np.arange(len(each)))
@@ -71,7 +71,7 @@ LAYOUTS = {
 
 
 def share_of_own_folder(layout):
-    """Of folders: the share of an activation's nearest in the layout that are of its folder."""
+    """A function of the folder labels: the share of nearest neighbours in the layout from the same folder."""
     near = cKDTree(layout).query(layout, NUM_NEAREST + 1)[1][:, 1:]
     return lambda labels: float((labels[near] == labels[:, None]).mean())
 
@@ -79,7 +79,7 @@ def share_of_own_folder(layout):
 @pytest.mark.parametrize("kind", INPUTS)
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_folders_are_as_mixed_as_chance(name, kind):
-    """Within four standard deviations of 100 shuffles of the folders: 1 in 16,000 for a layout that is."""
+    """Within four standard deviations of 100 shuffled folders; by chance a layout fails 1 time in 16,000."""
     layout = LAYOUTS[name](INPUTS[kind])
     rng = np.random.default_rng(1)
     cells = flat_cell(cell_of(normalise_layout(layout), GRID_SIZE), GRID_SIZE)
@@ -93,7 +93,7 @@ def test_folders_are_as_mixed_as_chance(name, kind):
 @pytest.mark.parametrize("kind", ["half equal", "equal but for noise"])
 @pytest.mark.parametrize("name", ["cpu", "parallel", "gpu", "tsne"])
 def test_the_rows_in_another_order_lie_where_they_lay(name, kind):
-    """To the bit, but for the hair that sets equal ones apart."""
+    """Bit-equal, except for the tiny offsets that separate equal activations."""
     rows, lay_out = INPUTS[kind], LAYOUTS[name]
     order = np.random.default_rng(3).permutation(NUM_ROWS)
     layout, shuffled = lay_out(rows), lay_out(rows[order])
@@ -119,7 +119,7 @@ def test_another_seed_draws_another_order():
         ([1.5, 1, 2], [3, 2, 4], "euclidean", False),
         ([0.0, 0, 0], [-0.0, 0, 0], "cosine", True),
         ([0.0, 0, 0], [1e-7, 0, 0], "cosine", False),
-        # Smallest subnormal float16 and twice it.
+        # The smallest subnormal float16 and twice that value.
         ([2.0**-24, 2.0**-23, 0], [2.0**-23, 2.0**-22, 0], "cosine", True),
         ([1e-38, 1e-38, 0], [1e-38, 1.1e-38, 0], "euclidean", False),
     ],
@@ -154,7 +154,7 @@ def test_an_activation_equal_to_a_fitted_one_lies_with_it():
 
 
 def test_equals_do_not_move_the_others():
-    """Half of the rows are one activation: the others lie as if it were there once."""
+    """Half of the rows are one activation; the other rows lie as if it occurred once."""
     once = INPUTS["distinct"][:120]
     many = np.concatenate([once, np.repeat(once[:1], 120, axis=0)])
     assert np.array_equal(by_umap(many)[1:120], by_umap(once)[1:])

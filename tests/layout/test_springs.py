@@ -1,4 +1,4 @@
-"""The springs between layers, by hand."""
+"""The springs between layers, computed by hand."""
 
 import numpy as np
 import scipy.sparse
@@ -13,7 +13,7 @@ def random_graph(seed, num_rows=40):
 
 
 def test_the_share_of_common_neighbours_by_hand():
-    """umap-learn's build_neighborhood_similarities, tried once, gives the same; it takes long to compile."""
+    """umap-learn's build_neighborhood_similarities was compared once and agrees; it is slow to compile."""
     graphs = [random_graph(seed) for seed in (1, 2)]
     for row, share in enumerate(shared_neighbors(*graphs)):
         one, other = (set(graph[row].indices) for graph in graphs)
@@ -34,7 +34,7 @@ def test_springs_reach_as_far_as_the_window_and_fade_by_e():
     assert reach == [[1, 2], [0, 2, 3], [0, 1, 3], [1, 2]]
     near, far = springs[0]
     assert np.allclose(far.strength, near.strength / np.e)
-    # Of the same graph; every due edge moves each end once by a pull, and the head by five pushes more.
+    # All layers have one graph. Each due edge pulls both ends once and pushes its head five more times.
     heaviest = graphs[0].data.max()
     assert np.allclose(near.strength[:, 0], 0.5 * 7 * graphs[0].sum(axis=1).A1 / heaviest, rtol=1e-2)
 
@@ -60,7 +60,7 @@ def test_a_pull_goes_to_the_weighted_mean_one_layer_after_the_other():
     springs = [[Spring(1, both, both, strength)], [Spring(0, both, both, strength)]]
     layouts = [np.zeros((2, 2), np.float32), np.full((2, 2), 6, np.float32)]
     apply_springs(springs, layouts, step=0.5)
-    # (0 + 0.5 * 6) / 1.5, then (6 + 0.5 * 2) / 1.5: the second sees the first where it has come to.
+    # (0 + 0.5 * 6) / 1.5 = 2, then (6 + 0.5 * 2) / 1.5: the second layer uses the first one's new place.
     assert np.allclose(layouts[0], [[2, 2], [0, 0]])
     assert np.allclose(layouts[1], [[14 / 3, 14 / 3], [6, 6]])
 

@@ -44,7 +44,7 @@ def test_the_same_seed_gives_the_same_layout_and_no_warning():
 def test_threads_do_not_change_the_layout():
     import numba
 
-    # Copies: umap-learn's parallel mean of all distances scales rows whose neighbours are all at 0.
+    # Include copies: umap-learn's parallel mean of all distances scales rows whose neighbours are all at 0.
     rows = np.concatenate([two_groups(), np.repeat(two_groups(20), 12, axis=0)])
     before = numba.get_num_threads()
     layouts = []
@@ -64,7 +64,7 @@ def test_groups_stay_together():
 
 
 def test_the_given_neighbours_are_used_and_no_others():
-    """Neighbours that contradict the activations: pairs across the groups end side by side."""
+    """The given neighbours contradict the activations: pairs across the groups end up side by side."""
     rows = two_groups()
     pair = np.arange(120) ^ 1
     other_half = np.stack([np.arange(120), (pair + 60) % 120], axis=1)
@@ -102,7 +102,7 @@ def test_activations_all_the_same():
 @pytest.mark.parametrize(("num_dimensions", "share"), [(2, 1), (1, 0.8)])
 @pytest.mark.parametrize("engine", ["parallel", "gpu"])
 def test_other_engines_keep_groups_together(engine, num_dimensions, share):
-    """On a line a point cannot get round the others: some stay where they were caught."""
+    """In one dimension a point cannot pass the others, so some stay where they were blocked."""
     layout = layout_of(two_groups(60), engine=engine, num_dimensions=num_dimensions, num_epochs=60)
     assert layout.shape == (60, num_dimensions)
     centres = np.median(layout[:30], axis=0), np.median(layout[30:], axis=0)

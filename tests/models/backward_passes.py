@@ -1,4 +1,4 @@
-"""Attribution by backward passes, class by class: the oracle of the forward-mode product."""
+"""Attribution by one backward pass per class: the reference for the forward-mode product."""
 
 import torch
 
@@ -7,7 +7,7 @@ from atlas_pipeline.models.relaxed_pool import max_pool_gradient
 
 
 def by_backward(network, images, layer, positions, kind, classes, share=1.0):
-    """a . d logit / d h for one class after another, with ``share`` of a at the position."""
+    """a . d logit / d h, one class after another, with ``share`` of the activation a at the position."""
     kept, whole = [], []
     batch = torch.arange(len(images))
     at = (batch, slice(None), positions[:, 0], positions[:, 1])
@@ -35,7 +35,7 @@ def by_backward(network, images, layer, positions, kind, classes, share=1.0):
 
 
 def assert_close(actual, expected):
-    """1e-4 relative to the largest attribution of each image: small ones are differences of large terms."""
+    """Each image agrees within 1e-4 of its largest attribution; small ones are differences of large terms."""
     assert actual.shape == expected.shape
     largest = expected.abs().amax(dim=1, keepdim=True)
     assert float(largest.min()) > 0

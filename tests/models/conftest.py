@@ -1,4 +1,4 @@
-"""Networks to look into, small: built once, used by many tests."""
+"""Small networks, images and positions that many tests share; each network is built once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from atlas_pipeline.models.spec import ModelSpec
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Sums depend on the number of threads in their last bit, and small networks gain nothing by more."""
+    """Run on one thread: a sum's last bit depends on the thread count, and small networks gain no speed."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -60,14 +60,14 @@ def timm_resnet() -> Network:
 
 @pytest.fixture(scope="session")
 def registers() -> Network:
-    """A transformer with a class token and three registers before its 4 x 4 patches of 8 px."""
+    """A transformer with a class token and three registers in front of its 4 x 4 patches of 8 px."""
     from timm.models.vision_transformer import VisionTransformer
 
     with seeded(0):
         module = VisionTransformer(
             32, 8, embed_dim=16, depth=3, num_heads=2, num_classes=7, reg_tokens=3, qk_norm=True
         )
-        # timm's 0.02 would leave the tokens to themselves.
+        # With timm's initial std of 0.02 the tokens would hardly affect each other.
         for parameter in module.parameters():
             if parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, std=0.3)
@@ -77,7 +77,7 @@ def registers() -> Network:
 
 @pytest.fixture(scope="session")
 def swin() -> Network:
-    """Channels last inside: 8 x 8 positions of 8 channels, then 4 x 4 of 16."""
+    """A Swin transformer, channels last inside: 8 x 8 positions with 8 channels, then 4 x 4 with 16."""
     from torchvision.models import SwinTransformer
 
     with seeded(0):
@@ -110,11 +110,11 @@ def branching() -> Network:
 
 @pytest.fixture
 def images() -> Tensor:
-    """(2, 3, 64, 64) in [0, 1]."""
+    """Noise images (2, 3, 64, 64) in [0, 1]."""
     return noise_images(64, seed=7, num_images=2)
 
 
 @pytest.fixture
 def tiny_images() -> Tensor:
-    """(3, 3, 32, 32) in [0, 1]."""
+    """Noise images (3, 3, 32, 32) in [0, 1]."""
     return noise_images(32, seed=7, num_images=3)

@@ -1,4 +1,4 @@
-"""InceptionV1 written out operation by operation, and its weights under the names of two PyTorch ports."""
+"""InceptionV1 written operation by operation, and its weights under the names of two PyTorch ports."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import torch.nn.functional as F
 
 from atlas_pipeline.models.calibrate import seeded
 
-# Channels in, then of 1x1, 3x3 bottleneck, 3x3, 5x5 bottleneck, 5x5, pool reduce (Szegedy et al., 2014, but
-# for mixed4a's 204).
+# Input channels, then output channels of 1x1, 3x3 bottleneck, 3x3, 5x5 bottleneck, 5x5 and pool reduce
+# (Szegedy et al., 2014, except for the 204 of mixed4a).
 BLOCKS = {
     "mixed3a": (192, 64, 96, 128, 16, 32, 32),
     "mixed3b": (256, 128, 128, 192, 32, 96, 64),
@@ -24,7 +24,7 @@ STEM = {"conv2d0": (64, 3, 7, 7), "conv2d1": (64, 64, 1, 1), "conv2d2": (192, 64
 
 
 def graph_shapes():
-    """Name in the TensorFlow graph -> shape of the weights."""
+    """Map each name in the TensorFlow graph to the shape of its weights."""
     shapes = dict(STEM)
     for block, (n, one, three_in, three, five_in, five, pool) in BLOCKS.items():
         shapes |= {
@@ -51,7 +51,7 @@ def captum_key(name):
 
 
 def random_parameters():
-    """Name in the graph -> weights and bias; large enough for the response norms to matter."""
+    """Map each name in the graph to random (weights, bias), large enough for the response norms to matter."""
     with seeded(3):
         parameters = {
             name: (
@@ -75,12 +75,13 @@ def state_dict(parameters, key_of, head):
 
 LUCENT = (lucent_key, "softmax2_pre_activation_matmul")
 CAPTUM = (captum_key, "fc")
-# Size, alpha, k as torch counts: of the graph (radius 5, bias 2, alpha 1e-4 a channel), and of lucent.
+# Size, alpha and k as torch defines them: for the original graph (radius 5, bias 2, alpha 1e-4 per channel)
+# and for lucent.
 NORMS = {"original": (11, 11e-4, 2.0), "lucent": (9, 1e-4, 1.0)}
 
 
 def written_out(parameters, images, norm):
-    """All layers of the graph, operation by operation, for sides that are multiples of 32."""
+    """Compute all layers of the graph, operation by operation; image sides must be multiples of 32."""
     layers = {}
 
     def conv(name, x, stride=1):

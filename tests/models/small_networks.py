@@ -1,4 +1,4 @@
-"""Networks that are awkward on purpose, and what their tests count."""
+"""Small networks with properties that are hard to handle, and helpers that count what tests check."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TINY = Preprocess(resize=32, crop=32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.2
 
 
 class InPlace(nn.Module):
-    """Everything here that follows a module alters its output in place; `act` runs twice."""
+    """Every module's output is altered in place by the next operation; `act` runs twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class InPlace(nn.Module):
 
 
 class Branching(nn.Module):
-    """Looks at its values: torch.fx cannot trace it."""
+    """The forward pass branches on values, so torch.fx cannot trace it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def small_network(module: nn.Module) -> Network:
 
 
 def num_hooks(module: nn.Module) -> int:
-    """All hooks of all submodules, of whatever kind."""
+    """Count the forward, pre-forward and backward hooks on all submodules."""
     return sum(
         len(part._forward_hooks) + len(part._forward_pre_hooks) + len(part._backward_hooks)
         for part in module.modules()

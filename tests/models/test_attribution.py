@@ -1,4 +1,4 @@
-"""Attribution by one forward-mode product against backward passes, class by class."""
+"""Attribution by one forward-mode product agrees with one backward pass per class."""
 
 import pytest
 import torch

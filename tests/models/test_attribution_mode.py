@@ -1,4 +1,4 @@
-"""Networks whose forward-mode derivatives are lost: right attributions another way, or a refusal."""
+"""Networks that lose forward-mode derivatives get correct attributions another way, or are refused."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ POSITIONS = torch.tensor([[3, 4], [5, 6], [2, 9]])
 
 
 class Net(nn.Module):
-    """`act` lies in a residual branch, before a max-pool; `tail` ends it as its kind says."""
+    """`act` is in a residual branch before a max-pool; ``tail`` computes the logits from `conv1`'s output."""
 
     def __init__(self, tail=None):
         super().__init__()
@@ -48,7 +48,7 @@ class NoForwardMode(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        # As old code has it: nothing of this runs for several gradients at once.
+        # float() fails under vmap, as older code does, so gradients cannot be batched here.
         assert float(gradient.abs().sum()) >= 0
         return 2 * ctx.saved_tensors[0] * gradient
 
@@ -65,13 +65,13 @@ def own_function(net, x):
 
 
 def lost_halves(net, x):
-    """The derivative of one branch is lost in forward mode, and that of the other is not."""
+    """Forward mode loses the derivative of one branch and keeps that of the other."""
     x = net.block(x)
     return net.logits(x + NoTangent.apply(x))
 
 
 class NoTangent(torch.autograd.Function):
-    """As operators of extensions: a backward pass and silence in forward mode."""
+    """As in some extension operators, the backward pass is right and forward mode silently gives zero."""
 
     @staticmethod
     def forward(ctx, x):
@@ -145,7 +145,7 @@ def test_right_attributions_by_the_mode_that_holds(tiny_images, tail, mode, batc
     found = attribution_mode(network, None, "act", kind)
     assert (found.mode, found.batched) == (mode, batched)
     assert (found.remark is None) == (mode == "forward")
-    # What checkpoints and no_grad would do to the oracle's own backward passes.
+    # The oracle runs without these tails: checkpoints and no_grad would break its backward passes.
     plain = {reentrant, not_reentrant, reentrant_after, without_gradients}
     oracle = made() if tail in plain else network
     for share in (1.0, 0.25):
@@ -166,7 +166,7 @@ def test_the_feature_map_at_hand_changes_nothing(tiny_images):
 
 
 def test_a_suffix_that_is_right_stands_where_the_network_is_not(tiny_images):
-    """torch.fx drops inference mode: from `conv1` on all derivatives are there."""
+    """torch.fx drops inference mode, so all derivatives exist from `conv1` on."""
     network = made(inferred)
     h = feature_maps(network, tiny_images, ["conv1"])["conv1"]
     expected = by_backward(made(), tiny_images, "conv1", POSITIONS, "smooth", range(5))
@@ -206,7 +206,7 @@ def test_compiled_networks_run_uncompiled(tiny_images, is_wrapped):
     from atlas_pipeline.models.plain_module import uncompile, unwrapped
 
     module = made().module
-    # Never run compiled, so that no compiler is needed.
+    # The compiled module is never run, so the test needs no compiler.
     compiled = torch.compile(module) if is_wrapped else module
     if not is_wrapped:
         module.compile()

@@ -1,4 +1,4 @@
-"""Feature maps: the right ones, unaltered, and no hook left behind."""
+"""Capture returns the right feature maps, unaltered, and leaves no hook behind."""
 
 import pytest
 import torch

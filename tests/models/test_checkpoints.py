@@ -1,4 +1,4 @@
-"""Checkpoints as training code writes them: the weights are found, and which of several is said."""
+"""The weights are found in checkpoints as training code writes them, and the chosen set is reported."""
 
 import argparse
 from collections import OrderedDict, defaultdict
@@ -37,7 +37,7 @@ NAMESPACE = argparse.Namespace(lr=0.1, path="x")
 
 @pytest.fixture
 def spec_of(tmp_path):
-    """The spec of a network whose weights file holds ``content``."""
+    """Make the spec of a network whose weights file holds ``content``."""
     (tmp_path / "net.py").write_text("build = None\n")
 
     def call(content, key=None) -> ModelSpec:
@@ -53,7 +53,7 @@ def spec_of(tmp_path):
 
 
 def loaded(spec: ModelSpec, module: nn.Module | None = None) -> float:
-    """The number that all weights were filled with."""
+    """Load the weights and return the one value that fills them."""
     module = network() if module is None else module
     load_weights(module, read_state_dict(spec, module.state_dict()), "test")
     (value,) = {float(v) for p in module.parameters() for v in p.detach().flatten()}
@@ -90,7 +90,7 @@ def loaded(spec: ModelSpec, module: nn.Module | None = None) -> float:
         },
         {**RAW, "arch": "resnet", "extra": None, "total_ops": torch.zeros(1)},
         {k: nn.Parameter(v) if v.is_floating_point() else v for k, v in RAW.items()},
-        # Averages without names, or of parameters alone, are no set of the network's.
+        # Averages without names, or of the parameters alone, are not a full set of the network's weights.
         {"model": RAW, "ema": {"decay": 0.99, "shadow_params": list(EMA.values())}},
         {"model": RAW, "ema": {"shadow": {k: v for k, v in EMA.items() if "running" not in k}}},
     ],
@@ -98,7 +98,7 @@ def loaded(spec: ModelSpec, module: nn.Module | None = None) -> float:
 def test_the_weights_are_found_wherever_they_are(spec_of, content):
     spec = spec_of(content)
     assert loaded(spec) == 1
-    # One set of weights: the identity is that of the file alone, as it was before there was a key.
+    # With one set of weights the identity is the file's hash alone, as it was before a key could be given.
     assert list(model_identity(spec)["weights"]) == ["sha256"]
 
 

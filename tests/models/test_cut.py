@@ -1,4 +1,4 @@
-"""The network cut at a layer: the same feature map, the same image gradient, less of everything else."""
+"""A network cut at a layer gives the same feature map and image gradient with fewer modules."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def num_parameters(module):
 
 
 def check(network, images, layer):
-    """The cut's map and gradient are the network's."""
+    """Assert that the cut network's feature map and gradient equal those of the whole network."""
     part = cut(network, layer)
     gradients = []
     for function in (part, lambda x: feature_maps(network, x, [layer])[layer]):
@@ -35,7 +35,7 @@ def check(network, images, layer):
         gradients.append((values.detach(), x.grad))
     assert_same(gradients[0][0], gradients[1][0])
     difference = (gradients[0][1] - gradients[1][1]).norm() / gradients[1][1].norm()
-    # Rounding moves a max-pool of nearly equal values to the neighbour now and then: 0.5 % for each one.
+    # Rounding can move a max-pool of nearly equal values to a neighbour; each costs 0.5 % of the gradient.
     assert float(difference) < 0.02
     return part
 
@@ -92,7 +92,7 @@ def test_the_network_itself_is_left_alone(resnet18, images):
 
 
 def test_what_a_forward_remembers_is_as_it_was_after_tracing(tiny_images):
-    """LeViT's attention keeps a table of biases by device; the stand-ins of a trace must not stay in it."""
+    """LeViT's attention caches a table of biases per device; tracing must not leave proxies in it."""
 
     class Remembers(nn.Module):
         def __init__(self):

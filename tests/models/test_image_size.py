@@ -1,4 +1,4 @@
-"""Images of a size that a network does not take: one line; and errors that have another reason: untouched."""
+"""An image size that a network does not accept gives a one-line error; other errors pass unchanged."""
 
 import pytest
 import torch
@@ -36,12 +36,12 @@ def test_transformers_take_one_size(request, capfd, name, px):
     ) as caught:
         part(images(px))
     assert "\n" not in str(caught.value)
-    # torch.fx would print the code of a traced network.
+    # torch.fx would otherwise print the code of a traced network.
     assert capfd.readouterr() == ("", "")
 
 
 def test_what_takes_every_size_is_not_refused(torchvision_vit, swin):
-    """The patches' convolution, windows, and transformers that fit their positions to the image."""
+    """Patch convolutions, windows, and transformers that resize their position embedding accept any size."""
     from timm.models.vision_transformer import VisionTransformer
 
     assert cut(torchvision_vit, "conv_proj")(images(48)).shape == (2, 16, 6, 6)
@@ -67,7 +67,7 @@ def test_images_smaller_than_a_network_can_take(googlenet):
 
 
 class Fails(nn.Module):
-    """Fails as it is told to, for images of 16 px."""
+    """Raises the error it is given, for images of 16 px only."""
 
     error: Exception | None = None
     runs = 0
@@ -98,7 +98,7 @@ def test_running_out_of_memory_passes_untouched(error):
     with pytest.raises(type(error)) as caught:
         part(images(16))
     assert caught.value is error
-    # What has no memory left is not tried again.
+    # Running out of memory must not trigger a second attempt.
     assert part.body.runs == 1
 
 

@@ -1,4 +1,4 @@
-"""InceptionV1: weights files under the names of two PyTorch ports, held against the network written out."""
+"""InceptionV1 with weights files of two PyTorch ports, compared with the network written out."""
 
 import json
 
@@ -84,7 +84,7 @@ def test_the_input_range_is_the_graphs(inception_v1):
 
 @pytest.mark.parametrize("side", [5, 6, 7, 8, 13, 16])
 def test_padding_is_tensorflows_same(side):
-    """Positions: side / 2 rounded up; padding: what is lacking, the odd pixel last."""
+    """The output has ceil(side / 2) positions; an odd padding puts its extra pixel last."""
     x = torch.randn(1, 3, side, side)
     num = -(-side // 2)
     conv, pool = ConvRelu(3, 4, 7, stride=2), HalvingPool()
@@ -120,7 +120,7 @@ def test_it_is_cut_and_attributed_like_any_other(inception_v1, images):
     assert isinstance(part.body, fx.GraphModule)
     whole = feature_maps(inception_v1, images, ["mixed4c"])["mixed4c"]
     assert torch.allclose(part(images), whole, rtol=1e-4, atol=1e-5)
-    # Of odd sides too, which the traced graph must not have fixed.
+    # Tracing must not fix the image size: odd sides work too.
     assert part(torch.rand(1, 3, 75, 75)).shape[2:] == (5, 5)
     assert suffix(inception_v1, "mixed4c") is not None
     positions = torch.tensor([[1, 1], [0, 2]])

@@ -1,4 +1,4 @@
-"""Attribution along a path, and what the logits lose when the activation is taken away."""
+"""Attribution integrated along a path, and the change of the logits when the activation is removed."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ POSITIONS = torch.tensor([[1, 1], [2, 0], [3, 3]])
 
 @pytest.fixture
 def vit():
-    """A class token before its 4 x 4 patches of 8 px."""
+    """A vision transformer with a class token in front of its 4 x 4 patches of 8 px."""
     from torchvision.models import VisionTransformer
 
     with seeded(0):
@@ -27,7 +27,7 @@ def vit():
 
 
 def with_share(network, images, layer, positions, share=0.0):
-    """The logits of a whole forward with ``share`` of the activation at the position, image by image."""
+    """Logits of a full forward pass per image, with ``share`` of the activation at the position."""
     logits = []
     for image, (row, column) in zip(images, positions.tolist(), strict=True):
         runs_left = network.runs[layer].times
@@ -47,7 +47,7 @@ def with_share(network, images, layer, positions, share=0.0):
 
 
 def assert_lost(actual, expected):
-    """Differences of logits of about 1: the last digits of float32 are the logits' own."""
+    """The tolerance suits differences of logits of about 1, which inherit the logits' float32 rounding."""
     assert 2e-5 < float(expected.abs().amax(dim=1).min()) < 2
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-6)
 
@@ -75,7 +75,7 @@ def test_the_mean_of_backward_passes_along_the_path(small_inception, tiny_images
 
 
 def test_a_linear_tail_has_the_same_gradient_all_along(in_place, tiny_images):
-    """After the last run of `act` come a mean and a linear head."""
+    """After the last run of `act` only a mean and a linear head follow."""
     gradient = attribution(in_place, tiny_images, "act", POSITIONS)
     integrated = attribution(in_place, tiny_images, "act", POSITIONS, path=path_points("integrated", 5))
     assert_close(integrated, gradient)
@@ -132,7 +132,8 @@ def test_a_path_through_a_transformer(vit, tiny_images):
     path = path_points("integrated", 2)
     found = attribution(vit, tiny_images, "conv_proj", POSITIONS, feature_map=h, path=path)
     assert_close(found, sum(by_share) / 2)
-    # What follows is a layer norm, which sees a token's direction alone: all that happens, happens near zero.
+    # The next module is a layer norm, which depends on a token's direction alone, so the logits only change
+    # near share 0.
     tokens, near_zero, step = "encoder.layers.encoder_layer_0", (0.001, 0.002), 0.0002
     h = feature_maps(vit, tiny_images, [tokens])[tokens]
     found = attribution(vit, tiny_images, tokens, POSITIONS, feature_map=h, path=near_zero)

@@ -1,4 +1,4 @@
-"""Files of class names in the forms that people have."""
+"""Files of class names are read in the formats that users have."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Class names and their indices."""
+"""Class names, other names for a class, and the class indices that they give."""
 
 import pytest
 
@@ -77,7 +77,7 @@ def test_the_likeliest_of_an_unknown_class_are_listed():
 def test_a_class_by_another_name():
     def others():
         yield None
-        yield ("a", "b", "c")  # as many as something else has
+        yield ("a", "b", "c")  # ignored: not one name per class
         yield ("Gaul", "n02391049", "", "gaul")
         raise AssertionError("looked further than needed")
 
@@ -92,7 +92,7 @@ def test_wordnet_ids_of_imagenets_classes():
     spec = ModelSpec(source="torchvision", name="googlenet", weights="random")
     ids = wordnet_ids(spec, 1000)
     labels = class_labels(spec, 1000)
-    # What PyTorch Hub's and Keras's lists of ImageNet's classes say.
+    # Expected values are from PyTorch Hub's and Keras's lists of ImageNet classes.
     for wordnet_id, index, label in [
         ("n01440764", 0, "tench"),
         ("n02391049", 340, "zebra"),

@@ -1,4 +1,4 @@
-"""Layers, their receptive fields and strides, against what is known of the networks."""
+"""Layers, receptive fields and strides agree with the known values of each network."""
 
 import pytest
 import torch
@@ -85,7 +85,7 @@ def test_one_convolution(conv, field, stride):
 
 
 def test_dead_relus_do_not_shrink_a_receptive_field():
-    """The gradient would vanish behind them; what can be seen is a matter of the structure."""
+    """A receptive field depends on the structure alone; a gradient would vanish behind dead ReLUs."""
 
     class Dead(nn.Module):
         def __init__(self):
@@ -123,7 +123,7 @@ def test_known_layers_pass(googlenet):
 
 
 def test_a_receptive_field_is_what_the_activation_answers_to(small_inception):
-    """A pixel just outside changes nothing at the centre, the border pixels of the field do."""
+    """The centre's gradient is zero outside the field and nonzero at the field's border pixels."""
     from atlas_pipeline.models import feature_maps
 
     layer = by_name(small_inception)["stem.4.0"]
@@ -137,7 +137,7 @@ def test_a_receptive_field_is_what_the_activation_answers_to(small_inception):
 
 
 def deformed(x):
-    """Where its offsets are NaN it ends the process."""
+    """A deformable convolution, which crashes the process if its offsets are NaN."""
     from torchvision.ops import deform_conv2d
 
     return deform_conv2d(
@@ -153,7 +153,7 @@ def pooled_regions(x):
 
 
 def warped(x):
-    """Borders swallow NaN: a position would seem to see nothing."""
+    """Grid sampling with border padding drops NaN, so a position would seem to see nothing."""
     grid = x[:, :2].permute(0, 2, 3, 1).tanh()
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
@@ -165,7 +165,7 @@ HIDING = {
     "fake quantisation": lambda x: torch.fake_quantize_per_tensor_affine(x, 0.1, 0, 0, 255),
     "nan_to_num": torch.nan_to_num,
 }
-# To integers and back: at a NaN some index is read, or none.
+# These operations convert to integers and back: at a NaN they read an arbitrary index, or none.
 WHOLE = {
     "a look-up": lambda x: F.embedding(x.mean(dim=1).clamp(0, 3).long(), torch.eye(4)).permute(0, 3, 1, 2),
     "gather": lambda x: x.gather(1, x.clamp(0, 3).long()),
@@ -179,7 +179,7 @@ GLOBAL = {
 
 
 class Within(nn.Module):
-    """`out` follows an operation that `before`, of 3 px, does not."""
+    """`before` sees 3 px and runs ahead of the operation; `out` follows it."""
 
     def __init__(self, operation):
         super().__init__()
@@ -202,7 +202,7 @@ class Within(nn.Module):
 def test_operations_that_nan_would_end_or_that_hide_it(operation, field):
     layers = by_name(small_network(Within(operation)))
     assert layers["before"].receptive_field_px == 3
-    # Never less than there is; None where nothing can be told.
+    # A reported field is never too small; it is None where it cannot be determined.
     assert layers["out"].receptive_field_px == field
     assert (layers["out"].height, layers["out"].stride_px) == (32, 1)
 

@@ -1,4 +1,4 @@
-"""Tokens and channels-last outputs as feature maps: the right ones, the right way round, and nothing else."""
+"""Token and channels-last outputs become correctly oriented feature maps; other outputs are refused."""
 
 import pytest
 import torch
@@ -83,7 +83,7 @@ def test_layers_of_a_transformer(registers):
         4,
         4,
     )
-    # (B, head, token, feature): no place in it has a row and a column.
+    # The output (B, head, token, feature) is split by head, so it cannot be read as a map.
     assert registers.runs["blocks.0.attn.q_norm"].shape == (2, 20, 8)
     assert "blocks.0.attn.q_norm" not in layers
     assert "head" not in layers
@@ -113,7 +113,7 @@ def test_channels_last_maps_are_turned(swin, tiny_images, layer):
 
 
 def test_as_many_channels_as_rows_and_columns(swin):
-    """8 x 8 x 8: another image size tells."""
+    """The output is 8 x 8 x 8, so only a second image size shows which axis holds the channels."""
     assert swin.runs["features.1.0.norm1"].shape == swin.runs["features.0.0"].shape == (8, 8, 8)
     known = forms(swin)
     assert known["features.1.0.norm1"] == known["features.1"] == known["features.0.1"] == "channels last"
@@ -135,7 +135,7 @@ def test_the_cut_network_gives_the_same_map(request, tiny_images, network_and_la
 
 
 class Patches(nn.Module):
-    """Tokens of 4 x 4 patches behind two tokens of its own; nowhere does it state either."""
+    """Tokens of 4 x 4 patches after two tokens of its own; the module declares neither number."""
 
     def __init__(self, flatten=None):
         super().__init__()
@@ -162,7 +162,7 @@ def test_networks_that_do_not_state_their_tokens(tiny_images):
 
 
 def test_what_is_mixed_over_tokens_is_no_map():
-    """A Mixer's (B, channel, token) has 16 = 4 x 4 of its first axis, and no grid of 4 x 4 exists."""
+    """A Mixer's (B, channel, token) has 16 = 4 x 4 channels, but they form no spatial grid."""
     with seeded(0):
         module = MlpMixer(num_classes=7, img_size=32, patch_size=4, num_blocks=1, embed_dim=16)
     known = forms(small_network(module))
@@ -197,7 +197,7 @@ def test_there_and_back(form):
 
 
 def test_a_layer_norm_leaves_no_attribution_to_what_only_it_sees(registers, tiny_images):
-    """It forgets its input's scale, so a . d/da is 0: as docs/models.md warns of the last blocks."""
+    """A layer norm ignores its input's scale, so a . d/da is 0 in the last blocks (see docs/models.md)."""
     last, before = (attribution(registers, tiny_images, f"blocks.{i}", POSITIONS).abs().max() for i in (1, 0))
     assert float(last) < 1e-4 * float(before)
 

@@ -1,4 +1,4 @@
-"""A layer's feature map follows the image: tokens in any order, held in containers; windows are refused."""
+"""Feature maps follow the image for tokens in any order and in containers; maps of windows are refused."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ POSITIONS = torch.tensor([[1, 2], [0, 7], [7, 0]])
 
 
 def where_patches_show(network, layer):
-    """For every position, row by row: the patch of 4 px, row by row, that changes it most."""
+    """For each position in row-major order, the index of the 4 px patch that changes it most."""
     size = 4 * SIDE
     images = noise_images(size, 5, 1).repeat(SIDE * SIDE + 1, 1, 1, 1)
     for image, at in zip(images[1:], range(SIDE * SIDE), strict=True):
@@ -37,7 +37,7 @@ def where_patches_show(network, layer):
 
 
 def by_hand(network, images, layer, positions):
-    """a . d logit / d h by a backward pass through the map that ``feature_maps`` gives."""
+    """a . d logit / d h by a backward pass, with the map layout that ``feature_maps`` uses."""
     form = network.runs[layer].form
     kept = []
 
@@ -84,7 +84,7 @@ def test_every_position_is_where_its_patch_is(kind, tiny_images):
 
 
 def test_attribution_of_rearranged_tokens_is_that_of_the_token():
-    """The positions' tokens named by hand: rows and columns change places."""
+    """The token index is computed by hand, with rows and columns swapped."""
     network = tokens_network("columns")
     images = noise_images(32, seed=7, num_images=3)
     tokens = 1 + 8 * POSITIONS[:, 1] + POSITIONS[:, 0]
@@ -109,7 +109,7 @@ def test_layers_say_how_they_are_read(kind):
 
 
 def windows_of(x):
-    """(B, C, 8, 8) -> (B, window, position, C), windows of 4 x 4."""
+    """Split (B, C, 8, 8) into windows of 4 x 4: (B, window, position, C)."""
     return x.unflatten(3, (2, 4)).unflatten(2, (2, 4)).permute(0, 2, 4, 3, 5, 1).flatten(3, 4).flatten(1, 2)
 
 
@@ -156,7 +156,7 @@ def test_maps_whose_rows_are_the_images_columns_are_refused(axes):
 
 
 def test_flipped_and_transposed_maps_contradict_the_probe():
-    """Mutations: the evidence is for one reading only."""
+    """Flipped, transposed and shuffled maps are not accepted: the evidence fits one orientation only."""
     network = tokens_network("front")
     maps = feature_maps(network, patch_images(32), ["blocks.1"])["blocks.1"]
     change = (maps[1:] - maps[:1]).abs().mean(1)

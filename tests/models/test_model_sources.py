@@ -1,4 +1,4 @@
-"""The registry of model sources: a new one is a value in it, and nothing else knows the names."""
+"""The registry of model sources: adding a source takes one entry, and no other code lists the names."""
 
 import subprocess
 import sys

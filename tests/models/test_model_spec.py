@@ -1,4 +1,4 @@
-"""What of a network stands in fingerprints."""
+"""Fields of a model spec that enter the fingerprint."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""One name of a network, and one note on its weights, wherever people see them."""
+"""A network has one display name and one note on its weights wherever users see them."""
 
 import re
 
@@ -24,7 +24,7 @@ from atlas_pipeline.models.spec import ModelSpec
         ("inception_v1", None, "inception_v1"),
         ("inception_v1", "lucent", "inception_v1 (lucent)"),
         ("demo", None, "demo"),
-        # Of a run whose program had a source that this one has not.
+        # A run may have been made by a version with a source that this version lacks.
         ("gone", None, "gone"),
         ("gone", "small", "small"),
     ],

@@ -1,4 +1,4 @@
-"""torchvision and demo networks: random, from files, with other heads."""
+"""torchvision and demo networks open with random weights, with weights from files and with other heads."""
 
 import subprocess
 import sys
@@ -79,7 +79,7 @@ def _full_googlenet_state():
 
 
 def test_transform_input_becomes_preprocess(googlenet, images):
-    """torchvision's transform_input after ImageNet normalisation is mean 0.5, std 0.5."""
+    """torchvision's transform_input on top of ImageNet normalisation amounts to mean 0.5, std 0.5."""
     assert googlenet.preprocess.mean == googlenet.preprocess.std == (0.5, 0.5, 0.5)
     mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)

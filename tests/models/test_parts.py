@@ -44,7 +44,7 @@ def test_what_is_trimmed_changes_neither_the_centre_nor_its_gradient(whole):
 
 
 def test_trials_print_nothing(whole, capfd):
-    """A traced module tells of its failures on stderr, and trials at odd sizes fail."""
+    """A traced module prints its failures to stderr, and trials at odd sizes fail."""
     num_failed = 0
     for part in whole.parts(64):
         try:
@@ -74,5 +74,5 @@ def test_a_network_that_cannot_be_traced_is_one_part(tmp_path):
     network = open_network(ModelSpec(source="python", name=f"{tmp_path}/branching.py:build"))
     whole = cut(network, "conv")
     assert whole.parts(16) == [whole]
-    # At the image itself it is trimmed all the same.
+    # An untraceable network is still cropped to the visible window of the image.
     assert visible_window(whole, 16, CPU).high - visible_window(whole, 16, CPU).low == 3

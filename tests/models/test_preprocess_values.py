@@ -1,4 +1,4 @@
-"""Preprocessing that would make nonsense of images is refused, with the values that would fit."""
+"""Preprocessing values on the wrong scale are refused, and the error names values that fit."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_overrides():
         ((0.43, 0.411, 0.296), (0.213, 0.156, 0.143)),
         ((-1, -1, -1), (2, 2, 2)),
         ((0.1307, 0.1307, 0.1307), (0.3081, 0.3081, 0.3081)),
-        # Pixels from 0 to 255: InceptionV1's, torchvision's VGG; and of 16 bits.
+        # Pixels scaled 0 to 255 (InceptionV1, torchvision's VGG), and 16-bit pixels.
         ((117 / 255,) * 3, (1 / 255,) * 3),
         ((0.48235, 0.45882, 0.40784), (1 / 255,) * 3),
         ((0, 0, 0), (1 / 65535,) * 3),

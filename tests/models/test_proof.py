@@ -1,4 +1,4 @@
-"""What a proof finds: nothing in a sound network, and one thing in each of those that are not."""
+"""A proof finds no fault in a sound network and one specific fault in each faulty network."""
 
 import threading
 from dataclasses import replace
@@ -23,7 +23,7 @@ CHECKS = ["same twice", "image alone", "position", "map", "cut", "gradient", "at
 
 
 class Plain(nn.Module):
-    """A layer `act` between two convolutions; what is between and after it is for others to spoil."""
+    """A sound network with a layer `act` between two convolutions; subclasses override `body` or `tail`."""
 
     def __init__(self):
         super().__init__()
@@ -60,7 +60,7 @@ class DroppedByModule(Plain):
 
 
 class RarelyDropped(Plain):
-    """Two forwards agree more often than not."""
+    """Each forward pass zeroes its input with probability 0.25, so two passes usually agree."""
 
     def body(self, x):
         return super().body(x * (0.0 if torch.rand(()) < 0.25 else 1.0))
@@ -149,14 +149,14 @@ class Constant(Plain):
 
 
 class NotANumber(Plain):
-    """For images whose first pixel is white."""
+    """The output is NaN for images whose first pixel is white."""
 
     def body(self, x):
         return super().body(x + torch.where(x[:, :1, :1, :1] > 1.9, torch.nan, 0.0))
 
 
 class NormalisedTail(Plain):
-    """A derivative along an activation itself is zero where only its direction counts."""
+    """The tail uses the activation's direction alone, so the derivative along the activation is zero."""
 
     def tail(self, x):
         return super().tail(x / (x.norm(dim=1, keepdim=True) + 1e-12))
@@ -179,14 +179,14 @@ def sound(module_class=Plain, preprocess=TINY):
 
 
 def images_of(num=4):
-    """None with a white first pixel but the third."""
+    """Noise images; only the third one has a white first pixel."""
     images = noise_images(32, seed=7, num_images=num).clamp(max=0.9)
     images[2, :, 0, 0] = 1.0
     return images
 
 
 def rows_of(network, layer="act", **use):
-    """(layer, check) -> row."""
+    """Map (layer, check) to its row of the proof."""
     use = LayerUse(**{"size_px": 16, **use})
     with seeded(0):
         proof = prove(network, images_of(), {layer: use}, partial(cut, network))
@@ -255,12 +255,12 @@ def test_a_head_that_is_random_matters_to_attributions_alone():
     assert rows_of(network)["", "same twice"].verdict == "fails"
     assert rows_of(network)["act", "same twice"].verdict == "ok"
     assert rows_of(network, attribution="none")["", "same twice"].verdict == "note"
-    # No consequence of it is told beside it.
+    # The proof does not also report the consequences of this fault.
     assert ("act", "attribution") not in rows_of(network)
 
 
 def test_a_backward_pass_is_not_needed_for_the_proof_of_a_product():
-    """The tail allows no backward pass; forward-mode products go through it."""
+    """The tail allows no backward pass, but forward-mode products work."""
 
     class FrozenTail(Plain):
         def tail(self, x):

@@ -1,4 +1,4 @@
-"""A user's own network."""
+"""Networks from a user's own Python file."""
 
 import pytest
 import torch
@@ -53,13 +53,13 @@ def test_a_file_with_labels_and_preprocess(net):
     network = open_network(spec(net))
     assert network.labels == ("cat", "dog")
     assert network.name == "net"
-    # A crop without a resize resizes to the crop.
+    # A crop without a resize also resizes to the crop size.
     assert (network.preprocess.resize, network.preprocess.crop) == (16, 16)
     assert class_labels(spec(net)) == ("cat", "dog")
 
 
 def test_code_that_views_its_maps_runs_unchanged(net):
-    """.view() cannot have channels-last tensors."""
+    """.view() fails on channels-last tensors."""
     network = open_network(spec(net))
     assert network.memory_format == torch.contiguous_format
     assert network.logits(torch.rand(2, 3, 16, 16)).shape == (2, 2)

@@ -1,4 +1,4 @@
-"""The relaxed max-pool: exact value, shared gradient, in both modes of differentiation."""
+"""The relaxed max-pool has the exact value and a shared gradient in forward and reverse mode."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from atlas_pipeline.models.relaxed_pool import relaxed_max_pool
 
 
 def naive_relaxed(x, kernel, stride, padding):
-    """avg(x^2) / (0.01 + avg|x|), window by window, over the image alone."""
+    """avg(x^2) / (0.01 + avg|x|) for each window, without the padding."""
     size = (x.shape[-1] + 2 * padding - kernel) // stride + 1
     rows = []
     for i in range(size):

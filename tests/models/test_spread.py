@@ -1,4 +1,4 @@
-"""Operations reduced to NaN: not a number where the real one is, and a constant elsewhere."""
+"""Operations reduced to NaN propagation: NaN where the real operation gives NaN, a constant elsewhere."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_nan_goes_where_it_should_and_nothing_else_does(name):
     operation, x = CASES[name]
-    # The fused kernels for CPUs lose NaN now and then: a maximum that leaves it out.
+    # The fused CPU kernels sometimes lose NaN because their maximum ignores it.
     with sdpa_kernel(SDPBackend.MATH):
         expected = operation(x)
     with spread_only():

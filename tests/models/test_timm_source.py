@@ -1,4 +1,4 @@
-"""timm's networks: random and from files, with timm's preprocessing and class names. No downloads."""
+"""timm networks, random and from files, with timm's preprocessing and class names. No downloads."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def test_preprocessing_is_timms(timm_resnet):
     assert timm_resnet.preprocess.std == tuple(config["std"])
     assert timm_resnet.preprocess.interpolation == config["interpolation"]
     assert (timm_resnet.preprocess.resize, timm_resnet.preprocess.crop) == (168, 160)
-    # Another tag was trained otherwise.
+    # Another tag of the same architecture was trained with a different interpolation.
     assert open_network(spec("resnet18.tv_in1k")).preprocess.interpolation == "bilinear"
 
 
@@ -67,7 +67,7 @@ def test_timms_own_weights_are_known_by_their_tag():
     assert own["weights"] == {"named": "resnet50.a1_in1k"}
     assert own != model_identity(spec("resnet50.tv_in1k", weights=None))
     assert own != model_identity(spec("resnet50"))
-    # Of random weights the tag says how images are prepared.
+    # With random weights the tag still decides how images are prepared.
     assert model_identity(spec("resnet50.tv_in1k")) != model_identity(spec("resnet50"))
 
 

@@ -1,4 +1,4 @@
-"""Networks as people have them: unwrapped, made plain, or refused in one line when they are opened."""
+"""Networks as users write them are unwrapped, made plain, or refused in one line when opened."""
 
 import re
 import sys
@@ -42,7 +42,7 @@ def plain(): return Net()
 
 @pytest.fixture
 def opened(tmp_path):
-    """`opened(code)`: the network that the code's `build` makes, in a file of its own."""
+    """`opened(code)` opens the network that `build` in ``code`` returns; the code gets its own file."""
 
     def call(code: str, **options):
         (tmp_path / "net.py").write_text(FILE + code)
@@ -62,7 +62,7 @@ def images():
     return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-# The same network, each in a way that once ended the program; the tests take all of it from `act`.
+# One network in many forms, each of which once crashed the program. All tests of it use the layer `act`.
 SAME = {
     "a wrapper": "build = lambda: nn.DataParallel(Net())",
     "a wrapper within": """

@@ -1,4 +1,4 @@
-"""Weights files: unsafe, damaged, of other formats; keys and numbers that do not fit."""
+"""Weights files that are unsafe, damaged, or of another format, and keys and numbers that do not match."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def read(path, expected=None, key=None):
 
 
 class Payload:
-    """Its pickle calls a function with a path when it is loaded."""
+    """An object that calls a function with a path when it is unpickled."""
 
     def __init__(self, call, path):
         self.call, self.path = call, path
@@ -86,7 +86,7 @@ SLOTS = b"N}" + _text("append") + b"K\x01s\x86"
     ],
 )
 def test_a_pickle_cannot_alter_what_stands_for_its_objects(tmp_path, target, state):
-    """BUILD sets attributes, of functions and classes too; altered, they would read another file."""
+    """BUILD can set attributes of functions and classes; an altered stand-in would read another file."""
     altering = b"\x80\x02}" + _text("0.weight") + TENSOR + b"s" + target + state + b"b0."
     with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
         archive.writestr("w/data.pkl", altering)
@@ -235,7 +235,7 @@ def test_a_file_that_was_cut_short(tmp_path, old_format):
 
 
 def test_a_flipped_bit_is_noticed(tmp_path):
-    """torch.load itself does not look at the checksums."""
+    """torch.load itself does not check the CRC checksums."""
     torch.save({"0.weight": torch.ones(3, 2)}, tmp_path / "w.pt")
     whole = bytearray((tmp_path / "w.pt").read_bytes())
     whole[whole.index(torch.ones(6).numpy().tobytes())] ^= 1

@@ -1,4 +1,4 @@
-"""Small networks whose outputs are read in other ways than row by row behind a class token."""
+"""Small networks whose tokens are not simply in row order after a class token."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ def _front(grid: Tensor, extra: Tensor) -> list[Any]:
 
 
 def _windows(grid: Tensor, outer: bool) -> Tensor:
-    """Windows of 4 x 4 one after the other, or the first position of each, the second of each..."""
+    """Order tokens window by window (4 x 4), or by their position within the window first."""
     split = grid.unflatten(2, (2, 4)).unflatten(1, (2, 4))
     order = (0, 1, 3, 2, 4, 5) if outer else (0, 2, 4, 1, 3, 5)
     return split.permute(*order).flatten(1, 4)
 
 
 def _spread(grid: Tensor, extra: Tensor) -> list[Tensor]:
-    """Mamba's registers: one before every 16 positions."""
+    """Place registers as Mamba does: one before every 16 positions."""
     quarters = grid.flatten(1, 2).chunk(4, dim=1)
     return [part for i in range(4) for part in (extra[:, i : i + 1], quarters[i])]
 
 
-# How (B, row, column, C) and the extra tokens (B, E, C) make the tokens; E.
+# Each layout has a function that makes the token parts from the grid (B, row, column, C) and the extra tokens
+# (B, E, C). The number is E.
 LAYOUTS: dict[str, tuple[Callable[[Tensor, Tensor], list[Tensor]], int]] = {
     "front": (lambda grid, extra: [extra, grid.flatten(1, 2)], 1),
     "end": (lambda grid, extra: [grid.flatten(1, 2), extra], 1),
@@ -52,7 +53,7 @@ LAYOUTS: dict[str, tuple[Callable[[Tensor, Tensor], list[Tensor]], int]] = {
 
 
 class Block(nn.Module):
-    """Every token sees all others a little, itself the most; ``hold`` makes of the tokens what it returns."""
+    """Each token sees itself most and all others a little; ``hold`` wraps the tokens for return."""
 
     def __init__(self, hold: Callable[[Tensor], Any], batch_axis: int) -> None:
         super().__init__()
@@ -65,7 +66,7 @@ class Block(nn.Module):
 
 
 class Tokens(nn.Module):
-    """8 x 8 patches of 4 px in some layout, two blocks, and a head that reads all of them."""
+    """8 x 8 patches of 4 px in a given layout, two blocks, and a head that reads all tokens."""
 
     def __init__(
         self, layout: str, hold: Callable[[Tensor], Any] = lambda tokens: tokens, sequence_first: bool = False
@@ -105,7 +106,7 @@ def tokens_network(layout: str, **options: Any) -> Network:
 
 
 class Maps(nn.Module):
-    """A map of 8 x 8 and what ``turn`` makes of it, which ``back`` undoes."""
+    """An 8 x 8 feature map that ``turn`` rearranges and ``back`` restores."""
 
     def __init__(
         self, turn: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor], channels: int

@@ -11,7 +11,7 @@ def test_distances_by_hand():
     figures = layout_alignment(layout, other, seed=0)
     assert figures["alignment"] == pytest.approx(0.15)
     assert figures["alignment_mean"] == pytest.approx(0.2)
-    # All of one layout are at one place: which is held against which makes no difference.
+    # All points of one layout coincide, so the pairing makes no difference.
     assert figures["alignment_chance"] == pytest.approx(0.15)
 
 
@@ -19,7 +19,7 @@ def test_the_same_layout_is_no_distance_away_and_chance_is():
     layout = np.random.default_rng(0).random((5000, 2))
     figures = layout_alignment(layout, layout, seed=0)
     assert figures["alignment"] == figures["alignment_mean"] == 0
-    # The median distance of two points of the unit square.
+    # 0.512 is the median distance between two random points of the unit square.
     assert figures["alignment_chance"] == pytest.approx(0.512, abs=0.01)
 
 
@@ -35,5 +35,5 @@ def test_one_box_keeps_the_same_place_the_same():
     assert [len(layout) for layout in boxed] == [300, 200]
     assert np.array_equal(boxed[0][:50], boxed[1][:50])
     assert np.array_equal(np.concatenate(boxed), normalise_layout(np.concatenate([wide, narrow])))
-    # Each in its own box: not so.
+    # Normalising each layout separately does not keep the shared places equal.
     assert not np.allclose(normalise_layout(wide)[:50], normalise_layout(narrow)[:50], atol=0.05)

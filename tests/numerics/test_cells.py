@@ -1,4 +1,4 @@
-"""Against a loop over rows that anyone can check."""
+"""Binning into cells agrees with a simple loop over rows."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def naive(xy, activation, attribution, grid_size, min_count, num_examples):
 
 
 def agreeing(attribution):
-    """Share of the rows whose first highest class is the one that most rows have."""
+    """Share of rows whose top class (the first, if tied) is the most common top class."""
     tops = [row.index(max(row)) for row in attribution.tolist() if any(row)]
     return max((tops.count(top) for top in tops), default=0) / len(attribution)
 
@@ -100,7 +100,7 @@ def _cosine(activation, mean):
 
 
 coordinate = st.sampled_from([0.0, 0.2, 0.25, 0.5, 0.75, 0.99, 1.0])
-# Few values, so that copies, zeros and ties are the rule.
+# Few distinct values, so that copies, zeros and ties are common.
 row = st.tuples(coordinate, coordinate, st.integers(0, 2), st.integers(0, 2), st.integers(-2, 2))
 
 
@@ -133,7 +133,7 @@ def test_any_rows_in_any_parts_equal_the_naive_loop(rows, grid_size, min_count, 
 
 
 def test_equals_come_in_a_drawn_order_however_they_are_cut():
-    """25 copies and one other: the copies tie, and the first nine would be of one class folder."""
+    """25 copies tie, and one row differs; taking the first nine would favour one class folder."""
     xy = np.full((26, 2), 0.3, np.float32)
     activation = np.tile(np.array([[0.1, 0.7, 0.3]], np.float32), (26, 1))
     activation[3] = [1, 0, 0]
@@ -160,7 +160,7 @@ def test_a_cell_whose_mean_is_zero_points_nowhere_and_is_left_out():
     sums, cells, members = binned(xy, activation, activation, 2)
     assert sums.counts.tolist() == [[2, 0], [0, 2]]
     assert (cells.row.tolist(), cells.col.tolist(), cells.count.tolist()) == ([1], [1], [2])
-    # A member of zeros agrees with no mean.
+    # A zero member's cosine with the mean counts as 0.
     assert members.coherence() == pytest.approx([0.5])
     assert members.examples()[0, :2].tolist() == [3, 2]
     _, nothing, _ = binned(xy[:2], activation[:2], activation[:2], 2)
@@ -187,7 +187,7 @@ def test_of_equal_classes_the_first_is_the_top_and_silence_agrees_with_nothing()
     attribution = np.array([[1, 1, 0], [2, 0, 1], [-1, -1, -1], [0, 3, 0], [0, 0, 0]], np.float16)
     sums = CellSums(1)
     add_rows([sums], xy, np.ones((5, 2), np.float16), attribution)
-    # Tops: 0, 0, 0, 1 and none.
+    # The top classes are 0, 0, 0, 1 and none.
     assert sums.cells().consistency.tolist() == [np.float32(0.6)]
     silent = CellSums(1)
     add_rows([silent], xy, np.ones((5, 2), np.float16), np.zeros((5, 3), np.float16))

@@ -1,4 +1,4 @@
-"""The axis of a comparison: left at 0, right at 1, outliers at the ends."""
+"""The axis of a comparison: left at 0, right at 1, outliers clipped to the ends."""
 
 import numpy as np
 

@@ -34,7 +34,7 @@ def test_the_outer_border_belongs_to_the_last_cell():
 
 
 def test_the_last_float32_before_an_edge_is_before_it():
-    """In float32, 11 times the number just below 5/11 is 5."""
+    """In float32, 11 times the number just below 5/11 rounds to 5."""
     below = np.nextafter(np.float32(5 / 11), np.float32(0))
     assert below * np.float32(11) == 5
     assert cell_of(np.array([[below, below]]), grid_size=11).tolist() == [[6, 4]]

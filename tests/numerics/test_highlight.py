@@ -13,7 +13,7 @@ def test_the_other_sign_lights_what_speaks_against():
 
 
 def test_a_class_is_normalised_by_its_own_maximum():
-    """Each column has its 1, however much more the other class is spoken for."""
+    """Each column reaches 1, however much larger the other class's attributions are."""
     attribution = np.random.default_rng(0).normal(size=(40, 2)) * [1, 100]
     for column in attribution.T:
         assert opacity(column).max() == 1

@@ -12,7 +12,7 @@ def boxes_of(places, sizes):
 
 
 def overlapping(boxes):
-    """Pairs of boxes that share ground."""
+    """Count the pairs of boxes that overlap."""
     number = 0
     for k, a in enumerate(boxes):
         for b in boxes[:k]:
@@ -55,7 +55,7 @@ def test_what_fits_nowhere_is_left_out():
 
 
 def crosses(line, box):
-    """Does a segment pass through the inside of a box? Tried at a thousand of its points."""
+    """Whether a segment passes through the inside of a box, tested at a thousand of its points."""
     points = line[0] + np.linspace(0, 1, 1000)[:, None] * (line[1] - line[0])
     return bool(((points > box[:2] + 1e-6) & (points < box[2:] - 1e-6)).all(axis=1).any())
 
@@ -73,7 +73,7 @@ def test_a_line_that_is_drawn_already_is_not_written_on():
 @pytest.mark.parametrize("seed", range(4))
 def test_no_leader_line_runs_through_another_label_where_there_is_room(seed):
     rng = np.random.default_rng(seed)
-    # A crowd in the middle of an empty page: the near places are soon taken.
+    # Many anchors in the middle of an empty page, so the nearby places run out.
     anchors = rng.uniform([45, 50], [75, 70], (14, 2))
     sizes = np.tile([14.0, 4.0], (14, 1))
     boxes = boxes_of(place_labels(anchors, sizes, PAGE, np.zeros((40, 50))), sizes)

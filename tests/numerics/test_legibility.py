@@ -16,7 +16,7 @@ RNG = np.random.default_rng(0)
 
 
 def soft(num: int, side_px: int = 16) -> np.ndarray:
-    """Images whose amplitude falls as 1 / f, as photographs' does."""
+    """Images whose amplitude falls as 1 / f, like that of photographs, (icon, row, column, 3) uint8."""
     frequency = np.hypot(np.fft.fftfreq(side_px)[:, None], np.fft.fftfreq(side_px)[None])
     spectrum = np.fft.fft2(RNG.normal(size=(num, 3, side_px, side_px))) / np.maximum(frequency, 1 / side_px)
     planes = np.fft.ifft2(spectrum).real

@@ -13,7 +13,7 @@ from atlas_pipeline.numerics.mosaic import (
 
 
 def plain_icons(num_cells, side, seed=0):
-    """One colour an icon, none of them white."""
+    """Icons of one colour each, none of them white."""
     colours = np.random.default_rng(seed).integers(0, 200, (num_cells, 1, 1, 3), dtype=np.uint8)
     return np.broadcast_to(colours, (num_cells, side, side, 3)).copy()
 
@@ -42,7 +42,7 @@ def test_a_point_at_the_top_left_of_the_layout_has_its_icon_at_the_top_left():
 
 
 def test_the_area_of_an_icon_is_proportional_to_its_count_until_the_cell_is_full():
-    counts = np.array([16, 32, 50, 100, 100, 100, 100, 900])  # half the median: 50
+    counts = np.array([16, 32, 50, 100, 100, 100, 100, 900])  # half the median is 50
     sides = icon_sides(counts, icon_px=200)
     np.testing.assert_allclose(sides[:2] ** 2 / 200**2, counts[:2] / 50, rtol=0.02)
     assert (sides[2:] == 200).all()
@@ -130,7 +130,7 @@ def test_bands_of_the_grid_put_together_are_the_picture(scale):
     bands = []
     for grid_rows in (range(1), range(1, 4), range(4, 6)):
         here = (rows >= grid_rows.start) & (rows < grid_rows.stop)
-        # As they are stored.
+        # Use the integer type in which places are stored.
         places = rows[here].astype(np.int16), cols[here].astype(np.int16)
         bands.append(mosaic_band(icons[here], *places, sides[here], 6, 10, grid_rows))
     whole = mosaic(icons, rows, cols, counts, grid_size=6, icon_px=10, scale=scale)

@@ -8,7 +8,7 @@ from atlas_pipeline.numerics.normalise import normalise_layout
 
 
 def test_an_outlier_ends_at_the_margin():
-    """0 .. 100 evenly: percentiles 1 and 99, spread 98, so a margin of 0.1 ends at -8.8 and 108.8."""
+    """0 to 100 in even steps: the percentiles 1 and 99 span 98, so a margin of 0.1 ends at -8.8 and 108.8."""
     line = np.arange(101.0)
     xy = np.stack([line, line], axis=1)
     xy[0, 0], xy[100, 0] = -1e6, 1e6

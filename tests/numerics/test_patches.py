@@ -6,7 +6,7 @@ from atlas_pipeline.patch_test.placement import corner_windows, noise_like, patc
 
 
 def picture(side=32, seed=0):
-    """Soft coloured shapes, far from black and from full light."""
+    """A picture of coloured blocks, far from black and white, (side, side, 3) uint8."""
     rng = np.random.default_rng(seed)
     coarse = rng.uniform(90, 165, (4, 4, 3))
     return np.rint(coarse.repeat(side // 4, axis=0).repeat(side // 4, axis=1)).astype(np.uint8)
@@ -31,7 +31,7 @@ def test_random_cells_are_a_set_and_more_of_them_begin_with_the_fewer():
 
 
 def test_a_crop_is_centred_on_its_position_and_stays_inside_the_image():
-    # 8 x 8 positions of 4 px each; the middle of position (3, 5) is 14 px down and 22 px across.
+    # There are 8 x 8 positions of 4 px each; the middle of position (3, 5) is 14 px down and 22 px across.
     assert crop_window((3, 5), (8, 8), side_px=8, image_px=32) == (10, 18)
     assert crop_window((0, 7), (8, 8), side_px=8, image_px=32) == (0, 24)
     assert crop_window((3, 5), (8, 8), side_px=32, image_px=32) == (0, 0)
@@ -50,9 +50,9 @@ def test_noise_has_the_spectrum_and_the_colours_of_its_patch_and_none_of_its_sha
     np.testing.assert_allclose(noise.std(axis=(0, 1)), patch.std(axis=(0, 1)), rtol=0.03)
     ours, theirs = (np.sqrt(power(image)) for image in (noise, patch))
     ours[0, 0] = theirs[0, 0] = 0
-    # Rounding to whole levels leaves a thin even noise in every frequency.
+    # Rounding to integer levels adds a little white noise.
     assert np.abs(ours - theirs).max() < 0.03 * theirs.max()
-    # Channels still go together as they did, and the pixels do not.
+    # The correlations between channels are kept, and the pixels are not.
     np.testing.assert_allclose(
         np.corrcoef(noise.reshape(-1, 3).T), np.corrcoef(patch.reshape(-1, 3).T), atol=0.03
     )

@@ -16,7 +16,7 @@ def test_a_position_depends_on_seed_and_image_alone():
 
 
 def splitmix64(state):
-    """One step, with Python's integers; state 0 gives 0xE220A8397B1DCDAF, as published."""
+    """One step in Python integers; state 0 gives 0xE220A8397B1DCDAF, as published."""
     z = (state + 0x9E3779B97F4A7C15) % 2**64
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
@@ -24,7 +24,7 @@ def splitmix64(state):
 
 
 def test_the_values_never_change():
-    """Every cached sample stands on these."""
+    """All cached samples depend on these values."""
     assert splitmix64(0) == 0xE220A8397B1DCDAF
     for seed, image in [(0, 0), (0, 1), (42, 999_999), (2**64 - 1, 3)]:
         state = splitmix64(splitmix64(seed) ^ image)
@@ -50,7 +50,7 @@ def test_positions_are_uniform_and_rows_independent_of_columns():
     assert places.max() < 1
     for position in range(2):
         by_cell, _, _ = np.histogram2d(*places[:, position].T, bins=10, range=[[0, 1], [0, 1]])
-        # 99 degrees of freedom: 150 is beyond the 99.9th percentile.
+        # For 99 degrees of freedom, 150 is beyond the 99.9th percentile.
         assert ((by_cell - 500) ** 2 / 500).sum() < 150
     assert abs(np.corrcoef(places[1:, 0, 0], places[:-1, 0, 0])[0, 1]) < 0.02
 

@@ -8,7 +8,7 @@ from atlas_pipeline.numerics.quality import layout_quality, seed_agreement
 
 
 def noisy_plane(num_rows=300, noise=0.3):
-    """Unit vectors near a patch of a sphere, and a layout that keeps most of the patch."""
+    """Vectors near a plane in 6 dimensions, and a layout that keeps most of the plane."""
     rng = np.random.default_rng(0)
     xy = rng.random((num_rows, 2))
     vectors = np.column_stack([xy, np.ones(num_rows), rng.normal(size=(num_rows, 3)) * noise])
@@ -77,7 +77,7 @@ def test_a_sample_is_near_the_whole_and_seeded():
 
 
 def test_tight_clumps_far_from_the_origin_keep_their_neighbours():
-    """Squares and products in float32 would not see distances of 1e-4 near (1, 1)."""
+    """float32 squares and products cannot resolve distances of 1e-4 near (1, 1)."""
     rng = np.random.default_rng(0)
     layout = (1 - rng.random((500, 2)) * 1e-3).astype(np.float32)
     quality = layout_quality([layout - layout.mean(axis=0)], layout, seed=0, metric="euclidean")
@@ -126,7 +126,7 @@ def test_layouts_that_lie_differently_agree_and_unlike_ones_do_not():
         {"seed_agreement": 1, "seed_rank_correlation": 1}
     )
     unlike = seed_agreement(layout, rng.random((400, 2)), seed=0)
-    # By chance 15 of 399.
+    # Unrelated layouts agree on 15 of 399 neighbours by chance.
     assert unlike["seed_agreement"] == pytest.approx(15 / 399, abs=0.01)
     assert unlike["seed_rank_correlation"] == pytest.approx(0, abs=0.05)
     assert seed_agreement(layout[:2], turned[:2], seed=0)["seed_agreement"] is None

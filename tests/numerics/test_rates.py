@@ -32,7 +32,7 @@ def test_images_that_all_patches_agree_on_count_as_images_and_not_as_pairs():
 
 def test_patches_that_all_images_agree_on_count_as_patches():
     rate = share_rate(np.repeat([[True]] * 3 + [[False]] * 7, 1000, axis=1), seed=0)
-    # Ten draws of a coin of 0.3: a spread of 0.145, so about 0.28 to either side.
+    # Ten draws of a coin with p = 0.3 have a standard error of 0.145, so about 0.28 to either side.
     assert rate.mean == pytest.approx(0.3)
     assert (rate.low, rate.high) == pytest.approx((0.0, 0.6), abs=0.11)
 
@@ -66,7 +66,7 @@ def test_a_difference_is_taken_pair_by_pair():
     theirs[:, np.flatnonzero(easy)[:20]] = False
     rate = difference_rate(ours, theirs, seed=0)
     assert rate.mean == pytest.approx(0.05)
-    # The images' own spread cancels: two intervals of 0.05 to either side would not tell them apart.
+    # The spread between images cancels. Two separate intervals of 0.05 to either side would overlap.
     assert 0.02 < rate.low < rate.high < 0.08
 
 
@@ -90,7 +90,7 @@ def test_held_out_places_are_chosen_on_the_other_half():
     outcomes = np.zeros((1, 2, 4), bool)
     outcomes[0, 0, ::2] = True  # place 0 works on images 0 and 2 alone
     outcomes[0, 1, 1::2] = True
-    # Chosen on 1 and 3 place 1 is best, and fails on 0 and 2; and the other way round.
+    # Place 1 is best on images 1 and 3 but fails on 0 and 2; place 0 does the reverse.
     assert held_out(outcomes).tolist() == [[False] * 4]
     assert held_out(np.ones((1, 2, 1), bool)).tolist() == [[True]]
 

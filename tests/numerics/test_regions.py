@@ -11,7 +11,7 @@ GRID = 6
 
 
 def flooded(cells, classes):
-    """The same by flood fill, cell by cell: the oracle."""
+    """The reference: regions by flood fill, cell by cell."""
     place = {tuple(cell): k for k, cell in enumerate(cells)}
     number = [-1] * len(cells)
     for first in range(len(cells)):
@@ -50,7 +50,7 @@ def test_the_fullest_regions_come_first_and_specks_not_at_all():
 def test_the_innermost_cell_is_deepest_and_belongs_to_the_region():
     ring = [[r, c] for r in range(5) for c in range(5) if (r, c) != (1, 1)]
     row, col = ring[innermost_cell(ring)]
-    # Two cells from the outside and more than two from the hole, as (3, 3) is, and nearer the middle.
+    # (2, 3) and (3, 3) are two cells from the outside and more from the hole; (2, 3) is nearer the middle.
     assert (row, col) == (2, 3)
     assert innermost_cell([[4, 7]]) == 0
     with pytest.raises(ValueError, match="at least one"):

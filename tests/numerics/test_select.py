@@ -1,4 +1,4 @@
-"""Against a loop over rows that anyone can check."""
+"""Every selection agrees with a simple loop over rows."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ DRAWN = random_keys(np.arange(5000)).tolist()
 
 
 def naive(attribution, request):
-    """Row -> value."""
+    """Map each selected row to its value."""
     rows = attribution.astype(np.float64).tolist()
     if isinstance(request, ComparisonRequest):
         both = _largest(rows, request.left, request.top, 1) | _largest(rows, request.right, request.top, 1)
@@ -57,7 +57,7 @@ def chosen(attribution, requests, cuts=()):
 
 
 def some_attributions(num_rows, num_classes=4, seed=0):
-    """Few distinct values: full of ties, and of zeros of both signs."""
+    """Attributions with few distinct values: many ties, and zeros of both signs."""
     values = np.array([-2, -1, -0.5, -0.0, 0.0, 0.5, 1, 2], np.float16)
     return np.random.default_rng(seed).choice(values, (num_rows, num_classes))
 
@@ -108,7 +108,7 @@ def test_one_column_alone_is_chosen_as_among_all():
 def test_what_both_filters_choose_is_there_once():
     attribution = np.array([[3, 1], [2, 4], [1, 0], [-1, -2]], np.float16)
     (both,) = chosen(attribution, [ClassRequest(column=0, filter="both", top=2)])
-    # By magnitude rows 0 and 1, by rank 0 and 2; of row 3 the highest is below 0.
+    # Magnitude selects rows 0 and 1, rank selects 0 and 2; the highest value of row 3 is negative.
     assert both.rows.tolist() == [0, 1, 2]
     assert both.value.tolist() == [3, 2, 1]
 
@@ -137,12 +137,12 @@ def test_nothing_speaks_for_a_class_that_has_only_zeros():
 
 
 def test_equal_attributions_are_taken_from_all_rows():
-    """Four blocks of 100 rows, as of class folders: of 100 of 400 each has 25 give or take 4."""
+    """In four blocks of 100 rows, like class folders, a draw of 100 takes 25 +- 4 from each."""
     attribution = np.ones((400, 2), np.float16)
     (selection,) = chosen(attribution, [ClassRequest(column=0, filter="magnitude", top=100)], cuts=(150,))
     of_block = np.bincount(selection.rows // 100, minlength=4)
     assert of_block.sum() == 100
-    # Hypergeometric: 3.75 is one standard deviation; four of them.
+    # Hypergeometric: one standard deviation is 3.75, and the limit is four of them.
     assert np.abs(of_block - 25).max() <= 15
 
 

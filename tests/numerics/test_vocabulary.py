@@ -4,7 +4,7 @@ from atlas_pipeline.numerics.vocabulary import regions
 
 
 def _grid(totals):
-    """A full grid whose cells contribute ``totals``, with counts and attributions that make them up."""
+    """A full grid whose cells contribute ``totals``, with counts and attributions that produce them."""
     totals = np.asarray(totals, dtype=float)
     row, col = (axis.ravel() for axis in np.indices(totals.shape))
     counts = np.arange(totals.size) % 7 + 1
@@ -50,7 +50,7 @@ def test_of_two_equal_cells_the_earlier_is_the_centre():
 
 
 def test_counts_weigh():
-    """Ten activations of a little outweigh one of much."""
+    """Ten activations with small attributions outweigh one with a large attribution."""
     found = regions([0, 0], [0, 2], [10, 1], [0.2, 1.0])
     assert found.centre.tolist() == [0, 1]
     np.testing.assert_allclose(found.share, [2 / 3, 1 / 3])

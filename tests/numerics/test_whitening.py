@@ -35,7 +35,7 @@ def test_shards_in_any_order_and_merged_give_the_same():
 
 
 def test_small_eigenvalues_survive_many_rows():
-    """A float32 sum over these rows loses the 1e-6 beside the 1."""
+    """A float32 sum over these rows would lose the eigenvalue 1e-6 next to 1."""
     activations = np.tile(np.array([[1, 1e-3], [1, -1e-3]], np.float32), (100_000, 1))
     assert np.linalg.eigvalsh(second_moment(activations))[0] == pytest.approx(1e-6, rel=1e-4)
 
