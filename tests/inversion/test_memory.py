@@ -43,7 +43,7 @@ def test_memory_for_not_even_one_icon_is_said(directions, settings):
         invert(no_memory, directions, SEEDS, settings)
 
 
-def test_icons_that_already_flew_start_again_when_memory_runs_short(feature_map, directions, settings):
+def test_icons_in_the_batch_start_again_when_memory_runs_short(feature_map, directions, settings):
     calls = 0
 
     def shrinking(images):
@@ -60,7 +60,7 @@ def test_icons_that_already_flew_start_again_when_memory_runs_short(feature_map,
     assert_same_icons(icons, invert(feature_map, directions, SEEDS, settings))
 
 
-def test_what_does_not_even_board_is_halved_too(feature_map, directions, settings, monkeypatch):
+def test_a_batch_that_cannot_be_allocated_is_halved_too(feature_map, directions, settings, monkeypatch):
     sizes: list[int] = []
     real = Canvas.start
 
