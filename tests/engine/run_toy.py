@@ -1,4 +1,4 @@
-"""The toy pipeline as a process of its own, to be killed, interrupted or waited for."""
+"""Run the toy pipeline in its own process, so that a test can kill it, interrupt it or wait for it."""
 
 import sys
 

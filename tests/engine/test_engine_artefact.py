@@ -1,4 +1,4 @@
-"""Reading a finished artefact."""
+"""Finished artefacts are read whole, by part and by row range."""
 
 import numpy as np
 import pyarrow as pa

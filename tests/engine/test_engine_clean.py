@@ -1,4 +1,4 @@
-"""Artefacts that no config reaches."""
+"""Artefacts that no config reaches are listed and removed."""
 
 import pytest
 
@@ -60,7 +60,7 @@ def test_leaves_what_a_run_is_making(bench):
     bench.run()
     (folder, _), *_ = unreachable(bench.store, set())
     with try_locks([bench.store.lock_path(folder.parent.name, folder.name)]):
-        # A lock is a process's: another one is asked, as it would be.
+        # Remove from another process: the lock protects the artefact against other processes.
         assert remove_elsewhere(bench, folder) == "[]"
     assert remove(bench.store, [folder]) == [folder]
 

@@ -1,4 +1,4 @@
-"""Files that are cut short, altered or gone are found and made again; disk trouble is one clear line."""
+"""Truncated, altered and missing files are found and made again; a disk error is one clear line."""
 
 import errno
 import os
@@ -14,9 +14,9 @@ BIN_A = ["bin 0 a2,a3"]
 
 
 def flip(path, *, keep_times, at=None):
-    """Invert one byte: in the last column's page, far enough in to be a value, unless told where.
+    """Invert the byte at `at`, by default one among the values of the last column's page.
 
-    Such a byte decompresses well: nothing but the page's checksum tells.
+    The page still decompresses, so only its checksum reveals the damage.
     """
     stat = path.stat()
     content = bytearray(path.read_bytes())
@@ -74,7 +74,7 @@ def test_parts_taken_over_are_recorded_as_those_just_made(bench):
 
 
 def test_a_worker_killed_while_it_writes_leaves_nothing_behind(bench, monkeypatch):
-    """Its task goes to another worker; nobody else looks into the folder before the manifest is written."""
+    """Another worker repeats the task; the temporary file is removed before the manifest is written."""
     bench.run(only={"sample"})
     folder = bench.folder("sample", "a")
     part = folder / "part-00003.parquet"
@@ -112,11 +112,11 @@ def test_a_damaged_manifest_of_an_input_with_identity_holds_nothing_up(bench):
 
 
 def test_damage_that_only_shows_on_reading_is_made_again_on_the_way(bench):
-    """The size and the time are as recorded: only the page's checksum tells."""
+    """File size and modification time are as recorded; only the page's checksum reveals the damage."""
     bench.run()
     before = bench.values()
     flip(bench.folder("sample", "a") / "part-00001.parquet", keep_times=True)
-    assert bench.run() == []  # nobody reads it
+    assert bench.run() == []  # no task reads that part
     for grid in bench.store.folders("project"):
         (grid / "manifest.json").unlink()
         (grid / "part-00000.parquet").unlink()
@@ -189,7 +189,7 @@ def test_disk_trouble_is_one_line_and_leaves_nothing_half_written(bench, monkeyp
 
 
 def test_a_really_full_disk(bench, monkeypatch):
-    """The kernel's own refusal, half-way through a file."""
+    """The kernel refuses a write part-way through a file."""
 
     def on_full_disk(path):
         path.touch()
@@ -202,7 +202,7 @@ def test_a_really_full_disk(bench, monkeypatch):
 
 
 def test_a_finished_run_needs_no_writing(bench, monkeypatch):
-    """Someone else's read-only workspace can be used as it is."""
+    """Another user's read-only workspace works as it is."""
     bench.run()
 
     def fail(*_):

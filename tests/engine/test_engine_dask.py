@@ -1,4 +1,4 @@
-"""The same tasks on Dask: equal values, lost workers, failures."""
+"""Toy runs on Dask: values equal to an inline run, lost workers and failures."""
 
 import os
 import signal
@@ -60,7 +60,7 @@ def test_a_task_that_kills_its_workers_is_given_up_and_the_rest_is_kept(bench, e
 
 
 def test_workers_leave_ctrl_c_to_the_driver(bench, executor):
-    """The terminal interrupts all processes; a worker that answered would say so in a traceback."""
+    """Ctrl-C reaches every process; a worker that reacted would print a traceback."""
     executor.client.wait_for_workers(2)  # an earlier test may have killed one
     before = executor.client.run(os.getpid)
     for pid in before.values():
@@ -100,7 +100,7 @@ def test_failures_of_tasks_are_not_retried(bench, executor):
     with pytest.raises(TasksFailedError, match="ZeroDivisionError: sample 1") as caught:
         bench.run(executor=executor)
     assert bench.ran().count("sample 1 a,b") == 1
-    # The worker's traceback travels with it, for --debug.
+    # The error carries the worker's traceback, for --debug.
     assert "toy_stages.py" in "".join(caught.value.__cause__.__notes__)
     bench.order("sample-1", "user")
     with pytest.raises(ImagesError, match="sample 1"):
@@ -126,7 +126,7 @@ def runtime_task(task, jobs, runtime):
 def test_workers_decode_by_themselves_unless_told(bench, executor):
     step = toy_stages.Step(stage=toy_stages.stage_of("as", toy_stages.one_task, runtime_task), config={})
     run([step], bench.store, executor=executor, runtime=Runtime(batch_size=7, device="auto"))
-    # Which device there is, the worker knows.
+    # The worker resolves device 'auto' on its own machine.
     assert bench.values([step]) == {("as", None, None, None): [{"as": f"{resolved_device('auto')} 0 7"}]}
     assert worker_runtime(Runtime(device="cuda:1", workers=3)).device == "cuda"
     assert worker_runtime(Runtime(workers=3)).workers == 3
@@ -144,7 +144,7 @@ def test_one_worker_a_visible_gpu(monkeypatch):
 
 
 def test_workers_keep_the_memory_that_they_freed(executor):
-    """What Dask sets makes a network that takes its memory anew at every step three times as slow."""
+    """Dask's default trim threshold makes a network that reallocates at every step three times as slow."""
     assert set(executor.client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == {None}
 
 
@@ -165,7 +165,7 @@ def test_nobody_at_the_address(bench, monkeypatch):
         with pytest.raises(ResourceError, match="no Dask scheduler answers at tcp:"):
             bench.run(executor=executor)
         bench.run()
-        assert bench.run(executor=executor) == []  # nothing to do, nobody to ask
+        assert bench.run(executor=executor) == []  # nothing to do, so no scheduler is needed
 
 
 @pytest.mark.extended

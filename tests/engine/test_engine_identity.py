@@ -1,4 +1,4 @@
-"""Fingerprints of steps, digests of values."""
+"""Fingerprints of steps and digests of values."""
 
 from itertools import pairwise
 
@@ -39,7 +39,7 @@ def test_is_the_same_for_the_same():
 
 
 def test_is_pinned():
-    """Changes only with SCHEME: everyone's cache hangs on it."""
+    """The value changes only with SCHEME, since every existing cache depends on it."""
     assert of() == "9a89f70ceb4ae666"
 
 
@@ -76,7 +76,7 @@ def test_ordered_lists_inputs_first_and_each_recipe_once():
     again = toy_stages.steps(layers=("a",))
     found = ordered([steps[4], *again])
     assert [step.stage.name for step in found] == ["list", "sample", "project", "bin", "bin"]
-    # One object a recipe, also as an input.
+    # Equal recipes become one step object, as inputs too.
     assert found[4].inputs["layout"] is found[3].inputs["layout"] is found[2]
 
 
@@ -113,7 +113,7 @@ def test_a_values_digest_sees_every_row_of_every_column():
             values[row] = values[0] if values[0] != values[row] else values[1]
             column = pa.array(values, TABLE[name].type)
             digests.add(values_digest([TABLE.set_column(place, name, column)]))
-    # Row 0 becomes the value of row 1; the others that of row 0. Those equal to row 0 become row 1's.
+    # Each edit gives a row the value of row 0, or that of row 1 where it already equals row 0.
     assert len(digests) == 1 + 9 * 6
 
 

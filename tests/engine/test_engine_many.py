@@ -1,4 +1,4 @@
-"""Steps by the hundred: one pass for all of them, one line on the terminal."""
+"""Hundreds of steps share one pass and one line at the terminal."""
 
 import resource
 

@@ -1,4 +1,4 @@
-"""What `plan` says: states, counts, and why a step would run."""
+"""`plan` reports states, counts, and why a step would run."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from atlas_pipeline.engine import Output, Step, plan, run
 
 
 def states(bench, **config):
-    """By stage, layer and grid."""
+    """(stage, layer, grid) -> planned state of the step."""
     return {(s.stage, s.layer, s.grid): s for s in plan(bench.steps(**config), bench.store)}
 
 
@@ -37,7 +37,7 @@ def test_before_the_first_run(bench):
     assert {state.reason for state in found.values()} == {"never run"}
     assert found["list", None, None].fingerprint is not None
     assert found["list", None, None].tasks == 1
-    # What the list will hold is not known yet, so nothing after it has an identity.
+    # The contents of the list are not known yet, so no later step has a fingerprint.
     assert (found["sample", "a", None].fingerprint, found["sample", "a", None].tasks) == (None, None)
     assert not bench.store.root.exists()
 
@@ -116,7 +116,7 @@ def many_split(job):
 
 
 def test_sixty_done_steps_are_planned_in_well_under_a_second(bench, monkeypatch):
-    monkeypatch.setattr("os.fsync", lambda handle: None)  # 1800 files
+    monkeypatch.setattr("os.fsync", lambda handle: None)  # too slow for 1,800 files
     stage = toy_stages.stage_of("many", many_split, many_task)
     first = Step(stage=stage, config={"n": 0})
     steps = [first, *[Step(stage=stage, config={"n": n}, inputs={"first": first}) for n in range(1, 60)]]

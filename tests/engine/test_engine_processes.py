@@ -1,4 +1,4 @@
-"""Runs as processes: killed, interrupted, two at once."""
+"""Runs in their own processes: killed, interrupted, and two at once."""
 
 import os
 import signal
@@ -23,13 +23,13 @@ def start(bench, num_workers=0):
 
 
 def wait_for(bench, line):
-    """Until the task has begun."""
+    """Wait until the log holds this line: the task has begun."""
     toy_stages.wait_until(lambda: bench.log.exists() and line in bench.ran())
 
 
 @pytest.fixture
 def undisturbed(bench):
-    """What every artefact holds where nothing went wrong."""
+    """The rows of every artefact after a run without faults."""
     bench.run()
     values = bench.values()
     bench.wipe()
@@ -45,7 +45,7 @@ def test_killed_in_the_middle_the_next_run_does_the_rest(bench, undisturbed, tas
     process = start(bench)
     cut_off = {"sample-2": "sample 2 a,b", "project-0": "project 0 a", "bin-0": "bin 0 a2,a3"}[task]
     wait_for(bench, cut_off)
-    if task == "sample-2":  # the task before it may still be being written
+    if task == "sample-2":  # wait until the previous task's parts are written
         toy_stages.wait_until(lambda: len(list(bench.store.root.glob("sample/*/part-00001.parquet"))) == 2)
     process.kill()
     process.wait()
@@ -53,7 +53,7 @@ def test_killed_in_the_middle_the_next_run_does_the_rest(bench, undisturbed, tas
     before = bench.ran()
     rest = bench.run()
     assert rest[0] == cut_off == before[-1]
-    assert len(before[:-1] + rest) == 9  # nothing twice but what was cut off
+    assert len(before[:-1] + rest) == 9  # only the killed task ran twice
     assert bench.values() == undisturbed
 
 
@@ -63,7 +63,7 @@ def test_killed_by_itself_while_it_computes(bench, undisturbed):
     process = start(bench)
     process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == -signal.SIGKILL
-    # What was being written meanwhile may be lost with it.
+    # The part that was being written at the same time may be lost too.
     assert bench.run()[0] in ("sample 0 a,b", "sample 0 a", "sample 0 b", "sample 1 a,b")
     assert bench.values() == undisturbed
 
@@ -71,7 +71,7 @@ def test_killed_by_itself_while_it_computes(bench, undisturbed):
 @pytest.mark.extended
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_interrupted_by_the_terminal(bench, undisturbed, num_workers):
-    """The terminal interrupts every process of the group, workers too."""
+    """Ctrl-C at a terminal interrupts every process of the group, including workers."""
     bench.order("sample-1", "hold")
     process = start(bench, num_workers)
     wait_for(bench, "sample 1 a,b")
@@ -90,7 +90,7 @@ def test_workers_go_with_their_killed_driver(bench):
     process = start(bench, num_workers=1)
     wait_for(bench, "sample 1 a,b")
     process.kill()
-    process.communicate(timeout=TIMEOUT_S)  # ends when nobody holds its pipes any more
+    process.communicate(timeout=TIMEOUT_S)  # returns once no process holds the pipes
 
 
 def test_of_two_runs_at_once_the_second_waits_says_so_and_runs_nothing(bench, undisturbed):
@@ -100,7 +100,7 @@ def test_of_two_runs_at_once_the_second_waits_says_so_and_runs_nothing(bench, un
     second = start(bench)
     said = second.stderr.readline()
     assert said == "bin b all 2, 3: another run is making it; waiting for that to end\n"
-    time.sleep(1.2)  # it looks twice more, and is not to say it again
+    time.sleep(1.2)  # it checks twice more and must not repeat the message
     (bench.orders / "bin-0-b2,b3").unlink()
     first_out, _ = first.communicate(timeout=TIMEOUT_S)
     second_out, said = second.communicate(timeout=TIMEOUT_S)
@@ -125,4 +125,4 @@ def test_a_killed_run_holds_no_lock(bench):
     process.kill()
     process.wait()
     (bench.orders / "list-0").unlink()
-    bench.run()  # else it would wait for ever
+    bench.run()  # a lock that is still held would block this for ever

@@ -1,4 +1,4 @@
-"""What a run tells."""
+"""Reporters show the progress of a run."""
 
 import io
 
@@ -11,7 +11,7 @@ from atlas_pipeline.engine.progress import duration, rate_text
 
 
 class Listener(SilentReporter):
-    """Remembers every bar: label, unit, total, done at the start, units since, how it ended."""
+    """Records every bar: label, unit, total, units done at the start, units since, whether it finished."""
 
     def __init__(self):
         self.bars = []

@@ -1,4 +1,4 @@
-"""What runs, and what does not: rerun, resume, siblings, early cut-off, only, force, failures."""
+"""Which tasks run: reruns, resumes, siblings, early cut-off, only, force and failures."""
 
 import pyarrow.parquet as pq
 import pytest
@@ -35,7 +35,7 @@ def test_a_lost_part_alone_is_made_again(bench):
 
 
 def test_parts_of_another_split_are_not_taken_over(bench):
-    """A part says which task made it; a split may follow a setting that is not fingerprinted."""
+    """A part records its task, because the split may depend on a setting that is not fingerprinted."""
     summary = {"summarise": toy_stages.sample_summary}
     resized = toy_stages.stage_of("sample", half_split, toy_stages.sample_task, **summary)
     bench.run()
@@ -44,7 +44,7 @@ def test_parts_of_another_split_are_not_taken_over(bench):
     steps[1] = Step(
         stage=resized, config=steps[1].config, inputs=steps[1].inputs, settings=steps[1].settings, layer="a"
     )
-    assert bench.run(steps) == []  # done is done, however it was split
+    assert bench.run(steps) == []  # a finished artefact stays done, whatever its split
     (folder / "manifest.json").unlink()
     assert len(bench.run(steps)) == 2
     assert sorted(file.name for file in folder.glob("part-*")) == ["part-00000.parquet", "part-00001.parquet"]
@@ -113,7 +113,7 @@ def test_force_makes_a_stage_anew_and_leaves_the_rest_where_the_values_are_the_s
 
 
 def test_force_with_other_values_reaches_everything_after_it(bench, monkeypatch):
-    """The code changed and nobody bumped the version: `--force` must not leave a stale atlas behind."""
+    """`--force` leaves no stale atlas behind when the code changed without a version bump."""
     bench.run()
     stale = bench.values()
     monkeypatch.setattr(toy_stages, "CHANNELS", 5)
@@ -121,7 +121,7 @@ def test_force_with_other_values_reaches_everything_after_it(bench, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         bench.run(force={"sample"})
     (bench.orders / "sample-2").unlink()
-    # A plain run goes on where the forced one was interrupted.
+    # A plain run continues where the forced one was interrupted.
     assert bench.run() == ALL[3:]
     assert bench.values()["bin", "a", "all", 2] is not None
     assert bench.values() != stale
@@ -146,9 +146,9 @@ def test_force_only_reaches_the_stages_that_were_asked_for(bench):
 def test_a_stage_can_stop_the_run_by_its_notes(bench):
     with pytest.raises(ImagesError, match="2 bad images"):
         bench.run(bench.steps({"bad": 1}))
-    # The second bad one stops it, known once its part is written: the next task was computed meanwhile.
+    # The second bad image stops the run once its part is written; the next task was computed meanwhile.
     assert bench.ran() == ALL[:4]
-    # The notes are in the parts: the next run need not begin to know it.
+    # The parts hold the notes, so the next run is refused before it runs a task.
     with pytest.raises(ImagesError, match="3 bad images"):
         bench.run()
     assert bench.ran() == []

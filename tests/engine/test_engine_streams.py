@@ -1,4 +1,4 @@
-"""A part that is too large to be held: computed while it is written."""
+"""A part too large for memory is computed while it is written."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""What a worker must have in common with the driver, and what becomes of a run whose scheduler is gone."""
+"""Requirements that a worker must share with the driver, and runs that lose their scheduler."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def test_a_worker_like_the_driver_is_fit(terms):
     assert worker.find_mismatch(terms) is None
 
 
-# Each computes values that end up in an artefact: decoding, neighbours, layouts, selections, networks.
+# Each package affects the values in artefacts: decoding, neighbours, layouts, selections, networks.
 @pytest.mark.parametrize("package", ["numpy", "numba", "scipy", "scikit-learn", "simplejpeg", "timm"])
 def test_other_versions_are_named_with_both(terms, package):
     older = tuple((name, "0.1" if name == package else found) for name, found in terms.versions)
@@ -91,13 +91,13 @@ def test_a_part_that_only_the_worker_sees(bench, monkeypatch):
 
 
 def listening(*pids):
-    """The addresses at which these processes can be reached."""
+    """The IP addresses on which these processes listen."""
     found = [socket for pid in pids for socket in psutil.Process(pid).net_connections("inet")]
     return {socket.laddr.ip for socket in found if socket.status == psutil.CONN_LISTEN}
 
 
 def test_workers_that_see_no_workspace_get_no_work(tmp_path):
-    # Every process has a memory:// of its own.
+    # Each process has its own memory:// file system.
     bench = Bench(tmp_path, "memory://nobody/else")
     with local_cluster(1) as executor:
         assert listening(os.getpid(), *executor.client.run(os.getpid).values()) == {"127.0.0.1"}
@@ -107,7 +107,7 @@ def test_workers_that_see_no_workspace_get_no_work(tmp_path):
 
 
 def test_a_worker_lost_while_it_is_asked_is_not_blamed(tmp_path):
-    """The one that is started in its place is asked with its first task."""
+    """The worker that replaces it is checked when it gets its first task."""
 
     class Client:
         answers: ClassVar = {"tcp://one": None, "tcp://lost": OSError("closed")}
@@ -149,14 +149,14 @@ def test_each_worker_sees_one_gpu(bench, monkeypatch):
 
 @contextmanager
 def own_scheduler(tmp_path, **environment):
-    """A scheduler and a worker as processes of their own: its address and its process."""
+    """Start a scheduler and a worker as processes; yields the scheduler's address and process."""
     where = tmp_path / "scheduler.json"
     own = {**os.environ, "PYTHONPATH": str(Path(toy_stages.__file__).parent), **environment}
     options = ["--scheduler-file", str(where), "--no-dashboard"]
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
     scheduler = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL)
     command = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny"]
-    # Elsewhere: what lies in the working directory comes before PYTHONPATH.
+    # Start elsewhere: modules in the working directory would take precedence over PYTHONPATH.
     worker = subprocess.Popen([*command, *options], env=own, cwd=tmp_path, stderr=subprocess.DEVNULL)
     try:
         toy_stages.wait_until(lambda: where.exists() and where.read_text())
@@ -218,7 +218,7 @@ if __name__ == "__main__":
 
 @pytest.mark.extended
 def test_no_worker_hears_ctrl_c(tmp_path):
-    # In a process that starts its first workers: the very first one is the one at risk.
+    # Use a fresh process: only the first worker that a process starts is at risk.
     script = tmp_path / "interrupted.py"
     script.write_text(INTERRUPTED)
     ended = subprocess.run([sys.executable, script], capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Parts are written while the next task computes; what goes wrong there is of the task that was written."""
+"""Parts are written while the next task computes; a writing error counts for the task that made the part."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ SAMPLES = [f"sample {i} a,b" for i in range(4)]
 
 @pytest.fixture
 def on_opening(monkeypatch):
-    """Have something done before a part of this number is opened for writing."""
+    """`on_opening(part, act)`: call `act` just before the part of this number is opened for writing."""
     real = files.open_temporary
 
     def patch(part, act):
@@ -30,7 +30,7 @@ def on_opening(monkeypatch):
 
 def test_a_part_is_written_while_the_next_task_computes(bench, on_opening):
     bench.run(only={"list"})
-    # Would wait until the time is out if the next task began only after the writing.
+    # This times out if the next task begins only after the part is written.
     on_opening(0, lambda: toy_stages.wait_until(lambda: SAMPLES[1] in bench.ran()))
     assert bench.run(only={"sample"}) == SAMPLES
 
@@ -57,7 +57,7 @@ def test_a_full_disk_stops_the_run_after_what_is_under_way(bench, on_opening):
     on_opening(1, fail)
     with pytest.raises(ResourceError, match="disk is full"):
         bench.run(only={"sample"})
-    # Task 2 was computed meanwhile.
+    # Task 2 was computed while the part of task 1 was written.
     assert bench.ran() == SAMPLES[:3]
     assert not list(bench.store.root.rglob("*.tmp"))
 

@@ -1,4 +1,4 @@
-"""A workspace for toy runs, with a log of the tasks that really ran and orders for them to fail."""
+"""A workspace for toy runs, with a log of the tasks that ran and orders that make tasks fail or wait."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,10 @@ from atlas_pipeline.engine import Store, artefact_of, run
 
 
 class Bench:
-    """workspace: a path or URL; None: in the folder, where log and orders are."""
+    """Toy runs whose log and orders are in a folder.
+
+    workspace: a path or URL; None: `work` in that folder.
+    """
 
     def __init__(self, folder: Path, workspace: str | None = None) -> None:
         self.store = Store(workspace or folder / "work")
@@ -22,7 +25,7 @@ class Bench:
         return toy_stages.steps({**own, **(settings or {})}, **config)
 
     def run(self, steps=None, **options):
-        """The tasks that ran, as `stage number labels`, and nothing of earlier runs."""
+        """Run the steps; returns the tasks of this run alone, each as `stage number labels`."""
         self.log.write_text("")
         run(self.steps() if steps is None else steps, self.store, **options)
         return self.ran()
@@ -34,7 +37,7 @@ class Bench:
         (self.orders / task).write_text(how)
 
     def values(self, steps=None):
-        """Every artefact's rows, with stage and labels; None where one is not done."""
+        """(stage, layer, view, grid) -> rows of the artefact, or None if it is not done."""
         found = {}
         for step in self.steps() if steps is None else steps:
             artefact = artefact_of(step, self.store)

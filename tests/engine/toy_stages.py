@@ -1,8 +1,11 @@
 """A small pipeline for the tests: list -> sample (layers together) -> project -> bin (grids together).
 
-Settings, which are never fingerprinted, steer it: `log` (a file: one line a task), `orders` (a folder: a file
-`<stage>-<task>` or `<stage>-<task>-<labels>` says how that task fails or what it waits for), `bad` (images a
-task) and `max_bad`.
+Its settings are never fingerprinted:
+    log: a file that gets one line per task.
+    orders: a folder. Its file `<stage>-<task>` or `<stage>-<task>-<labels>` says how that task fails or what
+        it waits for.
+    bad: the number of bad images per task of sample.
+    max_bad: the number of bad images that a run accepts.
 """
 
 import logging
@@ -106,7 +109,7 @@ def bin_task(task, jobs, runtime):
 
 
 def begin(stage, index, jobs, runtime):
-    """Log the task, then do what it was ordered to."""
+    """Log the task, then follow the orders given for it."""
     settings = jobs[0].settings
     labels = ",".join(f"{job.layer or ''}{job.grid or ''}" for job in jobs)
     if "log" not in settings:
@@ -122,9 +125,9 @@ def begin(stage, index, jobs, runtime):
 
 def obey(order, task, log):
     how = order.read_text()
-    if how == "hold":  # until the order is taken back
+    if how == "hold":  # until the order is removed
         wait_until(lambda: not order.exists())
-    elif how == "meet":  # until two of its kind are at it
+    elif how == "meet":  # until two such tasks have begun
         wait_until(lambda: log.read_text().count(f"{task} ") == 2)
     elif how == "interrupt":
         raise KeyboardInterrupt

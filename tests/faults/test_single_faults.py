@@ -1,4 +1,4 @@
-"""Faults that the soak found, one by one."""
+"""Faults that the soak test found, with a test for each."""
 
 import json
 import os
@@ -14,13 +14,13 @@ from atlas_pipeline.runs import commands
 
 @pytest.fixture
 def small(small):
-    """Without UMAP, which takes longer to compile than all the rest to run."""
+    """The small run with t-SNE, since UMAP takes longer to compile than everything else takes to run."""
     return small | {"project": {"method": "tsne", "num_epochs": 250, "num_neighbors": 5}}
 
 
 @pytest.fixture
 def flipped(small, finished):
-    """A finished run with a byte flipped that only a reader's checksum finds."""
+    """`flipped(stage)`: finish the run, then flip one byte that only a checksum on reading reveals."""
 
     def flip(stage):
         finished(small)
@@ -97,7 +97,7 @@ def test_a_killed_publication_leaves_nothing_for_ever(small, finished, atlas):
     finished(small)
     stray = Path(small["run"]["workspace"]) / "runs" / "small" / "4" / "all" / ".atlas-3.png.0f.tmp"
     stray.write_bytes(b"half")
-    # A figure may be drawn meanwhile: where it goes is none of a publication's business.
+    # Another process may be drawing a figure, so publishing leaves the figures folder alone.
     drawn = stray.parents[2] / "figures" / ".4-all.pdf.0f.tmp"
     drawn.parent.mkdir()
     drawn.write_bytes(b"half")
@@ -136,7 +136,7 @@ cli.main(["interrupted"])
 
 @pytest.mark.parametrize("second", ["atexit.register(again)", "cli.click.echo = lambda *_, **__: again()"])
 def test_the_second_interrupt_ends_a_command_at_once(second):
-    """While it takes itself down, and while it says that it was interrupted."""
+    """The second interrupt arrives during shutdown, or while the message of the first one is printed."""
     script = INTERRUPTED_TWICE.format(second=second)
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode == 128 + signal.SIGINT

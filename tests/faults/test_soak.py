@@ -1,4 +1,4 @@
-"""The soak's short form: one run, a fault of each of these kinds, and the end equals the undisturbed run."""
+"""The short soak test: a run hit by one fault of each kind ends equal to an undisturbed run."""
 
 import sys
 
@@ -11,7 +11,7 @@ from scripts.soak.faults import KINDS
 from scripts.soak.report import Tally, report
 from scripts.soak.run import soak
 
-# What is done to files at rest, tests/engine/test_engine_damage.py does without a run for each.
+# tests/engine/test_engine_damage.py covers damage to files at rest, without a whole run for each kind.
 IN_CI = (
     "driver killed",
     "worker killed",
@@ -37,7 +37,7 @@ def test_a_run_hit_by_a_fault_of_each_kind_ends_as_if_undisturbed(tmp_path):
 
 @pytest.fixture
 def workspace(tmp_path):
-    """Two parts, one of them cut, and nothing that lists them."""
+    """A workspace with two parts, one of them truncated, and no manifest."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""Layers laid out together, from config to page."""
+"""Aligned layouts of several layers, from the config to the page."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def aligned(small):
 
 
 def layouts_of(config):
-    """By layer: the artefact of the layout."""
+    """layer -> artefact of its layout."""
     from atlas_pipeline.config.loading import parse_config
     from atlas_pipeline.engine import Store, artefact_of
     from atlas_pipeline.runs.pipeline_file import steps_of
@@ -54,8 +54,8 @@ def test_an_image_lies_near_its_place_in_the_next_layer_and_the_page_says_how_ne
 
 
 def test_all_layers_are_one_task_and_a_lost_one_comes_back_the_same(aligned, atlas, tmp_path):
-    # The index, the check, three parts of the sample, neighbours of each layer, all layouts; keys, and of
-    # each layer its plots and places.
+    # One task each for the index, the check, the aligned layouts and the keys; three for the sample; and for
+    # each layer one for its neighbours, its plot and its places.
     assert "13 tasks run" in atlas("project", aligned).stdout
     assert "0 tasks run" in atlas("project", aligned).stdout
     early, late = (artefact.read() for artefact in layouts_of(aligned).values())
@@ -72,7 +72,7 @@ def test_what_a_layer_stands_beside_decides_its_layout(aligned, atlas, states):
     assert states(aligned)[f"project {EARLY} all"] == "missing"
     assert states(aligned)[f"neighbors {EARLY} all"] == "done"
     aligned["layers"] = [EARLY, LATE]
-    # No such layout knows of an engine.
+    # An aligned layout does not depend on the engine.
     aligned["project"]["engine"] = "parallel"
     assert states(aligned)[f"project {EARLY} all"] == "done"
 
@@ -104,7 +104,7 @@ def test_what_cannot_be_aligned_is_refused_before_work(aligned, atlas, tmp_path,
 
 
 def test_layers_of_different_images_are_refused(aligned, atlas, tmp_path):
-    """An image that could be read when the one layer was sampled and not when the other was."""
+    """An image may be readable when one layer is sampled and unreadable when the other is."""
     import pyarrow as pa
 
     from atlas_pipeline.errors import ImagesError
@@ -122,7 +122,7 @@ def test_layers_of_different_images_are_refused(aligned, atlas, tmp_path):
 
 
 def test_two_networks_are_aligned_as_one_that_holds_both(aligned, atlas, tmp_path):
-    """As docs/align.md says: each layer's attributions are then to its own network's logits alone."""
+    """Each layer's attributions then refer to its own network's logits alone, as docs/align.md says."""
     network = (tmp_path / "network.py").read_text()
     pair = """
 class Pair(nn.Module):
@@ -140,7 +140,7 @@ class Pair(nn.Module):
     result = atlas("run", aligned)
     assert result.exit_code == 0, result.stderr
     before = layouts_of(aligned)[f"before.{LATE}"]
-    # The same features: nothing but rounding tells the two layers apart.
+    # The features of both layers are equal up to rounding.
     assert before.notes["quality"]["alignment"] < 0.02
     cells = {
         layer: json.loads((tmp_path / f"workspace/runs/small/{layer}/all/atlas-3.json").read_text())["cells"]
@@ -159,7 +159,7 @@ def test_layers_sampled_from_different_images_are_refused_in_one_line(aligned, a
     photo = tmp_path / "photos" / "7.png"
     whole, stat = photo.read_bytes(), photo.stat()
     assert atlas("index", aligned).exit_code == 0
-    # Unreadable for a while, as on a file system that comes and goes: what is listed does not change.
+    # The photo is unreadable for a while, as on a flaky file system; the index does not change.
     photo.write_bytes(bytes(len(whole)))
     os.utime(photo, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert atlas("sample", aligned | {"layers": [EARLY], "project": {}}).exit_code == 0

@@ -1,4 +1,4 @@
-"""A user's mistake: one clear line on stderr, exit code 2, nothing lost."""
+"""A user's mistake gives one clear line on stderr and exit code 2, and loses nothing."""
 
 import json
 import pickle
@@ -19,7 +19,7 @@ LATE = "4"
 
 @pytest.fixture
 def photos(small, tmp_path) -> dict:
-    """A run over 30 PNGs of noise."""
+    """Config of a run over 30 PNGs of noise."""
     rng = np.random.default_rng(0)
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -69,7 +69,7 @@ def test_an_empty_folder_isrefused(small, atlas, tmp_path, refused):
 
 
 def _spoil(folder: Path) -> set[str]:
-    """A truncated JPEG, a text named .jpg and an empty file among the good ones."""
+    """Add a good JPEG, a truncated one, a text named .jpg and an empty .png; returns the bad names."""
     good = folder / "good.jpg"
     rng = np.random.default_rng(1)
     Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(good)
@@ -164,7 +164,7 @@ def test_a_weights_file_runs_no_code(small, atlas, tmp_path, monkeypatch, refuse
 
 
 def _network_with(tmp_path: Path, small: dict, last_bias: str) -> dict:
-    """The small network with one bias of its second convolution set: `nan`, or large enough to overflow."""
+    """Config with one bias of the network's second convolution changed: to `nan`, or beyond float16."""
     source = (tmp_path / "network.py").read_text()
     (tmp_path / "broken.py").write_text(
         f"{source}\n\n_good = build\n\ndef build():\n    network = _good()\n"
@@ -176,7 +176,7 @@ def _network_with(tmp_path: Path, small: dict, last_bias: str) -> dict:
 def test_nan_activations_name_layer_and_image(small, atlas, tmp_path, refused, monkeypatch):
     config = _network_with(tmp_path, small, "nan")
     refused(atlas("sample", config), f"layer '{LATE}'", "NaN or infinite values for image")
-    # As if none of the images that are looked at first had any.
+    # Skip the refusal by the check, as if the images that it reads had no NaN.
     monkeypatch.setattr("atlas_pipeline.runs.make.refuse_failed", lambda *_, **__: None)
     refused(atlas("sample", config), f"layer '{LATE}'", "image 0", "NaN")
 
@@ -195,7 +195,7 @@ def test_activations_beyond_float16_are_stored_as_float32(small, atlas, tmp_path
 def test_too_few_activations_for_any_cell_says_what_would_work(small, atlas, refused):
     config = {**small, "grid": {"sizes": [40], "min_count": 30}}
     refused(atlas("run", config), "grid.min_count (30)", "grid.sizes=", "would work")
-    # No layout is needed to know that this cannot be.
+    # A grid that no layout could fill is refused before sampling.
     impossible = {**small, "grid": {"sizes": [3], "min_count": 1000}, "name": "impossible", "seed": 9}
     said = "the images give 60 activations, fewer than grid.min_count (1000)"
     refused(atlas("run", impossible), said, "lower grid.min_count to 6 or so")

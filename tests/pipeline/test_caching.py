@@ -1,4 +1,4 @@
-"""Which change makes which stage run again, read from `atlas status --json`."""
+"""Which stages a change makes run again, read from `atlas status --json`."""
 
 import copy
 import os
@@ -73,7 +73,7 @@ def test_a_change_runs_what_it_affects_and_nothing_else(done, states, key, value
 
 
 def test_crops_follow_the_preprocessing_of_the_networks_own_file(done, atlas, tmp_path):
-    """It stands in the code, and not in the config."""
+    """The preprocessing is in the network's code, not in the config."""
     store, crops = tmp_path / "workspace" / "cache" / "crops", set()
     for crop in (32, 24):
         text = (tmp_path / "network.py").read_text()
@@ -101,7 +101,7 @@ def test_one_more_layer_samples_that_layer_alone(done, atlas, states):
 
 @pytest.fixture
 def photos(small, tmp_path) -> dict:
-    """The same run over a folder of PNGs in two classes."""
+    """Config of the small run over a folder of PNGs in two classes."""
     rng = np.random.default_rng(0)
     for label in ("day", "night"):
         (tmp_path / "photos" / label).mkdir(parents=True)
@@ -122,7 +122,7 @@ def test_a_renamed_folder_of_the_same_images_samples_nothing(photos, atlas, stat
 
 def test_a_copied_folder_is_listed_again_and_samples_nothing(photos, atlas, states, tmp_path):
     assert atlas("run", photos).exit_code == 0
-    # copy: new modification times, as a download would have.
+    # shutil.copy gives new modification times, as a download would.
     shutil.copytree(tmp_path / "photos", tmp_path / "copy", copy_function=shutil.copy)
     copied = _changed(photos, "images.path", str(tmp_path / "copy"))
     assert atlas("index", copied).exit_code == 0
@@ -152,7 +152,7 @@ def test_changed_weights_run_everything_that_used_them(small, atlas, states, tmp
     shutil.copy(weights, moved)
     assert _to_run(states(_changed(config, "model.weights", str(moved)))) == set()
     save_file({name: tensor * 1.1 for name, tensor in state.items()}, weights)
-    # keys: where images have no class names of their own, they are the network's.
+    # keys: images without class names of their own take the network's.
     used = {"check", "sample", "neighbors", "project", "whiten", "crops", "keys", *AFTER_PROJECT}
     assert {step.split()[0] for step in _to_run(states(config))} == used
 

@@ -1,4 +1,4 @@
-"""The numbers beside an atlas's cells and icons, from the artefacts of whole small runs to the JSON."""
+"""Numbers of an atlas's cells and icons, from the artefacts of small whole runs to the JSON."""
 
 import copy
 import json
@@ -95,7 +95,7 @@ def test_the_json_and_the_page_hold_the_numbers_and_their_baselines(done, tmp_pa
     assert baselines["fidelity_nearest"] == pytest.approx(np.median(cells["nearest"].to_numpy()), rel=1e-5)
     real = icons.notes["real_crops"]
     assert {name: baselines[name] for name in real} == pytest.approx(real, rel=1e-5)
-    # In units of the spread among real crops: about 1 by construction.
+    # The unit is the spread among real crops, so the value is about 1 by construction.
     assert 0.3 < real["spectrum_distance"] < 1.5
     page = (tmp_path / "workspace" / "runs" / "small" / "report.html").read_text()
     assert "consistency, median" in page
@@ -111,7 +111,7 @@ def test_without_attribution_nothing_is_said_of_consistency(small, atlas):
 
 
 def sampled(values):
-    """The network of a run, its images, where they were sampled, and the attributions kept."""
+    """The network of a run, its images, their sampled positions (row, col), and the stored attributions."""
     config, index = parse_config(values), made(values, "index").read()
     network = opened_network(model_spec(config), "cpu")
     (batch,) = image_batches(index, "generated", None, network.preprocess, config.seed, len(index), 0)

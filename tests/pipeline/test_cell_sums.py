@@ -1,4 +1,4 @@
-"""Sums over ranges of rows: however the rows are cut, the cells are the same, and each row is read once."""
+"""Sums over ranges of rows: the cells do not depend on the ranges, and each row is read once."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def _artefacts(config, stage):
 
 @pytest.fixture
 def cut_short(monkeypatch):
-    """60 rows make four tasks, and blocks straddle the parts of the sample."""
+    """Use small ranges and blocks: 60 rows make four tasks, and blocks straddle the parts of the sample."""
     monkeypatch.setattr(cell_sums, "ROWS_PER_TASK", 17)
     monkeypatch.setattr(population, "_BLOCK_ROWS", 7)
 
@@ -52,7 +52,7 @@ def test_counts_of_every_grid_add_up_to_the_rows(small, atlas, cut_short):
     for sums in _artefacts(small, "cell_sums"):
         table = sums.read()
         assert sum(table["count"].to_pylist()) == 60
-        # A behind-a-dead-ReLU activation has no top class; every other has one.
+        # An activation without any attribution, behind dead ReLUs, has no top class; every other has one.
         assert 0 < sum(map(sum, table["top_count"].to_pylist())) <= 60
 
 
@@ -61,5 +61,5 @@ def test_all_grids_share_the_passes(small, atlas, cut_short):
     assert atlas("project", small).exit_code == 0
     steps = steps_of(parse_config(small))
     report = run(steps, Store(small["run"]["workspace"]), only={"cell_sums", "bin"}, runtime=Runtime())
-    # Four ranges for all three grids, and one second look.
+    # Four tasks sum the ranges for all three grids; one task of `bin` makes the second pass.
     assert report.tasks_run == 5

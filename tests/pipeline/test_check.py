@@ -1,4 +1,4 @@
-"""The network is proven before anything is sampled: once, as a table, and with a refusal where it fails."""
+"""The network is checked once before sampling, with a table of results and a refusal where it fails."""
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,7 +11,7 @@ from atlas_pipeline.runs.pipeline_file import steps_of
 
 EARLY, LATE = "1", "4"
 
-# What the small network becomes: its last line is `return network`.
+# For each kind, the statement that changes the small network before `build` returns it.
 SPOILT = {
     "sound": "",
     "random": "network[3] = Noisy(network[3])",
@@ -44,7 +44,7 @@ def build():
 
 @pytest.fixture
 def spoilt(small, tmp_path):
-    """`spoilt(kind)`: the small run of a network of that kind."""
+    """`spoilt(kind)`: config of the small run, with its network changed to that kind."""
     source = (tmp_path / "network.py").read_text()
 
     def call(kind):
@@ -80,7 +80,7 @@ def test_a_check_is_made_once(small, atlas, states):
     assert "check" not in again.stderr
     assert states(small)[f"check {LATE}"] == "done"
     assert states(small)[f"sample {LATE}"] == "missing"
-    # The icons' size is part of what was proven; the grid is not.
+    # The check covers the size of the icons, but not the grid.
     assert states(small, "--set", "grid.sizes=[4]")[f"check {LATE}"] == "done"
     assert states(small, "--set", "invert.size_px=24")[f"check {LATE}"] == "missing"
 
@@ -118,7 +118,7 @@ def test_what_fails_is_refused_before_anything_is_sampled(
 
 
 def test_force_checks_anew(spoilt, atlas, refused, monkeypatch):
-    """What a config does not show may have been mended: a module that the network's file imports."""
+    """A fault may be fixed where no config shows it, in a module that the network's file imports."""
     config = spoilt("random")
     refused(atlas("check", config), "same twice")
     monkeypatch.setattr("torch.nn.functional.dropout", lambda x, p: x)
@@ -164,7 +164,7 @@ def test_icons_that_no_pipeline_makes_are_not_tried(spoilt, atlas, tmp_path):
 
 
 def test_faint_activations_are_stored_as_they_are(spoilt, atlas, tmp_path):
-    """float16 would make them 0; the table says what they are stored as."""
+    """float16 would round them to 0; the table states the stored type."""
     config = spoilt("faint")
     config["sample"]["attribution"] = "none"
     assert "activations float32" in atlas("check", config).stdout

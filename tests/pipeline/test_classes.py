@@ -1,4 +1,4 @@
-"""Which logit a name in a config means."""
+"""Class names in a config are resolved to logits."""
 
 from collections.abc import Callable
 

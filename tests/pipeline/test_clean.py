@@ -1,4 +1,4 @@
-"""`atlas clean` removes what no run needs: no finished one, and none that is under way or was cut off."""
+"""`atlas clean` keeps the artefacts of finished, active and cut-off runs, and removes the others."""
 
 import copy
 from pathlib import Path
@@ -19,7 +19,7 @@ def end(*_, **__):
 
 @pytest.fixture
 def cut_off(small, atlas, monkeypatch):
-    """A config whose samples are made, by a run that ended before its folder was; and that of another run."""
+    """Config of a run that ended after sampling, before its folder was written; and that of another run."""
     other = {**copy.deepcopy(small), "name": OTHER, "seed": 1}
 
     with monkeypatch.context() as patched:
@@ -39,7 +39,7 @@ def test_what_a_run_made_before_it_was_cut_off_is_kept(cut_off, atlas):
     (sample,) = samples.iterdir()
     assert "nothing to remove" in atlas("clean", finished, "--yes").stdout
     assert list(samples.iterdir()) == [sample]
-    # Given up for another seed, it is no longer needed.
+    # The sample is not needed any more once its run has another seed.
     assert atlas("sample", {**other, "seed": 2}).exit_code == 0
     assert f"{sample}\n" in atlas("clean", finished, "--yes").stdout
     assert sample not in samples.iterdir()

@@ -1,4 +1,4 @@
-"""Deep Zoom tiles of a run: the picture's own, made when they are asked for, gone when they are not."""
+"""Deep Zoom tiles show the atlas's picture, exist on request, and go when no longer requested."""
 
 import copy
 from pathlib import Path

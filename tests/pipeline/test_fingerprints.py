@@ -1,7 +1,7 @@
-"""Fingerprints of every step of the shipped configs, and of a config with every feature on.
+"""Fingerprints of every step of the shipped configs, and of a config that uses every feature.
 
-A change of the code's structure leaves them alone, so that a finished workspace stays finished. A change of
-values is a new stage version: write the table anew, and say so in the changelog:
+A change of the code's structure keeps them, so that finished workspaces stay finished. A change of values
+needs a new stage version. In that case, rewrite the table and say so in the changelog:
 
     python tests/pipeline/test_fingerprints.py
 """
@@ -55,7 +55,7 @@ ALIGNED = {
 
 
 def configs(folder: Path) -> dict[str, dict[str, Any]]:
-    """The configs by name, with images and weights that need no files of anyone's."""
+    """name -> config, with images and weights that need no downloaded files."""
     (folder / "network.py").write_text(NETWORK)
     own = {"source": "python", "name": f"{folder}/network.py:build"}
     found = {name: yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text()) for name in SHIPPED}
@@ -68,7 +68,7 @@ def configs(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def fingerprints(values: dict[str, Any]) -> dict[str, str]:
-    """Step -> digest of its stage, version and config, and those of its inputs down to the images."""
+    """Step -> digest of its stage, version and config, and of its inputs down to the images."""
     known: dict[Step, str] = {}
 
     def visit(step: Step) -> str:

@@ -1,4 +1,4 @@
-"""Highlights and vocabularies: figures of one class, made from cells and icons that are there."""
+"""Highlights and vocabularies: figures of one class, made from existing cells and icons."""
 
 import io
 import json
@@ -17,10 +17,10 @@ CLASSES = ["ant", "bee", "cat", "dog", "emu"]
 
 @pytest.fixture
 def done(small, finished) -> dict:
-    """A finished run of a network in which nothing speaks for an emu."""
+    """A finished run of a network in which no activation has a positive attribution to an emu."""
     network = Path(small["model"]["name"].removesuffix(":build"))
     text = network.read_text().replace("return nn.Sequential(", "network = nn.Sequential(")
-    # No activation is below zero: with weights below it, no attribution is above.
+    # Activations are never negative, so negative weights give no positive attribution.
     last = "nn.Linear(12, 5),\n    )"
     assert last in text
     network.write_text(

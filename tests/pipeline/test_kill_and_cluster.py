@@ -1,4 +1,4 @@
-"""A run killed in the middle, or spread over workers, ends with what an undisturbed one gives."""
+"""A run killed part-way, or spread over workers, ends equal to an undisturbed one."""
 
 import json
 import os
@@ -15,14 +15,14 @@ import yaml
 
 pytestmark = pytest.mark.extended
 
-# Between one process and several, the network's kernels may add in another order; icons are optimised through
-# them step by step. Everything else is equal to the bit.
+# The network's kernels may sum in another order in several processes than in one, and every step of an icon's
+# optimisation runs through them. All other columns are bit-equal.
 NETWORK_COLUMNS = ("activation", "attribution", "fidelity", "fidelity_whitened", "objective")
 TOLERANCE = 1e-3
 
 
 def _tables(workspace: Path) -> dict[str, pa.Table]:
-    """Every artefact of a workspace, by stage and fingerprint."""
+    """Tables of all artefacts in a workspace, keyed by stage and fingerprint."""
     tables = {}
     for manifest in sorted((workspace / "cache").glob("*/*/manifest.json")):
         parts = sorted(manifest.parent.glob("part-*.parquet"))
@@ -59,7 +59,7 @@ def _in(config: dict, workspace: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def slow(small_in, tmp_path_factory) -> dict:
-    """The small run with enough work in each stage to be killed in it; the network tells who opens it."""
+    """The small run with enough work per stage to be killed in it; the network logs who opens it."""
     folder = tmp_path_factory.mktemp("slow")
     config = small_in(folder)
     network = folder / "network.py"
@@ -68,7 +68,7 @@ def slow(small_in, tmp_path_factory) -> dict:
     config["images"]["num_images"] = 900
     config["sample"]["shard_size"] = 100
     config["project"]["num_epochs"] = 300
-    # Cells for four tasks of icons: three are left to do when the first part is there.
+    # There are cells for four tasks of icons, so three tasks remain when the first part exists.
     config["grid"] = {"sizes": [48], "min_count": 1}
     config["invert"]["steps"] = 12
     return config
@@ -76,7 +76,7 @@ def slow(small_in, tmp_path_factory) -> dict:
 
 @pytest.fixture(scope="module")
 def undisturbed(slow, tmp_path_factory) -> dict[str, pa.Table]:
-    """What it gives in one process when nobody kills it."""
+    """The artefacts of the slow run in one process, never killed."""
     folder = tmp_path_factory.mktemp("undisturbed")
     subprocess.run(_command(_in(slow, folder / "workspace"), folder), check=True, capture_output=True)
     return _tables(folder / "workspace")
@@ -88,7 +88,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(slow, undisturbed, tmp_path, sta
     killed = _in(slow, workspace)
     process = subprocess.Popen(_command(killed, tmp_path))
     deadline = time.monotonic() + 120
-    # A part of sample or invert is there and its manifest is not; project has one part: its inputs are there.
+    # Kill when sample or invert has a part but no manifest. project has a single part: wait for its inputs.
     started = "neighbors/*/manifest.json" if stage == "project" else f"{stage}/*/part-*.parquet"
     while not list((workspace / "cache").glob(started)):
         assert process.poll() is None, "the run ended before it could be killed"
@@ -112,7 +112,7 @@ def test_two_workers_give_what_one_process_gives_and_open_the_network_once_each(
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr
     _assert_equal(undisturbed, _tables(tmp_path / "spread"), tolerance=True)
-    # The driver, which looks for the layers, and two workers, which sample, cut and invert.
+    # The driver opens it to look up the layers; two workers open it to sample, crop and optimise icons.
     processes = opened.read_text().split()
     assert len(processes) == len(set(processes)) == 3
 

@@ -1,4 +1,4 @@
-"""Layouts of a whole run: other engines, fitted on a part, held against another seed."""
+"""Layouts of whole runs: with another engine, fitted on a subset, and compared with another seed."""
 
 import json
 
@@ -23,7 +23,7 @@ def test_fitted_on_a_part_the_rest_is_placed_and_all_are_in_cells(small, atlas, 
     assert layout.num_rows == 60
     assert (np.stack([layout.read()["x"], layout.read()["y"]]) >= 0).all()
     assert 0 <= layout.notes["quality"]["seed_agreement"] <= 1
-    # As many as there are: the same layout as without it.
+    # fit_on equal to the number of activations gives the same layout as no fit_on.
     atlas("project", projected(small, fit_on=60))
     atlas("project", small)
     whole, plain = (store_of(c)("project", "all").read() for c in (projected(small, fit_on=60), small))

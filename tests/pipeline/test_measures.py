@@ -56,7 +56,7 @@ def array(one):
 
 @pytest.fixture
 def toy(monkeypatch):
-    """A measure more: computed beside the others, and in the table."""
+    """One more measure, computed beside the others and listed in the table."""
     legible = icon_numbers.legibility_numbers
 
     def with_brightness(images, crops):
@@ -68,7 +68,7 @@ def toy(monkeypatch):
     for module in (icon_numbers, invert):
         monkeypatch.setattr(module, "legibility_numbers", with_brightness)
     monkeypatch.setattr(table, "MEASURES", (*table.MEASURES, TOY))
-    # The stage was declared before the table had it.
+    # The stage read its columns from the table before TOY was added.
     declared = (*invert.INVERT.columns, *columns_of_measures("invert"))
     monkeypatch.setattr(invert, "INVERT", replace(invert.INVERT, columns=declared))
 

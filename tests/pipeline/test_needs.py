@@ -1,4 +1,4 @@
-"""What a run needs is known, said and refused before its work starts."""
+"""A run's needs for disk and memory are estimated, reported, and refused if unmet, before its work starts."""
 
 import shutil
 from pathlib import Path
@@ -18,14 +18,15 @@ from atlas_pipeline.runs.pipeline_file import steps_of
 from atlas_pipeline.tables import extent
 
 LATE, CHANNELS, CLASSES, IMAGES, NEIGHBORS, CELLS = "4", 12, 5, 60, 5, 9
-# float16 vectors and 20 bytes of place a row; neighbours; a layout; sums and means of 9 cells.
+# The sample has float16 vectors and 20 bytes of position per row. The other stages write neighbours, a
+# layout, and the sums and means of 9 cells.
 SAMPLE_BYTES = IMAGES * (2 * (CHANNELS + CLASSES) + 20)
 OTHER_BYTES = IMAGES * (NEIGHBORS * 8 + 20) + 2 * CELLS * (CHANNELS + CLASSES) * 4
 
 
 @pytest.fixture
 def have(monkeypatch):
-    """Have a machine with so much free disk and memory."""
+    """`have(disk, memory)`: act as a machine with this much free disk and memory, in bytes."""
 
     def set_free(disk=10**12, memory=10**12):
         monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=disk))
@@ -41,12 +42,12 @@ def needed(values, only=None):
 
 
 def disk_of(step):
-    """Bytes of a step whose needs follow from its config alone."""
+    """Disk need in bytes of a step whose needs follow from its config alone."""
     return step.stage.needs([step], [None]).disk_bytes
 
 
 def layouts(values):
-    """Memory by layout."""
+    """Layout -> memory need in bytes."""
     return {need.task.removeprefix("the layout of "): need.num_bytes for need in needed(values).memory}
 
 
@@ -126,7 +127,7 @@ def test_an_almost_finished_sample_needs_only_the_rest(small, atlas, have, tmp_p
     assert needed(small, only={"sample"}).disk_bytes == SAMPLE_BYTES // 4
     have(disk=SAMPLE_BYTES // 4)
     assert atlas("sample", small).exit_code == 0
-    # Made anew by force it needs all of it.
+    # With --force the whole sample is made anew, so it needs its full size.
     refused(atlas("sample", small, "--force"), "up to 3.2 kB")
 
 
@@ -158,7 +159,7 @@ def test_what_workers_do_at_once_is_added_up(have):
     assert refuse_unmet_memory(layouts, 1) == "the layout of b needs about 5 B of memory (10 B free)"
     both = "the layout of b, the layout of a at once need about 9 B of memory"
     assert refuse_unmet_memory(layouts, 4) == f"{both} (10 B free)"
-    # Binning one layer may go on beside another's layout; sampling is over by then.
+    # Binning one layer may run beside another's layout; sampling has ended by then.
     shards = [*layouts, MemoryNeed("binning a", 3, "lower it", num_tasks=3)]
     assert refuse_unmet_memory(shards, 2) == f"{both} (10 B free)"
     sampling = MemoryNeed("sampling 9 images", 3, "lower it", num_tasks=3, is_first=True)
@@ -177,7 +178,7 @@ def test_wide_samples_and_fine_grids_are_weighed_where_they_are_large(small, atl
     assert set(weighed) == {"the layout of 4", "sampling 25 images", "binning 4"}
     assert weighed["sampling 25 images"].num_bytes == 25 * (CHANNELS + CLASSES) * 8
     assert weighed["sampling 25 images"].num_tasks == 3
-    # All sums, and a copy of the one grid that there is.
+    # Binning holds the sums of all grids and a copy of one; here there is only one grid.
     assert weighed["binning 4"].num_bytes == 2 * CELLS * (CHANNELS + CLASSES) * 8
 
 
@@ -207,7 +208,7 @@ def test_free_space_is_that_of_the_nearest_folder_that_exists(small, tmp_path, m
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_the_limits_of_all_groups_around_a_process_bound_the_memory(tmp_path, version):
-    """As in a container, whose own group is the root, and as SLURM has it, some folders deeper."""
+    """A container's own group is the root; SLURM's groups are some folders deeper."""
     root, own = tmp_path / "groups", tmp_path / "own"
     controllers = "memory" if version == 1 else ""
     names = {

@@ -1,11 +1,11 @@
-"""A stage declared in a user's own pipeline file: the program finds all of it by its declaration."""
+"""A stage in a user's own pipeline file gets its command, files and status from its declaration."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-# The recipe of ARCHITECTURE.md: one file, and one line in a pipeline; here both are the user's.
+# The recipe in ARCHITECTURE.md, one file and one line in a pipeline, applied to a user's own file.
 OWN_PIPELINE = """
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def mine(tmp_path) -> str:
 def test_a_stage_of_ones_own_has_its_command_file_needs_remarks_and_status(small, atlas, mine):
     result = atlas("norms", small, "--pipeline", mine)
     assert result.exit_code == 0, result.stderr
-    # Sixty activations of 1,000 bytes, and the sample.
+    # 60 activations of 1,000 bytes each, plus the sample.
     assert "the run will write up to 63.2 kB" in result.stderr
     assert "norms of 4 needs about 5.0 kB of memory" in result.stderr
     assert "4: norms of 60 activations" in result.stdout
@@ -93,7 +93,7 @@ def test_a_run_of_ones_own_pipeline_publishes_and_cleans_up_like_ours(small, atl
     assert atlas("run", small, "--pipeline", mine).exit_code == 0
     file = Path(small["run"]["workspace"]) / "runs" / "small" / "4" / "all" / "norms.csv"
     file.unlink()
-    # What is gone from the folder is copied again without computing anything.
+    # A file missing from the run's folder is copied again without computing anything.
     again = atlas("run", small, "--pipeline", mine)
     assert "0 tasks run" in again.stdout
     assert file.is_file()

@@ -1,4 +1,4 @@
-"""The patch test: over a network whose answer is known and cells of the test's own, and as a whole run."""
+"""The patch test, on a network with known answers and hand-made cells, and as a whole run."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ from atlas_pipeline.tables.columns import EXAMPLE_TYPE, matrix_column
 from atlas_pipeline.view_atlas import ViewAtlas
 from atlas_pipeline.views.view import ComparisonPopulation
 
-# Says "striped" where the 8 px at the top left are lighter in their left half than in their right one.
+# Predicts "striped" if the left half of the top-left 8 x 8 px is much lighter than the right half.
 NETWORK = """
 import torch
 from torch import nn
@@ -60,7 +60,7 @@ def given_table(task, jobs, runtime):
 GIVEN = Stage(name="given", version=1, unit="", split=lambda job: [{}], size=lambda _: 1, compute=given_table)
 NOTES = {"classes": [0, 1], "num_classes": 2}
 TABLES = {
-    # Of three cells the last speaks for "plain".
+    # The last of the three cells favours "plain", the others "striped".
     "bin": pa.table(
         {
             "row": pa.array([0, 1, 2], pa.int16()),
@@ -92,7 +92,7 @@ VIEW = compared((0, 1), ("plain", "striped"))
 
 @pytest.fixture
 def config(tmp_path):
-    """48 plain images, the first three of them with something of its own at the top left."""
+    """Config over 48 plain images, of which 8 have a light 4 px square at the top, and striped ones."""
     (tmp_path / "network.py").write_text(NETWORK)
     for name in ("plain", "striped"):
         (tmp_path / "images" / name).mkdir(parents=True)
@@ -103,7 +103,7 @@ def config(tmp_path):
     striped = np.zeros((32, 32, 3), np.uint8)
     striped[:SIDE, :SIDE] = stripe()
     Image.fromarray(striped).save(tmp_path / "images/striped/0.png")
-    # Labelled plain, and the network says striped: not one it gets right.
+    # This image is labelled plain but predicted striped, so the network gets it wrong.
     Image.fromarray(striped).save(tmp_path / "images/plain/wrong.png")
     return {
         "name": "striped",
@@ -127,7 +127,7 @@ def steps_of(config, view=VIEW):
 
 
 def finished(config, batch_size=None, **how):
-    """Artefacts by stage, once all is run."""
+    """Run all steps; returns stage -> artefact."""
     store, steps = Store(config["run"]["workspace"]), steps_of(config, **how)
     engine.run(steps, store, runtime=Runtime(batch_size=batch_size), reporter=engine.SilentReporter())
     return {step.stage.name: artefact_of(step, store) for step in steps}
@@ -140,13 +140,13 @@ def rows_of(made):
 
 def test_the_stripe_makes_every_image_striped_where_the_network_looks_and_noise_none(config):
     rows, files = rows_of(finished(config))
-    # Two cells pull, two random ones; four kinds, two sizes, four corners.
+    # Each of the four kinds has two patches, each at two sizes in four corners.
     assert len(rows) == (2 + 2 + 2 + 2) * 2 * 4
     by_place = {(r["kind"], r["row"], r["col"], r["size"], r["corner"]): r for r in rows}
     strongest = by_place["icon", "1", "1", "0.25", "top left"]
     assert (strongest["num_images"], strongest["num_becomes"], strongest["num_leaves"]) == ("48", "48", "48")
     assert (strongest["pull"], strongest["rank"], strongest["size_px"]) == ("1.5", "0", "8")
-    # 16 px of it are light all over where the network looks; so is nothing in the other corners.
+    # At 16 px the light half fills the region that the network sees; the other corners are outside it.
     assert {r["num_becomes"] for key, r in by_place.items() if key[4] != "top left" or key[3] == "0.5"} == {
         "0"
     }
@@ -158,11 +158,11 @@ def test_the_stripe_makes_every_image_striped_where_the_network_looks_and_noise_
 def test_patches_are_what_they_are_said_to_be(config):
     patches = finished(config)["patches"].read().to_pylist()
     of = {kind: [p for p in patches if p["kind"] == kind] for kind in ("icon", "crop", "noise", "random")}
-    assert [(p["row"], p["col"]) for p in of["icon"]] == [(1, 1), (0, 1)]  # the hardest pull first
+    assert [(p["row"], p["col"]) for p in of["icon"]] == [(1, 1), (0, 1)]  # the strongest pull first
     np.testing.assert_array_equal(picture_of(of["icon"][0]["patch"]), stripe())
     assert [p["image_id"] for p in of["crop"]] == [1, 0]
     crop = picture_of(of["crop"][0]["patch"])
-    # A position sees 4 px: the light ones of image 1, below which it is even.
+    # The receptive field of a position is 4 px: here, the light square of image 1.
     assert crop.shape == (4, 4, 3)
     assert (crop == 200).all()
     assert sorted((p["row"], p["col"]) for p in of["random"]) == [(4, 6), (5, 7)]
@@ -272,7 +272,7 @@ def test_what_is_no_comparison_is_refused(small, compare, says):
 
 
 def test_a_whole_run_from_the_command(small, atlas, tmp_path):
-    # The untrained network takes nearly every image for a dog.
+    # The untrained network predicts "dog" for nearly every image.
     comparison = {"left": "dog", "right": "ant", "grid": {"sizes": [2], "min_count": 2}}
     config = {
         **small,
@@ -295,7 +295,7 @@ def test_a_whole_run_from_the_command(small, atlas, tmp_path):
     before = {f.name: f.read_bytes() for f in folder.iterdir()}
     again = atlas("patch-test", config, *arguments)
     assert "0 tasks run" in again.stdout
-    # The whole run makes the comparison's atlas; what a command made stays beside it.
+    # The whole run makes the comparison's atlas; files that the command made stay beside it.
     config["comparisons"] = [{**comparison, "patch_test": True}]
     config["patch_test"]["num_images"] = 4
     assert atlas("run", config).exit_code == 0
@@ -336,9 +336,9 @@ def test_without_examples_the_picture_that_a_command_made_goes_too(small, atlas,
 @pytest.mark.parametrize(
     ("own", "last", "meaning"),
     [
-        (["crane", "kit fox", "zebra"], 2, [2]),  # by name, at whatever place
+        (["crane", "kit fox", "zebra"], 2, [2]),  # by name, at any index
         (["n02391049", "other"], 1, [0]),  # by WordNet id
-        (["1", "2", "3", "4"], 3, [3]),  # as many as the network's, in its order
+        (["1", "2", "3", "4"], 3, [3]),  # by index: as many labels as the network has
         (["horse", "cow"], 1, None),
         (None, 3, [3]),
         (None, 2, None),

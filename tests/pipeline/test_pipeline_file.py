@@ -1,4 +1,4 @@
-"""A user's own pipeline: what its file may do, and how its mistakes are told."""
+"""A user's own pipeline file: features that it may use, and messages for its mistakes."""
 
 import sys
 
@@ -30,7 +30,7 @@ def pipeline(config):
 
 @pytest.fixture
 def pipeline(tmp_path):
-    """Writes a pipeline, and gives its path."""
+    """`pipeline(text)`: write a pipeline file; returns its path."""
     (tmp_path / "kept_beside.py").write_text("LAYER = '4'\n")
 
     def write(text):
@@ -44,7 +44,7 @@ def pipeline(tmp_path):
 def test_dataclasses_and_what_lies_beside_the_file_are_found(small, pipeline):
     steps = steps_of(parse_config(small), pipeline(GOOD))
     assert [step.stage.name for step in steps] == ["index", "sample"]
-    # By that name no worker could import it.
+    # Workers could not import a module of that name.
     assert "atlas_pipelines.mine" not in sys.modules
 
 

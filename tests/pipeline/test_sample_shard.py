@@ -1,4 +1,4 @@
-"""Rows of a shard where the memory is short, and where no image can be read."""
+"""Rows of a shard when memory is short, and when no image is readable."""
 
 from types import SimpleNamespace
 
@@ -44,7 +44,7 @@ def test_a_batch_too_large_for_the_gpu_is_halved_and_gives_the_same_rows(network
 
     monkeypatch.setattr(capture, "feature_maps", short_of_memory)
     halved = shard(network)
-    # What fitted once is tried at once with the next batch.
+    # The returned size is the one that fitted; the next batch starts with it.
     assert sample.add_batch(IDS, images, [halved], network, "cpu", 64) == 2
     assert sizes == [5, 2, 2, 1]
     one, other = (s.output([], network, "cpu").table for s in (whole, halved))

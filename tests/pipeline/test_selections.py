@@ -1,4 +1,4 @@
-"""Selections of a whole small run against a plain pandas reading of its Parquet shards."""
+"""Selections of a small whole run, compared with a plain pandas reading of its Parquet shards."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def comparison_view(left: int, right: int) -> View:
 
 
 class Run:
-    """A sampled run, and selections of it."""
+    """A sampled run and its selections."""
 
     def __init__(self, config: dict):
         self.config = parse_config(config)
@@ -63,7 +63,7 @@ class Run:
         return engine.artefact_of(self.sample, self.store)
 
     def frame(self) -> pd.DataFrame:
-        """What anyone reads from the shards: image_id, and a column a class."""
+        """The shards as any user can read them: image_id, and one attribution column per class."""
         parts = sorted(self.sampled.folder.glob("*.parquet"))
         table = pd.concat([pq.read_table(part).to_pandas() for part in parts], ignore_index=True)
         attribution = pd.DataFrame(np.stack(table["attribution"]).astype(np.float32))
@@ -142,7 +142,7 @@ def test_shards_of_another_size_give_the_same_selections(small, ran, tmp_path):
 
 def test_classes_of_a_list_are_found_by_their_logit(small):
     ran = Run({**small, "sample": {"shard_size": 25, "attribution": ["dog", "ant"]}})
-    frame = ran.frame()  # column 0 is the dog's, column 1 the ant's
+    frame = ran.frame()  # column 0: dog, column 1: ant
     (ant,) = ran.select(class_view(0, "magnitude"))
     assert ant.read()["value"].to_pylist() == frame[1][ant.read()["sample_row"].to_pylist()].tolist()
     assert ant.num_rows
@@ -200,7 +200,7 @@ def test_a_population_reads_like_the_chosen_rows_of_the_sample(ran):
 
 
 class Chosen:
-    """Rows of a sample, as a selection has them."""
+    """A stand-in for a selection: rows of a sample."""
 
     def __init__(self, *rows: int):
         self.table = pa.table({"sample_row": rows})

@@ -1,4 +1,4 @@
-"""The stitched atlas: streamed, and yet the picture and the document that making them at once gives."""
+"""The stitched atlas is streamed, yet its picture and document equal those made in one go."""
 
 import io
 import json
@@ -26,7 +26,7 @@ def pixels_of(path):
 
 
 def by_hand(store_of, config, icon_px, view="all"):
-    """The mosaic of all icons at once."""
+    """The mosaic of all icons, made in one go."""
     made = store_of(config)
     cells, icons = made("bin", view).read(), made("invert", view).read()["icon"].to_pylist()
     pictures = []
@@ -39,7 +39,7 @@ def by_hand(store_of, config, icon_px, view="all"):
 
 @pytest.fixture
 def in_bands(monkeypatch):
-    """Bands of a row of cells, and documents of two cells at once."""
+    """Draw one row of cells per band, and write documents two cells at a time."""
     monkeypatch.setattr(atlas_picture, "BAND_BYTES", 1)
     monkeypatch.setattr(atlas_document, "CELLS_AT_ONCE", 2)
 
@@ -56,7 +56,7 @@ def test_transparent_icons_lie_on_paper(small, atlas, store_of, in_bands):
     small["invert"]["alpha"] = 1
     assert atlas("run", small).exit_code == 0
     difference = pixels_of(folder_of(small) / "atlas-3.png").astype(int) - by_hand(store_of, small, 16)
-    # Pillow composes in whole numbers.
+    # Pillow composites in integers, so pixels may differ by 1.
     assert np.abs(difference).max() <= 1
 
 
@@ -69,7 +69,7 @@ def test_bands_and_threads_change_no_pixel_and_no_cell(small, atlas, tmp_path, m
     monkeypatch.setattr(atlas_picture, "BAND_BYTES", 1)
     monkeypatch.setattr(atlas_document, "CELLS_AT_ONCE", 2)
     assert atlas("stitch", small, "--force", "--set", "run.workers=3").exit_code == 0
-    # The axis under a comparison comes in bands too.
+    # The axis below a comparison is drawn in bands too.
     for path, pixels in zip(pictures, wanted, strict=True):
         np.testing.assert_array_equal(pixels_of(path), pixels)
     assert (folder_of(small) / "atlas-3.json").read_bytes() == document

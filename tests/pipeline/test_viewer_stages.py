@@ -1,4 +1,4 @@
-"""What the stages make for the viewer of a whole small run."""
+"""Files that the stages of a small whole run make for the viewer."""
 
 import base64
 import io
@@ -27,7 +27,7 @@ def image(text):
 
 @pytest.fixture
 def run(small, finished, tmp_path):
-    """A run with a class atlas; its folder and its config."""
+    """A finished run with a class atlas: its folder and its config."""
     small["classes"] = [{"class": "cat", "grid": {"sizes": [2], "min_count": 1}}]
     small["grid"]["sizes"] = [3, 4]
     finished(small)
@@ -100,7 +100,7 @@ def test_numbers_and_attributions_are_those_of_the_atlas_json(run):
 
 
 def test_a_cells_first_example_is_the_patch_around_its_position(run):
-    """The network takes 32 px, its map has 8 x 8 positions of 10 px receptive fields; icons are 16 px."""
+    """Images are 32 px, the map has 8 x 8 positions with 10 px receptive fields, and icons are 16 px."""
     from atlas_pipeline.config.loading import parse_config
     from atlas_pipeline.config.run_settings import run_settings
     from atlas_pipeline.engine import Store, artefact_of
@@ -125,7 +125,7 @@ def test_a_cells_first_example_is_the_patch_around_its_position(run):
     (at_row, at_col), px = block["at"][0], block["px"]
     assert px == side
     shown = image(block["picture"])[at_row * 3 * px :, at_col * 3 * px :][:px, :px]
-    # WebP, at a small size: colours go by pairs of pixels.
+    # WebP halves the resolution of colours, which shows at this small size.
     assert np.abs(shown - wanted).mean() < 12
     others = np.abs(shown - whole[-side:, -side:]).mean()
     assert np.abs(shown - wanted).mean() < others
@@ -162,7 +162,7 @@ def test_without_examples_no_picture_of_an_image_is_in_the_folder(run, atlas, st
     folder, small = run
     small["stitch"] = {"examples": 0}
     result = atlas("run", small)
-    # Nothing is made anew: the patches are left out.
+    # No task runs again: the patches are just left out.
     assert "0 tasks run" in result.stdout
     assert not any(step.startswith("examples") for step in states(small))
     assert list(folder.rglob("crops-*")) == list(folder.rglob("block-*")) == []
@@ -178,7 +178,7 @@ def test_fewer_examples_make_them_alone_anew(run, states):
 
 
 def maps(folder):
-    """(layer, view) -> what tells its map from others."""
+    """(layer, view) -> digest that identifies its map."""
     listed = value(folder / "viewer" / "run.js")
     return {
         (layer["name"], view["name"]): view["map"] for layer in listed["layers"] for view in layer["views"]
@@ -264,7 +264,7 @@ def test_a_run_with_failed_tasks_shows_what_is_done_and_an_interrupted_one_just_
 
 
 def shares_of(folder, view="all", grid=3):
-    """(column, value) -> share of every cell, NaN where not known."""
+    """(column, value) -> share in every cell, NaN where unknown."""
     listed = value(folder / "viewer" / "run.js")["shares"]
     shares = {}
     for number, one in enumerate(listed):

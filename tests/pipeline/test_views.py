@@ -1,4 +1,4 @@
-"""Class atlases and comparisons as whole runs: which steps they share, what their files say."""
+"""Class atlases and comparisons in whole runs: the steps that they share and the contents of their files."""
 
 import copy
 import json
@@ -82,7 +82,7 @@ def test_the_picture_of_a_comparison_stands_over_its_axis(views, finished):
 
 
 def test_a_class_that_nothing_speaks_for_is_said_and_the_others_go_on(small, atlas, tmp_path):
-    # The last layer's weights to "emu" are negative, and activations after a ReLU are not.
+    # Weights to "emu" are negative and activations are not, so no attribution is positive.
     network = (tmp_path / "network.py").read_text().replace("def build():", "def plain():")
     network += (
         "\ndef build():\n    network = plain()\n"

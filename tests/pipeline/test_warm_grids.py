@@ -1,4 +1,4 @@
-"""A finer grid's icons start from the finished ones of the coarser grid listed before it."""
+"""Icons of a finer grid start from the finished icons of the coarser grid listed before it."""
 
 import copy
 
@@ -15,7 +15,7 @@ from atlas_pipeline.tables.columns import column_matrix
 
 @pytest.fixture
 def pyramid(small, finished) -> dict:
-    """A finished run; a change of `invert` makes its icons alone anew."""
+    """A finished run with two grids, whose icons alone are made anew when `invert` changes."""
     small["grid"] = {"sizes": [2, 4], "min_count": 2}
     small["invert"] |= {"steps": 6, "warm_steps": 2}
     return finished(small)
@@ -34,7 +34,7 @@ def test_only_the_coarsest_grid_starts_cold(pyramid):
 
 
 def test_an_icon_starts_from_the_coarse_cell_nearest_in_direction(pyramid, atlas):
-    """With a learning rate of next to nothing the start is what comes out."""
+    """At a learning rate near zero, an icon stays at its starting point."""
     pyramid["invert"] |= {"learning_rate": 1e-7, "start_sd": 0.2}
     assert atlas("run", pyramid).exit_code == 0
     cells, icons = artefacts(pyramid, "bin"), artefacts(pyramid, "invert")

@@ -1,4 +1,4 @@
-"""A checkpoint with raw and averaged weights: which were taken stands in what a run says and makes."""
+"""A checkpoint with raw and averaged weights: a run states its choice, and its artefacts depend on it."""
 
 import runpy
 
@@ -19,7 +19,7 @@ def test_a_run_says_which_of_several_weights_it_takes(small, atlas, states, tmp_
     assert "those of 'state_dict_ema' are taken" in result.stderr
     assert states(config)["sample 4"] == "done"
     assert weights_note(model_config(parse_config(config))).endswith(", its 'state_dict_ema'")
-    # Asked for by its name it is the same network; the raw weights are another.
+    # Choosing the default set by its name gives the same network; the raw weights give another.
     chosen = {**config, "model": {**config["model"], "weights_key": "state_dict_ema"}}
     assert states(chosen)["sample 4"] == "done"
     assert weights_set_note(parse_config(chosen)) is None

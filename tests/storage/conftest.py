@@ -1,4 +1,4 @@
-"""An S3 server of the tests' own, on the loopback: no account, no network."""
+"""A local S3 server on the loopback interface, which needs no account and no network."""
 
 import logging
 import uuid
@@ -22,7 +22,7 @@ def s3_server():
 
 @pytest.fixture
 def s3(s3_server, monkeypatch):
-    """The environment in which s3:// means that server, for this process and those it starts."""
+    """Direct s3:// to the local server, in this process and in those that it starts."""
     for name, value in {**ACCOUNT, "AWS_ENDPOINT_URL": s3_server}.items():
         monkeypatch.setenv(name, value)
     fsspec.get_filesystem_class("s3").clear_instance_cache()
@@ -32,7 +32,7 @@ def s3(s3_server, monkeypatch):
 
 @pytest.fixture
 def bucket(s3):
-    """A workspace in a bucket of the test's own."""
+    """URL of a workspace in a new bucket."""
     name = f"atlas-{uuid.uuid4().hex}"
     fsspec.filesystem("s3").mkdir(name)
     return f"s3://{name}/team/work"

@@ -1,4 +1,4 @@
-"""Paths and URLs: what is which, and one clear line where one cannot be used."""
+"""Paths are told apart from URLs; one that cannot be used gives one clear line."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A workspace behind s3://, on a real server: the same values, resumed, repaired, shared by workers."""
+"""Toy runs in a workspace on an S3 server: equal values, resumed, repaired and shared by workers."""
 
 import subprocess
 import sys
@@ -62,7 +62,7 @@ def cut(path):
 def test_a_damaged_object_is_made_again_alone(far, undisturbed, how):
     far.run()
     how(far.folder("sample", "a") / "part-00003.parquet")
-    # What reads it is to be made again: a byte flipped within the second shows on reading only.
+    # Remove an artefact that reads it: a byte flipped within the same second shows only on reading.
     far.store.remove("project", far.folder("project", "a").name)
     assert set(far.run()) == {"sample 3 a", "project 0 a"}
     assert far.values() == undisturbed
@@ -84,7 +84,7 @@ def test_a_killed_run_is_resumed(far, undisturbed):
     done = far.ran()
     assert done[-1] == "sample 2 a,b"
     ran = far.run()
-    # What was computed before, and what was being written when it was killed, is not lost twice.
+    # Finished parts are kept. Sample 1 may run again, since it was being written at the kill.
     assert not {"list 0 ", "sample 0 a,b"} & set(ran)
     assert {"sample 2 a,b", "sample 3 a,b"} <= set(ran)
     assert far.values() == undisturbed
@@ -139,7 +139,7 @@ def test_only_the_columns_asked_for_are_fetched(far, monkeypatch):
     fetch = S3File._fetch_range
     monkeypatch.setattr(S3File, "_fetch_range", lambda file, a, b: fetched.append(b - a) or fetch(file, a, b))
     assert artefact.rows(9000, 9003, ["image_id"])["image_id"].to_pylist() == [9000, 9001, 9002]
-    # Footers for the schema and for the rows, and one row group of the narrow column.
+    # Only the footers (for the schema and for the rows) and one row group of the narrow column are fetched.
     assert sum(fetched) < record.bytes / 5
 
 

@@ -1,4 +1,4 @@
-"""A whole run in a bucket gives what one in a folder gives."""
+"""A whole run in a bucket gives the same artefacts and files as one in a folder."""
 
 import fsspec
 import pytest
@@ -43,7 +43,7 @@ def test_a_run_in_a_bucket_is_read_drawn_and_packed(small, atlas, bucket, tmp_pa
     assert run.views == {"4": ["all"]}
     assert run.atlas("4").icon(*run.atlas("4").cells.loc[0, ["row", "col"]]).mode == "RGB"
     assert len(run.layout("4")) == 60
-    # The folder around it, as where a run was unpacked to.
+    # The parent folder works too, as it does for an unpacked run.
     assert open_run(f"{bucket}/runs").name == "small"
     drawn = atlas("figure", small, "--layer", "4").stdout.splitlines()
     assert drawn[0] == f"{bucket}/runs/small/figures/4-all.pdf"
@@ -69,7 +69,7 @@ def test_a_workspace_that_cannot_be_reached_is_one_line(small, atlas, s3):
     assert result.stderr.strip() == (
         "error: s3://nowhere/work: there is no bucket 'nowhere'; create it, or choose another workspace"
     )
-    # Nor is it taken for one without an atlas.
+    # `atlas view` reports the missing bucket as well, not a missing atlas.
     result = atlas("view", small)
     assert result.exit_code == 2
     assert "there is no bucket 'nowhere'" in result.stderr

@@ -1,4 +1,4 @@
-"""The example of docs/cluster.md asks SLURM for what it says."""
+"""The example in docs/cluster.md requests from SLURM the resources that it states."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ def test_the_documented_cluster_gives_each_worker_a_gpu_and_one_task(monkeypatch
     asked = []
 
     class Unsubmitted(dask_jobqueue.SLURMCluster):
-        """Writes its job script and submits nothing; the interface is one that every machine has."""
+        """Writes its job script and submits nothing; uses the loopback interface, which every machine has."""
 
         def __init__(self, **options):
             super().__init__(**{**options, "interface": "lo", "scheduler_options": QUIET})
@@ -30,7 +30,7 @@ def test_the_documented_cluster_gives_each_worker_a_gpu_and_one_task(monkeypatch
     monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
     (example,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.S)
     exec(compile(example, str(DOCS), "exec"), {})
-    # Dask asks for none, at the start and at the end.
+    # Dask also scales to zero jobs, at the start and at the end.
     ((jobs, script),) = [call for call in asked if call[0]]
     assert jobs == 16
     for line in ("#SBATCH -p gpu", "#SBATCH --gres=gpu:1", "#SBATCH --cpus-per-task=8", "--nthreads 1"):
