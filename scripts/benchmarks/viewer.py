@@ -109,7 +109,7 @@ def first_paint(browser: Any, folder: Path) -> dict[str, float]:
 
 
 def class_filter(page: Any) -> dict[str, float]:
-    """From the choice of a class to its veil on the map of the finest grid, file and all."""
+    """From the choice of a class to the dimming on the map of the finest grid, file and all."""
     page.evaluate("atlas.set({x: 0.5, y: 0.5, z: 1})")
     wait(page, READY)
     times = page.evaluate(

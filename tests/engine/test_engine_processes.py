@@ -93,7 +93,7 @@ def test_workers_go_with_their_killed_driver(bench):
     process.communicate(timeout=TIMEOUT_S)  # returns once no process holds the pipes
 
 
-def test_of_two_runs_at_once_the_second_waits_says_so_and_runs_nothing(bench, undisturbed):
+def test_the_second_of_two_runs_waits_and_runs_nothing(bench, undisturbed):
     bench.order("bin-0-b2,b3", "hold")
     first = start(bench)
     wait_for(bench, "bin 0 b2,b3")

@@ -217,7 +217,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.extended
-def test_no_worker_hears_ctrl_c(tmp_path):
+def test_workers_ignore_ctrl_c(tmp_path):
     # Use a fresh process: only the first worker that a process starts is at risk.
     script = tmp_path / "interrupted.py"
     script.write_text(INTERRUPTED)

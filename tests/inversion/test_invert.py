@@ -103,7 +103,7 @@ def test_a_network_that_gives_nan_is_no_icon(feature_map, directions, settings):
         invert(poisoned, directions, SEEDS, settings)
 
 
-def test_a_dead_start_wakes_up(settings):
+def test_an_icon_without_a_gradient_starts_to_move(settings):
     """The ReLU is zero on a grey image, so there is no gradient and no icon without a new starting point."""
     conv = nn.Conv2d(3, 8, 5, padding=2)
     nn.init.normal_(conv.weight, std=0.3, generator=torch.Generator().manual_seed(0))

@@ -6,7 +6,7 @@ import torch
 from atlas_pipeline.inversion import InversionSettings, schedule
 
 
-def test_paces_are_torch_s_adam():
+def test_learning_rates_are_those_of_torchs_adam():
     """torch's Adam gets equal gradients, with its learning rate set by hand at every step."""
     settings = InversionSettings(steps=7, learning_rate=0.1, schedule="cosine")
     gradients = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
@@ -33,7 +33,7 @@ def test_the_fewer_the_steps_the_larger():
     assert InversionSettings(steps=16, learning_rate=0.3).rate == 0.3
 
 
-def test_a_warm_run_is_short_still_and_at_the_cold_pace():
+def test_a_warm_run_is_short_still_and_at_the_cold_rates():
     settings = InversionSettings(steps=100, warm_steps=25)
     warm = schedule.warm_settings(settings)
     assert warm.steps == 25

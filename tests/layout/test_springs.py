@@ -39,7 +39,7 @@ def test_springs_reach_as_far_as_the_window_and_fade_by_e():
     assert np.allclose(near.strength[:, 0], 0.5 * 7 * graphs[0].sum(axis=1).A1 / heaviest, rtol=1e-2)
 
 
-def test_twins_are_found_by_their_ids():
+def test_rows_of_one_image_are_found_by_their_ids():
     graphs = [random_graph(3, 4), random_graph(4, 3)]
     edges = [build_edges(graph, 100) for graph in graphs]
     ids = [np.array([5, 8, 2, 9]), np.array([9, 7, 5])]

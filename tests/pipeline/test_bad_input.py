@@ -62,7 +62,7 @@ def test_a_missing_image_path_is_named(small, atlas, tmp_path, refused):
     refused(atlas("run", {**small, "images": images}), "nowhere")
 
 
-def test_an_empty_folder_isrefused(small, atlas, tmp_path, refused):
+def test_an_empty_folder_is_refused(small, atlas, tmp_path, refused):
     (tmp_path / "empty").mkdir()
     images = {"source": "folder", "path": str(tmp_path / "empty")}
     refused(atlas("run", {**small, "images": images}), "empty")

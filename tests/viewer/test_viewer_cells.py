@@ -46,7 +46,7 @@ def test_a_chosen_cell_shows_its_icon_numbers_classes_and_nearest_patches(opened
     assert not page.locator("#detail").is_visible()
 
 
-def test_a_class_typed_lights_its_cells_and_veils_the_others(opened):
+def test_a_class_typed_lights_its_cells_and_dims_the_others(opened):
     page = opened("#grid=8&labels=false")
     page.fill("#class", "ca")
     assert page.locator("#class-list li").all_inner_texts() == ["cat"]

@@ -44,7 +44,7 @@ def test_every_activation_glides_from_its_own_place(opened, twice):
         assert max(pixel(page, between[number, 0], 1 - between[number, 1])) < 160
 
 
-def test_an_image_is_found_where_all_its_activations_are_in_sight(opened, twice):
+def test_an_image_is_found_where_all_its_activations_are_visible(opened, twice):
     page = opened("#grid=8", twice)
     page.fill("#find", "#37")
     page.locator("#find-list li").first.click()
