@@ -67,3 +67,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str], where: str, remedy:
     nearest = nearest_name(name, known)
     hint = f"; nearest: '{nearest}'" if nearest is not None else ""
     return f"{kind} '{name}' is not in {where}{hint}" + (f". {remedy}" if remedy else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: ``1 layer``, ``1,200 layers``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from atlas_pipeline.engine.progress import size_text
+from atlas_pipeline.errors import counted
 from atlas_pipeline.publish.report_columns import columns_of
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def print_result(result: RunResult) -> None:
         console.print(table)
     for line in result.remarks:
         _print_line(console, line, "yellow")
-    console.print(f"{result.tasks_run} tasks run, {result.seconds:.0f} s", highlight=False)
+    console.print(f"{counted(result.tasks_run, 'task')} run, {result.seconds:.0f} s", highlight=False)
     if result.published.page:
         folder = result.published.page.parent
         for atlas in atlases:
@@ -155,7 +156,7 @@ def print_files(result: RunResult, suffix: str = "") -> None:
     console = _console()
     for line in result.remarks:
         _print_line(console, line, "yellow")
-    console.print(f"{result.tasks_run} tasks run, {result.seconds:.0f} s", highlight=False)
+    console.print(f"{counted(result.tasks_run, 'task')} run, {result.seconds:.0f} s", highlight=False)
     for path in result.files:
         if path.suffix.endswith(suffix):
             _print_line(console, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atlas_pipeline.errors import ConfigError
+from atlas_pipeline.errors import ConfigError, counted
 from atlas_pipeline.figure.arrangement import MARGIN, WITH_COLUMN_FROM, Arrangement, arrange, cell_side
 from atlas_pipeline.figure.facts import Facts
 from atlas_pipeline.figure.lettering import fitted, line_height, wrapped
@@ -152,7 +152,7 @@ def _draw_scale(page: Page, shown: Window, layout: Arrangement) -> None:
     y, right = box.bottom + 2.2, box.left + number * layout.cell
     ends = [[[box.left, y], [right, y]], *([[x, y - 0.7], [x, y + 0.7]] for x in (box.left, right))]
     page.lines(ends, points=0.7)
-    page.text(right + 1.5, y + 0.8, f"{number} cell{'s' if number > 1 else ''}", POINTS)
+    page.text(right + 1.5, y + 0.8, counted(number, "cell"), POINTS)
 
 
 def _draw_axis(page: Page, facts: Facts, shown: Window, layout: Arrangement) -> None:

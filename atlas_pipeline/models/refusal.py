@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from atlas_pipeline.errors import counted
 from atlas_pipeline.models.eager import eager
 from atlas_pipeline.models.image_size import is_out_of_memory
 from atlas_pipeline.models.plain_module import first_line
@@ -39,7 +40,7 @@ def failure_message(module: nn.Module, images: Tensor, name: str, failure: Excep
         return f"{cannot}; free memory, or take a smaller model.preprocess.crop"
     if (num_channels := _num_channels(module, images)) is not None:
         return (
-            f"{name} takes images of {num_channels} channel{'s' if num_channels > 1 else ''}, and gets RGB "
+            f"{name} takes images of {counted(num_channels, 'channel')}, and gets RGB "
             f"here: {reason}; wrap it in a module that converts RGB to what it takes"
         )
     if (other_px := _size_that_runs(module, images)) is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from atlas_pipeline.engine import Step, Store, artefacts_of, ordered
 from atlas_pipeline.engine.declaration import plain_config
-from atlas_pipeline.errors import ModelError
+from atlas_pipeline.errors import ModelError, counted
 from atlas_pipeline.stages.atlas.invert import INVERT
 from atlas_pipeline.stages.sampling import check
 from atlas_pipeline.stages.sampling.check import CHECK, rows_of
@@ -79,8 +79,5 @@ def summary(checks: Sequence[Step], store: Store) -> str:
     made = artefacts_of(checks, store)
     num_images = max((artefact.notes["num_images"] for artefact in made.values()), default=0)
     num_notes = sum(row["verdict"] == "note" for row in rows_of(made.values()))
-    layers = f"{len(made)} layer{'s' if len(made) != 1 else ''}"
-    notes = (
-        f"{num_notes} note{'s' if num_notes != 1 else ''}: atlas check CONFIG" if num_notes else "all well"
-    )
-    return f"the network and {layers} checked on {num_images} images: {notes}"
+    notes = f"{counted(num_notes, 'note')}: atlas check CONFIG" if num_notes else "all well"
+    return f"the network and {counted(len(made), 'layer')} checked on {num_images} images: {notes}"

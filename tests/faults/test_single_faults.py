@@ -42,7 +42,7 @@ def test_damage_met_on_publishing_is_mended(small, atlas, flipped):
     result = atlas("run", small)
     assert result.exit_code == 0
     assert "part-00000.parquet damaged; making it again" in result.stderr
-    assert "1 tasks run" in result.stdout
+    assert "1 task run" in result.stdout
     assert page.read_bytes() == before
 
 
@@ -88,7 +88,7 @@ def test_verify_mends_what_nobody_reads(small, atlas, flipped):
     assert part.read_bytes() == damaged
     result = atlas("run", small, "--verify")
     assert "crops" in result.stderr
-    assert "1 tasks run" in result.stdout
+    assert "1 task run" in result.stdout
     assert part.read_bytes() != damaged
     assert atlas("run", small, "--verify").stderr == ""
 

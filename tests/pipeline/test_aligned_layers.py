@@ -62,7 +62,7 @@ def test_all_layers_are_one_task_and_a_lost_one_comes_back_the_same(aligned, atl
     folder = tmp_path / "workspace" / "cache" / "project" / layouts_of(aligned)[LATE].fingerprint
     for path in folder.iterdir():
         path.unlink()
-    assert "1 tasks run" in atlas("project", aligned).stdout
+    assert "1 task run" in atlas("project", aligned).stdout
     assert [artefact.read() for artefact in layouts_of(aligned).values()] == [early, late]
 
 

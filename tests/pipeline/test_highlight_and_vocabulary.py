@@ -48,7 +48,7 @@ def test_a_highlight_makes_no_icon_and_says_what_the_cells_say(done, atlas, stat
         path: path.stat().st_mtime_ns for path in Path(done["run"]["workspace"]).glob("cache/invert/*/*")
     }
     lines = _lines(atlas("highlight", done, "--class", "Cat"))
-    assert "1 tasks run" in lines[0]
+    assert "1 task run" in lines[0]
     png = _folder(done) / LATE / "all" / "highlight-cat-3.png"
     assert Path(lines[-1]) == png
     assert {path: path.stat().st_mtime_ns for path in icons} == icons
@@ -117,7 +117,7 @@ def test_the_config_lists_figures_too(done, atlas, states):
     missing = {step for step, state in states(config).items() if state != "done"}
     assert missing == {f"highlight {LATE} all 3", "vocabulary class-cat"}
     assert "2 tasks run" in _lines(atlas("highlight", config))[0]
-    assert "1 tasks run" in _lines(atlas("vocabulary", config))[0]
+    assert "1 task run" in _lines(atlas("vocabulary", config))[0]
     assert set(states(config).values()) == {"done"}
     document = json.loads((_folder(config) / "vocabulary" / "vocabulary-cat.json").read_bytes())
     assert len(document["cells"]) == 1

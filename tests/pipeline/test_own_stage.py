@@ -116,7 +116,7 @@ def test_an_option_left_at_its_default_leaves_a_stages_artefacts_alone(small, at
     path.write_text(
         OWN_PIPELINE.replace("NormsConfig(num_bins=4)", "NormsConfig(num_bins=4, cumulative=True)")
     )
-    assert "1 tasks run" in atlas("norms", small, "--pipeline", mine).stdout
+    assert "1 task run" in atlas("norms", small, "--pipeline", mine).stdout
 
 
 @pytest.mark.parametrize(

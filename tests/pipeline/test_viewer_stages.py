@@ -213,7 +213,7 @@ def test_a_view_whose_cells_are_all_too_thin_says_so(small, atlas, tmp_path):
     listed = value(tmp_path / "workspace" / "runs" / "small" / "viewer" / "run.js")
     view = listed["layers"][0]["views"][1]
     assert view["grids"] == []
-    assert "activations are fewer than grid.min_count (50)" in view["missing"]
+    assert "activations, fewer than grid.min_count (50)" in view["missing"]
 
 
 def assert_shown_without_icons(folder):

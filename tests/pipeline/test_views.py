@@ -107,14 +107,14 @@ def test_too_few_for_any_cell_is_said_with_what_would_work(small, atlas):
     result = atlas("run", config)
     assert result.exit_code == 0, result.stderr
     assert "class-ant, grid 9: " in result.output
-    assert "would work" in result.output or "are fewer than grid.min_count (25)" in result.output
+    assert "would work" in result.output or "fewer than grid.min_count (25)" in result.output
 
 
 def test_a_perplexity_above_what_the_sample_bears_is_lowered_and_said(small, atlas):
     config = {**small, "classes": [{"class": "ant", "top": 13, "filter": "magnitude", "grid": GRID}]}
     result = atlas("run", config)
     assert result.exit_code == 0, result.stderr
-    assert "t-SNE's perplexity lowered to 4, because there are only 13 distinct activations" in result.output
+    assert "t-SNE's perplexity lowered to 4, because it has only 13 distinct activations" in result.output
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from atlas_pipeline.engine.declaration import Column, MemoryNeed, Needs, Vector, ViewerFacts
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
-from atlas_pipeline.errors import ImagesError
+from atlas_pipeline.errors import ImagesError, counted
 from atlas_pipeline.numerics.cell_members import CellMembers
 from atlas_pipeline.numerics.cells import Cells
 from atlas_pipeline.numerics.grid import largest_grid_with
@@ -94,8 +94,8 @@ def _why_empty(cells: Cells, job: BinJob) -> str | None:
         )
     if not largest_size:
         return (
-            f"{where}: its {len(xy)} activations are fewer than grid.min_count ({min_count}); lower "
-            "grid.min_count or give more images"
+            f"{where}: it has {counted(len(xy), 'activation')}, fewer than grid.min_count ({min_count}); "
+            "lower grid.min_count or give more images"
         )
     return (
         f"{where}: no cell has grid.min_count ({min_count}) activations; grid.sizes={largest_size} would "
@@ -142,8 +142,9 @@ def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
     num_rows, min_count = known[0][1].num_rows, steps[0].config.min_count
     if num_rows < min_count:
         raise ImagesError(
-            f"the images give {num_rows} activations, fewer than grid.min_count ({min_count}), so no cell "
-            f"can have an icon; lower grid.min_count to {max(1, num_rows // 10)} or so, or give more images"
+            f"the images give {counted(num_rows, 'activation')}, fewer than grid.min_count ({min_count}), so "
+            f"no cell can have an icon; lower grid.min_count to {max(1, num_rows // 10)} or so, or give more "
+            "images"
         )
     numbers = [extent.cells_within(size) * extent.width for size, extent in known]
     num_bytes = 2 * max(numbers) * SUM_BYTES

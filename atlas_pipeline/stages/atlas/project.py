@@ -18,7 +18,7 @@ import pyarrow as pa
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import Column, MemoryNeed, Needs, ViewerFacts, many
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
-from atlas_pipeline.errors import ImagesError
+from atlas_pipeline.errors import ImagesError, counted
 from atlas_pipeline.layout.fitted import fitted_rows
 from atlas_pipeline.layout.layout_memory import FEWER_ACTIVATIONS, aligned_layout_bytes, layout_bytes
 from atlas_pipeline.numerics.alignment import layout_alignment
@@ -275,8 +275,8 @@ def _remarks(step: Step, artefact: Artefact) -> Iterator[str]:
     used = artefact.notes.get("perplexity")
     if used is not None and used < artefact.config["perplexity"]:
         yield (
-            f"{where}: t-SNE's perplexity lowered to {used:.3g}, because there are only "
-            f"{quality['num_distinct']} distinct activations"
+            f"{where}: t-SNE's perplexity lowered to {used:.3g}, because it has only "
+            f"{counted(quality['num_distinct'], 'distinct activation')}"
         )
     num_repeated = num_rows - quality["num_distinct"]
     if num_repeated > _MANY_EQUAL * num_rows:
