@@ -1,4 +1,4 @@
-"""Small whole runs: a network in a file, generated images, a workspace of the test's own."""
+"""Fixtures for small complete runs: a network in a file, generated images, a workspace per test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Processes side by side, each with a thread a core, would wait for each other.
+    # Parallel test processes with one thread per core each would compete for the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 NETWORK = """
@@ -35,13 +35,13 @@ LABELS = ["ant", "bee", "cat", "dog", "emu"]
 """
 EARLY, LATE = "1", "4"
 
-# Tests that need one of these are extended: a browser, a server of objects.
+# Tests that use one of these fixtures are marked extended: a browser, an object store server.
 EXTENDED_FIXTURES = {"browser", "s3_server"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses a slow fixture, before pytest deselects by marker."""
+    """Mark tests that use a slow fixture, before pytest deselects by marker."""
     for item in items:
         if EXTENDED_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.extended)
@@ -49,13 +49,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def small(small_in: Callable[[Path], dict[str, Any]], tmp_path: Path) -> dict[str, Any]:
-    """A config of a whole run that takes a second or two."""
+    """Config of a complete run that takes a second or two."""
     return small_in(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def small_in() -> Callable[[Path], dict[str, Any]]:
-    """Writes the network into a folder, and gives the config of a small run that has its workspace there."""
+    """Write the network to a folder, and return the config of a small run with its workspace there."""
 
     def call(folder: Path) -> dict[str, Any]:
         (folder / "network.py").write_text(NETWORK)
@@ -76,7 +76,7 @@ def small_in() -> Callable[[Path], dict[str, Any]]:
 
 @pytest.fixture
 def atlas(tmp_path: Path) -> Callable[..., Result]:
-    """`atlas COMMAND config --set ...` in this process; the result has stdout, stderr and exit_code."""
+    """Run `atlas COMMAND config --set ...` in this process; the result has stdout, stderr and exit_code."""
     from atlas_pipeline.cli.main import main
 
     def call(command: str, config: dict[str, Any], *arguments: str) -> Result:
@@ -92,7 +92,7 @@ def atlas(tmp_path: Path) -> Callable[..., Result]:
 
 @pytest.fixture(scope="session")
 def kept_workspaces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Path]]:
-    """Where finished workspaces are kept for `finished`, and which there are."""
+    """The folder in which `finished` keeps workspaces, and the workspaces in it."""
     return tmp_path_factory.mktemp("finished"), {}
 
 
@@ -100,11 +100,11 @@ def kept_workspaces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dic
 def finished(
     atlas: Callable[..., Result], tmp_path: Path, kept_workspaces: tuple[Path, dict[str, Path]]
 ) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """`finished(config)`: its workspace as `atlas run` leaves it; made once a session, and copied after."""
+    """`finished(config)` fills the workspace as `atlas run` does; it runs once per session, then copies."""
     folder, kept = kept_workspaces
 
     def call(config: dict[str, Any]) -> dict[str, Any]:
-        # Other images lie in files, of which the key knows nothing.
+        # Other sources read image files, which are not part of the key.
         assert config["images"]["source"] == "generated"
         network, workspace = (tmp_path / "network.py").read_text(), Path(config["run"]["workspace"])
         key = yaml.safe_dump(config).replace(str(tmp_path), "") + network
@@ -122,7 +122,7 @@ def finished(
 
 @pytest.fixture
 def may_not_look(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
-    """Have a folder that is another user's, whoever runs the tests: in it even a look is refused."""
+    """Make a folder look like another user's: `stat` on any path in it is refused, even for root."""
     stat = Path.stat
 
     def refuse(folder: Path) -> None:
@@ -138,7 +138,7 @@ def may_not_look(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
 
 @pytest.fixture(scope="session")
 def refused() -> Callable[..., None]:
-    """`refused(result, *words)`: exit code 2, and one line that says so and holds the words."""
+    """`refused(result, *words)` asserts exit code 2 and a one-line error that contains the words."""
 
     def call(result: Result, *words: str) -> None:
         assert result.exit_code == 2, (result.stdout, result.stderr)
@@ -152,7 +152,7 @@ def refused() -> Callable[..., None]:
 
 @pytest.fixture
 def states(atlas: Callable[..., Result]) -> Callable[..., dict[str, str]]:
-    """`atlas status --json` as {"bin 4 all 3": "done", ...}."""
+    """Return `atlas status --json` as {"bin 4 all 3": "done", ...}."""
 
     def call(config: dict[str, Any], *arguments: str) -> dict[str, str]:
         result = atlas("status", config, "--json", *arguments)
@@ -166,7 +166,7 @@ def states(atlas: Callable[..., Result]) -> Callable[..., dict[str, str]]:
 
 @pytest.fixture
 def store_of() -> Callable[..., Any]:
-    """The finished artefacts of a config: `store_of(config)("select", "class-bee")`, by stage and view."""
+    """Finished artefacts of a config by stage and view: `store_of(config)("select", "class-bee")`."""
     from atlas_pipeline.config.loading import parse_config
     from atlas_pipeline.engine import Store, artefact_of
     from atlas_pipeline.runs.pipeline_file import steps_of
