@@ -1,1 +1,1 @@
-"""Training of the small networks, benchmarks, measurements and the soak; run from the repository's root."""
+"""Training, benchmarks, measurements and fault injection; run from the root of the repository."""

@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic: times to a fidelity, roofline, shares."""
+"""Arithmetic of the inversion benchmark: time to a fidelity, roofline, shares."""
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ def test_the_log_counts_both_ways_as_torch_does():
         both_ways()
     with FlopCounterMode(display=False) as counter:
         both_ways()
-    # Two convolutions of 36 places, forward and back to the image.
+    # Two convolutions at 36 positions, forward and backward to the image.
     assert total_flops(log.operations) == counter.get_total_flops() == 2 * 2 * 2 * 36 * (27 * 4 + 4 * 2)
 
 

@@ -1,4 +1,4 @@
-"""The command line itself: its help, mistakes in options, tracebacks on demand."""
+"""The command line: help, errors in options, tracebacks on demand."""
 
 import pytest
 from click.testing import CliRunner
@@ -17,7 +17,7 @@ def test_every_line_of_the_help_is_whole_and_fits_80_columns():
     _, *lines = result.stdout.splitlines()
     assert all(len(line) <= 80 for line in lines)
     assert not [line for line in lines if line.rstrip().endswith(("...", "…"))]
-    # Every command says what it does.
+    # Every command has a description.
     listed = [line for line in lines[lines.index("Commands:") + 1 :] if line.strip()]
     assert len(listed) == len(main.commands)
     assert all(len(line.split()) > 3 for line in listed)
@@ -31,7 +31,7 @@ def test_every_line_of_the_help_is_whole_and_fits_80_columns():
         (("status",), "error: missing argument 'CONFIG'; see: atlas status --help"),
         (("run", "quickstart", "--workers", "-1"), "see: atlas run --help"),
         (("run", "no-such-config"), "error: config 'no-such-config' does not exist"),
-        # Both ignored it before.
+        # Both commands used to ignore the option.
         (("layers", "quickstart", "--pipeline", "mine.py"), "no such option '--pipeline'"),
         (("view", "quickstart", "--pipeline", "mine.py"), "no such option '--pipeline'"),
     ],
@@ -45,7 +45,7 @@ def test_mistakes_are_one_line_in_one_voice(arguments, said):
 
 
 def test_debug_shows_the_traceback_of_the_command_that_has_it():
-    """Also where the program is not called through ``sys.argv``."""
+    """This also holds when the program is not called through ``sys.argv``."""
     quiet = call("status", "no-such-config")
     assert isinstance(quiet.exception, SystemExit)
     loud = call("status", "no-such-config", "--debug")

@@ -1,4 +1,4 @@
-"""Config: defaults, overrides, and mistakes told in one line with the nearest known key."""
+"""Config: defaults, overrides, and one-line errors that name the nearest known key."""
 
 import re
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_only_name_model_images_and_layers_have_no_default():
         ({"model": {"source": "python"}}, "source 'python' needs a name"),
         ({"images": {"source": "folder"}}, "source 'folder' needs a path"),
         ({"images": {"source": "generated", "path": "x"}}, "takes no path"),
-        # What may be one thing or another tells all that it may be.
+        # The error for a union type names every accepted type.
         (
             {"run": {"batch_size": 0}},
             "run.batch_size is 0; it must be 'auto', or at least 1$",
@@ -64,7 +64,7 @@ def test_only_name_model_images_and_layers_have_no_default():
             "sample.attribution is 'zebra'; it must be 'all' or 'none', or a list$",
         ),
         ({"sample": {"attribution": ["zebra", 1.5]}}, "sample.attribution.1 is 1.5; it must be text$"),
-        # What is not finite has no fingerprint.
+        # Non-finite numbers have no fingerprint.
         (
             {"project": {"method": "tsne", "perplexity": INF}},
             "project.perplexity is inf; it must be a finite number$",
@@ -150,7 +150,7 @@ ENTRIES = {
     "highlights": [{"class": "ring"}],
     "vocabularies": [{"class": "ring"}],
 }
-# Said once, of class atlases: "as in `classes`".
+# Documented once, under `classes`; comparisons refer to it by "as in `classes`".
 AS_IN_CLASSES = (
     "layers",
     "method",

@@ -1,4 +1,4 @@
-"""What a contributor relies on: one list of versions, the README's commands, no recorded addresses."""
+"""Promises to contributors: one list of versions, working README commands, no recorded addresses."""
 
 import importlib
 import pkgutil

@@ -1,4 +1,4 @@
-"""Vectors are stored as float16 where that keeps them, and as float32 where it does not."""
+"""Vectors are stored as float16 where it is precise enough, otherwise as float32."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_what_float16_loses_is_counted_by_row_and_column():
         (ROWS * 1e5, np.float32),
         (ROWS * 0, np.float16),
         (ROWS[:0], np.float16),
-        # One faint row among strong ones.
+        # One very small row among large ones.
         (ROWS * np.where(np.arange(1500) == 1400, 1e-7, 1.0)[:, None].astype(np.float32), np.float32),
     ],
 )
@@ -41,7 +41,7 @@ def test_vectors_that_float16_would_lose_stay_float32(values, dtype):
 
 
 def test_a_faint_column_counts_where_columns_are_vectors_too():
-    """A class that a softmax never believes in: small beside others, and all that there is of it."""
+    """Example: a class with only tiny values, which are all that it has and which float16 would lose."""
     values = ROWS * np.array([1, 1, 1, 1, 1, 1e-9], np.float32)
     assert narrow(values, (1,)).dtype == np.float16
     assert narrow(values, (0, 1)).dtype == np.float32

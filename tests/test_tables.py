@@ -1,4 +1,4 @@
-"""Names, labels and paths are printed as they are: none of them is markup."""
+"""Names, labels and paths are printed verbatim, never parsed as markup."""
 
 from pathlib import Path
 from types import SimpleNamespace

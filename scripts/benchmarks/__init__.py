@@ -1,1 +1,1 @@
-"""Speed, memory and scaling: `python -m scripts.benchmarks.NAME`."""
+"""Benchmarks of speed, memory and scaling: `python -m scripts.benchmarks.NAME`."""

@@ -1,12 +1,12 @@
-"""Layers laid out together and each on its own: how far the same images lie apart, and what it costs.
+"""Aligned against independent layouts of several layers: distances of the same images, quality and cost.
 
     uv run python -m scripts.benchmarks.align configs/quickstart.yaml --picture docs/images/aligned.png
     uv run python -m scripts.benchmarks.align configs/cifar10.yaml --rows 2000 10000 --reference --set ...
 
-Runs `atlas sample` as far as it is not done. Seconds are CPU seconds. `--reference` is umap-learn's
-AlignedUMAP as its user writes it. Distances are between the places of the same image in a layer and the next,
-in sides of the map. "Turned" is fair to layouts that know nothing of each other: each is turned, mirrored and
-shifted onto the one before it as well as that goes (Procrustes), and all are then scaled to one box.
+Runs `atlas sample` where it is not finished. Seconds are CPU seconds. `--reference` adds umap-learn's
+AlignedUMAP, called as its users would. A distance is between the places of an image in consecutive
+layers, in units of the side of the map. "Turned" makes independent layouts comparable: each is rotated,
+mirrored and shifted to fit the one before it (Procrustes), and all are then scaled to one box.
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ Layouts = list[np.ndarray]
 
 @dataclass(frozen=True)
 class Layer:
-    """matrix: (activation, channel) float32. label: (activation,). near, seconds: of the neighbour search."""
+    """One sampled layer.
+
+    matrix: (activation, channel) float32. label: (activation,) of the images. near: the neighbours found.
+    seconds: CPU time of the neighbour search.
+    """
 
     name: str
     matrix: np.ndarray
@@ -58,7 +62,7 @@ class Layer:
 
 
 def layers_of(config: Config, num_rows: int | None) -> list[Layer]:
-    """The sampled layers, or the same random part of each."""
+    """All activations of the sampled layers, or the same random rows of each."""
     commands.run(config, command="sample", quiet=True)
     store, project = Store(config.run.workspace), config.project
     layers = []
@@ -66,7 +70,7 @@ def layers_of(config: Config, num_rows: int | None) -> list[Layer]:
         if step.stage.name != "sample":
             continue
         sample = artefact_of(step, store)
-        assert sample is not None, "it was made just now"
+        assert sample is not None, "`atlas sample` has just finished"
         rows = random_subset(sample.num_rows, num_rows, config.seed, 0)
         matrix = gather_rows(ActivationBlocks(sample), rows)
         label = sample.read(["label"])["label"].to_numpy()[rows]
@@ -79,31 +83,33 @@ def layers_of(config: Config, num_rows: int | None) -> list[Layer]:
 
 
 def each_alone(layers: Sequence[Layer], settings: UmapSettings) -> Layouts:
+    """Lay out each layer independently."""
     return [umap_layouts([layer.matrix], layer.near, settings, [0])[0] for layer in layers]
 
 
 def turned(layouts: Layouts) -> Layouts:
-    """Each turned, mirrored and shifted onto the one before it."""
+    """Rotate, mirror and shift each layout to fit the one before it."""
     first, *others = layouts
     result = [first - first.mean(axis=0)]
     for layout in others:
         centred = layout - layout.mean(axis=0)
-        turn, _ = orthogonal_procrustes(centred, result[-1])
-        result.append(centred @ turn)
+        rotation, _ = orthogonal_procrustes(centred, result[-1])
+        result.append(centred @ rotation)
     return normalise_together(result)
 
 
 def together(layers: Sequence[Layer], settings: UmapSettings, alignment: Alignment) -> Layouts:
+    """Lay out all layers together, with our aligned UMAP."""
     aligned = [
-        AlignedLayer(activations=[one.matrix], neighbors=one.near, ids=np.arange(len(one.matrix)))
-        for one in layers
+        AlignedLayer(activations=[layer.matrix], neighbors=layer.near, ids=np.arange(len(layer.matrix)))
+        for layer in layers
     ]
     (layouts,) = aligned_layouts(aligned, settings, alignment, [0])
     return normalise_together(layouts)
 
 
 def by_umap_learn(layers: Sequence[Layer], settings: UmapSettings, alignment: Alignment) -> Layouts:
-    """What a user of umap-learn writes; it searches the neighbours itself."""
+    """Lay out all layers by umap-learn's AlignedUMAP, which searches the neighbours itself."""
     import umap
 
     same = {row: row for row in range(len(layers[0].matrix))}
@@ -121,7 +127,7 @@ def by_umap_learn(layers: Sequence[Layer], settings: UmapSettings, alignment: Al
 
 
 def figures(layers: Sequence[Layer], layouts: Layouts, metric: Any) -> dict[str, float]:
-    """Distances, means over the pairs of neighbouring layers; quality, means over the layers."""
+    """Mean distances over pairs of consecutive layers, and mean quality over layers."""
     pairs = [layout_alignment(one, other, 0) for one, other in pairwise(layouts)]
     quality = [
         layout_quality([layer.matrix], layout, 0, metric)
@@ -135,7 +141,7 @@ def figures(layers: Sequence[Layer], layouts: Layouts, metric: Any) -> dict[str,
 def cases(
     layers: Sequence[Layer], settings: UmapSettings, strengths: Sequence[float], window: int, reference: bool
 ) -> Iterator[tuple[str, Layouts, float]]:
-    """Name, layouts in one box and seconds of each way to lay these out."""
+    """Yield the name, the layouts in one box and the CPU seconds of each method."""
 
     def timed(work: Callable[[], Layouts]) -> tuple[Layouts, float]:
         start = time.process_time()
@@ -156,16 +162,16 @@ def cases(
 
 
 def picture(layers: Sequence[Layer], rows: dict[str, Layouts]) -> Image.Image:
-    """A row of layouts for each title, a column a layer, coloured by the images' labels."""
+    """Scatter plots: one row per method, one column per layer, coloured by image label."""
     side, row_px = PANEL_PX + MARGIN_PX, PANEL_PX + TITLE_PX
     image = canvas(side * len(layers) - MARGIN_PX, row_px * len(rows))
     for number, (title, layouts) in enumerate(rows.items()):
         for column, (layer, layout) in enumerate(zip(layers, layouts, strict=True)):
-            words = f"{layer.name}, {title}"
+            caption = f"{layer.name}, {title}"
             write(
                 image,
                 (column * side + PANEL_PX / 2, number * row_px + TITLE_PX / 2),
-                words,
+                caption,
                 18,
                 align="middle",
             )
@@ -177,13 +183,15 @@ def picture(layers: Sequence[Layer], rows: dict[str, Layouts]) -> Image.Image:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("config")
-    parser.add_argument("--rows", type=int, nargs="+", help="random activations of each layer; all")
-    parser.add_argument("--strengths", type=float, nargs="+", default=[0.01])
-    parser.add_argument("--reference", action="store_true", help="umap-learn's AlignedUMAP too")
-    parser.add_argument("--picture", type=Path, help="the first ways each alone and together, side by side")
+    parser.add_argument(
+        "--rows", type=int, nargs="+", help="numbers of random activations per layer (default: all)"
+    )
+    parser.add_argument("--strengths", type=float, nargs="+", default=[0.01], help="of the alignment")
+    parser.add_argument("--reference", action="store_true", help="also run umap-learn's AlignedUMAP")
+    parser.add_argument("--picture", type=Path, help="draw independent and aligned layouts to this file")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="A.B=C")
-    asked = parser.parse_args()
-    config = load_config(asked.config, asked.overrides)
+    options = parser.parse_args()
+    config = load_config(options.config, options.overrides)
     project = config.project
     settings = UmapSettings(
         num_neighbors=project.num_neighbors,
@@ -191,16 +199,16 @@ def main() -> None:
         metric=project.metric,
         engine="parallel",
     )
-    # Compiled before anything is timed.
+    # Compile before timing.
     tiny = layers_of(config, 50)
     list(cases(tiny, settings, [1.0], 1, reference=False))
-    for num_rows in asked.rows or [None]:
+    for num_rows in options.rows or [None]:
         layers = layers_of(config, num_rows)
         print(f"\n{len(layers[0].matrix):,} activations, {len(layers)} layers, ", end="")
         print(f"neighbours {sum(layer.seconds for layer in layers):.1f} s\n")
         drawn = {}
         for name, layouts, seconds in cases(
-            layers, settings, asked.strengths, project.align_window_size, asked.reference
+            layers, settings, options.strengths, project.align_window_size, options.reference
         ):
             measured = figures(layers, layouts, project.metric)
             if not drawn:
@@ -210,10 +218,10 @@ def main() -> None:
             drawn[name] = layouts
             values = " | ".join(f"{value:.3f}" for value in measured.values())
             print(f"| {name} | {seconds:.1f} | {values} |", flush=True)
-        if asked.picture:
-            wanted = ["each alone, turned", f"together, {asked.strengths[0]:g}"]
+        if options.picture:
+            wanted = ["each alone, turned", f"together, {options.strengths[0]:g}"]
             image = picture(layers, {name: drawn[name] for name in wanted})
-            image.quantize(256, Image.Quantize.MEDIANCUT).save(asked.picture, optimize=True)
+            image.quantize(256, Image.Quantize.MEDIANCUT).save(options.picture, optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Binning synthetic activations onto four grids: seconds, peak of memory, and pandas' group-by beside it.
+"""Bin synthetic activations onto four grids: time and peak memory, checked against a pandas group-by.
 
     python -m scripts.benchmarks.binning FOLDER                       # 1,000,000 x 512 float16
     python -m scripts.benchmarks.binning FOLDER --num-rows 100000 --num-classes 1000 --json report.json
 
-The engine writes the sample part by part (float16, as `atlas sample` leaves it) and a layout of blobs, and
-then runs `cell_sums` and `bin` in a process of its own, whose peak of memory is reported. Counts and means
-are then compared with pandas' float64 group-by, a few columns at a time. FOLDER is removed at the end:
+The engine first writes the sample part by part (float16, as `atlas sample` does) and a layout of blobs. It
+then runs `cell_sums` and `bin` in a separate process, whose peak memory is reported. Counts and means are
+compared with a float64 group-by of pandas, a few columns at a time. FOLDER is removed at the end;
 1,000,000 x 512 takes 1.5 GB.
 """
 
@@ -38,7 +38,7 @@ GRID_SIZES = (20, 40, 80, 160)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """How large the sample is; no classes: without attributions."""
+    """Size of the sample; with num_classes = 0 it has no attributions."""
 
     num_rows: int
     num_channels: int = 512
@@ -46,18 +46,18 @@ class Case:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print its results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="where it works: a folder that does not exist yet")
+    parser.add_argument("folder", type=Path, help="working folder; it must not exist yet")
     parser.add_argument("--num-rows", type=int, default=1_000_000)
     parser.add_argument("--num-channels", type=int, default=512)
     parser.add_argument("--num-classes", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     options = parser.parse_args()
     row = measure(options.num_rows, options.folder, options.num_channels, options.num_classes)
-    # Only now, for it imports torch: a process begins with the peak of memory of the one that starts it.
+    # Imported late because it imports torch: a child process starts with the peak memory of its parent.
     from scripts.benchmarks.report import machine, print_table, write_json
 
     print_table(f"Binning onto grids of {', '.join(map(str, GRID_SIZES))}", [row])
@@ -65,9 +65,11 @@ def main() -> None:
 
 
 def measure(num_rows: int, folder: Path, num_channels: int = 512, num_classes: int = 0) -> dict[str, Any]:
-    """One case: seconds of the two stages, peak of memory, and the largest difference from pandas.
+    """Measure one case: seconds of the two stages, peak memory, and the largest difference from pandas.
 
-    Raises: FileExistsError: ``folder`` exists. SystemExit: counts differ, or a mean by more than rounding.
+    Raises:
+        FileExistsError: ``folder`` exists.
+        SystemExit: counts differ, or means differ by more than rounding.
     """
     case = Case(num_rows, num_channels, num_classes)
     folder.mkdir(parents=True)
@@ -116,28 +118,31 @@ def _compare(folder: Path, case: Case) -> dict[str, Any]:
     for step in (step for step in others if step.stage.name == "bin"):
         cells = artefact_of(step, store)
         size = cells.config["size"]
-        # The orientation once more, in plain words: row 0 holds the largest y.
+        # Compute the orientation independently: row 0 holds the largest y.
         col = np.minimum((xy["x"].to_numpy().astype(np.float64) * size).astype(int), size - 1)
         row = size - 1 - np.minimum((xy["y"].to_numpy().astype(np.float64) * size).astype(int), size - 1)
         for means, ours in _means(cells, artefact_of(sample, store), row * size + col, case):
             difference = np.abs(means - ours) / np.abs(means).max(axis=0)
             largest = max(largest, float(difference.max()))
     if largest > 4 * np.finfo(np.float32).eps:
-        raise SystemExit(f"a mean differs from pandas' by {largest:.2g} of its column's largest")
+        raise SystemExit(f"a mean differs from pandas by {largest:.2g} of the largest mean in its column")
     return {"largest difference": largest}
 
 
 def _means(
     cells: Artefact, sample: Artefact, flat: np.ndarray, case: Case
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Means by pandas and ours, (cell, column) float64, some columns at a time. Counts are compared first."""
+    """Yield means by pandas and by us, (cell, column) float64, some columns at a time.
+
+    Raises: SystemExit: cells or counts differ.
+    """
     table = cells.read()
     counts = pd.Series(flat).groupby(flat).size()
     ours = table["row"].to_numpy().astype(int) * cells.config["size"] + table["col"].to_numpy()
     if not np.array_equal(counts[counts >= cells.config["min_count"]].index, ours) or not np.array_equal(
         counts[ours], table["count"]
     ):
-        raise SystemExit(f"grid {cells.config['size']}: cells or counts differ from pandas'")
+        raise SystemExit(f"grid {cells.config['size']}: cells or counts differ from pandas")
     for name, width in (("activation", case.num_channels), ("attribution", case.num_classes)):
         for start in range(0, width, COLUMNS_AT_ONCE):
             some = slice(start, start + COLUMNS_AT_ONCE)
@@ -148,7 +153,7 @@ def _means(
 
 
 def _sampled(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
-    """Rows of one shard: non-negative activations, attributions of both signs."""
+    """Make the rows of one shard: non-negative activations, attributions of both signs."""
     case, start, stop = jobs[0].config, task["start"], task["stop"]
     rng = np.random.default_rng([start])
     activation = np.maximum(rng.standard_normal((stop - start, case["num_channels"]), np.float32), 0)
@@ -165,7 +170,7 @@ def _sampled(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
 
 
 def _laid_out(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
-    """Blobs, as layouts have: some cells are crowded and others empty."""
+    """Make a layout of blobs, as real layouts have: some cells are crowded and others empty."""
     rng, num_rows = np.random.default_rng(1), task["stop"]
     xy = rng.random((60, 2))[rng.integers(0, 60, num_rows)] + rng.normal(0, 0.06, (num_rows, 2))
     xy = np.clip(xy, 0, 1).astype(np.float32)

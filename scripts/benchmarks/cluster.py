@@ -1,11 +1,11 @@
-"""How sampling and inversion scale with workers, and whether workers give what one process gives.
+"""Scaling of sampling and inversion with the number of workers, checked against a serial run.
 
     python -m scripts.benchmarks.cluster FOLDER                           # serial, then 1 and 2 workers
     python -m scripts.benchmarks.cluster FOLDER --workers 4 --kill-every 3 --set invert.steps=16
 
-Every worker has one thread (OMP_NUM_THREADS=1, which `--local-cluster` keeps where it is set), every count of
-workers a workspace of its own in FOLDER, removed at the end. Starting workers and opening the network in each
-is timed apart from the stages. Artefacts are compared with those of a serial run, also of one thread.
+Every worker has one thread (OMP_NUM_THREADS=1, which `--local-cluster` respects). Each number of workers has
+its own workspace in FOLDER, which is removed at the end. Starting the workers and opening the network in each
+are timed separately from the stages. Artefacts are compared with those of a serial run with one thread.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Executor, InlineExecutor, Runtime, Step, Store
 from atlas_pipeline.runs.pipeline_file import steps_of
 
-# Before the others come the stages they need.
+# The stages that these need run first, untimed.
 TIMED = ("sample", "invert")
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds of a run: workers started and the network open in each; then each timed stage."""
+    """Seconds of a run. open_s: starting workers and opening the network; stage_s: by timed stage."""
 
     num_workers: int
     open_s: float
@@ -44,19 +44,19 @@ class Timing:
 
 
 def main() -> None:
-    """Run, compare, print."""
-    # Before anything loads torch: threads are counted once. Numba's OpenMP layer counts for torch too.
+    """Run the benchmark, compare artefacts and print."""
+    # Set before torch loads, which reads them once. Numba's OpenMP layer sets threads for torch too.
     os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
     options = _options()
     if options.kill_every:
-        # Whoever is killed at random is not to be blamed for it.
+        # Dask would otherwise give up on a task whose workers we killed several times.
         os.environ["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "1000"
     if options.folder.exists():
-        raise SystemExit(f"{options.folder} exists; name one that does not, for it is removed at the end")
+        raise SystemExit(f"{options.folder} exists; give a new folder, because it is removed at the end")
     config = small_config(options.config, options.num_images, options.grid, options.set)
     try:
         serial = timed_serial(config, options.folder / "serial")
-        print(f"serial: {_said(serial)}", flush=True)
+        print(f"serial: {_summary(serial)}", flush=True)
         timings = []
         for count in options.workers:
             workspace = options.folder / f"workers-{count}"
@@ -65,13 +65,13 @@ def main() -> None:
             ratios = ", ".join(
                 f"{stage} x {timings[0].stage_s[stage] / timings[-1].stage_s[stage]:.2f}" for stage in TIMED
             )
-            print(f"{_said(timings[-1])}; against the first: {ratios}; {difference}", flush=True)
+            print(f"{_summary(timings[-1])}; against the first: {ratios}; {difference}", flush=True)
     finally:
         shutil.rmtree(options.folder, ignore_errors=True)
 
 
 def small_config(path: Path, num_images: int, grid: int, more: Sequence[str]) -> Config:
-    """A run of one layer and one grid, cut into enough tasks that no worker waits long for the last."""
+    """Config of one layer and one grid, with enough tasks that no worker waits long for the last one."""
     overrides = [f"images.num_images={num_images}", f"sample.shard_size={max(1, num_images // 32)}"]
     overrides += [f"grid.sizes=[{grid}]", "grid.min_count=1", "project.num_epochs=50"]
     layer = load_config(path, []).layers[-1]
@@ -79,7 +79,7 @@ def small_config(path: Path, num_images: int, grid: int, more: Sequence[str]) ->
 
 
 def timed_serial(config: Config, workspace: Path) -> Timing:
-    """The stages in this process."""
+    """Time the stages in this process."""
     opened = time.perf_counter()
     open_network(config)
     open_s = time.perf_counter() - opened
@@ -87,7 +87,7 @@ def timed_serial(config: Config, workspace: Path) -> Timing:
 
 
 def timed_cluster(config: Config, workspace: Path, num_workers: int, kill_every_s: float | None) -> Timing:
-    """The stages on workers of this machine; one of them is killed every so often, if so asked."""
+    """Time the stages on local workers; kill one every `kill_every_s` seconds, if given."""
     from atlas_pipeline.engine.cluster import local_cluster
 
     with local_cluster(num_workers) as executor:
@@ -100,7 +100,7 @@ def timed_cluster(config: Config, workspace: Path, num_workers: int, kill_every_
 
 
 def open_network(config: Config) -> None:
-    """What a process does once, with its first task: the network, and what torch imports for a derivative."""
+    """Do the one-off work of a process: open the network, and load what torch needs for gradients."""
     import torch
 
     from atlas_pipeline.config.run_settings import model_spec
@@ -132,13 +132,13 @@ def _run(steps: Sequence[Step], store: Store, stages: set[str], executor: Execut
 
 @contextmanager
 def _killing(client: Any, every_s: float | None) -> Iterator[None]:
-    """SIGKILL to a worker drawn at random, every so many seconds."""
+    """Send SIGKILL to a random worker every `every_s` seconds."""
     ended = threading.Event()
     draw = random.Random(0)
 
     def kill() -> None:
         while not ended.wait(every_s):
-            with suppress(Exception):  # the one that is asked may just have died
+            with suppress(Exception):  # the worker may just have died
                 os.kill(draw.choice(list(client.run(os.getpid, on_error="ignore").values())), signal.SIGKILL)
 
     killer = threading.Thread(target=kill, daemon=True)
@@ -153,14 +153,14 @@ def _killing(client: Any, every_s: float | None) -> Iterator[None]:
 
 
 def largest_difference(config: Config, left: Path, right: Path) -> str:
-    """What the sampled and inverted artefacts have not in common: columns, and how far apart they are."""
+    """Describe which columns of the sampled and inverted artefacts differ, and by how much."""
     import numpy as np
 
     from atlas_pipeline.tables.columns import column_matrix
 
     steps = [step for step in steps_of(config) if step.stage.name in TIMED]
     made = [engine.artefacts_of(steps, Store(workspace)) for workspace in (left, right)]
-    apart = []
+    differing = []
     for step in steps:
         one, other = (artefacts[step].read() for artefacts in made)
         for name in one.column_names:
@@ -169,15 +169,15 @@ def largest_difference(config: Config, left: Path, right: Path) -> str:
             if name in ("activation", "attribution"):
                 a, b = column_matrix(one, name), column_matrix(other, name)
             elif name == "icon":
-                apart.append(f"{step.stage.name} icon")
+                differing.append(f"{step.stage.name} icon")
                 continue
             else:
                 a, b = one[name].to_numpy(), other[name].to_numpy()
-            apart.append(f"{step.stage.name} {name} {np.abs(a.astype(float) - b).max():.1g}")
-    return "equal to serial" if not apart else "not equal to serial: " + ", ".join(apart)
+            differing.append(f"{step.stage.name} {name} {np.abs(a.astype(float) - b).max():.1g}")
+    return "equal to serial" if not differing else "not equal to serial: " + ", ".join(differing)
 
 
-def _said(timing: Timing) -> str:
+def _summary(timing: Timing) -> str:
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in timing.stage_s.items())
     return f"{timing.num_workers} workers: open {timing.open_s:.1f} s, {stages}"
 

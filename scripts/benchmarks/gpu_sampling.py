@@ -1,10 +1,10 @@
-"""Images a second of sampling, network alone: all layers' activations and attributions on synthetic batches.
+"""Images per second of the network part of sampling: activations and attributions of all layers.
 
     python -m scripts.benchmarks.gpu_sampling --device cuda --batch 128 256 512
 
-torch and torchvision suffice: what reads images and writes shards is not in it. GoogLeNet with RANDOM WEIGHTS
-(times do not depend on them), the paper's nine layers. Prints images a second, what the forward and each
-layer's product take, and where the time goes.
+Batches are synthetic. Reading images and writing shards are left out, so torch and torchvision suffice. The
+network is GoogLeNet with RANDOM WEIGHTS (times do not depend on them), with the nine layers of the paper.
+Prints images per second, the time of the forward pass and of each layer's attribution, and a profile.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LAYERS = [f"inception{name}" for name in ("3a", "3b", "4a", "4b", "4c", "4d", "4
 
 
 class Batch:
-    """One batch on the device, and what sampling does with it."""
+    """One batch on the device, and the steps of sampling on it."""
 
     def __init__(self, network: Network, layers: Sequence[str], size: int, device: str) -> None:
         side = network.preprocess.crop
@@ -39,12 +39,12 @@ class Batch:
         self.maps = self.forward()
 
     def forward(self) -> dict[str, torch.Tensor]:
-        """The feature maps of all layers, from one forward."""
+        """Feature maps of all layers, from one forward pass."""
         with torch.no_grad():
             return feature_maps(self.network, self.images, self.layers)
 
     def attribute(self, layer: str) -> None:
-        """Activations and attributions of a layer, brought to this machine's memory as sampling does."""
+        """Compute activations and attributions of a layer and copy them to the CPU, as sampling does."""
         feature_map = self.maps[layer]
         relative = relative_positions(0, range(len(self.images)))
         positions = spatial_positions(relative, *feature_map.shape[2:], edge=1)[:, 0]
@@ -54,14 +54,14 @@ class Batch:
         attribution(self.network, self.images, layer, at, "smooth", feature_map).cpu()
 
     def sample(self) -> None:
-        """All of it."""
+        """Run the forward pass and the attributions of all layers."""
         self.maps = self.forward()
         for layer in self.layers:
             self.attribute(layer)
 
 
 def seconds_of(work: Callable[[], object], device: str, repeats: int) -> float:
-    """Median seconds of a call, the first left out."""
+    """Median seconds of a call, without the first one."""
     times = []
     for _ in range(repeats + 1):
         _wait(device)
@@ -78,7 +78,7 @@ def _wait(device: str) -> None:
 
 
 def measure(network: Network, layers: Sequence[str], size: int, device: str, repeats: int) -> dict[str, Any]:
-    """Seconds of one batch, whole and by part."""
+    """Seconds of one batch, in total and by part."""
     batch = Batch(network, layers, size, device)
     whole_s = seconds_of(batch.sample, device, repeats)
     parts = {"forward": seconds_of(batch.forward, device, repeats)}
@@ -91,12 +91,12 @@ def measure(network: Network, layers: Sequence[str], size: int, device: str, rep
 
 
 def profiled(batch: Batch, device: str) -> dict[str, Any]:
-    """Shares of one batch by part and by operation."""
+    """Share of the time of one batch, by part and by operation."""
     on_gpu = device.startswith("cuda")
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as profiler:
         batch.sample()
         _wait(device)
-    # A kernel is listed by itself and under the operation that launched it.
+    # A kernel is listed both alone and under the operation that launched it; count it once.
     return shares(
         {
             "operation": event.key,
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[128, 256, 512])
     parser.add_argument("--layers", nargs="+", default=LAYERS)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="print JSON alone")
+    parser.add_argument("--json", action="store_true", help="print only JSON")
     options = parser.parse_args()
     spec = ModelSpec(source="torchvision", name="googlenet", weights="random")
     network = open_network(spec).to(options.device)
@@ -129,7 +129,7 @@ def main() -> None:
     for row in rows:
         print(f"batch {row['batch']}: {row['images_per_s']:.1f} images/s")
         for part, seconds in row["parts"].items():
-            print(f"  {part:14} {1e3 * seconds / row['batch']:8.3f} ms an image")
+            print(f"  {part:14} {1e3 * seconds / row['batch']:8.3f} ms per image")
     print()
     for line in operations["parts"]:
         print(f"  {line['share']:6.1%} {line['part']}")

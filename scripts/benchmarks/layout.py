@@ -1,11 +1,11 @@
-"""Layouts from end to end: seconds by part, memory and quality, beside plain umap-learn.
+"""Layouts end to end: time by part, memory and quality, compared with plain umap-learn.
 
     uv run python -m scripts.benchmarks.layout --rows 100000 --engines umap-learn-fit cpu parallel
     uv run python -m scripts.benchmarks.layout --rows 1000000 --engines parallel
     uv run python -m scripts.benchmarks.layout --rows 1000000 --engines gpu --neighbors exact --profile
 
-Activations are generated: clusters of six dimensions each, not negative, float16 as in a sample.
-Every case runs in a process of its own, so that its peak memory is its own. `umap-learn-fit` is
+Activations are generated: non-negative clusters of six dimensions each, float16 as in a sample. Every case
+runs in a separate process, so that its peak memory can be measured. `umap-learn-fit` is
 `umap.UMAP(n_neighbors=20, min_dist=0.01, metric="cosine").fit_transform`, unseeded, on all threads.
 """
 
@@ -38,7 +38,7 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class StoredRows:
-    """Float16 activations in a plain file, a block at a time."""
+    """Float16 activations in a binary file, read in blocks of (activation, channel)."""
 
     path: Path
     num_rows: int
@@ -54,7 +54,7 @@ class StoredRows:
 
 
 def write_rows(path: Path, num_rows: int, num_channels: int) -> StoredRows:
-    """Clustered activations that are not negative; the same for the same numbers."""
+    """Write clustered, non-negative activations; they depend only on the two numbers."""
     rng = np.random.default_rng(0)
     centres = np.maximum(rng.normal(size=(NUM_CLUSTERS, num_channels)), 0).astype(np.float32)
     free = rng.normal(size=(NUM_CLUSTERS, NUM_FREE, num_channels)).astype(np.float32) / 4
@@ -70,7 +70,7 @@ def write_rows(path: Path, num_rows: int, num_channels: int) -> StoredRows:
 
 
 class Clock:
-    """Wall and CPU seconds of each part."""
+    """Wall and CPU seconds by part."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, tuple[float, float]] = {}
@@ -86,7 +86,7 @@ class Clock:
 
 
 def lay_out(rows: StoredRows, engine: str, method: Any, device: str, clock: Clock) -> list[np.ndarray]:
-    """Layouts of two seeds by one of the package's engines."""
+    """Layouts of two seeds by one of our engines."""
     from atlas_pipeline.layout.distinct import read_vectors
     from atlas_pipeline.layout.neighbors import neighbors
     from atlas_pipeline.layout.umap_layout import UmapSettings, fuzzy_graph, optimise_graph, spread_start
@@ -103,7 +103,7 @@ def lay_out(rows: StoredRows, engine: str, method: Any, device: str, clock: Cloc
 
 
 def fit_umap_learn(rows: StoredRows, clock: Clock) -> list[np.ndarray]:
-    """What a user of umap-learn writes; twice, for its layouts differ."""
+    """Two layouts by plain umap-learn, which differ because it is unseeded."""
     import umap
 
     matrix = np.concatenate(list(rows)).astype(np.float32)
@@ -115,7 +115,7 @@ def fit_umap_learn(rows: StoredRows, clock: Clock) -> list[np.ndarray]:
 
 
 def case(rows: StoredRows, engine: str, method: str, profile: bool) -> dict[str, Any]:
-    """One engine on these rows: seconds, peak memory and figures."""
+    """Run one engine on these rows: seconds, peak memory and quality figures."""
     from atlas_pipeline.numerics.quality import layout_quality, seed_agreement
 
     clock, device = Clock(), "cuda" if engine == "gpu" else "cpu"
@@ -129,7 +129,7 @@ def case(rows: StoredRows, engine: str, method: str, profile: bool) -> dict[str,
         print(profiler.key_averages().table(sort_by="self_device_time_total", row_limit=15), file=sys.stderr)
     else:
         layouts = lay_out(rows, engine, method, device, clock)
-    # Before the figures, which every engine shares.
+    # Timed apart from the layout: every engine shares this cost.
     measured = clock.timed("figures", lambda: layout_quality(rows, layouts[0], seed=0))
     measured |= seed_agreement(*layouts, seed=0)
     return {
@@ -148,7 +148,7 @@ def measure(
     method: str = "auto",
     profile: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """The engines on the same rows, each in a process of its own."""
+    """Run the engines on the same rows, each in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         stored = write_rows(Path(folder) / "rows.f16", num_rows, num_channels)
         for engine in engines:
@@ -161,7 +161,7 @@ def measure(
 
 
 def table(cases: list[dict[str, Any]]) -> str:
-    """A Markdown table, a case a row; seconds as wall / CPU."""
+    """Markdown table with one row per case; seconds as wall / CPU."""
     lines = [
         "| rows | engine | seconds by part (wall / CPU) | peak MB | " + " | ".join(FIGURES) + " |",
         "|---" * (4 + len(FIGURES)) + "|",
@@ -181,16 +181,16 @@ def main() -> None:
         "--engines", nargs="+", default=["parallel"], choices=["umap-learn-fit", "cpu", "parallel", "gpu"]
     )
     parser.add_argument("--neighbors", default="auto", choices=["auto", "exact", "approximate"])
-    parser.add_argument("--profile", action="store_true", help="a torch profile of the case, on stderr")
-    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)  # of a case in a process of its own
-    asked = parser.parse_args()
-    if asked.file:
-        rows = StoredRows(asked.file, asked.rows[0], asked.channels)
-        print(json.dumps(case(rows, asked.engines[0], asked.neighbors, asked.profile)))
+    parser.add_argument("--profile", action="store_true", help="print a torch profile of each case to stderr")
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)  # rows of a case in its own process
+    options = parser.parse_args()
+    if options.file:
+        rows = StoredRows(options.file, options.rows[0], options.channels)
+        print(json.dumps(case(rows, options.engines[0], options.neighbors, options.profile)))
         return
     cases = []
-    for num_rows in asked.rows:
-        for one in measure(num_rows, asked.engines, asked.channels, asked.neighbors, asked.profile):
+    for num_rows in options.rows:
+        for one in measure(num_rows, options.engines, options.channels, options.neighbors, options.profile):
             cases.append(one)
             print(table([one]), flush=True)
     print(table(cases))

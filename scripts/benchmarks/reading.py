@@ -1,11 +1,11 @@
-"""Images a second from disk to the network's input, beside torchvision's ImageFolder and DataLoader.
+"""Images per second from disk to network input, compared with torchvision's ImageFolder and DataLoader.
 
     python -m scripts.benchmarks.reading                          # generated photos, in a temporary folder
     python -m scripts.benchmarks.reading --photos imagenet-sample --num-photos 6000 --num-files 1000000
 
-Four tables: photos to 224 px, ours and torchvision's in turns; its parts, one image at a time; small images
-from a folder, Parquet and tar; the index of --num-files images in each source, and its re-check. All on one
-thread a process. Generated files are removed at the end.
+Prints four tables: photos to 224 px, alternating ours and torchvision's; the parts of that, one image at a
+time; small images from a folder, Parquet and tar; the index of --num-files images in each source, and its
+re-check. Each process has one thread. Generated files are removed at the end.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BATCH_SIZE, ROUNDS = 64, 3
 
 @dataclass(frozen=True)
 class Geometry:
-    """What the network wants."""
+    """Preprocessing of the network."""
 
     resize: int | None = 256
     crop: int = 224
@@ -49,7 +49,7 @@ class Geometry:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print its tables."""
     options = _options()
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def photo_rows(photos: Path, num_photos: int, workers: Sequence[int]) -> list[dict[str, Any]]:
-    """Ours and torchvision's, in turns, by worker processes (0: in this one); medians of the rounds."""
+    """Alternate ours and torchvision's for each number of worker processes (0: none); medians of rounds."""
     rows = []
     for num_workers in workers:
         theirs, ours = [], []
@@ -85,7 +85,7 @@ def photo_rows(photos: Path, num_photos: int, workers: Sequence[int]) -> list[di
 
 
 def part_rows(photos: Path, num_photos: int) -> list[dict[str, Any]]:
-    """CPU milliseconds an image: decoders, resizers, both chains; nvJPEG where there is a GPU."""
+    """CPU milliseconds per image of decoders, resizers and both pipelines; nvJPEG if there is a GPU."""
     raw = [file.read_bytes() for file in sorted(photos.glob("*/*"))[:num_photos]]
     pixels = [decode(one) for one in raw]
     pillow = [Image.fromarray(one) for one in pixels]
@@ -106,7 +106,7 @@ def part_rows(photos: Path, num_photos: int) -> list[dict[str, Any]]:
 
 
 def small_rows(folder: Path, num_images: int) -> list[dict[str, Any]]:
-    """Small images by source, in this process."""
+    """Images per second of small images by source, in this process."""
     geometry, rows = Geometry(None, SMALL_PX), []
     for source in SOURCES:
         path = write_small(folder / source, source, num_images)
@@ -116,7 +116,7 @@ def small_rows(folder: Path, num_images: int) -> list[dict[str, Any]]:
 
 
 def index_rows(folder: Path, num_files: int) -> list[dict[str, Any]]:
-    """Listing images, and looking whether they are still the same, by source."""
+    """Seconds to list images and to check that they are unchanged, by source."""
     rows = []
     for source in SOURCES:
         path = write_small(folder / source, source, num_files)
@@ -151,7 +151,7 @@ def _image_folder(photos: Path, num_photos: int, num_workers: int) -> Iterator[i
 
 
 def _rate(read: Callable[[], Iterator[int]]) -> float:
-    """Images a second after the first batch: processes have started, files are listed."""
+    """Images per second after the first batch, once processes have started and files are listed."""
     sizes = read()
     next(sizes)
     started = time.perf_counter()
@@ -185,13 +185,17 @@ def _bytes(raw: bytes) -> torch.Tensor:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--photos", type=Path, help="a folder of JPEGs, one folder a class; default: generated"
+        "--photos", type=Path, help="folder of JPEGs with one subfolder per class (default: generated)"
     )
-    parser.add_argument("--num-photos", type=int, default=2000, help="repeated where there are fewer")
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="worker processes; 0: none")
-    parser.add_argument("--num-small", type=int, default=20_000)
-    parser.add_argument("--num-files", type=int, default=20_000, help="of the index")
-    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument(
+        "--num-photos", type=int, default=2000, help="photos to read; repeated if there are fewer"
+    )
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[0, 2], help="numbers of worker processes; 0: none"
+    )
+    parser.add_argument("--num-small", type=int, default=20_000, help="small images to read")
+    parser.add_argument("--num-files", type=int, default=20_000, help="images in the index")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     return parser.parse_args()
 
 

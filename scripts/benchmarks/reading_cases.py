@@ -1,4 +1,4 @@
-"""Images that reading is measured on: photos of usual size; small ones in a folder, Parquet and tar."""
+"""Images for the reading benchmark: photos, and small images in a folder, Parquet and tar."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 FILES_A_FOLDER, ROWS_A_SHARD, ROWS_A_GROUP = 1000, 10_000, 1000
-SMALL_PX, PHOTO_PX = 32, (375, 500)  # the median of ImageNet's photos
+SMALL_PX, PHOTO_PX = 32, (375, 500)  # PHOTO_PX: the median (height, width) of ImageNet's photos
 SOURCES = ("folder", "parquet", "tar")
 
 
 def jpeg(seed: int, height: int, width: int, quality: int = 95) -> bytes:
-    """A JPEG of a smooth picture with noise: a photo's share of detail, 100 KB at 375 x 500."""
+    """A JPEG of a smooth image with noise, as detailed as a photo: 100 KB at 375 x 500."""
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
     smooth = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)).astype(np.float32)
@@ -30,7 +30,7 @@ def jpeg(seed: int, height: int, width: int, quality: int = 95) -> bytes:
 
 
 def write_photos(root: Path, num_photos: int) -> Path:
-    """Photos in ten classes, one folder each."""
+    """Write photos of ten classes, one folder each."""
     for i in range(num_photos):
         file = root / f"class-{i % 10}" / f"{i:06}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -39,13 +39,13 @@ def write_photos(root: Path, num_photos: int) -> Path:
 
 
 def small_images(num_images: int) -> Iterator[tuple[int, bytes]]:
-    """Small JPEGs, no two the same: a few pictures, numbered behind their end."""
+    """Small distinct JPEGs: 64 images, made distinct by a number appended after the end of the JPEG."""
     pictures = [jpeg(i, SMALL_PX, SMALL_PX) for i in range(64)]
     return ((i, pictures[i % 64] + str(i).encode()) for i in range(num_images))
 
 
 def write_small(root: Path, source: str, num_images: int) -> Path:
-    """Small images as files, as Parquet shards in Hugging Face's layout, or as tar shards in WebDataset's."""
+    """Write small images as files, as Parquet shards (Hugging Face layout) or as tar shards (WebDataset)."""
     {"folder": _files, "parquet": _parquet, "tar": _tar}[source](root, num_images)
     return root
 

@@ -1,4 +1,4 @@
-"""What a benchmark hands on: the machine in words, a table on the terminal, everything as JSON."""
+"""Output of benchmarks: a description of the machine, tables on the terminal, and JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 
 def machine(device: str) -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Describe the hardware and software, and the load before the measurement."""
     return {
         "device": device,
         "processor": _processor(),
@@ -38,7 +38,7 @@ def _processor() -> str:
 
 
 def print_table(title: str, rows: Sequence[Row]) -> None:
-    """Rows with the same keys; lists in them, the raw repeats, stay in the JSON alone."""
+    """Print rows that share their keys, without lists and dicts, which only the JSON shows."""
     if not rows:
         return
     columns = [key for key, value in rows[0].items() if not isinstance(value, list | dict)]
@@ -57,7 +57,7 @@ def print_table(title: str, rows: Sequence[Row]) -> None:
 
 
 def plain_table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width, two spaces apart."""
+    """Format cells as padded columns, two spaces apart."""
     lines = [list(columns), *cells]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     padded = (
@@ -73,6 +73,6 @@ def _cell(value: Any) -> str:
 
 
 def write_json(path: Path | None, report: Mapping[str, Any]) -> None:
-    """The whole report, where a path was given."""
+    """Write the whole report, if a path is given."""
     if path is not None:
         path.write_text(json.dumps(report, indent=1))

@@ -1,13 +1,14 @@
-"""Sampling a million small images for three layers: speed beside its parts, memory, and killed five times.
+"""Sample a million small images for three layers: speed, memory, and recovery from five kills.
 
-    python -m scripts.benchmarks.sampling FOLDER               # 1,000,000 images; they stay in FOLDER/images
+    python -m scripts.benchmarks.sampling FOLDER               # 1,000,000 images, kept in FOLDER/images
     python -m scripts.benchmarks.sampling FOLDER --images 50000 --json report.json
 
-The images are 32 px JPEGs in Parquet shards (Hugging Face's layout): crops, flips and brightnesses of a few
-thousand generated ones. The network is small, with random weights. Decoding alone and the network alone
-(feature maps and attributions of three layers, on images in memory) are measured first; then `atlas sample`
-from end to end in a process of its own, with the memory of all its processes; then the same with SIGKILL to
-the whole process group at random moments, resumed each time. Both runs must hold the same values.
+The images are 32 px JPEGs in Parquet shards (Hugging Face layout): cropped, flipped and brightened versions
+of a few thousand generated ones. The network is small and has random weights. The benchmark first measures
+decoding alone and the network alone (feature maps and attributions of three layers, on images in memory).
+It then runs `atlas sample` end to end in a separate process and records the memory of all its processes.
+Finally it repeats that run, sends SIGKILL to the process group at random moments and resumes each time.
+Both runs must hold equal values.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ NUM_KILLS, WATCH_S = 5, 0.25
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print its results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="where it works; FOLDER/images is kept and used again")
+    parser.add_argument("folder", type=Path, help="working folder; FOLDER/images is kept and reused")
     parser.add_argument("--images", type=int, default=1_000_000)
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     options = parser.parse_args()
     row = measure(options.images, options.folder)
     from scripts.benchmarks.report import machine, print_table, write_json
@@ -53,9 +54,11 @@ def main() -> None:
 
 
 def measure(num_images: int, folder: Path) -> dict[str, Any]:
-    """One case, from end to end. Seconds of decoding and of the network alone are of all the images, by rate.
+    """Measure one case end to end.
 
-    Raises: SystemExit: a run fails, or the killed one holds other values.
+    Seconds of decoding alone and of the network alone are extrapolated to all images.
+
+    Raises: SystemExit: a run fails, or the killed run holds other values.
     """
     folder = folder.absolute()
     images = make_images(folder / "images", num_images)
@@ -84,7 +87,7 @@ def measure(num_images: int, folder: Path) -> dict[str, Any]:
 
 
 def _opened(path: Path, num_images: int) -> tuple[Any, Any, Any]:
-    """The config, the network and the first rows of the listing (made here: `index` is timed by itself)."""
+    """Open the config, the network and the first rows of a fresh listing; `index` is timed separately."""
     from atlas_pipeline.config.run_settings import model_spec
     from atlas_pipeline.images.listing import list_images
     from atlas_pipeline.models.network_cache import opened_network
@@ -103,7 +106,7 @@ def _batches(config: Any, network: Any, rows: Any, num_workers: int) -> Iterator
 
 
 def _decoding_rate(path: Path, num_images: int) -> float:
-    """Images/s to batches in memory, by as many processes as a run takes; their start not counted."""
+    """Images/s decoded to batches in memory, by as many processes as a run uses, without their start."""
     from atlas_pipeline.runs.devices import resolved_workers
 
     config, network, rows = _opened(path, num_images)
@@ -115,7 +118,7 @@ def _decoding_rate(path: Path, num_images: int) -> float:
 
 
 def _network_rate(path: Path, num_images: int) -> float:
-    """Images/s of the forward and of three layers' attributions, on batches in memory."""
+    """Images/s of the forward pass and the attributions of three layers, on batches in memory."""
     from types import SimpleNamespace
 
     from atlas_pipeline.stages.sampling.sample import CPU_BATCH, add_batch
@@ -138,9 +141,9 @@ def _command(stage: str, config: Path) -> list[str]:
 
 
 def _watched(command: list[str]) -> tuple[float, int]:
-    """Seconds, and the largest sum of resident memory of the process and all below it.
+    """Run a command; return its seconds and the peak resident bytes of it and its descendants.
 
-    Raises: SystemExit: it fails.
+    Raises: SystemExit: the command fails.
     """
     started, peak = time.monotonic(), 0
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -163,7 +166,10 @@ def _resident_bytes(process: psutil.Process) -> int:
 
 
 def _killed_at_random(config: Path, undisturbed_s: float) -> float:
-    """Seconds in all; each kill is after 5 to 20 % of the undisturbed time."""
+    """Total seconds of a run that is killed and resumed.
+
+    Each kill comes after 5 to 20 % of the undisturbed time.
+    """
     rng, started = random.Random(0), time.monotonic()
     for _ in range(NUM_KILLS):
         process = subprocess.Popen(
@@ -181,7 +187,7 @@ def _killed_at_random(config: Path, undisturbed_s: float) -> float:
 
 
 def _values(path: Path) -> dict[str, str]:
-    """A digest of the values of every layer's sample."""
+    """Digest of the values of each layer's sample."""
     config = load_config(path)
     store = Store(config.run.workspace)
     samples = [step for step in steps_of(config) if step.stage.name == "sample"]

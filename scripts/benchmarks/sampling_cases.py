@@ -1,4 +1,4 @@
-"""A million small images in Parquet shards, and a small network that they are sampled with."""
+"""Inputs of the sampling benchmark: small images in Parquet shards, and a small network."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ LAYERS = ["0", "1", "2"]
 
 
 def make_images(folder: Path, num_images: int) -> Path:
-    """The shards that are not there yet; the same bytes whoever makes them."""
+    """Write the missing shards; their bytes are deterministic."""
     folder.mkdir(parents=True, exist_ok=True)
     num_shards = -(-num_images // SHARD_IMAGES)
     missing = [i for i in range(num_shards) if not (folder / f"train-{i:05d}.parquet").exists()]
     if missing:
-        # spawn: torch has threads by now.
+        # spawn: torch has started threads, which a fork would break.
         with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=get_context("spawn")) as pool:
             list(pool.map(_make_shard, itertools.repeat(folder), missing))
     return folder
@@ -68,9 +68,9 @@ def _make_shard(folder: Path, shard: int) -> None:
         files.append({"bytes": file.getvalue(), "path": f"{shard}-{len(files)}.jpg"})
         labels.append(number % 10)
     table = pa.table({"image": pa.array(files), "label": pa.array(labels, pa.int64())})
-    aside = folder / f".train-{shard:05d}.tmp"
-    pq.write_table(table, aside, row_group_size=1000)
-    aside.rename(folder / f"train-{shard:05d}.parquet")
+    partial = folder / f".train-{shard:05d}.tmp"
+    pq.write_table(table, partial, row_group_size=1000)
+    partial.rename(folder / f"train-{shard:05d}.parquet")
 
 
 def _bases(folder: Path) -> np.ndarray:
@@ -83,7 +83,7 @@ def _bases(folder: Path) -> np.ndarray:
 
 
 def write_config(folder: Path, images: Path, num_images: int) -> Path:
-    """A workspace without artefacts, and the config of a run in it."""
+    """Write a config with an empty workspace, and its network."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder.parent / "network.py").write_text(NETWORK)
@@ -92,7 +92,7 @@ def write_config(folder: Path, images: Path, num_images: int) -> Path:
         "model": {"source": "python", "name": f"{folder.parent}/network.py:build"},
         "images": {"source": "parquet", "path": str(images), "num_images": num_images},
         "layers": LAYERS,
-        # Small cases too have parts to lose.
+        # At least eight parts, so that a kill can interrupt small cases too.
         "sample": {"shard_size": min(SHARD_ROWS, max(1, num_images // 8))},
         "run": {"workspace": str(folder / "workspace"), "device": "cpu"},
     }

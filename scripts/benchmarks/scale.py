@@ -1,11 +1,11 @@
-"""What every stage takes as the images get more: rates, seconds, memory, and how they grow.
+"""Scaling of every stage with the number of images: rates, seconds, memory, and their growth.
 
     python -m scripts.benchmarks.scale FOLDER                    # 10,000, 100,000 and 1,000,000: two hours
     python -m scripts.benchmarks.scale FOLDER --sizes 10000 100000 --parts binning layout --json report.json
 
-Reading and sampling are of small generated images, layout and binning of synthetic activations with 512
-channels: the cases of the benchmarks `reading`, `sampling`, `layout` and `binning`. FOLDER keeps the images
-of sampling; everything else in it is removed.
+Reading and sampling use small generated images; layout and binning use synthetic activations with 512
+channels. These are the cases of the benchmarks `reading`, `sampling`, `layout` and `binning`. The images of
+sampling stay in FOLDER; everything else in it is removed.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Row = dict[str, Any]
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print its results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     options = parser.parse_args()
     rows: list[Row] = []
     for part in options.parts:
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def row(stage: str, number: int, seconds: float, peak_gb: float | None = None) -> Row:
-    """One line: number is of images or rows. peak_gb: None where others share the process."""
+    """One row of the table. number: of images or rows; peak_gb: None if other work shares the process."""
     return {
         "stage": stage,
         "number": number,
@@ -54,7 +54,7 @@ def row(stage: str, number: int, seconds: float, peak_gb: float | None = None) -
 
 
 def with_growth(rows: Sequence[Row]) -> list[Row]:
-    """With the power of the number by which seconds grow since the stage's row before: 1 is linear."""
+    """Add the exponent with which seconds grow since the previous row of the stage; 1 is linear."""
     before: dict[str, Row] = {}
     found = []
     for one in rows:

@@ -1,11 +1,11 @@
-"""Selecting every class from a million activations: the stage itself, on synthetic shards, against pandas.
+"""Select every class from a million synthetic activations: time and memory, checked against pandas.
 
     python -m scripts.benchmarks.selection FOLDER                             # 1,000,000 rows x 1,000 classes
     python -m scripts.benchmarks.selection FOLDER --num-rows 100000 --filter rank --json report.json
 
-The engine writes the shards (float16, as `atlas sample` leaves them) and runs the stage `select` once for all
-classes, in a process of its own, whose peak of memory is reported. The same sets are then read by pandas from
-a small case. FOLDER is removed at the end unless --keep is given: 1,000,000 x 1,000 takes 2 GB.
+The engine writes the shards (float16, as `atlas sample` does) and runs the stage `select` once for all
+classes in a separate process, whose peak memory is reported. A small case is then compared with pandas.
+FOLDER is removed at the end unless --keep is given; 1,000,000 x 1,000 takes 2 GB.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LAYER = "synthetic"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """How large the sample is, in shards of how many rows, and what is selected; kind: the filter."""
+    """Size of the sample and of its shards, and what is selected. kind: the filter."""
 
     num_rows: int
     num_classes: int
@@ -46,11 +46,11 @@ class Case:
 
 
 def main() -> None:
-    """Write, select, compare, print."""
+    """Write the shards, select, compare and print."""
     options = _options()
     folder = options.folder.absolute()
     if folder.exists():
-        raise SystemExit(f"{folder} exists; name a folder that does not, for it is removed at the end")
+        raise SystemExit(f"{folder} exists; give a new folder, because it is removed at the end")
     before = in_own_process(_machine)
     large = Case(options.num_rows, options.num_classes, options.shard_rows, options.filter, options.top)
     small = replace(large, num_rows=20_000, num_classes=50, shard_rows=8192)
@@ -61,17 +61,17 @@ def main() -> None:
     finally:
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
-    # Only now, for it imports torch: a process begins with the peak of memory of the one that starts it.
+    # Imported late because it imports torch: a child process starts with the peak memory of its parent.
     from scripts.benchmarks.report import print_table, write_json
 
     print_table("Machine", [before])
     print_table("All classes of the large case", [row])
-    print_table("A small case beside pandas", [compared])
+    print_table("A small case compared with pandas", [compared])
     write_json(options.json, {"machine": before, "written": written, "large": row, "small": compared})
 
 
 def write(folder: Path, case: Case) -> dict[str, Any]:
-    """The shards, and what they take."""
+    """Write the shards; return their number, bytes and seconds."""
     started = time.monotonic()
     store, step = Store(folder), _sample(case)
     engine.run([step], store, reporter=engine.SilentReporter())
@@ -84,7 +84,7 @@ def write(folder: Path, case: Case) -> dict[str, Any]:
 
 
 def select(folder: Path, case: Case) -> dict[str, Any]:
-    """One run of the stage for all classes: its time and its process's peak of memory."""
+    """Run the stage once for all classes; return its time and the peak memory of the process."""
     store, steps = Store(folder), _selections(case)
     before = peak_gb()
     started = time.monotonic()
@@ -105,9 +105,9 @@ def select(folder: Path, case: Case) -> dict[str, Any]:
 
 
 def compare(folder: Path, case: Case) -> dict[str, Any]:
-    """A case that fits in memory, by the stage and by pandas.
+    """Select a case that fits in memory by the stage and by pandas.
 
-    Raises: SystemExit: the sets differ.
+    Raises: SystemExit: the selected sets differ.
     """
     write(folder, case)
     ours = select(folder, case)
@@ -119,7 +119,7 @@ def compare(folder: Path, case: Case) -> dict[str, Any]:
     for step, rows in zip(_selections(case), theirs, strict=True):
         own = artefact_of(step, store).read(["sample_row"])["sample_row"].to_pylist()
         if own != rows:
-            raise SystemExit(f"{step.view}: {len(own)} rows, by pandas {len(rows)}; the sets differ")
+            raise SystemExit(f"{step.view}: {len(own)} rows selected, {len(rows)} by pandas; the sets differ")
     return {
         **{key: ours[key] for key in ("rows", "classes", "filter", "top", "selected")},
         "seconds": ours["seconds"],
@@ -129,7 +129,7 @@ def compare(folder: Path, case: Case) -> dict[str, Any]:
 
 
 def by_pandas(shards: Sequence[Path], kind: str, top: int) -> list[list[int]]:
-    """For each class the rows in its favour, ascending."""
+    """Rows selected for each class, ascending."""
     column = pd.concat([pq.read_table(shard).to_pandas() for shard in shards], ignore_index=True)
     frame = pd.DataFrame(np.stack(column["attribution"].to_numpy()).astype(np.float32))
     ranked = frame.idxmax(axis=1).where(frame.max(axis=1) > 0)
@@ -145,7 +145,10 @@ def by_pandas(shards: Sequence[Path], kind: str, top: int) -> list[list[int]]:
 
 
 def _attributions(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
-    """Rows of one shard: heavy tails, some activations far louder than others, some classes commoner."""
+    """Make the rows of one shard.
+
+    Attributions have heavy tails; their scale varies between activations and between classes.
+    """
     num_classes = jobs[0].config["num_classes"]
     rng = np.random.default_rng([task["start"]])
     values = rng.standard_normal((task["stop"] - task["start"], num_classes), np.float32) ** 3
@@ -202,7 +205,7 @@ def _machine() -> dict[str, Any]:
     from scripts.benchmarks.report import machine
 
     report = machine("cpu")
-    # A plain string: torch's own would import torch where it arrives.
+    # A plain string: unpickling torch's version type would import torch in the parent process.
     return {**report, "torch": str(report["torch"])}
 
 
@@ -210,14 +213,14 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="where the shards go: a folder that does not exist yet")
+    parser.add_argument("folder", type=Path, help="folder for the shards; it must not exist yet")
     parser.add_argument("--num-rows", type=int, default=1_000_000)
     parser.add_argument("--num-classes", type=int, default=1000)
     parser.add_argument("--shard-rows", type=int, default=16_384)
     parser.add_argument("--filter", choices=("rank", "magnitude", "both"), default="both")
     parser.add_argument("--top", type=int, default=3000)
-    parser.add_argument("--keep", action="store_true", help="leave the shards")
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--keep", action="store_true", help="keep the shards")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     return parser.parse_args()
 
 

@@ -1,12 +1,12 @@
-"""Stitching a large synthetic atlas: seconds, memory, bytes; picture, viewer's tiles, Deep Zoom, published.
+"""Stitch a large synthetic atlas: time, memory and bytes of picture, viewer tiles, Deep Zoom, publishing.
 
     python -m scripts.benchmarks.stitch FOLDER                      # 320 x 320 icons of 96 px, 1,000 classes
     python -m scripts.benchmarks.stitch FOLDER --grid 160 --icon-px 80 --json report.json
-    python -m scripts.benchmarks.stitch FOLDER --format png --keep  # leaves the run's folder to look at
+    python -m scripts.benchmarks.stitch FOLDER --format png --keep  # keeps the folder of the run
 
-Every cell of the grid has an icon: one of 4,096 pictures with the spectrum of real icons. `stitch`,
-`tiles`, `deep_zoom` and publishing each run in a process of their own, whose peak of memory is reported.
-FOLDER is removed at the end: it takes about 8 GB, 20 GB with tiles in PNG.
+Every cell of the grid has an icon, one of 4,096 images with the spectrum of real icons. `stitch`, `tiles`,
+`deep_zoom` and publishing each run in a separate process, whose peak memory is reported. FOLDER takes about
+8 GB, or 20 GB with PNG tiles, and is removed at the end.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from scripts.benchmarks.stitch_cases import Case, config_of, steps_of
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the benchmark and print its results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="where it works: a folder that does not exist yet")
+    parser.add_argument("folder", type=Path, help="working folder; it must not exist yet")
     parser.add_argument("--grid", type=int, default=320)
     parser.add_argument("--icon-px", type=int, default=96)
     parser.add_argument("--num-classes", type=int, default=1000)
     parser.add_argument("--format", choices=["jpg", "png", "webp"], default="jpg")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--keep", action="store_true", help="leave the folder")
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--keep", action="store_true", help="keep the folder")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     options = parser.parse_args()
     case = Case(options.grid, options.icon_px, options.num_classes, options.format, options.threads)
     rows = measure(options.folder, case, keep=options.keep)
-    # Only now, for it imports torch: a process begins with the peak of memory of the one that starts it.
+    # Imported late because it imports torch: a child process starts with the peak memory of its parent.
     from scripts.benchmarks.report import machine, print_table, write_json
 
     print_table(f"{case.grid} x {case.grid} icons of {case.icon_px} px", rows)
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def measure(folder: Path, case: Case, *, keep: bool = False) -> list[dict[str, Any]]:
-    """What was done, its seconds, its peak of memory and what it wrote.
+    """Run each step; return its seconds, peak memory and bytes written, one row per step.
 
     Raises: FileExistsError: ``folder`` exists.
     """

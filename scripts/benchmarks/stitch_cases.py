@@ -1,4 +1,4 @@
-"""A synthetic atlas of any size, as the stages before `stitch` would leave it. For `stitch.py`."""
+"""A synthetic atlas of any size for `stitch.py`, as the stages before `stitch` would write it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CELLS_PER_PART = 128
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is stitched. num_threads: that make pictures."""
+    """Size and format of the atlas. num_threads: threads that encode images."""
 
     grid: int
     icon_px: int
@@ -55,7 +55,7 @@ def _laid_out(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]
 
 
 def _binned(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]:
-    """Cells of all rows and columns, as `bin` leaves them."""
+    """Make a cell for every row and column of the grid, as `bin` writes them."""
     grid, num_classes = jobs[0].config["grid"], jobs[0].config["num_classes"]
     rng, num_cells = np.random.default_rng(0), grid**2
     places = [pa.array(rng.integers(0, NUM_IMAGES, num_cells * NUM_EXAMPLES))]
@@ -102,7 +102,7 @@ def _inverted(task: Task, jobs: Sequence[Job], runtime: Runtime) -> list[Output]
 
 @cache
 def _pictures(side: int) -> list[bytes]:
-    """PNGs of noise whose magnitudes fall as icons' do, decorrelated in colour."""
+    """PNGs of noise with the falling spectrum of icons and independent colour channels."""
     rng, frequency = np.random.default_rng(7), np.hypot(*np.meshgrid(*2 * [np.fft.fftfreq(side)]))
     falloff = 1 / np.maximum(frequency, 1 / side) ** 1.5
     files = []
@@ -143,7 +143,7 @@ INVERT = _fake("invert", _inverted, _parts)
 
 
 def config_of(folder: Path, case: Case) -> dict[str, Any]:
-    """The config of a run of the case, its workspace the folder."""
+    """Config of a run of the case; the folder is its workspace."""
     return {
         "name": "stitching",
         "model": {"source": "demo", "labels": str(folder / "labels.txt")},
@@ -157,7 +157,7 @@ def config_of(folder: Path, case: Case) -> dict[str, Any]:
 
 
 def steps_of(folder: Path, case: Case) -> list[Step]:
-    """The inputs of `stitch`, `stitch`, `tiles` and `deep_zoom`."""
+    """Steps of `stitch`, `tiles` and `deep_zoom`, and of their inputs."""
     config = parse_config(config_of(folder, case))
     labels = {"layer": "mixed4", "view": "all", "grid": case.grid}
     index, layout = Step(stage=INDEX, config={}), Step(stage=PROJECT, config={})

@@ -1,9 +1,9 @@
-"""The viewer at its limits: how fast it opens, moves and filters, in headless Chromium, from file://.
+"""Speed of the viewer on a large run: opening, moving and filtering in headless Chromium, from file://.
 
-    python -m scripts.benchmarks.viewer      # nine layers, grids up to 320 x 320, 1,000 classes: 2 GB of disk
+    python -m scripts.benchmarks.viewer      # nine layers, grids to 320 x 320, 1,000 classes: 2 GB on disk
     python -m scripts.benchmarks.viewer --largest 80 --folder FOLDER
 
-Needs Playwright and a Chromium (``CHROMIUM``, or on the path).
+Needs Playwright and Chromium (its path in ``CHROMIUM``, or on PATH).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scripts.benchmarks.own_process import peak_gb
 from scripts.benchmarks.viewer_scene import GRIDS, make_run
 
 READY = "atlas.isComplete?.() && atlas.gridShown?.()?.size === atlas.gridSize()"
-# Of each frame: what drawing takes of the main thread, read back so that no work is left waiting.
+# Main-thread milliseconds to draw each frame; a pixel is read back so that no drawing work is pending.
 DRAW = """async (steps) => { const map = document.getElementById("map"), times = [];
   const context = map.getContext("2d");
   for (const changes of steps) {
@@ -43,13 +43,13 @@ INTERVALS = """async (steps) => { const times = []; let last = performance.now()
 
 
 def wait(page: Any, condition: str) -> None:
-    """Until it is true; the page's content policy forbids what Playwright's own waiting does."""
+    """Wait until the condition is true; the page's content policy forbids Playwright's own waiting."""
     while not page.evaluate(condition):
         page.wait_for_timeout(20)
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    """Open the run and use it; milliseconds, bytes."""
+    """Open the run and use it; return milliseconds and bytes."""
     from playwright.sync_api import sync_playwright
 
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -72,13 +72,13 @@ def measure(folder: Path) -> dict[str, Any]:
                 before = cpu_s(page)
                 drawn = page.evaluate(DRAW, steps)
                 cpu_ms = 1000 * (cpu_s(page) - before) / len(steps)
-                apart = page.evaluate(INTERVALS, steps)
+                intervals = page.evaluate(INTERVALS, steps)
                 found[f"{name} {kind}"] = {
                     "draw_ms": statistics.median(drawn),
-                    # All threads of the page: what hangs least on what else the machine does.
+                    # CPU time of all threads of the page depends least on other load.
                     "cpu_ms": cpu_ms,
                     "draw_p95_ms": sorted(drawn)[int(0.95 * len(drawn))],
-                    "interval_ms": statistics.median(apart),
+                    "interval_ms": statistics.median(intervals),
                 }
         found["class filter"] = class_filter(page)
         found["memory"] = memory(page)
@@ -87,11 +87,11 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def first_paint(browser: Any, folder: Path) -> dict[str, float]:
-    """From the start of loading to the first picture of the map, and the bytes read for it."""
+    """Time from the start of loading to the first drawing of the map, and the bytes read for it."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     read: set[str] = set()
     page.on("request", lambda request: read.add(request.url.split("?")[0].removeprefix("file://")))
-    # Seen to: the grid's overview has been drawn.
+    # The first drawing is the first frame after the overview of the grid has loaded.
     page.add_init_script(
         """const look = () => { const grid = window.atlas?.state?.layer && atlas.gridShown?.();
         const painted = () => (window.painted ??= performance.now());
@@ -109,7 +109,7 @@ def first_paint(browser: Any, folder: Path) -> dict[str, float]:
 
 
 def class_filter(page: Any) -> dict[str, float]:
-    """From the choice of a class to the dimming on the map of the finest grid, file and all."""
+    """Time from choosing a class to its highlight on the finest grid, including loading its file."""
     page.evaluate("atlas.set({x: 0.5, y: 0.5, z: 1})")
     wait(page, READY)
     times = page.evaluate(
@@ -128,31 +128,31 @@ def class_filter(page: Any) -> dict[str, float]:
 
 
 def renderers(page: Any) -> list[int]:
-    """The processes of pages."""
+    """Process ids of the page renderers."""
     session = page.context.browser.new_browser_cdp_session()
     processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
     return [process["id"] for process in processes if process["type"] == "renderer"]
 
 
 def cpu_s(page: Any) -> float:
-    """Of processor time that pages have taken so far."""
+    """CPU seconds used by the page renderers so far."""
     fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in renderers(page)]
     return sum(int(f[11]) + int(f[12]) for f in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(page: Any) -> dict[str, float]:
-    """Of the page's process, resident, after all that; the script's heap alone beside it."""
+    """Resident bytes of the renderer process, and bytes of the JavaScript heap."""
     pids = renderers(page)
     return {
-        "renderer_bytes": max((held_bytes(pid, "VmRSS") for pid in pids), default=0),
-        # Without the browser's own program, which all pages share.
-        "renderer_own_bytes": max((held_bytes(pid, "RssAnon") for pid in pids), default=0),
+        "renderer_bytes": max((status_bytes(pid, "VmRSS") for pid in pids), default=0),
+        # Anonymous memory only: without the program files of the browser, which all pages share.
+        "renderer_own_bytes": max((status_bytes(pid, "RssAnon") for pid in pids), default=0),
         "heap_bytes": page.evaluate("performance.memory.usedJSHeapSize"),
     }
 
 
-def held_bytes(pid: int, kind: str) -> int:
-    """Of one process, as the kernel counts."""
+def status_bytes(pid: int, kind: str) -> int:
+    """A memory entry of /proc/PID/status in bytes; 0 if it is missing."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith(kind)), 0)
 
@@ -161,14 +161,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--folder", type=Path, default=Path("data/bench-viewer"))
-    parser.add_argument("--largest", type=int, default=GRIDS[-1], help="the finest grid")
+    parser.add_argument("--folder", type=Path, default=Path("data/bench-viewer"), help="folder of the run")
+    parser.add_argument("--largest", type=int, default=GRIDS[-1], help="size of the finest grid")
     arguments = parser.parse_args()
     folder = arguments.folder.absolute()
     if not (folder / "index.html").is_file():
         start = time.monotonic()
         make_run(folder, tuple(grid for grid in GRIDS if grid <= arguments.largest))
-        print(f"made in {time.monotonic() - start:.0f} s, at most {peak_gb():.2f} GB of memory")
+        print(f"made in {time.monotonic() - start:.0f} s, with a peak of {peak_gb():.2f} GB of memory")
     print(json.dumps(measure(folder), indent=1))
 
 

@@ -1,6 +1,6 @@
 """A synthetic run for `viewer.py`: nine layers, grids up to 320 x 320, 1,000 classes.
 
-Made by the functions that the stages use; layers after the first are links to it.
+The functions of the stages write the files. Layers after the first are hard links to it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ NUM_CLASSES, PX, NUM_KNOWN = 1000, 96, 20_000
 
 
 def write(folder: Path, name: str, content: bytes) -> None:
-    """One file; nothing is kept in memory."""
+    """Write one file, and create its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(content)
 
 
 def icon(row: int, col: int, grid: int) -> np.ndarray:
-    """A smooth blob with some noise, so that its file is as large as an icon's."""
+    """A smooth blob with some noise, so that it compresses like an icon: (PX, PX, 3) uint8."""
     rng = np.random.default_rng([row, col, grid])
     small = rng.integers(0, 256, (6, 6, 3)).astype(np.float32)
     small[2:4, 2:4] = (255 * col / grid, 255 * row / grid, 128)
@@ -39,7 +39,7 @@ def icon(row: int, col: int, grid: int) -> np.ndarray:
 
 
 def numbers_of(grid: int) -> GridNumbers:
-    """Cells in a disc, classes in blobs."""
+    """Numbers of a grid whose cells form a disc and whose classes form blobs."""
     at = (np.arange(grid) + 0.5) / grid
     y, x = np.meshgrid(at, at, indexing="ij")
     row, col = np.nonzero(np.hypot(x - 0.5, y - 0.5) < 0.5 + 0.03 * np.sin(9 * np.arctan2(y - 0.5, x - 0.5)))
@@ -70,7 +70,7 @@ def numbers_of(grid: int) -> GridNumbers:
 
 
 def write_grid(folder: Path, grid: int) -> None:
-    """All files of a grid."""
+    """Write all files of a grid."""
     numbers = numbers_of(grid)
     write(folder, "grid.js", number_file(numbers))
     for name, content in class_files(numbers):
@@ -91,23 +91,23 @@ def write_grid(folder: Path, grid: int) -> None:
 
 
 def link_bands(folder: Path, numbers: GridNumbers, made: int) -> None:
-    """The other bands' sheets are those of the middle one, which has all columns: a tenth of the time."""
-    there = {(int(r) // SHEET, int(c) // SHEET) for r, c in zip(numbers.row, numbers.col, strict=True)}
-    for band, column in there:
+    """Link the sheets of all other bands to the middle one, which has all columns; saves most of the time."""
+    sheets = {(int(r) // SHEET, int(c) // SHEET) for r, c in zip(numbers.row, numbers.col, strict=True)}
+    for band, column in sheets:
         for end in (".js", "-low.js"):
             if band != made:
                 os.link(folder / f"icons-{made}-{column}{end}", folder / f"icons-{band}-{column}{end}")
 
 
 def make_run(folder: Path, grids: tuple[int, ...]) -> None:
-    """The whole folder: layers after the first are links to it."""
+    """Write the whole folder."""
     for grid in grids:
         write_grid(folder / LAYERS[0] / "all" / f"tiles-{grid}", grid)
     finish_run(folder, grids)
 
 
 def finish_run(folder: Path, grids: tuple[int, ...]) -> None:
-    """What belongs to no grid, the other layers, and the page."""
+    """Write the files that belong to no grid, the other layers, and the page."""
     first = folder / LAYERS[0] / "all"
     known = np.arange(NUM_KNOWN)
     xy = np.random.default_rng(1).random((NUM_KNOWN, 2))

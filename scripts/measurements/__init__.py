@@ -1,1 +1,1 @@
-"""How good the results are, and pictures for the docs: `python -m scripts.measurements.NAME`."""
+"""Measurements of the quality of results, and figures for the docs: `python -m scripts.measurements.NAME`."""

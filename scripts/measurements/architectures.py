@@ -1,13 +1,14 @@
-"""What of the architectures that people use can be opened, cut and proven: a table over many families.
+"""Which common architectures can be opened, cut and proven: a table over many families.
 
     python -m scripts.measurements.architectures sweep.json                         # all: an hour or two
-    python -m scripts.measurements.architectures sweep.json --only resnet18 swin_t  # some, by name
-    python -m scripts.measurements.architectures sweep.json --table sweep.md        # the table as a file too
+    python -m scripts.measurements.architectures sweep.json --only resnet18 swin_t  # only these
+    python -m scripts.measurements.architectures sweep.json --table sweep.md        # also write the table
 
-Weights are random, nothing is downloaded; a family is there by a small member. Each architecture is opened in
-a process of its own, with one thread and a time limit: one that crashes or hangs is a line of the table. Up
-to ten of its layers, evenly spaced from input to output, are proven on images of noise, as `atlas check` does
-on a run's. The JSON is written after every architecture; those that it holds are not tried again.
+Weights are random and nothing is downloaded. A small member represents each family. Each architecture is
+opened in a separate process with one thread and a time limit; one that crashes or hangs becomes a row of the
+table. Up to ten of its layers, evenly spaced from input to output, are proven on noise images, as
+`atlas check` does on the images of a run. The JSON is written after every architecture; those already in it
+are not tried again.
 """
 
 from __future__ import annotations
@@ -54,17 +55,17 @@ _ONE = "--one"
 
 
 def main() -> None:
-    """Sweep and print; or, with ``--one``, one architecture, as JSON."""
+    """Sweep and print the table; with ``--one``, print one architecture as JSON."""
     if _ONE in sys.argv:
         print(json.dumps(one(*sys.argv[-2:])))
         return
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("json", type=Path, help="where the figures are kept")
-    parser.add_argument("--only", nargs="+", help="names; default: all of the lists in this file")
-    parser.add_argument("--limit-s", type=float, default=600, help="seconds that an architecture may take")
-    parser.add_argument("--table", type=Path, help="a Markdown file, beside what is printed")
+    parser.add_argument("json", type=Path, help="file of the results")
+    parser.add_argument("--only", nargs="+", help="names (default: all in the lists of this script)")
+    parser.add_argument("--limit-s", type=float, default=600, help="time limit per architecture in seconds")
+    parser.add_argument("--table", type=Path, help="also write the table to this Markdown file")
     options = parser.parse_args()
     cases = [("torchvision", name) for name in TORCHVISION.split()] + [
         ("timm", name) for name in TIMM.split()
@@ -84,7 +85,7 @@ def main() -> None:
 
 
 def in_own_process(source: str, name: str, limit_s: float) -> dict[str, Any]:
-    """What became of one architecture, whatever its process does."""
+    """Try one architecture in a separate process; a crash or time-out becomes an ``error`` row."""
     start = time.monotonic()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "scripts.measurements.architectures", _ONE, source, name]
@@ -102,9 +103,9 @@ def in_own_process(source: str, name: str, limit_s: float) -> dict[str, Any]:
 
 
 def one(source: str, name: str, num_layers: int = 10) -> dict[str, Any]:
-    """Open, list and prove one architecture.
+    """Open one architecture, list its layers and prove some of them.
 
-    Returns: JSON-able; ``error`` where it cannot be opened.
+    Returns: a row that converts to JSON, with ``error`` if the architecture cannot be opened.
     """
     import torch
 
@@ -150,7 +151,7 @@ def one(source: str, name: str, num_layers: int = 10) -> dict[str, Any]:
 
 
 def _refusals(network: Any) -> dict[str, int]:
-    """Why modules that run are not offered, and how many there are of each reason."""
+    """Count the modules that run but are not offered as layers, by reason."""
     runs = [run for run in network.runs.values() if not run.is_map]
     return dict(Counter(run.refusal or f"gives shape {run.shape}" for run in runs).most_common())
 
@@ -162,7 +163,7 @@ def _evenly(layers: Sequence[str], most: int) -> list[str]:
 
 
 def line_of(row: Mapping[str, Any]) -> str:
-    """One architecture as a line of the Markdown table."""
+    """One architecture as a row of the Markdown table."""
     if "error" in row:
         cells = [row["source"], row["name"], "", "", "", "", f"**{row['error']}**"]
         return f"| {' | '.join(cells)} |"
@@ -183,7 +184,7 @@ def line_of(row: Mapping[str, Any]) -> str:
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The Markdown table, and the sums below it."""
+    """The Markdown table, with totals below it."""
     opened = [row for row in rows if "error" not in row]
     whole = [row for row in opened if len(row["proven"]) == len(row["of"])]
     proven, tried = (sum(len(row[key]) for row in opened) for key in ("proven", "of"))

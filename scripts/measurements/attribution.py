@@ -1,11 +1,11 @@
-"""Does attribution say what happens when the activation is taken away? Rank correlations with ablation.
+"""Agreement of attribution with ablation: rank correlations, top classes and cost.
 
     python -m scripts.measurements.attribution configs/quickstart.yaml --json attribution.json
 
-Over the run's own images, at the positions that its sample takes. Two rank correlations (Spearman), each a
-median: over the classes of one activation (which classes does it speak for?), and over the activations of one
-class (which activations speak for it?). Beside them the share of activations whose top class is the same, and
-the cost, in forwards through the whole network.
+Uses images of the run, at the sampled positions. Prints the medians of two Spearman rank correlations: over
+the classes of one activation (which classes does it support?), and over the activations of one class (which
+activations support it?). Also prints the share of activations with the same top class, and the cost in
+forward passes through the whole network.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ABLATION = "ablation"
 
 
 def variants() -> dict[str, dict[str, Any]]:
-    """How attribution is called, by the name of the variant."""
+    """Arguments of `attribution` by the name of the variant."""
     made: dict[str, dict[str, Any]] = {
         f"gradient, {pool}": {"maxpool_gradient": pool} for pool in ("exact", "smooth")
     }
@@ -52,7 +52,7 @@ def variants() -> dict[str, dict[str, Any]]:
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation of each row of a with the same row of b; NaN where either is constant."""
+    """Spearman rank correlation of each row of a with that row of b; NaN where either is constant."""
     ranks = [rankdata(values, axis=1) for values in (a, b)]
     a, b = (values - values.mean(axis=1, keepdims=True) for values in ranks)
     with np.errstate(invalid="ignore"):
@@ -60,9 +60,12 @@ def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def agreement(found: np.ndarray, lost: np.ndarray) -> dict[str, float]:
-    """How attribution (activation, class) agrees with ablation (activation, class); silent ones left out."""
-    speaks = lost.any(axis=1)
-    found, lost = found[speaks], lost[speaks]
+    """Agreement of attribution with ablation, both (activation, class).
+
+    Activations whose ablation changes no logit are left out.
+    """
+    matters = lost.any(axis=1)
+    found, lost = found[matters], lost[matters]
     return {
         "over classes": float(np.nanmedian(correlation(found, lost))),
         "over activations": float(np.nanmedian(correlation(found.T, lost.T))),
@@ -71,7 +74,7 @@ def agreement(found: np.ndarray, lost: np.ndarray) -> dict[str, float]:
 
 
 def batches(config: Config, network: Network, num_images: int) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-    """(image ids, images in [0, 1]) of an even choice of the run's images."""
+    """Yield image ids and images in [0, 1], evenly spaced over the images of the run."""
     images = config.images
     index = list_images(images.source, images.path, num_images=images.wanted, seed=config.seed)
     chosen = np.unique(np.linspace(0, index.num_rows - 1, min(num_images, index.num_rows)).astype(np.int64))
@@ -89,7 +92,7 @@ def batches(config: Config, network: Network, num_images: int) -> Iterator[tuple
 
 
 class Timed:
-    """Values of calls by name, and the seconds that each took."""
+    """Results and durations of calls, by name."""
 
     def __init__(self) -> None:
         self._values: dict[str, list[np.ndarray]] = {}
@@ -105,12 +108,12 @@ class Timed:
         return np.concatenate(self._values[name])
 
     def seconds(self, name: str) -> float:
-        """Of the median call: the first one of a layer also takes the network apart."""
+        """Median seconds of a call: the first one for a layer also cuts the network."""
         return float(np.median(self._seconds[name]))
 
 
 def measured(config: Config, num_images: int) -> list[dict[str, Any]]:
-    """One row a layer and variant."""
+    """Measure every variant in every layer, one row each."""
     network = opened_network(model_spec(config), "cpu")
     check_layers(network, config.layers)
     whole, of_layer = Timed(), {layer: Timed() for layer in config.layers}
@@ -143,14 +146,16 @@ def measured(config: Config, num_images: int) -> list[dict[str, Any]]:
 @click.command()
 @click.argument("config_path", metavar="CONFIG")
 @click.option("--set", "overrides", multiple=True, metavar="A.B=C")
-@click.option("--num-images", default=1000, show_default=True, help="Images of the run to take.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the numbers here too.")
+@click.option("--num-images", default=1000, show_default=True, help="Images of the run to use.")
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), help="Also write the numbers to this file."
+)
 def main(config_path: str, overrides: tuple[str, ...], num_images: int, json_path: Path | None) -> None:
-    """Print how attribution agrees with ablation in every layer of CONFIG."""
+    """Print the agreement of attribution with ablation in every layer of CONFIG."""
     config = load_config(config_path, overrides)
     rows = measured(config, num_images)
     headings = ("layer", "variant", "over classes", "over activations", "same top class", "forwards")
-    table = Table(*headings, title=f"{rows[0]['images']} activations a layer")
+    table = Table(*headings, title=f"{rows[0]['images']} activations per layer")
     for row in rows:
         table.add_row(*(f"{v:.3f}" if isinstance(v := row.get(name, "-"), float) else v for name in headings))
     Console(width=110).print(table)

@@ -1,9 +1,9 @@
-"""A layer's activations laid out by umap-learn, by the parallel engine, and fitted on a part.
+"""Draw layouts of one layer: by umap-learn, by the parallel engine, and fitted on a subset.
 
     python -m scripts.measurements.draw_layouts configs/cifar10.yaml mixed5 docs/images/layouts.png --set ...
 
-Runs `atlas project` for each, as far as it is not done, and puts the scatter plots side by side, in the
-colours of the images' classes.
+Runs `atlas project` for each where it is not finished, and puts the scatter plots side by side, coloured by
+image class.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ VARIANTS = {
 
 
 def panel(config: Config, layer: str) -> np.ndarray:
-    """(PANEL_PX, PANEL_PX, 3) uint8: the layer's layout, made now where it is not done."""
+    """Scatter plot of the layout, (PANEL_PX, PANEL_PX, 3) uint8; lay the layer out first if needed."""
     commands.run(config, command="project")
     (step,) = [s for s in steps_of(config) if (s.stage.name, s.layer, s.view) == ("project", layer, "all")]
     store = Store(config.run.workspace)
     layout, sample = artefact_of(step, store), artefact_of(step.inputs["sample"], store)
-    assert layout is not None, "it was made just now"
-    assert sample is not None, "a layout has a sample"
+    assert layout is not None, "`atlas project` has just finished"
+    assert sample is not None, "a finished layout has a sample"
     return scatter_plot(
         layout_xy(layout.read(["x", "y"])), sample.read(["label"])["label"].to_numpy(), size_px=PANEL_PX
     )
 
 
 def main() -> None:
-    """Draw and save."""
+    """Draw the plots and save the image."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("config")
     parser.add_argument("layer")

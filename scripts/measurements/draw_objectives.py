@@ -1,4 +1,4 @@
-"""Draw what docs/inversion.md shows: logits, channels, neurons and DeepDream on the demo network, row by row.
+"""Draw a figure of docs/inversion.md: logits, channels, neurons and DeepDream of the demo network.
 
 python -m scripts.measurements.draw_objectives --out docs/images/inversion-objectives.png
 """

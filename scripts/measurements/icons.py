@@ -1,9 +1,9 @@
-"""Are the icons of a finished run true and legible? Their numbers beside baselines, and a sheet of the worst.
+"""Fidelity and legibility of the icons of a finished run, with baselines, and sheets of the worst icons.
 
     python -m scripts.measurements.icons configs/quickstart.yaml --json icons.json --sheets sheets/
 
-Baselines of fidelity: noise images of the icons' size; a random sampled activation; the cell's own activation
-nearest to its mean. Of legibility: real crops of the icons' size.
+The baselines of fidelity are noise images of the size of icons, a random sampled activation, and the
+activation of the cell nearest to its mean. Real crops of the size of icons are the baseline of legibility.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def random_cosine(sample: Artefact, means: np.ndarray) -> float:
-    """Median cosine of a random sampled activation to a cell's mean; streamed, a median of the parts'."""
+    """Median cosine between sampled activations and cell means, streamed: the median over parts of medians.
+
+    Args: means: (cell, channel).
+    """
     goals = _unit(means).T
     medians = [
         np.median(_unit(column_matrix(part, "activation").astype(np.float32)) @ goals)
@@ -46,7 +49,7 @@ def random_cosine(sample: Artefact, means: np.ndarray) -> float:
 
 
 def measured(layer: str, grid: int, made: dict[tuple, Artefact]) -> dict[str, Any]:
-    """Every number of one atlas."""
+    """All numbers of one atlas."""
     icons = made["invert", layer, grid]
     cells, table = made["bin", layer, grid].read(["activation", "nearest"]), icons.read()
     means = column_matrix(cells, "activation")
@@ -76,7 +79,7 @@ def measured(layer: str, grid: int, made: dict[tuple, Artefact]) -> dict[str, An
 
 
 def worst_sheet(cells: Artefact, icons: Artefact, path: Path) -> None:
-    """The least faithful icons side by side; what their cells have in common goes to stdout."""
+    """Save the least faithful icons side by side, and print statistics of their cells."""
     table, cell = icons.read(), cells.read(["count", "coherence"])
     fidelity = table["fidelity"].to_numpy()
     worst = np.argsort(fidelity)[: max(1, round(WORST_SHARE * len(fidelity)))]
@@ -94,10 +97,12 @@ def worst_sheet(cells: Artefact, icons: Artefact, path: Path) -> None:
 @click.command()
 @click.argument("config_path", metavar="CONFIG")
 @click.option("--set", "overrides", multiple=True, metavar="A.B=C")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the numbers here too.")
-@click.option("--sheets", type=click.Path(path_type=Path), help="A folder for sheets of the worst 5 %.")
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), help="Also write the numbers to this file."
+)
+@click.option("--sheets", type=click.Path(path_type=Path), help="Folder for sheets of the worst 5 %.")
 def main(config_path: str, overrides: tuple[str, ...], json_path: Path | None, sheets: Path | None) -> None:
-    """Print the numbers of every atlas of CONFIG's finished run."""
+    """Print the numbers of every atlas of the finished run of CONFIG."""
     config = load_config(config_path, overrides)
     store, steps = Store(config.run.workspace), steps_of(config)
     whole = [step for step in steps if step.view in (None, "all")]

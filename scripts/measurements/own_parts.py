@@ -1,9 +1,10 @@
-"""Do class atlases of generated images show the class's own parts? Ground truth, beside all activations.
+"""Share of a class's own parts in its class atlas, from the ground truth of generated images.
 
     python -m scripts.measurements.own_parts CONFIG
 
-Own parts: the textures that images of the class are made of. Their share among the activations in the cells
-of the class atlas, and among all activations of the layer. Of comparisons: the parts at either end.
+The own parts of a class are the textures in its images. Prints their share among the activations in the
+cells of the class atlas, and among all activations of the layer. For comparisons, prints the commonest parts
+at each end of the axis.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from atlas_pipeline.tables.population import layout_xy
 from atlas_pipeline.views.view import ClassPopulation, class_views, comparison_views
 from scripts.measurements.purity import true_parts
 
-# Of the axis, at either side.
+# Width of each end, as a share of the axis.
 END = 0.25
 Made = dict[tuple[str, str | None, str | None], Artefact]
 
@@ -36,7 +37,7 @@ def own_parts(index: int) -> np.ndarray:
 
 
 def shown_rows(made: Made, layer: str, view: str, grid: int, min_count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sample rows of the activations in the cells of a view, and their x."""
+    """Sample rows and x of the activations in the cells of a view."""
     rows = made["select", layer, view].read(["sample_row"])["sample_row"].to_numpy()
     xy = layout_xy(made["project", layer, view].read(["x", "y"]))
     cells = np.unique(flat_cell(cell_of(xy, grid), grid), return_inverse=True)[1]
@@ -45,7 +46,7 @@ def shown_rows(made: Made, layer: str, view: str, grid: int, min_count: int) -> 
 
 
 def class_table(config: Config, made: Made, parts: dict[str, np.ndarray]) -> Table:
-    """A row a layer and class; an empty class atlas has no share."""
+    """One row per layer and class; an empty class atlas has no share."""
     table = Table("layer", "class", "activations", "own parts", "among all", "ratio")
     views = class_views(config)
     for layer in config.layers:
@@ -66,7 +67,7 @@ def class_table(config: Config, made: Made, parts: dict[str, np.ndarray]) -> Tab
 
 
 def comparison_table(config: Config, made: Made, parts: dict[str, np.ndarray]) -> Table:
-    """A row a comparison, layer and end of the axis: its commonest parts."""
+    """The commonest parts, one row per comparison, layer and end of the axis."""
     table = Table("layer", "comparison", "end", "activations", "commonest parts there", "among all")
     for view in comparison_views(config):
         grid, (left, right) = view.grid, view.axis or ("", "")
@@ -87,10 +88,13 @@ def comparison_table(config: Config, made: Made, parts: dict[str, np.ndarray]) -
 @click.argument("config_path", metavar="CONFIG")
 @click.option("--set", "overrides", multiple=True, metavar="A.B=C")
 def main(config_path: str, overrides: tuple[str, ...]) -> None:
-    """Print the shares of own parts for every class atlas of CONFIG, and the ends of its comparisons."""
+    """Print the shares of own parts in class atlases of CONFIG, and the parts at the ends of comparisons."""
     config = load_config(config_path, overrides)
     if config.images.source != "generated" or config.sample.positions_per_image != 1:
-        raise ConfigError("only generated images, one position each, have a ground truth here")
+        raise ConfigError(
+            "only generated images with one position each have a ground truth; "
+            "set images.source: generated and sample.positions_per_image: 1"
+        )
     store = Store(config.run.workspace)
     made = {(s.stage.name, s.layer, s.view): a for s in steps_of(config) if (a := artefact_of(s, store))}
     parts = {

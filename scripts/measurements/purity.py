@@ -1,9 +1,9 @@
-"""How pure an atlas's cells are in the parts that really cover the sampled positions of generated images.
+"""Purity of the cells of an atlas in the parts that cover the sampled positions of generated images.
 
     python -m scripts.measurements.purity configs/quickstart.yaml
 
-Purity of a cell: the share of its commonest part; of an atlas: the mean of that over activations.
-Beside it the same number for random groups of the same sizes, from ten shuffles.
+The purity of a cell is the share of its commonest part; the purity of an atlas is the mean over activations.
+Also prints the purity of random groups of the same sizes, from ten shuffles.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ NUM_SHUFFLES = 10
 
 
 def purity(groups: np.ndarray, parts: np.ndarray) -> float:
-    """Mean over activations of the share that the commonest part has in their group.
+    """Mean over activations of the share of the commonest part in their group.
 
-    Args: groups: (activation,) group of each, from 0. parts: (activation,) part of each, from 0.
+    Args: groups, parts: (activation,) integers from 0.
     """
     counts = np.zeros((groups.max() + 1, parts.max() + 1), np.int64)
     np.add.at(counts, (groups, parts), 1)
@@ -44,7 +44,7 @@ def purity_by_chance(
 
 
 def true_parts(sample: Artefact, index: Artefact, seed: int) -> np.ndarray:
-    """(activation,) the part that covers most of the pixels under each sampled position."""
+    """Part that covers most of the pixels under each sampled position, (activation,) indices."""
     table = sample.read(["image_id", "row", "col", "height", "width"])
     number = [int(key) for key in index.read(["key"])["key"].to_pylist()]
     rows = zip(*(table[name].to_pylist() for name in table.column_names), strict=True)

@@ -1,1 +1,1 @@
-"""Real runs hit by real faults: `python -m scripts.soak`."""
+"""Inject real faults into real runs: `python -m scripts.soak`."""

@@ -1,4 +1,4 @@
-"""`python -m scripts.soak`."""
+"""Entry point of `python -m scripts.soak`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The run that is soaked: its images, its network, its config."""
+"""The run under test: its images, network and config."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ LABELS = ["ant", "bee", "cat", "dog", "emu"]
 
 
 class Case:
-    """A folder with the images, the network and the config; runs of it go to workspaces of their own.
+    """A folder with the images, the network and the config. Each run of it has its own workspace.
 
-    short: about a quarter of the work, for CI.
+    short: reduce the work to about a quarter, for CI.
     """
 
     def __init__(self, folder: Path, *, short: bool = False) -> None:
@@ -57,7 +57,7 @@ class Case:
             "images": {"source": "folder", "path": str(self.folder / "images"), "num_images": None},
             "layers": ["4"] if short else ["1", "4"],
             "sample": {"shard_size": 20},
-            # Not UMAP: compiling it takes every process half a minute, in which nothing can break.
+            # t-SNE, because compiling UMAP takes each process half a minute in which no fault can strike.
             "project": {"method": "tsne", "num_epochs": 250, "num_neighbors": 5},
             "grid": {"sizes": [24] if short else [8, 32], "min_count": 1},
             "invert": {"size_px": 16, "steps": 8 if short else 24},
@@ -68,7 +68,7 @@ class Case:
         }
 
     def start(self, workspace: Path, *arguments: str, shifted_clock: bool = False) -> Driver:
-        """`atlas run` of the case, in a session of its own."""
+        """Start `atlas run` on the case in a new session."""
         command = [sys.executable, "-m", "atlas_pipeline", "run", str(self.config)]
         command += ["--set", f"run.workspace={workspace}", *arguments]
         return Driver(command, self.environment(shifted_clock), self.folder)
@@ -78,7 +78,7 @@ class Case:
             **os.environ,
             "PYTHONPATH": str(SITE),
             "SOAK_LEDGER": str(self.ledger),
-            # One thread everywhere: else kernels add in another order, and nothing is equal to the bit.
+            # One thread everywhere: with more, sums change their order and results are not bit-identical.
             **dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
         }
         if shifted_clock:
@@ -86,12 +86,12 @@ class Case:
         return found
 
     def written(self) -> list[Path]:
-        """Every part that was put in its place, once for each time."""
+        """Path of every part renamed into place, once for each rename."""
         return [Path(line) for line in self.ledger.read_text().splitlines()]
 
 
 def _picture(number: int) -> Image.Image:
-    """A gradient with noise, 32 x 32, of its own for each number."""
+    """A noisy 32 x 32 gradient; the number is its seed."""
     random = np.random.default_rng(number)
     corners = random.integers(0, 256, (2, 2, 3), dtype=np.uint8)
     smooth = np.asarray(Image.fromarray(corners).resize((32, 32), Image.Resampling.BILINEAR), np.int16)

@@ -1,4 +1,4 @@
-"""What must hold after every fault, and what must be equal in the end."""
+"""Checks after every fault, and the comparison of finished runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from atlas_pipeline.engine.manifest import MANIFEST_NAME, read_manifest
 from atlas_pipeline.engine.part import adopt_part
 from atlas_pipeline.errors import CorruptArtefactError
 
-# Of a manifest: what differs between two equal artefacts.
+# Manifest keys that differ between two equal artefacts.
 TIMES = ("finished", "seconds", "mtime_ns", "digest")
 
 
@@ -24,9 +24,9 @@ def parts(workspace: Path) -> set[Path]:
 
 
 def not_whole(workspace: Path, spoiled: Collection[Path]) -> list[str]:
-    """Files under their final names that cannot be read, or are not what their manifest says.
+    """Describe files under their final names that are unreadable or contradict their manifest.
 
-    spoiled: those that we damaged ourselves.
+    spoiled: files that we damaged ourselves; they are skipped.
     """
     found, listed = [], set()
     for folder in (workspace / "cache").glob("*/*"):
@@ -43,9 +43,9 @@ def not_whole(workspace: Path, spoiled: Collection[Path]) -> list[str]:
             if folder / part.name in spoiled:
                 continue
             if not (folder / part.name).is_file():
-                found.append(f"lost: {folder / part.name} is in its manifest and not there")
+                found.append(f"lost: {folder / part.name} is in its manifest but does not exist")
             elif file_digest(folder / part.name) != part.digest:
-                found.append(f"half-written: {folder / part.name} is not what its manifest says")
+                found.append(f"half-written: {folder / part.name} differs from the digest in its manifest")
     for part in parts(workspace) - listed - set(spoiled):
         try:
             adopt_part(part)
@@ -55,7 +55,7 @@ def not_whole(workspace: Path, spoiled: Collection[Path]) -> list[str]:
 
 
 def leftovers(workspace: Path) -> list[str]:
-    """What is written aside and was never put in its place or removed."""
+    """Describe temporary files that were neither renamed into place nor removed."""
     return [f"left behind: {path}" for pattern in ("*.tmp", "*.removed") for path in workspace.rglob(pattern)]
 
 
@@ -71,13 +71,13 @@ def held_locks(workspace: Path) -> list[str]:
 
 
 def content(workspace: Path) -> dict[str, str]:
-    """A digest of every part, of every manifest without its times, and of every file that people open."""
+    """Digest of every part, of every manifest without its times, and of every published file."""
     found = {str(path.relative_to(workspace)): file_digest(path) for path in parts(workspace)}
     for path in (workspace / "cache").glob(f"*/*/{MANIFEST_NAME}"):
         found[str(path.relative_to(workspace))] = _manifest_digest(path.read_bytes())
     for path in (workspace / "runs").rglob("*"):
         if path.is_file():
-            found[str(path.relative_to(workspace))] = _opened_digest(path)
+            found[str(path.relative_to(workspace))] = _published_digest(path)
     return found
 
 
@@ -88,18 +88,18 @@ def differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:
 
 def _without_times(value: object) -> object:
     if isinstance(value, dict):
-        # A part's digest stays: it is of its bytes.
+        # Keep the digest of a part: it depends on its bytes alone.
         timeless = {k: v for k, v in value.items() if k not in TIMES or (k == "digest" and "rows" in value)}
         return {key: _without_times(inner) for key, inner in timeless.items()}
     return [_without_times(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _opened_digest(path: Path) -> str:
-    """Of a file that people open; of the config without how it was run, which differs from run to run."""
+def _published_digest(path: Path) -> str:
+    """Digest of a published file; for the config, without `run`, which differs between runs."""
     if path.name != "config.yaml":
         return file_digest(path)
-    what = {key: value for key, value in yaml.safe_load(path.read_bytes()).items() if key != "run"}
-    return _digest(what)
+    config = {key: value for key, value in yaml.safe_load(path.read_bytes()).items() if key != "run"}
+    return _digest(config)
 
 
 def _manifest_digest(written: bytes) -> str:

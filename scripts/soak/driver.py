@@ -1,4 +1,4 @@
-"""A command with the processes it starts, and the disk it works on."""
+"""A command with the processes it starts, and the disk it writes to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DISK_MB = 96
 
 @dataclass(frozen=True)
 class Ending:
-    """How a command ended. code: as subprocess gives it; hung: it had to be killed by us."""
+    """How a command ended. code: the return code of subprocess; hung: it timed out and we killed it."""
 
     code: int
     stdout: str
@@ -29,7 +29,7 @@ class Ending:
 
 
 class Driver:
-    """A command and the processes it started."""
+    """A running command and the processes it started."""
 
     def __init__(self, command: Sequence[str], environment: dict[str, str], folder: Path) -> None:
         self.started = time.monotonic()
@@ -42,7 +42,7 @@ class Driver:
                 stderr=errors,
                 env=environment,
                 start_new_session=True,
-                # As many threads a worker as in one process: a cluster of two shares out the cores it sees.
+                # Two cores: each of two workers then gets as many threads as a single process.
                 preexec_fn=lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2]),
             )
         self.pid = self._process.pid
@@ -56,7 +56,7 @@ class Driver:
             (os.killpg if group else os.kill)(self.pid, number)
 
     def end(self) -> Ending:
-        """Wait for it."""
+        """Wait until the command ends; kill it after HANG_S seconds."""
         hung = False
         try:
             self._process.wait(HANG_S)
@@ -68,7 +68,7 @@ class Driver:
         return Ending(self._process.returncode, stdout, stderr, hung)
 
     def processes(self) -> list[psutil.Process]:
-        """All of its session, itself too, that still live."""
+        """All live processes of its session, including itself."""
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error, ProcessLookupError):
@@ -80,14 +80,14 @@ class Driver:
         return [p for p in self.processes() if "spawn_main" in _command_line(p)]
 
     def image_workers(self) -> list[psutil.Process]:
-        """Children of the fork server; it has their command line too."""
+        """Children of the fork server, whose command line they share."""
         servers = [p for p in self.processes() if "forkserver" in _command_line(p) and p.ppid() == self.pid]
         return [child for server in servers for child in server.children()]
 
 
 @dataclass(frozen=True)
 class Disk:
-    """Where the disturbed run works. is_own: a small file system that can be filled up."""
+    """Where the disturbed run writes. is_own: it is a small file system of its own, which can be filled."""
 
     path: Path
     is_own: bool
@@ -97,7 +97,7 @@ class Disk:
         return self.path / "ballast"
 
     def fill(self, leave_bytes: int) -> None:
-        """Take all space but this much."""
+        """Fill the disk until this many bytes are free."""
         free = os.statvfs(self.path)
         size = max(0, free.f_bavail * free.f_frsize - leave_bytes)
         with self.ballast.open("wb") as file, suppress(OSError):
@@ -106,7 +106,7 @@ class Disk:
 
 @contextmanager
 def small_disk(path: Path) -> Iterator[Disk]:
-    """A tmpfs where mounting is allowed, else the folder as it is."""
+    """Mount a tmpfs at the path; where mounting is not allowed, use the plain folder."""
     path.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(path)]
     is_own = subprocess.run(mount, capture_output=True, check=False).returncode == 0

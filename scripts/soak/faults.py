@@ -1,4 +1,4 @@
-"""The faults: what is done to a run, and with which exit codes it may end then."""
+"""The faults: what each does to a run, and the exit codes allowed afterwards."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def kill_dask_worker(scene: Scene) -> bool:
 
 
 def kill_image_worker(scene: Scene) -> bool:
-    # They live while a shard is read: a moment later they may be gone.
+    # Image workers live only while a shard is read, so strike as soon as one appears.
     while scene.driver.is_running:
         if victims := scene.driver.image_workers():
             scene.struck_at = time.monotonic()
@@ -52,7 +52,7 @@ def _kill_one(scene: Scene, victims: Sequence[psutil.Process]) -> bool:
 
 
 def starve_dask_worker(scene: Scene) -> bool:
-    """Its address space may hardly grow any more."""
+    """Limit the address space of a Dask worker to at most 16 MiB above its present size."""
     if not scene.wait_for_moment(scene.driver.dask_workers):
         return False
     victims = scene.driver.dask_workers()
@@ -139,11 +139,11 @@ def _spoil_manifest(scene: Scene, how: Callable[[Path], None]) -> bool:
 
 
 def leave_stray(scene: Scene) -> bool:
-    """As a killed run leaves it: beside the parts of what is not finished, or beside what people open."""
+    """Write a temporary file as a killed run leaves it: in an unfinished artefact or a published folder."""
     struck = scene.wait_for_moment()
     unfinished = {path.parent for path in parts(scene.workspace)} - set(scene.finished_folders())
-    opened = {path.parent for path in (scene.workspace / "runs").rglob("*.json")}
-    if found := sorted(unfinished | opened):
+    published = {path.parent for path in (scene.workspace / "runs").rglob("*.json")}
+    if found := sorted(unfinished | published):
         stray = scene.random.choice(found) / f".part-00000.parquet.{uuid.uuid4().hex}.tmp"
         scene.spoil(stray).write_bytes(scene.random.randbytes(1000))
     return struck and bool(found)
@@ -153,7 +153,7 @@ def jump_clock(scene: Scene) -> bool:
     struck = scene.wait_for_moment()
     shifts = [scene.random.uniform(-TEN_YEARS_S, TEN_YEARS_S) for _ in range(3)]
     if DASK[0] in scene.arguments:
-        # A message of Dask's that was sent milliseconds before the clock is set back waits for the clock.
+        # Forwards only: a Dask message sent just before the clock goes back waits until it catches up.
         shifts = sorted(map(abs, shifts))
     for shift in shifts:
         scene.case.clock.write_text(str(shift))
@@ -177,16 +177,18 @@ def start_second_driver(scene: Scene) -> bool:
     return struck
 
 
-WITHOUT_MEMORY = ("MemoryError", "RuntimeError: can't start new thread")
+OUT_OF_MEMORY = ("MemoryError", "RuntimeError: can't start new thread")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A fault, the ways of running it is tried on, and the exit codes promised after it.
+    """A fault, the command-line options it is tried with, and the allowed exit codes.
 
-    0 is among them where the run may be over, or past caring, by then. cuts_off: it may cut a task off
-    between the parts of siblings, and then all of them are made again. clock: the clock is ours.
-    last_words: how tracebacks may begin that a worker without memory prints.
+    codes: include 0 where the fault may strike too late to matter.
+    modes: options of `atlas run`, one tuple per way of running.
+    cuts_off: the fault may stop a task between the parts of sibling artefacts; all of them are then remade.
+    clock: the run reads a clock that the fault can shift.
+    allowed_errors: last lines of tracebacks may begin with these.
     """
 
     name: str
@@ -195,7 +197,7 @@ class Kind:
     modes: tuple[tuple[str, ...], ...]
     cuts_off: bool = False
     clock: bool = False
-    last_words: tuple[str, ...] = ()
+    allowed_errors: tuple[str, ...] = ()
 
 
 def _kind(name: str, strike: Callable[[Scene], bool], *codes: int, modes=(INLINE, DASK), **how) -> Kind:
@@ -213,10 +215,10 @@ KINDS = (
         3,
         modes=(DASK,),
         cuts_off=True,
-        last_words=WITHOUT_MEMORY,
+        allowed_errors=OUT_OF_MEMORY,
     ),
     _kind("interrupted", interrupt, 130, 0, modes=(INLINE, DASK, IMAGE_WORKERS)),
-    # -2 is 130 to a shell: the second one came when the interpreter had taken down its signal handlers.
+    # -2 is 130 to a shell: the second signal came after the interpreter had removed its signal handlers.
     _kind(
         "interrupted twice",
         interrupt_twice,

@@ -1,4 +1,4 @@
-"""What a soak says in the end: a row for each kind of fault, and one line."""
+"""The report of a soak: a row for each kind of fault, and a one-line summary."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEADINGS = ["fault", "times", "the command ended with", "parts made again", "lon
 
 @dataclass
 class Tally:
-    """One kind of fault. codes: how often a command ended with each; remade: parts made a second time."""
+    """Counts for one kind of fault. codes: how often each exit code occurred; remade: parts made twice."""
 
     kind: str
     times: int = 0
@@ -33,7 +33,7 @@ class Tally:
 
 
 def report(tallies: Collection[Tally], form: str, summary: str) -> str:
-    """markdown or json."""
+    """Format the tallies and the summary; form is "markdown" or "json"."""
     if form == "json":
         return json.dumps({"faults": [asdict(tally) for tally in tallies], "summary": summary}, indent=1)
     lines = [HEADINGS, ["---"] * len(HEADINGS), *(tally.row() for tally in tallies)]

@@ -1,11 +1,12 @@
-"""Soak a run in faults: whatever happens to it, it goes on and ends with what an undisturbed run gives.
+"""Inject faults into a run and check that it resumes and ends with the files of an undisturbed run.
 
     uv run python -m scripts.soak --faults 100
 
-One run undisturbed, then the same in another workspace, hit by one random fault after the other. After each:
-the exit code is a promised one, no traceback, no process and no lock left, every file whole, nothing finished
-made again. Whenever the run is complete it is compared with the undisturbed one, byte for byte; then some of
-its artefacts are removed and it goes on. Needs Linux; a full disk is a real one where mounting is allowed.
+The first run is undisturbed. The second uses another workspace and suffers one random fault after another.
+After each fault, the exit code must be an allowed one, no traceback, process or lock may remain, every file
+must be whole, and nothing finished may be made again. A complete run is compared with the undisturbed one
+byte for byte; then some of its artefacts are removed and it starts again. Needs Linux. The full disk is a
+tmpfs where mounting is allowed, otherwise a limit on the size of files.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ GONE_S = 20.0
 
 
 class Soak:
-    """A run that is disturbed again and again. violations: what should never be, a line each."""
+    """A run that suffers fault after fault. violations: broken promises, one line each."""
 
     def __init__(self, case: Case, disk: Disk, seed: int) -> None:
         self.case, self.disk, self.random = case, disk, random.Random(seed)
@@ -47,9 +48,9 @@ class Soak:
         self._spoiled: set[Path] = set()
 
     def disturb(self, kind: Kind) -> bool:
-        """One run with one fault; False where the run was over before the fault came."""
+        """Run once with one fault; return False if the run ended before the fault struck."""
         standing, before = parts(self.workspace) - self._spoiled, len(self.case.written())
-        # What only shows on reading is looked for.
+        # Damage that shows only when a file is read needs --verify.
         verify = ("--verify",) if self._spoiled else ()
         arguments = (*self.random.choice(kind.modes), *verify)
         scene = Scene(
@@ -65,18 +66,18 @@ class Soak:
         struck = kind.strike(scene)
         endings = [driver.end() for driver in scene.drivers]
         self.disk.ballast.unlink(missing_ok=True)
-        again = self._made_again(standing, before)
-        found = self._wrong_endings(kind, scene, endings) + self._wrong_files(kind, standing, again)
+        remade = self._remade(standing, before)
+        found = self._wrong_endings(kind, scene, endings) + self._wrong_files(kind, standing, remade)
         if struck:
             tally = self.tallies.setdefault(kind.name, Tally(kind.name))
-            tally.add([e.code for e in endings], time.monotonic() - scene.struck_at, len(again))
+            tally.add([e.code for e in endings], time.monotonic() - scene.struck_at, len(remade))
         self._violated(f"{kind.name} {' '.join(arguments)}", found, endings)
         if endings[0].code == 0:
             self._complete()
         return struck
 
     def finish(self) -> None:
-        """Run undisturbed to the end."""
+        """Run once more without a fault, to the end."""
         ending = self.case.start(self.workspace, "--verify").end()
         self._violated("the last run", [] if ending.code == 0 else [f"exit {ending.code}"], [ending])
         self._spoiled.clear()
@@ -92,25 +93,28 @@ class Soak:
             found += [
                 f"a traceback, {last}"
                 for last in _tracebacks(ending.stderr)
-                if not last.startswith(kind.last_words)
+                if not last.startswith(kind.allowed_errors)
             ]
             found += [f"still alive: {process}" for process in _survivors(driver)]
         return found + held_locks(self.workspace)
 
-    def _made_again(self, standing: set[Path], before: int) -> set[Path]:
-        """Parts that were there and whole, or were written more than once. before: lines of the ledger."""
+    def _remade(self, standing: set[Path], before: int) -> set[Path]:
+        """Parts written although they were whole before, or written more than once.
+
+        before: number of ledger lines before the run.
+        """
         times = Counter(self.case.written()[before:])
         return {path for path, count in times.items() if count > 1 or path in standing}
 
-    def _wrong_files(self, kind: Kind, standing: set[Path], again: set[Path]) -> list[str]:
-        """What was lost, half-written, or made again without need."""
+    def _wrong_files(self, kind: Kind, standing: set[Path], remade: set[Path]) -> list[str]:
+        """Describe files that were lost, half-written, or remade without need."""
         touched, here = set(self._spoiled), content(self.workspace)
         for path in touched:
             name = str(path.relative_to(self.workspace))
             if here.get(name) == self.expected.get(name):
                 self._spoiled.remove(path)
-        twice = again - touched
-        # A killed worker's one task is done again by another, with those of its siblings that were there.
+        twice = remade - touched
+        # Another worker repeats the one task of a killed worker, including sibling parts already written.
         if kind.cuts_off and len({(path.parent.parent.name, path.name) for path in twice}) <= 1:
             twice = set()
         lost = standing - parts(self.workspace) - touched
@@ -121,9 +125,9 @@ class Soak:
         ]
 
     def _complete(self) -> None:
-        """The run ended well: hold it against the undisturbed one, and take some of it away."""
+        """Compare the complete run with the undisturbed one, then remove some of its artefacts."""
         if self._spoiled:
-            return  # spoiled behind its back: the next run mends it
+            return  # Damage that this run did not see; the next run repairs it.
         found = differences(self.expected, content(self.workspace)) + leftovers(self.workspace)
         self._violated("complete", found, [])
         self.num_equal += not found
@@ -142,7 +146,7 @@ class Soak:
 
 
 def _tracebacks(stderr: str) -> list[str]:
-    """The last line of each: what was raised."""
+    """The last line of each traceback, which names the exception."""
     _, *after = stderr.split("Traceback (most recent call last):\n")
     return [next((line for line in text.splitlines() if line[:1] != " "), "cut short") for text in after]
 
@@ -155,7 +159,7 @@ def _survivors(driver: Driver) -> list[str]:
 
 
 def soak(case: Case, disk: Disk, kinds: Sequence[Kind], num_faults: int, seed: int) -> Soak:
-    """Hit a run with this many faults: every kind in turn, in a random order, again and again."""
+    """Inject this many faults: each round uses every kind once, in random order."""
     soaked = Soak(case, disk, seed)
     queue: list[Kind] = []
     done = 0
@@ -165,8 +169,8 @@ def soak(case: Case, disk: Disk, kinds: Sequence[Kind], num_faults: int, seed: i
         kind = queue[-1]
         struck = soaked.disturb(kind)
         seconds = time.monotonic() - started
-        said = f"{done + struck} of {num_faults}" if struck else "too late"
-        print(f"{said}: {kind.name}, {seconds:.0f} s", file=sys.stderr, flush=True)
+        progress = f"{done + struck} of {num_faults}" if struck else "too late"
+        print(f"{progress}: {kind.name}, {seconds:.0f} s", file=sys.stderr, flush=True)
         if struck:
             queue.pop()
             done += 1
@@ -177,10 +181,19 @@ def soak(case: Case, disk: Disk, kinds: Sequence[Kind], num_faults: int, seed: i
 def main() -> int:
     names = [kind.name for kind in KINDS]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--faults", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kinds", nargs="+", choices=names, default=names, metavar="KIND", help=str(names))
-    parser.add_argument("--folder", type=Path, help="a new folder to work in, which is kept")
+    parser.add_argument("--faults", type=int, default=100, help="number of faults (100)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of faults (default: 0)")
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=names,
+        default=names,
+        metavar="KIND",
+        help=f"any of: {', '.join(names)} (default: all)",
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="a new folder to work in, which is kept; default: a temporary one"
+    )
     parser.add_argument("--short", action="store_true", help="a smaller run, as in CI")
     parser.add_argument("--format", choices=("markdown", "json"), default="markdown")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""A run under way, and the moment at which something happens to it."""
+"""A run in progress, and the moment at which a fault strikes it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from atlas_pipeline.engine.manifest import MANIFEST_NAME
 from scripts.soak.case import Case
 from scripts.soak.driver import Disk, Driver
 
-# Python itself, before our first line, answers Ctrl-C with a traceback.
+# Before our first line runs, Python itself answers Ctrl-C with a traceback.
 UNDER_WAY_CPU_S = 1.0
 
 
 @dataclass
 class Scene:
-    """A run under way, and what is to happen to it.
+    """A run in progress, for a fault to strike.
 
-    missing: parts that the run has to make. spoiled: files of the workspace that are damaged now, by us.
-    drivers: the commands that were started; the first is there from the beginning.
+    missing: number of parts that the run has to make. spoiled: files of the workspace that we have damaged.
+    drivers: the started commands, the disturbed run first.
     """
 
     case: Case
@@ -41,7 +41,10 @@ class Scene:
         return self.drivers[0]
 
     def wait_for_moment(self, ready: Callable[[], object] = lambda: True) -> bool:
-        """Wait until a random share of the work is done and ``ready``; False where the run ended before."""
+        """Wait until a random share of the work is done and ``ready()`` is true.
+
+        Returns: False if the run ended first.
+        """
         goal = len(self.case.written()) + self.random.randrange(max(1, self.missing))
         while len(self.case.written()) < goal or not self._is_under_way() or not ready():
             if not self.driver.is_running:
@@ -58,7 +61,10 @@ class Scene:
             return False
 
     def finished_folders(self) -> list[Path]:
-        """Of artefacts with nothing spoiled; in an unfinished one only page checksums tell of damage."""
+        """Folders of finished artefacts without damage.
+
+        In an unfinished artefact, only page checksums reveal damage.
+        """
         folders = sorted(path.parent for path in self.workspace.glob(f"cache/*/*/{MANIFEST_NAME}"))
         return [folder for folder in folders if not any(folder in path.parents for path in self.spoiled)]
 

@@ -1,1 +1,1 @@
-"""Training of the small networks: `python -m scripts.training.NAME`."""
+"""Train the small networks: `python -m scripts.training.NAME`."""

@@ -2,9 +2,9 @@
 
     python -m scripts.training.cifar10 --images 'path/to/train-*.parquet' --test 'path/to/test-*.parquet'
 
-`--network` is `cnn` (inception-style), `resnet` or `vit`. A config uses the result by
-`model: {source: python, name: "scripts/training/cifar10.py:build", weights: ...}`; the others' names are
-`build_resnet` and `build_vit`.
+`--network` is `cnn` (inception-style), `resnet` or `vit`. A config uses the trained `cnn` by
+`model: {source: python, name: "scripts/training/cifar10.py:build", weights: ...}`. The functions for the
+other two are `build_resnet` and `build_vit`.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ PREPROCESS: dict[str, Any] = {
 
 
 def build() -> SmallInception:
-    """The network with fresh weights: 32 px in; mixed3 16 x 16, mixed4 8 x 8, mixed5 4 x 4."""
+    """The untrained `cnn` for 32 px images: mixed3 16 x 16, mixed4 8 x 8, mixed5 4 x 4."""
     return SmallInception(
         len(LABELS), width=64, num_blocks=(1, 2, 1), num_stem_pools=1, pool_before_mixed5=True
     )
 
 
 def build_resnet() -> ResNet:
-    """torchvision's ResNet of ten layers with a stem for 32 px: layer1 16 x 16, ... layer4 2 x 2."""
+    """torchvision's ResNet with ten layers and a stem for 32 px images: layer1 16 x 16, ... layer4 2 x 2."""
     network = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=len(LABELS))
     network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     network.maxpool = nn.MaxPool2d(2)
@@ -51,7 +51,7 @@ def build_resnet() -> ResNet:
 
 
 def build_vit() -> VisionTransformer:
-    """torchvision's vision transformer, six blocks of 64 tokens (8 x 8) and a class token, 128 channels."""
+    """torchvision's vision transformer: six blocks, 64 tokens (8 x 8) and a class token, 128 channels."""
     stem = [ConvStemConfig(32, 3, 1), ConvStemConfig(64, 3, 2), ConvStemConfig(128, 3, 2)]
     return VisionTransformer(
         image_size=32,
@@ -65,7 +65,7 @@ def build_vit() -> VisionTransformer:
     )
 
 
-# Transformers do not train with plain SGD: their gradients differ too much from layer to layer.
+# Plain SGD does not train transformers: their gradients differ too much between layers.
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
     "cnn": (build, {}),
     "resnet": (build_resnet, {}),
@@ -74,7 +74,11 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], dict[str, Any]]] = {
 
 
 def read_images(pattern: str) -> tuple[Tensor, Tensor]:
-    """Decode all images of the shards: uint8 (image, 3, 32, 32) and int64 labels (image,)."""
+    """Decode all images of the shards.
+
+    Returns: uint8 (image, 3, 32, 32) and int64 labels (image,).
+    Raises:  SystemExit: no file matches the pattern.
+    """
     import numpy as np
     import pyarrow.parquet as pq
     import torch
@@ -94,7 +98,7 @@ def read_images(pattern: str) -> tuple[Tensor, Tensor]:
 
 
 def main() -> None:
-    # Configs name this file for its network: `build` must import wherever the repository is not.
+    # Imported here because configs load this file for `build`, also where `scripts` is not importable.
     from scripts.training.fitting import (
         Schedule,
         accuracy,
@@ -145,7 +149,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--test", required=True, help="glob of test shards")
     parser.add_argument("--network", choices=list(NETWORKS), default="cnn")
-    parser.add_argument("--out", type=Path, help="default: data/cifar10_NETWORK.safetensors")
+    parser.add_argument("--out", type=Path, help="weights file (default: data/cifar10_NETWORK.safetensors)")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's own choice)")

@@ -2,7 +2,7 @@
 
     python -m scripts.training.demo
 
-Training images come from one seed, test images from another; atlases are made from neither.
+Training and test images have different seeds. Atlases use neither.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BLUR = (_KERNEL[:, None] * _KERNEL).expand(3, 1, 3, 3)
 
 
 def draw(seed: int, num_images: int) -> tuple[Tensor, Tensor]:
-    """Generated images: uint8 (image, 3, 64, 64), and labels int64 (image,)."""
+    """Generate images, uint8 (image, 3, 64, 64), and their labels, int64 (image,)."""
     side = PREPROCESS["crop"]
     images = torch.empty(num_images, 3, side, side, dtype=torch.uint8)
     labels = torch.empty(num_images, dtype=torch.int64)
@@ -39,10 +39,10 @@ def draw(seed: int, num_images: int) -> tuple[Tensor, Tensor]:
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Image by image another contrast, at times grey, and noise; at times the batch mirrored or blurred.
+    """Vary contrast, brightness and noise per image, and turn some images grey; mirror or blur some batches.
 
-    The generator's free colours leave form as all there is to learn from; noise and blur leave the highest
-    frequencies without meaning, and so without weight in the icons.
+    The generator chooses colours freely, so that only form is informative. Noise and blur make the highest
+    frequencies uninformative, which keeps them out of the icons.
     """
 
     def uniform(low: float, high: float) -> Tensor:

@@ -1,6 +1,6 @@
-"""What the training scripts share: one-cycle SGD with progress, accuracy, the weights file.
+"""Shared code of the training scripts: one-cycle training with progress, accuracy, the weights file.
 
-Legend: B = batch, N = images, H, W = pixels. Images are uint8, and become [0, 1] batch by batch.
+Legend: B = batch, N = images, H, W = pixels. Images are uint8 and are scaled to [0, 1] batch by batch.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-# float (B, 3, H, W) in [0, 1] and a generator on the CPU -> the same shape, in [0, 1]
+# (float (B, 3, H, W) in [0, 1], generator on the CPU) -> (B, 3, H, W) in [0, 1]
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 console = Console(stderr=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """One cycle of SGD with Nesterov momentum, or of AdamW."""
+    """One-cycle schedule for SGD with Nesterov momentum, or for AdamW."""
 
     epochs: int
     optimizer: str = "sgd"
@@ -38,7 +38,7 @@ class Schedule:
 
 
 def prepare(seed: int, num_threads: int | None) -> torch.device:
-    """Seed the weights' initialisation, set the threads, and choose CUDA if it is there."""
+    """Seed weight initialisation, set the number of threads, and return CUDA if available, else the CPU."""
     torch.manual_seed(seed)
     if num_threads:
         torch.set_num_threads(num_threads)
@@ -54,7 +54,7 @@ def fit(
     augment: Augment,
     device: torch.device,
 ) -> None:
-    """Train in place, reproducibly for one seed, device and number of threads.
+    """Train in place; reproducible for the same seed, device and number of threads.
 
     Args:
         images: uint8 (N, 3, H, W), on the CPU.
@@ -115,7 +115,7 @@ def _step(
 def accuracy(
     network: nn.Module, images: Tensor, labels: Tensor, preprocess: Mapping[str, Any], device: torch.device
 ) -> float:
-    """Share of images (uint8, N, 3, H, W) whose largest logit is the label; float32, no augmentation."""
+    """Share of images, uint8 (N, 3, H, W), whose largest logit is the label; float32, no augmentation."""
     network.to(device, memory_format=torch.channels_last).eval()
     num_right = 0
     with torch.inference_mode():
@@ -126,7 +126,7 @@ def accuracy(
 
 
 def flip_and_shift(images: Tensor, generator: torch.Generator, shift_px: int) -> Tensor:
-    """Each image mirrored with probability 1/2 and moved by up to `shift_px`, borders reflected."""
+    """Mirror each image with probability 1/2 and shift it by up to `shift_px`, with reflected borders."""
     num_images, _, height, width = images.shape
     padded = nn.functional.pad(images, [shift_px] * 4, mode="reflect").permute(0, 2, 3, 1)
     top, left = torch.randint(0, 2 * shift_px + 1, (2, num_images, 1), generator=generator)
@@ -138,7 +138,7 @@ def flip_and_shift(images: Tensor, generator: torch.Generator, shift_px: int) ->
 
 
 def save_weights(network: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write safetensors with the metadata and this command; the file appears only when whole."""
+    """Write weights, metadata and the command line as safetensors; the file is replaced atomically."""
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ def save_weights(network: nn.Module, path: Path, metadata: Mapping[str, str]) ->
     partial = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
         save_file(weights, partial, {"command": shlex.join(["python", *sys.orig_argv[1:]]), **metadata})
-        partial.chmod(0o644)  # safetensors leaves it readable by its owner alone
+        partial.chmod(0o644)  # safetensors makes it readable by its owner only
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -158,7 +158,7 @@ def _normalised(batch: Tensor, preprocess: Mapping[str, Any], device: torch.devi
 
 
 def _bfloat16_is_native(device: torch.device) -> bool:
-    # Where the processor emulates bfloat16 it is slower than float32; with tiles it is about twice as fast.
+    # Emulated bfloat16 is slower than float32; on a CPU with AMX tiles, bfloat16 is about twice as fast.
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", None)

@@ -1,4 +1,4 @@
-"""A run made by hand, and the making of it."""
+"""Fixture that writes a hand-made run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hand_made import write_atlas
 
 @pytest.fixture
 def made_run(tmp_path: Path) -> Callable[..., Path]:
-    """`made_run()` writes a run of two layers with a class atlas and a comparison; its folder."""
+    """`made_run()` writes a run of two layers with a class atlas and a comparison, and returns its folder."""
 
     def make(
         random_weights: bool = False, classes: bool = True, layers: tuple[str, ...] = ("conv1", "conv2")

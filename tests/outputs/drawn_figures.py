@@ -1,4 +1,4 @@
-"""Figures drawn and read back: what their PDFs say, and where."""
+"""Draw figures and read back the text of their PDFs with its positions."""
 
 import pypdfium2
 import pypdfium2.raw as pdfium
@@ -14,7 +14,7 @@ def text_of(path):
 
 
 def words_at(path):
-    """Every text object of a PDF: its string and its box, points from the lower left."""
+    """Every text object of a PDF: its string and its box in points from the lower left."""
     with pypdfium2.PdfDocument(path) as document:
         page, found = document[0], []
         text = page.get_textpage()

@@ -1,4 +1,4 @@
-"""A run's folder made by hand: icons of one colour a cell, so that each can be known again."""
+"""A hand-made run folder: every icon has a uniform colour that identifies its cell."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def colour_of(row: int, col: int) -> tuple[int, int, int]:
 
 
 def write_atlas(folder: Path, layer: str, view: str, grid: int, random_weights: bool, classes: bool) -> None:
-    """A round island of cells; the left half is of class 0, the right of 2, the top row of 1."""
+    """Write a disc of cells: the top row has class 1, otherwise the left half class 0, the right class 2."""
     row, col = (axis.ravel() for axis in np.mgrid[:grid, :grid])
     island = np.hypot(row - (grid - 1) / 2, col - (grid - 1) / 2) <= grid * 0.4
     row, col = row[island], col[island]
@@ -81,7 +81,7 @@ def write_atlas(folder: Path, layer: str, view: str, grid: int, random_weights: 
 
 
 def _names_of(view: str) -> dict[str, Any]:
-    """What the picture's config says of the classes of a view."""
+    """Entries about the classes of a view in the config of the picture."""
     if view == "all":
         return {}
     return {"axis": ["ant", "dog"]} if view.startswith("compare") else {"label": LABELS[2]}

@@ -1,4 +1,4 @@
-"""The commands on a run of their own: one small run, drawn, packed and read."""
+"""The commands `figure` and `export` and the reader, on one small run."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ OTHER_TOP = "[{class: bee, top: 7, grid: {sizes: [2], min_count: 1}}]"
 
 @pytest.fixture(scope="module")
 def made_once(small_in, tmp_path_factory):
-    """A finished run's config."""
+    """Config of a finished run."""
     config = {
         **small_in(tmp_path_factory.mktemp("made")),
         "grid": {"sizes": [2, 3], "min_count": 2},
@@ -33,7 +33,7 @@ def made_once(small_in, tmp_path_factory):
 
 @pytest.fixture
 def done(made_once, tmp_path):
-    """The same run in a workspace of the test's own."""
+    """Config of a copy of that run in the test's own workspace."""
     shutil.copytree(made_once["run"]["workspace"], tmp_path / "workspace")
     return {**made_once, "run": {**made_once["run"], "workspace": str(tmp_path / "workspace")}}
 
@@ -67,7 +67,7 @@ def test_an_archive_holds_the_whole_folder_and_opens_where_it_is_unpacked(done, 
     assert atlas("export", done, "-o", str(tmp_path / "out.zip")).exit_code == 0
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         archive.extractall(tmp_path / "elsewhere")
-    # Whatever the stages make, of whatever suffix, now or later.
+    # The archive holds every file of the run, whatever its suffix.
     folder, unpacked = tmp_path / "workspace" / "runs" / "small", tmp_path / "elsewhere" / "small"
     files = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
     own = {path for path in files if path.parts[0] == "figures" or path.name.startswith(".")}
@@ -116,9 +116,9 @@ def test_what_was_made_with_another_config_is_not_shown(done, atlas, tmp_path, r
         changed = atlas(command[0], done, *command[1:], "-o", path, "--set", "project.num_neighbors=4")
         refused(changed, "made with project.num_neighbors: 5, not 4", "atlas run")
         assert not Path(path).exists()
-        # How a run is run is no property of what it made.
+        # Settings of execution do not change the results.
         assert atlas(command[0], done, *command[1:], "-o", path, "--set", "run.workers=1").exit_code == 0
-    # Of a figure, nor is what was made beside it; an archive has all of it.
+    # A figure depends only on its own atlas; an archive contains every atlas.
     archive, path = path, str(tmp_path / "beside.pdf")
     assert atlas("figure", done, "--layer", LATE, "-o", path, "--set", "classes=[]").exit_code == 0
     of_class = ("--layer", LATE, "--view", "class-bee", "-o", path)
@@ -141,7 +141,7 @@ def test_reading_and_drawing_load_no_torch(made_run, tmp_path):
 
 
 def test_the_example_of_the_docs_runs(done, monkeypatch, tmp_path):
-    """Every Python block in turn, as it stands but for the names of run, config and layer."""
+    """Run every Python block in order, changing only the names of run, config and layer."""
     docs = Path(__file__).parents[2] / "docs"
     text = (docs / "reading.md").read_text() + (docs / "figures.md").read_text()
     blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]

@@ -1,4 +1,4 @@
-"""What a figure shows: words, regions, loupes, grids, and what it refuses."""
+"""Content of a figure: words, regions, loupes and grids; refused requests."""
 
 from itertools import combinations
 
@@ -93,16 +93,16 @@ def test_the_default_grid_is_the_finest_whose_icons_are_3_mm_wide_on_their_map(m
     for grid in (40, 48, 80):
         write_atlas(folder, "conv2", "all", grid, False, True)
     for options, grid in (
-        # 135 mm beside the legends: 3.4 mm a cell of 40, 2.8 of 48.
+        # 135 mm beside the legends: a cell is 3.4 mm wide at grid 40, 2.8 mm at grid 48.
         ({}, 40),
-        # Two loupes beside it leave less width, and are as wide as they can be.
+        # Two loupes beside the map reduce its width; they are as wide as possible.
         ({"loupes": (Loupe(0.5, 0.5), Loupe(0.3, 0.5))}, 40),
         ({"size": Print(width_mm=420)}, 48),
-        # 81 mm in all, the legends below.
+        # 81 mm in total, with the legends below.
         ({"size": Print(width_mm=85)}, 12),
-        # A strip as tall as the map: 215 mm are the most that it may be.
+        # A strip of the full height of the map, which is at most 215 mm.
         ({"region": Region(0.4, 0, 0.5, 1)}, 48),
-        # A tenth of it: every grid is legible.
+        # A tenth of the map: every grid is legible.
         ({"region": Region(0.45, 0.45, 0.55, 0.55)}, 80),
     ):
         assert grid_drawn(folder, num_labels=0, **options) == grid, options

@@ -1,4 +1,4 @@
-"""The files of a figure: their letters, their bytes, and what lies beside them."""
+"""Files of a figure: fonts, reproducible bytes, and the files written beside it."""
 
 import base64
 import html
@@ -28,7 +28,7 @@ def test_text_can_be_selected_and_its_typeface_is_embedded(made_run, tmp_path):
         "UMAP (20 neighbours, minimum distance 0.1, cosine; trustworthiness 0.951",
         "photos/train",
         "fingerprint feedfacefeedface",
-        # A label with two dollar signs is no formula, one with markup no markup.
+        # Dollar signs in a label do not start a formula, and markup in a label is text.
         "cost $5 or $6",
         "bee & <wasp>",
         "activations in a cell",
@@ -39,7 +39,7 @@ def test_text_can_be_selected_and_its_typeface_is_embedded(made_run, tmp_path):
         fonts = [pdfium.FPDFTextObj_GetFont(one.raw) for one in texts]
         assert fonts
         assert all(pdfium.FPDFFont_GetIsEmbedded(font) for font in fonts)
-    # As TrueType outlines: journals refuse Type 3.
+    # Fonts are TrueType outlines, because journals refuse Type 3.
     assert b"/FontFile2" in (tmp_path / "fig.pdf").read_bytes()
     assert b"/Type3" not in (tmp_path / "fig.pdf").read_bytes()
 
@@ -77,7 +77,7 @@ def test_texts_of_ones_own_are_not_replaced(made_run, tmp_path):
         assert own.read_text() == "@book{mine}"
         assert not figure.exists()
         own.unlink()
-    # Ours are, by the figure of another layer.
+    # Our own files are overwritten, here by the figure of another layer.
     drawn(folder, figure)
     _, bibliography, methods = save_figure(open_run(folder), FigureRequest(layer="conv1"), figure)
     assert bibliography.read_text().startswith("% made by atlas figure")
@@ -90,7 +90,7 @@ def test_an_svg_keeps_its_text(made_run, tmp_path):
     assert ">cost $5 or $6</text>" in svg
     assert "bee &amp; &lt;wasp&gt;" in svg
     assert "<image" in svg
-    # Its typeface comes with it: every letter of the words, in a font of its own.
+    # The SVG embeds its fonts, with every letter of the text.
     fonts = re.findall(r"font-weight:(normal|bold);src:url\(data:font/ttf;base64,([^)]+)\)", svg)
     assert [weight for weight, _ in fonts] == ["normal", "bold"]
     words = "".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg))

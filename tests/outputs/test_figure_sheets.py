@@ -1,4 +1,4 @@
-"""Sheets of many atlases: under which names they stand, what is said of all, how many there may be."""
+"""Sheets of many atlases: names of the panels, shared text, and the largest number of atlases."""
 
 import json
 
@@ -20,7 +20,7 @@ def test_a_negative_class_atlas_says_that_it_speaks_against_its_class(made_run, 
     path = folder / "conv2" / view / "atlas-6.json"
     document = json.loads(path.read_text())
     for cell in document["cells"]:
-        # The class is not among those that a cell speaks for: of such an atlas that is the rule.
+        # The class of the atlas is not among the top classes of a cell, as is usual for such an atlas.
         cell["classes"] = [of for of in cell["classes"] if of["index"] != 2]
     path.write_text(json.dumps(document))
     written = drawn(folder, tmp_path / "fig.pdf", view=view)
@@ -86,7 +86,7 @@ def test_a_sheet_of_some_classes_has_them_in_the_order_asked_for(made_run):
     for views in ((f"{own}-negative", own), (own,)):
         _, facts, _ = draw_sheet(open_run(folder), SheetRequest(kind="classes", views=views))
         assert tuple(of.atlas.view for of in facts) == views
-        # Of each a reduced picture was read, and let go.
+        # Only a reduced picture of each atlas was read, and it was released.
         assert all("image" not in vars(of.atlas) for of in facts)
     for request, words in (
         (SheetRequest(kind="classes", views=(own[:-1],)), f"not in the class atlases .*nearest: '{own}'"),
@@ -99,7 +99,7 @@ def test_a_sheet_of_some_classes_has_them_in_the_order_asked_for(made_run):
 def test_more_atlases_than_a_page_holds_are_refused_before_they_are_read(made_run):
     folder = made_run()
     for number in range(399):
-        # None of them could be drawn: only the head says that it is a class atlas.
+        # An atlas that cannot be drawn: only its head is valid and says that it is a class atlas.
         path = folder / "conv2" / f"class-c{number}" / "atlas-6.json"
         path.parent.mkdir()
         path.write_text('{"selection":{"class":1},\n"cells":[\n')

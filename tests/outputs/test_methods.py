@@ -1,4 +1,4 @@
-"""The methods paragraph and its bibliography: what was done, as the config and the provenance have it."""
+"""The methods paragraph and its bibliography agree with the config and the provenance."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from atlas_pipeline.reader import open_run
 
 @pytest.fixture
 def written(made_run):
-    """`written(view, sample={...}, invert={...}, ...)`: paragraph and BibTeX of a run so configured."""
+    """`written(view, sample={...}, invert={...}, ...)` returns the paragraph and BibTeX of such a run."""
 
     def write(view="all", sample=(), invert=(), project=(), selection=(), model=(), **run):
         folder = made_run(**run)
@@ -69,7 +69,7 @@ def test_a_layer_atlas_is_told_from_images_to_icons(written):
 )
 def test_a_class_atlas_says_how_its_activations_were_chosen(written, selection, rule):
     methods, _ = written("class-cost-5-or-6", selection=selection)
-    # A label with two dollar signs is no formula in Markdown either.
+    # Dollar signs in a label do not start a formula in Markdown either.
     assert rule in methods
     assert "We made a class atlas" in methods
     assert "In each of 999 images" in methods
@@ -109,7 +109,7 @@ def test_settings_change_what_is_said_and_cited(written, options, words, key):
         ({"source": "demo"}, "The demo network of atlas-pipeline", "model demo, file"),
         ({"source": "timm", "name": "resnet50.a1_in1k"}, "{PyTorch} Image Models", "model resnet50.a1"),
         ({"source": "inception_v1", "name": "lucent"}, "Going Deeper", r"model inception\_v1 (lucent), file"),
-        # The file's path is the machine's.
+        # The path of the file depends on the machine, so it is left out.
         ({"source": "python", "name": "my/nets/resnet.py:build"}, "resnet", "model resnet, file"),
     ],
 )

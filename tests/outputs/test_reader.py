@@ -16,7 +16,7 @@ from atlas_pipeline.reader.file_names import FolderFiles
 
 @pytest.fixture(params=["folder", "zip", "unpacked"])
 def run(request, made_run, tmp_path):
-    """The same run, wherever it lies."""
+    """One run, read from a folder, from an archive, and from the unpacked archive."""
     folder = made_run()
     if request.param == "folder":
         return open_run(folder)
@@ -63,18 +63,18 @@ def test_a_reduced_picture_is_not_kept_and_may_be_that_of_the_preview(made_run):
     whole = open_run(folder).atlas("conv1", grid=6).image
     atlas = open_run(folder).atlas("conv1", grid=6)
     assert (np.asarray(atlas.reduced(100)) == np.asarray(whole)).all()
-    # Of the whole picture, not of what stands below it: that would shine through at the lower edge.
+    # Only the atlas is reduced: the caption below it would bleed into the lower edge.
     expected = np.asarray(whole.resize((6, 6), Image.Resampling.LANCZOS)).astype(int)
     assert np.abs(np.asarray(atlas.reduced(6)) - expected).max() <= 3
     Image.new("RGB", (24, 30), (0, 0, 255)).save(folder / "conv1" / "all" / "atlas-6-preview.png")
     assert (np.asarray(atlas.reduced(6)) == (0, 0, 255)).all()
-    # It is too small for more.
+    # The 24 px preview is too small for this size, so the atlas itself is reduced.
     assert atlas.reduced(30).getpixel((0, 0)) == (255, 255, 255)
     assert "image" not in vars(atlas)
 
 
 def test_no_picture_is_too_large_to_be_cut_from_what_stands_below_it(run, monkeypatch):
-    # Beyond twice as many pixels Pillow refuses, beyond as many it warns; an icon has 64, the atlas 2,304.
+    # Pillow warns above this limit and raises above twice of it; an icon has 64 pixels, the atlas 2,304.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     atlas = run.atlas("conv1", grid=6)
     with warnings.catch_warnings():
@@ -82,7 +82,7 @@ def test_no_picture_is_too_large_to_be_cut_from_what_stands_below_it(run, monkey
         picture = np.asarray(atlas.image)
         assert atlas.icon(3, 3).getpixel((0, 0)) == colour_of(3, 3)
     assert picture.shape == (6 * ICON_PX, 6 * ICON_PX, 3)
-    # Every pixel is where it was: the middle of each cell shows its icon.
+    # Pixels keep their places: the centre of each cell shows its icon.
     for cell in atlas.cells.itertuples():
         middle = [int((place + 0.5) * ICON_PX) for place in (cell.row, cell.col)]
         assert tuple(picture[tuple(middle)]) == colour_of(cell.row, cell.col)
@@ -121,7 +121,7 @@ def test_a_run_at_the_top_of_the_tree_has_no_cache_either(made_run):
     folder = made_run()
 
     class AtTheTop(FolderFiles):
-        """A run's files that look as if they lay in /made."""
+        """Files of a run that claim to lie in /made."""
 
         def __init__(self):
             super().__init__(Path("/made"))

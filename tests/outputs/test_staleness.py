@@ -1,4 +1,4 @@
-"""Which change of the config makes a finished run another one's."""
+"""Changes of the config that make a finished run stale."""
 
 import pytest
 import yaml
@@ -22,7 +22,7 @@ MADE = {
 
 
 def changed(values, key, value):
-    """The config with a key set; a number in the key is a place in a list."""
+    """The config with one key changed; a number in the key is an index of a list."""
     first, _, rest = key.partition(".")
     if isinstance(values, list):
         place = int(first)
@@ -32,7 +32,10 @@ def changed(values, key, value):
 
 @pytest.fixture
 def refusal(made_run, tmp_path):
-    """What is said to drawing, or without a request to packing, for one config what another made."""
+    """`refusal(asked, request, made)`: the error on drawing for one config a run that another made, or None.
+
+    Without a request, the run is packed instead.
+    """
     folder = made_run()
     (tmp_path / "network.py").write_text(f"def build(): raise RuntimeError\nLABELS = {LABELS}")
     model = {"source": "python", "name": f"{tmp_path}/network.py:build"}
@@ -74,7 +77,7 @@ LAYERS, CLASSES = SheetRequest(kind="layers"), SheetRequest(kind="classes")
         ("project.num_neighbors", 7, (WHOLE, LAYERS), (OF_CLASS, OF_TWO, CLASSES)),
         ("project.metric", "euclidean", (WHOLE, OF_CLASS, OF_TWO), ()),
         ("grid.min_count", 3, (WHOLE, LAYERS), (OF_CLASS, CLASSES)),
-        # Icons start from those of a coarser grid that is listed before.
+        # Icons start from those of a coarser grid earlier in the list.
         ("grid.sizes", [12, 6], (WHOLE, LAYERS), (OF_CLASS, FigureRequest(layer="conv2", grid=6))),
         ("grid.sizes", [6, 12, 24], (), (WHOLE, LAYERS)),
         ("layers", ["conv2"], (), (WHOLE, OF_CLASS)),
@@ -109,7 +112,7 @@ def test_an_entry_that_does_not_name_its_class_is_held_against_what_may_be_it(re
         made = {**MADE, "classes": [{"class": name, "top": 3000}]}
         assert refusal(made, OF_CLASS, made) is None
         assert "made with classes: [" in refusal(changed(MADE, "classes.0.top", 5), OF_CLASS, made)
-        # Said in another way, it is the same atlas.
+        # Another spelling of the config gives the same atlas.
         assert refusal(MADE, OF_CLASS, made) is None
         assert ".top: 3000, not 5" in refusal(changed(made, "classes.0.top", 5), OF_CLASS, made)
 

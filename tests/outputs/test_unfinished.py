@@ -1,4 +1,4 @@
-"""A folder that is being brought up to date, or was until that was cut off, is not taken for a whole one."""
+"""A folder whose update is in progress or was interrupted does not count as complete."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ LATE = "4"
 
 
 def made_config(folder):
-    """The config of a run made by hand, as its user has it."""
+    """Config of a hand-made run, with the workspace as its user would set it."""
     return yaml.safe_load((folder / "config.yaml").read_text()) | {
         "run": {"workspace": str(folder.parents[1])}
     }
@@ -54,7 +54,7 @@ def test_nobody_else_brings_a_folder_up_to_date_while_it_is_drawn_or_packed(
     )
 
     def ask(*arguments):
-        # A lock is a process's: another one is asked, as it would be.
+        # A lock belongs to a process, so another process must try to take it.
         could.append(subprocess.check_output([sys.executable, "-c", script, str(lock)], text=True).strip())
         return do(*arguments)
 
@@ -94,7 +94,7 @@ def test_a_publication_that_is_cut_off_leaves_the_folder_marked(
         assert (folder / "config.yaml").read_bytes() == config
     for command in (("figure", "--layer", LATE), ("export", "-o", str(tmp_path / "out.zip"))):
         refused(atlas(*command[:1], small, *command[1:]), "was being brought up to date", "atlas run")
-    # The files that differ are written again, and nothing of the mark is left.
+    # Files that differ are rewritten, and the mark is removed.
     assert atlas("run", small).exit_code == 0
     assert "unfinished" not in json.loads((folder / PUBLISHED).read_text())
     assert atlas("export", small, "-o", str(tmp_path / "out.zip")).exit_code == 0

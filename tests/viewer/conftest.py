@@ -1,4 +1,4 @@
-"""A browser for the tests of the viewer: headless Chromium, from file://."""
+"""Browser for the viewer tests: headless Chromium on file:// pages."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def opened(browser: Any, made: Path) -> Iterator[Callable[..., Any]]:
-    """Open a viewer at a link, as a page that fails the test if anything went wrong on it.
+    """Open a viewer at a link; the test fails if the page reports an error.
 
-    lacking: files of it may be missing, which a browser always says on its console.
+    lacking: files may be missing, which the browser always reports on its console.
     """
     contexts, faults = [], []
 

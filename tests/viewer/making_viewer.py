@@ -1,4 +1,4 @@
-"""A viewer's folder with numbers known beforehand, made by the functions that the stages use; no network."""
+"""Write a viewer folder with known numbers by the functions of the stages, without a network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLASSES = ("ant", "bee", "cat", "dog", "emu")
 
 
 def images_xy(layer: int) -> np.ndarray:
-    """(image, 2): the same images, turned by a quarter from layer to layer; a class has a fifth of x."""
+    """Places of images, (image, 2). Each layer adds a quarter turn; in layer 0 a class has a fifth of x."""
     rng = np.random.default_rng(0)
     image = np.arange(NUM_IMAGES)
     xy = np.column_stack([(image % 5 + rng.random(NUM_IMAGES)) / 5, rng.random(NUM_IMAGES)])
@@ -31,14 +31,14 @@ def images_xy(layer: int) -> np.ndarray:
 
 
 def activations_xy(layer: int, positions: int) -> np.ndarray:
-    """(image x position, 2), image by image: its first activation at its place, every other mirrored."""
+    """Places of activations, (image x position, 2), image by image; every second one is mirrored in x."""
     xy = np.repeat(images_xy(layer), positions, axis=0)
     ordinal = np.arange(len(xy)) % positions
     return np.where(ordinal[:, None] % 2 == 1, [1, 0] + xy * [-1, 1], xy)
 
 
 def colour_of(row: int, col: int, grid: int) -> list[int]:
-    """Icons are even squares: red by column, green by row."""
+    """Uniform colour of an icon: red by column, green by row."""
     return [round(255 * col / grid), round(255 * row / grid), 128]
 
 
@@ -49,7 +49,7 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def numbers_of(xy: np.ndarray, grid: int, labels: Sequence[str]) -> GridNumbers:
-    """Cells with activations; class k speaks for its own images' cells by k + 1 logits, against others."""
+    """Numbers of the non-empty cells; class k has (k + 1) (share of its images - 0.5) logits."""
     flat = flat_cell(cell_of(xy, grid), grid)
     there, count = np.unique(flat, return_counts=True)
     row, col = unflat_cell(there, grid).T
@@ -79,7 +79,7 @@ def numbers_of(xy: np.ndarray, grid: int, labels: Sequence[str]) -> GridNumbers:
 
 
 def write_grid(folder: Path, xy: np.ndarray, grid: int, labels: Sequence[str], crops: bool) -> None:
-    """The files of one grid."""
+    """Write the files of one grid."""
     numbers = numbers_of(xy, grid, labels)
     cells = list(zip(numbers.row.tolist(), numbers.col.tolist(), strict=True))
     icons = np.stack([np.full((PX, PX, 3), colour_of(row, col, grid), np.uint8) for row, col in cells])
@@ -117,10 +117,11 @@ def make_viewer(
     positions: int = 1,
     **changes: Any,
 ) -> Path:
-    """Layers ``early`` and ``late`` with all grids, a class atlas with the first, a layer without icons.
+    """Write layers ``early`` and ``late`` with all grids, a class atlas with one, a layer without icons.
 
-    Args: moved: the layer and view, ``late-all``, that is said to be laid out otherwise than elsewhere.
-          positions: activations of an image.
+    Args:
+        moved: layer and view, such as ``late-all``, that claim a different layout from the others.
+        positions: activations per image.
     """
     layers = []
     for number, layer in enumerate(("early", "late", "bare")):

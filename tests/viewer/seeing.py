@@ -1,8 +1,8 @@
-"""What is on the screen of a viewer, for its tests."""
+"""Helpers that read the screen of a viewer."""
 
 from making_viewer import images_xy, numbers_of
 
-NEAR = 12  # levels of 255 that WebP may take from an even colour
+NEAR = 12  # largest error of WebP in a uniform colour, in levels of 255
 
 
 def state(page):
@@ -10,7 +10,7 @@ def state(page):
 
 
 def pixel(page, x, y):
-    """The colour of the map at a point of the unit square, y down."""
+    """Colour of the map at a point of the unit square, y down."""
     return page.evaluate(
         """([x, y]) => { const { left, top, scale } = atlas.cameraOf(), map = document.getElementById("map");
         const at = [left + x * scale, top + y * scale].map((n) => Math.round(n * devicePixelRatio));
@@ -24,7 +24,7 @@ def centre(row, col, grid):
 
 
 def at_cell(page, row, col, grid):
-    """Where a cell is on the page, for the mouse."""
+    """Position of a cell on the page, for the mouse."""
     x, y = centre(row, col, grid)
     return page.evaluate(
         """([x, y]) => { const { left, top, scale } = atlas.cameraOf();
@@ -35,7 +35,7 @@ def at_cell(page, row, col, grid):
 
 
 def full_cells(grid=8, layer=0):
-    """Cells whose icon fills them: their centre has the icon's colour whatever the size."""
+    """Cells that their icon fills, so that the centre has its colour at any size."""
     numbers = numbers_of(images_xy(layer), grid, ())
     return list(zip(numbers.row.tolist(), numbers.col.tolist(), strict=True))
 
@@ -50,7 +50,7 @@ def until(page, condition, argument=None):
 
 
 def settle(page):
-    """Wait until what is in sight has been loaded and drawn."""
+    """Wait until everything visible has been loaded and drawn."""
     until(page, "atlas.isComplete() && (!atlas.gridSize() || atlas.gridShown()?.size === atlas.gridSize())")
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     until(page, "atlas.isComplete()")

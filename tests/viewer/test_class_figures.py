@@ -6,7 +6,7 @@ from atlas_pipeline.pictures.vocabulary_figure import Strip, share_text, vocabul
 
 
 def _highlight(opacity, strongest=0.5, **change):
-    """Two cells side by side on a grid of 2: black icons, 10 px."""
+    """Draw two cells side by side on a grid of 2, with black icons of 10 px."""
     what = {
         "grid_size": 2,
         "icon_px": 480,
@@ -30,7 +30,7 @@ def test_icons_are_faded_and_what_says_nothing_is_an_empty_frame():
 
 def test_the_strip_has_a_scale_only_where_something_is_lit():
     lit, dark = _highlight([1.0, 0.0]), _highlight([0.0, 0.0], strongest=0.0)
-    # Ink right of the middle: the icons of the scale.
+    # Ink right of the centre: the icons of the scale.
     right = np.s_[1000:, 600:]
     assert (lit[right] < 100).any()
     assert (dark[right] > 200).all()

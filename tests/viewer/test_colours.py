@@ -56,7 +56,7 @@ def test_amounts_beyond_the_scale_are_clipped_and_the_shape_stays():
 
 
 def test_oklch_hits_known_colours():
-    # Ottosson's table: pure sRGB red, and grey.
+    # Values from Ottosson's table: pure sRGB red, and grey.
     assert srgb_from_oklch(0.62796, 0.25768, 29.234).tolist() == [255, 0, 0]
     assert len(set(srgb_from_oklch(0.5, 0.0, 123.0).tolist())) == 1
 

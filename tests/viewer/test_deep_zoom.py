@@ -1,4 +1,4 @@
-"""Deep Zoom tiles: put together they are the picture, and each level half of the next."""
+"""Deep Zoom tiles join to the picture, and each level is half the size of the next."""
 
 import io
 import math
@@ -20,7 +20,7 @@ def bands_of(picture, rows=100):
 
 
 def levels_of(picture, rows=100):
-    """{level: the level put together from its tiles}; every pixel that tiles share must agree."""
+    """Join the tiles of each level, {level: pixels}; overlapping pixels must agree."""
     height, width, _ = picture.shape
     sizes = level_sizes(width, height)
     made = {level: np.full((h, w, 3), -1, int) for level, (w, h) in enumerate(sizes)}
@@ -34,7 +34,7 @@ def levels_of(picture, rows=100):
 
 
 def halved(picture):
-    """By a plain loop: the mean of four, the last row and column of an odd number being their own pairs."""
+    """Halve by a plain loop: means of 2 x 2 pixels, with the last row or column of an odd number repeated."""
     height, width, _ = picture.shape
     half = np.empty((math.ceil(height / 2), math.ceil(width / 2), 3), int)
     for y in range(len(half)):
@@ -76,7 +76,7 @@ def test_tiles_at_the_edges_are_as_large_as_what_is_left():
         for tile in tiles(bands_of(noise(600, 301)), 600, 301)
         if tile.level == 10
     }
-    # 600 is 254 + 254 + 92, 301 is 254 + 47; a neighbour adds a pixel.
+    # 600 = 254 + 254 + 92 and 301 = 254 + 47; each neighbour adds one pixel.
     assert sizes == {
         (0, 0): (255, 255),
         (1, 0): (255, 256),

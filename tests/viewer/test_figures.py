@@ -46,7 +46,7 @@ def test_very_large_letters_are_as_wide_as_others_and_cost_no_more():
         width_px("RANDOM WEIGHTS", 299) * 301 / 299, rel=0.01
     )
     with warnings.catch_warnings():
-        # Pillow's, of pictures that are too large.
+        # Turn Pillow's warnings about large images into errors.
         warnings.simplefilter("error")
         strip = with_caption(np.zeros((1, 30_720, 3), np.uint8), "RANDOM WEIGHTS (seed 0)")[1:]
     assert (strip[0, 0] == ALARM).all()
@@ -97,7 +97,7 @@ def test_english_needs_no_other_typeface(monkeypatch):
 
 
 def test_a_letter_of_another_script_is_drawn_by_the_typeface_that_has_it(monkeypatch, tmp_path):
-    """Here 马 is a bar as wide as half its size, from the baseline up."""
+    """In the test font, 马 is a square of half an em on the baseline."""
     pen = TTGlyphPen(None)
     pen.moveTo((0, 0))
     for corner in ((0, 500), (500, 500), (500, 0)):

@@ -27,7 +27,7 @@ def test_a_cloud_lies_where_its_cells_lie(draw):
     xy = blob(2000, (0.2, 0.9))
     row, col = cell_of(xy, 100).mean(axis=0)
     assert np.abs(np.subtract(centre_of_ink(draw(xy, size_px=100)), (row, col))).max() < 1.0
-    assert row < 20  # y up: a high y is near the top
+    assert row < 20  # y points up: a high y is near the top
 
 
 def test_density_adds_up_to_the_points_even_at_the_border():
@@ -69,7 +69,7 @@ def test_the_order_of_the_points_does_not_matter():
     order = rng.permutation(3000)
     straight = scatter_plot(xy, labels, size_px=120).astype(int)
     shuffled = scatter_plot(xy[order], labels[order], size_px=120).astype(int)
-    assert np.abs(straight - shuffled).max() <= 1  # float sums in another order
+    assert np.abs(straight - shuffled).max() <= 1  # float sums in a different order
 
 
 def test_overlapping_classes_mix_evenly():

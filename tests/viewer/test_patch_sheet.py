@@ -33,7 +33,7 @@ def sheet(outcomes=("stays", "becomes"), side=32, answer="cat", num_columns=2):
 
 
 def holds(picture, part):
-    """Whether a picture has an exact copy of another, at any place."""
+    """Whether a picture contains an exact copy of another one."""
     rows, cols = np.nonzero((picture[..., :] == part[0, 0]).all(axis=-1))
     high, wide = part.shape[:2]
     return any(
@@ -99,7 +99,7 @@ def test_the_summary_in_words():
     table = markdown("Title", header, [row], "Caption.").splitlines()
     assert table[0] == "# Title"
     assert table[-1] == "Caption."
-    # A bar in a name is no border of a column.
+    # A bar in a name is escaped and does not end a column.
     assert {line.replace("\\|", "").count("|") for line in table[2:5]} == {len(row) + 1}
 
 

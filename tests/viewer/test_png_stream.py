@@ -1,4 +1,4 @@
-"""A PNG written band by band is the picture, whatever the bands."""
+"""A PNG written band by band equals the picture, whatever the bands."""
 
 import io
 import struct
@@ -12,7 +12,7 @@ from atlas_pipeline.pictures.png_stream import png_pieces
 
 
 def picture_of(width, height, seed=0):
-    """Smooth ground with noise on it: rows for which either filter is the better one."""
+    """A smooth gradient with noise: some rows suit one filter, some the other."""
     rng = np.random.default_rng(seed)
     slope = np.linspace(0, 200, height)[:, None, None] + np.linspace(0, 50, width)[None, :, None]
     noise = rng.integers(0, 40, (height, width, 3)) * (np.arange(height) % 3 == 0)[:, None, None]
@@ -41,7 +41,7 @@ def test_the_picture_reads_back_pixel_by_pixel_whatever_its_bands(heights):
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 255])
 def test_extreme_pixels_read_back(value):
     picture = np.full((6, 5, 3), value, np.uint8)
-    # Columns that the row above would foretell better than the pixel to the left, were it not another band's.
+    # The row above predicts these columns better than the left pixel, but it may be in another band.
     picture[:, ::2] = 255 - value
     picture[3] = 255 - picture[3]
     opened = Image.open(io.BytesIO(written(picture, [3, 1, 2])))
@@ -59,7 +59,7 @@ def test_noise_reads_back_and_every_filter_is_used():
 
 
 def inflated(file):
-    """The one stream in all IDAT chunks; zlib checks its checksum."""
+    """Decompress the stream of all IDAT chunks; zlib verifies its checksum."""
     stream, place = b"", 8
     while place < len(file):
         length, kind = struct.unpack_from(">I4s", file, place)
@@ -89,7 +89,7 @@ def test_bands_cost_little_beside_one_piece():
 
 
 def test_of_icons_no_larger_than_pillows_own_by_much():
-    # Of their spectrum: amplitudes fall with the frequency.
+    # Icons' spectrum: amplitudes fall with frequency.
     spectrum = np.fft.fft2(np.random.default_rng(0).standard_normal((3, 300, 300)))
     spectrum /= np.maximum(np.hypot(*np.meshgrid(*2 * [np.fft.fftfreq(300)])), 0.01) ** 1.25
     waves = np.fft.ifft2(spectrum).real
@@ -115,6 +115,6 @@ def test_only_a_few_bands_are_in_memory():
             yield np.zeros((2, 4, 3), np.uint8)
 
     pieces = png_pieces(bands(), 4, 100, {}, num_threads=2)
-    for _ in range(4):  # head, texts, start of the stream, first band
+    for _ in range(4):  # header, texts, start of the stream, first band
         next(pieces)
     assert len(taken) <= 4

@@ -56,7 +56,7 @@ RANDOM = dataclasses.replace(RUN, weights="RANDOM WEIGHTS (seed 0)", random_weig
 
 
 class Page(HTMLParser):
-    """What a browser would see: tags with their attributes, and the text outside of script and style."""
+    """Parse a page: tags with their attributes, and the text outside script and style."""
 
     def __init__(self, html):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Cells tell what they are: pointed at, chosen, lit up by a class, coloured by a number."""
+"""Cells show their details: on hover, when chosen, lit up by a class, coloured by a number."""
 
 import numpy as np
 import pytest
@@ -115,7 +115,7 @@ def test_a_share_of_images_colours_the_cells(opened, tmp_path):
     assert page.locator("#legend .ends span").all_inner_texts() == ["0 %", "88 %"]
     low, high = (sum(pixel(page, *centre(3, col, 8))) for col in (0, 7))
     assert low > high + 150
-    # Where it is not known the cell is grey.
+    # A cell without a value is grey.
     row, col = int(numbers.row[20]), int(numbers.col[20])
     grey = pixel(page, *centre(row, col, 8))
     assert max(grey) - min(grey) < 60
@@ -131,7 +131,7 @@ def test_a_chosen_cell_is_not_hidden_by_its_own_panel(opened, width, height):
     page.wait_for_selector("#detail:not([hidden])")
     box, (x, y) = page.locator("#detail").bounding_box(), at_cell(page, row, col, 8)
     assert y < box["y"] if width < 500 else x < box["x"]
-    # A link says where the map is: opened with a cell, it stays there.
+    # The view in a link wins: opening it with a cell does not move the map.
     again = opened(f"#grid=8&z=1.5&cell=8.{row}.{col}", viewport={"width": width, "height": height})
     assert (state(again)["x"], state(again)["y"]) == (0.5, 0.5)
 

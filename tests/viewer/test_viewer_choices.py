@@ -1,4 +1,4 @@
-"""Fields with a list: Enter takes what was asked for, and the list says how much there is."""
+"""Fields with a list: Enter takes the requested entry, and the list shows how many entries there are."""
 
 import making_viewer
 from making_viewer import make_viewer
@@ -20,7 +20,7 @@ def test_enter_takes_no_option_that_nobody_chose(opened):
     open_list(page, "find")
     page.keyboard.press("Enter")
     assert state(page)["found"] == ""
-    # The arrows choose, from either end.
+    # Arrow keys move through the list from either end.
     open_list(page, "class")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Enter")
@@ -34,7 +34,7 @@ def test_enter_leaves_the_class_that_is_lit_up(opened):
     assert page.locator("#class-list li[aria-selected=true]").all_inner_texts() == ["cat"]
     page.keyboard.press("Enter")
     assert state(page)["lit"] == "2"
-    # Typed, its name is a name like any other.
+    # A typed class name works like a chosen one.
     open_list(page, "class")
     page.keyboard.type("cat")
     until(page, "document.querySelectorAll('#class-list li').length === 1")

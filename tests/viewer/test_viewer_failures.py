@@ -1,4 +1,4 @@
-"""Files that cannot be loaded: it is said, frames do not ask again, and who chooses something does."""
+"""Files that cannot be loaded: the page says so, and retries on a user's choice but not on a redraw."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from seeing import until
 from atlas_pipeline.viewer.grid_files import share_file
 
 GRID = "early/all/tiles-8"
-# The file that is missing, what asks for it, and what is so once it is there.
+# For each missing file: the call that requests it, and the condition once it has loaded.
 FILES = {
     "late/all/tiles-8/grid.js": (
         "atlas.goTo('late', 'all')",
@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def gone(folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """Where a file belongs that is aside, ``.aside``."""
+    """Path of a file that has been moved aside, to the suffix ``.aside``."""
     path = folder / request.param
     path.rename(path.with_suffix(".aside"))
     yield path
@@ -67,7 +67,7 @@ def gone(folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 def move(page):
-    """Let the map be drawn in a few places."""
+    """Draw the map at a few positions."""
     page.evaluate("""async () => { for (let step = 0; step < 5; step++) {
         atlas.set({ x: 0.5 + step / 100 });
         await new Promise((done) => setTimeout(done, 30));
@@ -90,7 +90,7 @@ def test_a_file_that_fails_is_said_and_comes_when_it_is_asked_for_again(opened, 
     until(
         page, "(words) => document.getElementById('notice').textContent === words", f"{name} cannot be loaded"
     )
-    # Nobody asks but who chooses something: frames do not.
+    # Redraws do not request the file again; only a user's choice does.
     before = len(asked)
     move(page)
     assert len(asked) == before == 1
@@ -124,7 +124,7 @@ def test_a_layer_without_its_places_does_not_keep_the_others_dark(opened, folder
     until(page, lit, ["bare"])
     assert page.evaluate(lit, ["early"])
     assert not page.evaluate(lit, ["late"])
-    # Further away: the place is kept from layer to layer, and cannot be where none is known.
+    # At a closer zoom the map keeps its place between layers, but not in a layer without places.
     page.evaluate("atlas.set({z: 3})")
     page.evaluate("atlas.goTo('late', 'all')")
     assert page.evaluate("[atlas.state.layer, atlas.state.x, atlas.state.y]") == ["late", 0.5, 0.5]

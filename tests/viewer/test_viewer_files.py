@@ -1,4 +1,4 @@
-"""What the viewer loads, read back as a browser would."""
+"""Files of the viewer, read back as a browser would."""
 
 import base64
 import io
@@ -130,7 +130,7 @@ def test_blocks_hold_nine_crops_a_cell_with_their_names():
     assert set(files) == {"block-1-0.js", "block-1-2.js"}
     block = value(files["block-1-2.js"])
     assert (block["at"], block["cells"]) == ([[5, 9]], [["b"] * 9])
-    # Cell row 5 is the block's second, column 9 its second; crop 5 the second row's third.
+    # Row 5 and column 9 are each the second of the block; crop 5 is the third in the second row.
     picture = image(block["picture"])
     assert picture[1 * 24 + 12, 1 * 24 + 20].min() > 235
     assert picture[1 * 24 + 12, 1 * 24 + 12].max() < 20

@@ -1,4 +1,4 @@
-"""From layer to layer, to images, along paths, into files and links."""
+"""Finding images across layers, paths on the map, saved files and links."""
 
 import making_viewer
 import numpy as np
@@ -24,7 +24,7 @@ def test_another_layer_lights_up_what_was_chosen_and_keeps_the_place(opened):
     there = images_xy(1)[chosen]
     until(page, "([x]) => Math.abs(atlas.state.x - x) < 0.1", [float(np.median(there[:, 0]))])
     assert state(page)["y"] == pytest.approx(1 - np.median(there[:, 1]), abs=0.1)
-    # A dot lies over each.
+    # Each found image has a dot.
     accent = pixel(page, there[0, 0], 1 - there[0, 1])
     assert np.abs(np.subtract(accent, [0x8A, 0x2B, 0x52])).max() < 40
     page.get_by_role("button", name="Clear").click()
@@ -106,14 +106,14 @@ def test_a_saved_png_is_as_fine_as_its_pixels(opened, tmp_path, monkeypatch):
     monkeypatch.setattr(making_viewer, "PX", 96)
     folder = make_viewer(tmp_path, grids=(32,))
     numbers = numbers_of(images_xy(0), 32, ())
-    # Stripes that a copy of 24 pixels cannot show: one is grey.
+    # A 24-pixel copy cannot show these stripes: it is grey.
     stripes = np.broadcast_to((np.arange(96) // 2 % 2 * 255).astype(np.uint8)[None, :, None], (96, 96, 3))
     for band in (0, 1):
         here = numbers.row // 16 == band
         icons = np.stack([stripes] * here.sum())
         sheets = sheet_files("icons", icons, numbers.row[here], numbers.col[here], 96)
         write(folder / "early" / "all" / "tiles-32", sheets)
-    # On the screen an icon is 47 pixels wide, in the file 94: more than the screen's sheets have.
+    # An icon is 47 pixels wide on the screen and 94 in the file, more than the sheets of the screen have.
     page = opened("#labels=false&full=true&z=2", folder)
     cell = int(np.hypot(numbers.row - 15.5, numbers.col - 15.5).argmin())
     x, y = centre(int(numbers.row[cell]), int(numbers.col[cell]), 32)
@@ -159,10 +159,10 @@ def test_activations_glide_from_layer_to_layer_while_icons_fade(opened):
     page.evaluate("performance.now = () => window.moment ?? 0")
     icon, _ = pixel(page, *centre(3, 3, 8)), page.get_by_role("button", name="late").first.click()
     until(page, "atlas.isGliding() && atlas.gridShown()?.folder.startsWith('late')")
-    # At the beginning the old icons are there still.
+    # The old icons are still visible at the start.
     until(page, "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
     assert np.abs(np.subtract(pixel(page, *centre(3, 3, 8)), icon)).max() < NEAR
-    # Half-way, in time and on the way, a dot lies between an image's two places and the icons are gone.
+    # Half-way through, a dot lies between the two places of an image and the icons are gone.
     page.evaluate("window.moment = 0.45 * 1400")
     until(page, "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
     between = (images_xy(0)[7] + images_xy(1)[7]) / 2

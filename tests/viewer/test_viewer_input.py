@@ -1,4 +1,4 @@
-"""Labels, runs and links that are not as they should be; and what axe-core makes of the viewer."""
+"""Malformed labels, runs and links; accessibility of the viewer by axe-core."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_labels_are_text_whatever_they_hold(opened, tmp_path):
     assert page.locator("#run-name").text_content() == "<i>run</i>"
     assert page.evaluate("document.querySelectorAll('img[src=x], aside b, h1 i').length") == 0
     assert page.title().startswith("<i>run</i>")
-    # Nothing is wider than its panel.
+    # No content is wider than its panel.
     for panel in ("#side", "#detail"):
         assert page.evaluate(f"(p => p.scrollWidth <= p.clientWidth)(document.querySelector('{panel}'))")
 
@@ -67,7 +67,7 @@ def test_an_atlas_of_one_cell(opened, tmp_path):
     page.mouse.click(*at_cell(page, 0, 0, 1))
     page.wait_for_selector("#detail .class-bar")
     assert state(page)["cell"] == "1.0.0"
-    page.keyboard.press("ArrowRight")  # no other icon there
+    page.keyboard.press("ArrowRight")  # there is no other icon in that direction
     page.locator("#map").press("+")
     settle(page)
     assert state(page)["cell"] == "1.0.0"
@@ -100,7 +100,7 @@ def test_a_link_is_foreign_where_its_map_has_moved_or_is_gone_and_not_where_anot
     for moved, is_foreign in (("early-all", False), ("late-all", False), ("late-class-cat", True)):
         folder = make_viewer(tmp_path / moved, moved=moved)
         assert opened("#" + link, folder).locator("#notice").is_visible() == is_foreign
-    # Without classes the run has no such view.
+    # A run without classes has no such view.
     assert opened("#" + link, make_viewer(tmp_path / "gone", labels=())).locator("#notice").is_visible()
 
 
@@ -149,7 +149,7 @@ def test_axe_finds_no_serious_fault(opened, scheme, width, height):
     page.wait_for_selector("#found:not([hidden])", state="attached")
     if width < 500:
         page.evaluate("document.body.classList.add('side-open')")
-    # It would fetch the style, which the page forbids; it is read from the page.
+    # No preload: axe would fetch the style sheet, which the page forbids; it reads the style from the page.
     found = Axe().run(page, options={"preload": False}).response["violations"]
     faults = {
         f["id"]: [n["target"] for n in f["nodes"]] for f in found if f["impact"] in ("serious", "critical")

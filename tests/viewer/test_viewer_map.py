@@ -1,4 +1,4 @@
-"""The map moves, and shows what it is told to: by what is on the screen, or in the state of a link."""
+"""The map moves and shows the chosen content, as seen on the screen or in the state of a link."""
 
 import io
 
@@ -35,7 +35,7 @@ def test_wheel_drag_double_click_buttons_and_home_move_the_map(opened):
     page.mouse.move(x, y)
     page.mouse.wheel(0, -300)
     until(page, "atlas.state.z > 1.3")
-    # What was under the pointer still is.
+    # The point under the pointer stays there.
     assert at_cell(page, 2, 2, 8) == pytest.approx([x, y], abs=0.5)
     before = state(page)
     page.mouse.down()
@@ -125,7 +125,7 @@ def test_icons_are_sized_by_density_or_fill_their_cells(opened):
     sides = page.evaluate("[...atlas.gridShown().side]")
     cell = int(np.argmin(sides))
     assert sides[cell] < 255
-    # A fifth in from the corner of its cell.
+    # A point near the corner of the cell.
     row, col = int(numbers.row[cell]), int(numbers.col[cell])
     corner = ((col + 0.08) / 8, (row + 0.08) / 8)
     page.evaluate("([x, y]) => atlas.set({x, y})", corner)

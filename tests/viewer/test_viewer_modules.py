@@ -1,4 +1,4 @@
-"""The viewer's ES modules: their own tests, in node, and the one script that is made of them."""
+"""The ES modules of the viewer: their own tests in Node, and the script bundled from them."""
 
 import os
 import re
@@ -16,7 +16,7 @@ TESTS = Path(__file__).parent / "static"
 
 @pytest.fixture(scope="module")
 def node():
-    """Node on the path, or the one that Playwright brings."""
+    """Path of Node: on PATH, or the copy in Playwright."""
     if found := shutil.which("node"):
         return found
     try:
@@ -25,7 +25,7 @@ def node():
         found = compute_driver_executable()
     except ImportError:
         found = ()
-    # A path, or the path and Playwright's own script.
+    # Playwright returns a path, or a tuple of the path and its own script.
     path = Path(found if isinstance(found, str) else found[0]) if found else None
     if path is not None and path.is_file():
         return str(path)
@@ -35,7 +35,7 @@ def node():
 
 
 def run(node, *arguments):
-    """What node says; it must end well."""
+    """Output of Node, which must exit with 0."""
     done = subprocess.run(
         [node, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
     )
@@ -58,7 +58,7 @@ def test_the_script_of_all_modules_is_one_that_runs_without_modules(node, tmp_pa
 
 
 def without_words(code):
-    """Code without comments and strings; of a template what stands in its braces."""
+    """Code without comments and strings; only the expressions of a template stay."""
     code = re.sub(r"/\*.*?\*/", "", code, flags=re.DOTALL)
     code = re.sub(r"(^|[\s;,{(])//.*$", r"\1", code, flags=re.MULTILINE)
     code = re.sub(r'"(?:[^"\\\n]|\\.)*"', '""', code)
@@ -66,7 +66,7 @@ def without_words(code):
 
 
 def test_a_module_imports_what_it_uses_and_nothing_else():
-    # In the shared scope of the bundle a missing import would go unseen.
+    # The bundle has one shared scope, which would hide a missing import.
     modules = viewer_modules()
     exports = {
         name: module
@@ -87,7 +87,7 @@ def test_a_module_imports_what_it_uses_and_nothing_else():
 
 
 def scope(code):
-    """The bundle of such modules without its frame, line by line."""
+    """Lines of the bundle of these modules, without its wrapper."""
     return [line for line in bundle(code, "a.js").splitlines() if line.strip()][2:-1]
 
 

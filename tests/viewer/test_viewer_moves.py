@@ -1,4 +1,4 @@
-"""The map obeys the latest hand: animated moves, late answers, double clicks; the chosen cell lights up."""
+"""The map follows the latest input: animations, late answers, double clicks; the chosen cell lights up."""
 
 import pytest
 from making_viewer import images_xy
@@ -47,7 +47,7 @@ def test_another_layer_finishes_an_animated_move_at_once(opened):
     page = opened("#grid=8", reduced_motion="no-preference")
     page.evaluate("async () => { atlas.flyTo({x: 0.3, y: 0.3, z: 3}); await atlas.goTo('late', 'all'); }")
     until(page, "!atlas.isAnimating()")
-    # A quarter turn from layer to layer.
+    # Each layer is a quarter turn from the one before.
     assert [state(page)[name] for name in "xyz"] == pytest.approx([0.3, 0.7, 3], abs=0.1)
 
 
@@ -82,7 +82,7 @@ def test_a_double_click_zooms_where_the_panel_would_open(opened):
 
 
 def images_in(layer, row, col):
-    """How many images' activations lie in a cell of the grid of 8."""
+    """Number of images with an activation in a cell of the grid of 8."""
     x, y = images_xy(layer).T
     return ((x >= col / 8) & (x < (col + 1) / 8) & (1 - y >= row / 8) & (1 - y < (row + 1) / 8)).sum()
 
@@ -97,7 +97,7 @@ def test_a_cell_chosen_in_the_next_layer_takes_the_place_of_the_one_before(opene
         settle(page)
         words = f"{images_in(('early', 'late').index(layer), row, col)} images of a region of {layer}"
         until(page, "(words) => document.getElementById('found-words').textContent === words", words)
-    # What was asked for stays.
+    # A search by the user stays.
     page.evaluate("atlas.set({found: 'label:1', cell: '8.2.2'})")
     page.keyboard.press("]")
     assert (state(page)["layer"], state(page)["found"]) == ("late", "label:1")
@@ -116,7 +116,7 @@ def test_the_chosen_cell_lights_up_by_a_key_and_by_its_panel_and_it_is_said(open
     page.get_by_role("button", name="Clear").click()
     page.get_by_role("button", name="Light up in all layers").click()
     until(page, "(words) => document.getElementById('found-words').textContent === words", words)
-    # It was asked for, and the next chosen cell does not take its place.
+    # The user asked for it, so the next chosen cell does not replace it.
     page.evaluate("atlas.set({cell: '8.5.5'})")
     page.focus("#map")
     page.keyboard.press("]")

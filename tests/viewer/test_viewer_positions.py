@@ -1,4 +1,4 @@
-"""Several positions an image: it is activations that light up and glide, and images that are found."""
+"""Several positions per image: activations light up and glide, images are found."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def twice(tmp_path_factory):
 
 
 def lit(page):
-    """Where what is found lies in the view that is shown, y up, in the order of the activations."""
+    """Places of the found activations in the current view, y up, in the order of the activations."""
     until(page, "atlas.litHere().points")
     points = page.evaluate("atlas.litHere().points")
     return np.column_stack([points["x"], 1 - np.array(points["y"])])
@@ -22,7 +22,7 @@ def test_a_brushed_region_lights_up_its_own_activations_and_not_all_of_their_ima
     page = opened("#grid=8&found=box:early:all:0,0,0.4,0.3", twice)
     x, y = activations_xy(0, 2).T
     inside = (x < 0.4) & (1 - y < 0.3)
-    # Of hardly any image are both.
+    # Hardly any image has both activations inside.
     assert inside.sum() > 1.5 * inside.reshape(-1, 2).all(axis=1).sum()
     assert lit(page) == pytest.approx(activations_xy(0, 2)[inside], abs=1e-4)
     assert page.inner_text("#found-words") == f"{inside.sum()} activations of a region of early"

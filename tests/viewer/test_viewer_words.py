@@ -1,4 +1,4 @@
-"""Words on the map and about it: names of regions, ends of an axis, what the dots are, a path's own."""
+"""Words on and around the map: names of regions, ends of an axis, meaning of the dots, path labels."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from seeing import settle, state, until
 
 from atlas_pipeline.viewer.grid_files import number_file
 
-# Draw something onto a canvas of its own -> [[words, x, width], ...].
+# Call a draw function on a separate canvas and return its text, [[words, x, width], ...].
 DRAWN = """(draw) => { const context = new OffscreenCanvas(1, 1).getContext("2d"), drawn = [];
     context.fillText = (words, x) => drawn.push([words, x, context.measureText(words).width]);
     draw(context);
@@ -21,7 +21,7 @@ def test_a_class_at_both_edges_has_its_name_at_both(opened, tmp_path):
     folder = make_viewer(tmp_path, grids=(8,))
     numbers = numbers_of(images_xy(0), 8, CLASSES)
     attribution = np.zeros_like(numbers.attribution)
-    # Ant on two columns at the left and at the right, cat between.
+    # Class ant has the two leftmost and the two rightmost columns, cat the others.
     attribution[np.arange(len(numbers.col)), np.where((numbers.col < 2) | (numbers.col > 5), 0, 2)] = 1
     write(
         folder / "early" / "all" / "tiles-8",

@@ -1,1 +1,1 @@
-"""The inversion engine beside its peers: `python -m scripts.benchmarks.inversion`."""
+"""Benchmark the inversion engine against its peers: `python -m scripts.benchmarks.inversion`."""

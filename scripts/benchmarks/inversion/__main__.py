@@ -1,11 +1,12 @@
-"""Our inversion engine beside lucent and Captum's optim branch: one network, one run, engines in turns.
+"""Benchmark our inversion engine against lucent and Captum's optim branch on the same network.
 
-    python -m scripts.benchmarks.inversion step                          # seconds of an icon-step, GoogLeNet
-    python -m scripts.benchmarks.inversion race configs/quickstart.yaml  # fidelity against time
-    python -m scripts.benchmarks.inversion roofline                      # against what the device can do
+    python -m scripts.benchmarks.inversion step                          # time of an icon-step, GoogLeNet
+    python -m scripts.benchmarks.inversion race configs/quickstart.yaml  # fidelity over time
+    python -m scripts.benchmarks.inversion roofline                      # against the limits of the device
 
-A peer that cannot be imported is left out with a line that says so: put lucent on PYTHONPATH, give the root
-of a checkout of Captum's optim branch by --captum. `step` and `roofline` need torch and torchvision alone.
+The engines take turns within one process. A peer that cannot be imported is skipped with a message: put
+lucent on PYTHONPATH, and pass the root of a checkout of Captum's optim branch as --captum. `step` and
+`roofline` need only torch and torchvision.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from scripts.benchmarks.report import machine, print_table, write_json
 
 
 def main() -> None:
-    """Run one of the three."""
+    """Run the chosen benchmark."""
     options = parse(__doc__)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -39,7 +40,7 @@ def main() -> None:
 
 
 def bench_step(options: argparse.Namespace) -> dict[str, Any]:
-    """Milliseconds of an icon-step, for each batch size."""
+    """Measure the milliseconds of an icon-step for each batch size."""
     batches = numbers(options.batches)
     case = _timing_case(options, max(batches), options.device)
     engines, missing = _engines(options, case)
@@ -52,7 +53,7 @@ def bench_step(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def bench_race(options: argparse.Namespace) -> dict[str, Any]:
-    """Fidelity, round trip and legibility against seconds; then the time to each peer's end."""
+    """Measure fidelity, round trip and legibility over time, and the time to each peer's final fidelity."""
     from scripts.benchmarks.inversion.race import legible, race, time_to_end
 
     case = _race_case(options)
@@ -65,8 +66,8 @@ def bench_race(options: argparse.Namespace) -> dict[str, Any]:
     crops = case.crops.numpy()
     real = legible(crops, crops)
     print_table(f"{_title(case)}, {len(case.directions)} directions", rows)
-    print_table("Real crops by the same measure", [real])
-    print_table("Time to the fidelity that a peer ends with", ends)
+    print_table("Real crops, same measures", [real])
+    print_table("Time to a peer's final fidelity", ends)
     if options.sheet:
         _write_sheet(options, icons, steps_of)
     return {
@@ -80,14 +81,14 @@ def bench_race(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def bench_roofline(options: argparse.Namespace) -> dict[str, Any]:
-    """Icons per second, share of the ceiling, and where the rest goes, by arithmetic and batch size."""
+    """Measure icons per second, the share of the ceiling and a profile, by arithmetic and batch size."""
     from scripts.benchmarks.inversion.profiling import profiled
     from scripts.benchmarks.inversion.roofline import account, ceilings, icon_step_operations
 
     device, batches = options.device, numbers(options.batches)
     rates = ceilings(device, options.matrix or (8192 if device.startswith("cuda") else 2048))
     print_table("Ceilings, T/s", [{name: rate / 1e12 for name, rate in rates.items()}])
-    case, counted = (_timing_case(options, max(batches), where) for where in (device, "cpu"))
+    case, counted = (_timing_case(options, max(batches), place) for place in (device, "cpu"))
     rows, profiles = [], []
     for arithmetic in options.arithmetics.split(","):
         settings = replace(case.settings, arithmetic=arithmetic)
@@ -109,7 +110,7 @@ def bench_roofline(options: argparse.Namespace) -> dict[str, Any]:
         print_table(
             f"Where the time goes: {profile['arithmetic']}, batch {profile['batch']}", profile["parts"]
         )
-    print_table("Longest operations of the last", profiles[-1]["operations"])
+    print_table("Longest operations of the last profile", profiles[-1]["operations"])
     return {"ceilings": rates, "rows": rows, "profiles": profiles}
 
 
@@ -117,7 +118,7 @@ def _engines(options: argparse.Namespace, case: Case) -> tuple[list[Engine], lis
     names = options.engines.split(",")
     if not names[0].startswith("ours"):
         raise SystemExit(
-            f"--engines {options.engines}: ours must be the first, the others are held against it"
+            f"--engines {options.engines}: the first must be ours, because the others are compared with it"
         )
     engines, missing = open_engines(names, case, options.device, options.captum)
     print(*missing, sep="\n", end="\n" if missing else "")
@@ -132,7 +133,7 @@ def _timing_case(options: argparse.Namespace, num: int, device: str) -> Case:
 
 def _race_case(options: argparse.Namespace) -> Case:
     if (options.config is None) == (options.case is None):
-        raise SystemExit("race wants either a CONFIG or --case FILE")
+        raise SystemExit("race needs either CONFIG or --case FILE, not both")
     if options.case:
         return read_case(options.case, options.device)
     from atlas_pipeline.config.loading import load_config

@@ -1,8 +1,7 @@
-"""What icons are made of in a benchmark: a network, a layer, directions, and real images as a yardstick.
+"""The inputs of an inversion benchmark: a network, a layer, directions, and real crops for comparison.
 
-A case is drawn from a run's own images (`case_of`), or read from a file that an earlier run wrote
-(`read_case`): a machine with torch and NumPy alone can then race as well. N = direction, K = channel,
-S = icon side.
+`case_of` makes a case from the images of a config. `read_case` reads one that an earlier run wrote, so that
+a machine with only torch and NumPy can run the race too. N = direction, K = channel, S = icon side.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ READ_BATCH = 100
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One race: the same for every engine."""
+    """Inputs shared by all engines."""
 
     spec: ModelSpec
     network: Network
@@ -40,15 +39,15 @@ class Case:
     directions: Tensor
     """(N, K) float32, on the CPU."""
     crops: Tensor
-    """(image, S, S, 3) uint8, real."""
+    """(image, S, S, 3) uint8, from real images."""
 
     def cut(self) -> nn.Module:
-        """Images (B, 3, S, S) in [0, 1] -> feature map (B, K, rows, columns)."""
+        """A module from images (B, 3, S, S) in [0, 1] to the feature map (B, K, rows, columns)."""
         return cut(self.network, self.layer)
 
 
 def timing_case(spec: ModelSpec, layer: str, size_px: int, num: int, device: str) -> Case:
-    """Random directions with no negative part, as activations have none: enough to time a step with."""
+    """A case of random directions, non-negative like activations; enough to time a step."""
     network = open_network(spec).to(device)
     with torch.no_grad():
         grey = torch.full((1, 3, size_px, size_px), 0.5, device=device)
@@ -60,10 +59,10 @@ def timing_case(spec: ModelSpec, layer: str, size_px: int, num: int, device: str
 
 
 def case_of(config: Config, layer: str, num_images: int, num_directions: int, device: str) -> Case:
-    """Directions from the images of a config: one activation an image, grouped by k-means.
+    """A case from the images of a config: one activation per image, grouped by k-means.
 
-    The place of each activation is drawn as the pipeline draws it. Groups are of unit vectors, a direction is
-    the mean of its group's activations themselves.
+    Spatial positions are drawn as the pipeline draws them. Unit vectors are grouped; a direction is the mean
+    of the unnormalised activations in its group.
     """
     from atlas_pipeline.config.run_settings import model_spec
 
@@ -75,14 +74,18 @@ def case_of(config: Config, layer: str, num_images: int, num_directions: int, de
 
 
 def group_means(activations: np.ndarray, num_groups: int) -> np.ndarray:
-    """Means of groups of like direction. activations: (row, K). Returns: (num_groups, K) float32."""
+    """Mean activation of each group of similar directions.
+
+    Args:    activations: (row, K); rows of zeros are left out.
+    Returns: (num_groups, K) float32.
+    """
     from sklearn.cluster import KMeans
 
     lengths = np.linalg.norm(activations, axis=1, keepdims=True)
-    alive = lengths[:, 0] > 0
-    activations, lengths = activations[alive], lengths[alive]
+    nonzero = lengths[:, 0] > 0
+    activations, lengths = activations[nonzero], lengths[nonzero]
     groups = KMeans(num_groups, random_state=0, n_init=1).fit_predict(activations / lengths)
-    return np.stack([activations[groups == which].mean(0) for which in range(num_groups)]).astype(np.float32)
+    return np.stack([activations[groups == group].mean(0) for group in range(num_groups)]).astype(np.float32)
 
 
 def _listing(config: Config, num_images: int) -> pa.Table:
@@ -95,7 +98,7 @@ def _listing(config: Config, num_images: int) -> pa.Table:
 def _read(
     config: Config, network: Network, layer: str, rows: pa.Table
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Batch by batch: activations (image, K) float32, and crops (image, S, S, 3) uint8."""
+    """Yield for each batch the activations (image, K) float32 and the crops (image, S, S, 3) uint8."""
     from atlas_pipeline.images.batches import image_batches
     from atlas_pipeline.numerics.positions import relative_positions, spatial_positions
 
@@ -112,7 +115,7 @@ def _read(
 
 
 def centre_crops(images: Tensor, size_px: int) -> Tensor:
-    """Middles (image, S, S, 3) of uint8 images (image, 3, height, width); too small ones are enlarged."""
+    """Central crops (image, S, S, 3) of uint8 images (image, 3, height, width); small images are enlarged."""
     if min(images.shape[-2:]) < size_px:
         enlarged = nn.functional.interpolate(images.float(), (size_px, size_px), mode="bicubic")
         images = enlarged.round().clamp(0, 255).to(torch.uint8)
@@ -120,13 +123,13 @@ def centre_crops(images: Tensor, size_px: int) -> Tensor:
 
 
 def middle(images: Tensor, size_px: int) -> Tensor:
-    """The middle square of images (..., height, width)."""
+    """Central square of images (..., height, width)."""
     top, left = ((side - size_px) // 2 for side in images.shape[-2:])
     return images[..., top : top + size_px, left : left + size_px]
 
 
 def finished_activations(feature_map: nn.Module, images: Tensor, device: str) -> Tensor:
-    """What finished icons give at the map's centre: untransformed, from their 8-bit pixels.
+    """Activations of finished icons at the centre of the feature map, from their 8-bit pixels.
 
     Args:    feature_map: the cut network. images: (N, S, S, 3) uint8.
     Returns: (N, K) float32, on the CPU.
@@ -138,7 +141,7 @@ def finished_activations(feature_map: nn.Module, images: Tensor, device: str) ->
 
 
 def write_case(case: Case, path: Path) -> None:
-    """Everything of a case in one .pt file that loads without running code; the weights among it."""
+    """Write a case, including the weights, to one .pt file that loads without running code."""
     spec = asdict(replace(case.spec, labels=None))
     torch.save(
         {
@@ -154,9 +157,9 @@ def write_case(case: Case, path: Path) -> None:
 
 
 def read_case(path: Path, device: str) -> Case:
-    """A case that `write_case` wrote."""
+    """Read a case that `write_case` wrote."""
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    # The state dict is in the same file: readers of weights look for it under this very key.
+    # This file also serves as the weights file: readers of weights look for the key "state_dict".
     spec = ModelSpec(**saved["spec"], weights=str(path))
     network = open_network(spec).to(device)
     settings = InversionSettings(**saved["settings"])

@@ -1,7 +1,7 @@
 """Engines that make a batch of icons at once, by name.
 
-A name is words joined by hyphens: `ours`, `ours-float32`, `ours-cosine`, `lucent-cosine`, `lucent-power`,
-`captum-cosine`; for the peers also `-shipped` and `-frozen` (see `inversion_peers.PeerUse`).
+A name consists of words joined by hyphens: `ours`, `ours-float32`, `ours-cosine`, `lucent-cosine`,
+`lucent-power`, `captum-cosine`. Peers also accept `-shipped` and `-frozen` (see `peers.PeerUse`).
 B = icon in a batch, K = channel, S = icon side.
 """
 
@@ -22,7 +22,7 @@ from scripts.benchmarks.inversion.peers import captum_engine, lucent_engine
 
 @dataclass(frozen=True)
 class Engine:
-    """make: directions (B, K) on the CPU, steps -> icons (B, S, S, 3) uint8 on the CPU."""
+    """A named engine. make: directions (B, K) on the CPU, steps -> icons (B, S, S, 3) uint8 on the CPU."""
 
     name: str
     make: Callable[[Tensor, int], Tensor]
@@ -31,7 +31,11 @@ class Engine:
 def open_engines(
     names: list[str], case: Case, device: str, captum: Path | None
 ) -> tuple[list[Engine], list[str]]:
-    """The engines that can be had here, each tried for one step; and a line for each that cannot."""
+    """Open the engines and try each for one step.
+
+    Returns: the engines that work, and a message for each peer that does not.
+    Raises:  SystemExit: an unknown engine name.
+    """
     makers = {"ours": our_engine, "lucent": lucent_engine, "captum": captum_engine}
     engines, missing = [], []
     for name in names:
@@ -43,17 +47,17 @@ def open_engines(
                 _find_captum(captum)
             engine = Engine(name, makers[kind](case, words, device))
             engine.make(case.directions[:1], 1)
-        except Exception as error:  # Code from 2020 on today's torch fails in many ways; the rest goes on.
+        except Exception as error:  # Peers written for old versions of torch fail in many ways.
             if kind == "ours":
                 raise
-            missing.append(f"without {name}: {type(error).__name__}: {str(error).splitlines()[0]}")
+            missing.append(f"skipping {name}: {type(error).__name__}: {str(error).splitlines()[0]}")
         else:
             engines.append(engine)
     return engines, missing
 
 
 def our_engine(case: Case, words: list[str], device: str) -> Callable[[Tensor, int], Tensor]:
-    """The package's own; a word of `ARITHMETICS` or `OBJECTIVES` replaces that setting."""
+    """The engine of this package; a word from `ARITHMETICS` or `OBJECTIVES` overrides that setting."""
     settings, feature_map = case.settings, case.cut()
     for word in words:
         if word in ARITHMETICS:
@@ -62,7 +66,7 @@ def our_engine(case: Case, words: list[str], device: str) -> Callable[[Tensor, i
             settings = replace(settings, objective=word)
         else:
             known = ", ".join((*ARITHMETICS, *OBJECTIVES))
-            raise ValueError(f"'{word}' is no arithmetic and no objective: {known}")
+            raise ValueError(f"'{word}' is neither an arithmetic nor an objective; known: {known}")
 
     def make(directions: Tensor, steps: int) -> Tensor:
         return invert(
@@ -79,6 +83,6 @@ def our_engine(case: Case, words: list[str], device: str) -> Callable[[Tensor, i
 
 def _find_captum(path: Path | None) -> None:
     if path is None:
-        raise ImportError("its optim branch is no package; give a checkout's root: --captum PATH")
+        raise ImportError("the optim branch is not a package; pass the root of a checkout: --captum PATH")
     if str(path) not in sys.path:
         sys.path.insert(0, str(path))

@@ -1,8 +1,8 @@
-"""The peers at their best: an expert's batched use of the public parts of lucent and Captum's optim branch.
+"""Peers of our engine: batched, expert use of the public parts of lucent and Captum's optim branch.
 
-A peer gets what its user has, the whole network as it was trained, and what an expert would do with it: one
-batch, one hook, the objective on the map's centre, no upsampling to 224 px. B = icon in a batch,
-K = channel, S = icon side.
+A peer runs the whole network as trained, as its users do. We add what an expert would: one batch, one hook,
+the objective at the centre of the feature map, no upsampling to 224 px. B = icon in a batch, K = channel,
+S = icon side.
 """
 
 from __future__ import annotations
@@ -21,40 +21,45 @@ from atlas_pipeline.inversion import centre_activation
 from atlas_pipeline.models.network import Normalise
 from scripts.benchmarks.inversion.cases import Case, middle
 
-# Of the article's notebooks: the cosine is clamped from below, then raised to this power.
+# As in the notebooks of the article: the cosine is clamped from below, then raised to this power.
 NOTEBOOK_POWER, NOTEBOOK_LEAST = 4, 0.1
 LUCENT_RATE, CAPTUM_RATE = 0.05, 0.025
-# Sides of the images that the peers' transforms are made for.
+# Sides of the images for which the peers' transforms were designed.
 LUCENT_PX, CAPTUM_PX = 128, 80
 
 
 @dataclass(frozen=True)
 class PeerUse:
-    """How a peer is used; `of` reads the words of its name."""
+    """How a peer is used; `of` parses the words of its name."""
 
     power: bool = False
-    """The notebooks' objective, dot product times a power of the cosine, instead of the true cosine."""
+    """Use the notebooks' objective (dot product times a power of the cosine), not the plain cosine."""
     shipped: bool = False
-    """Transforms as they come, instead of ones in proportion to the icon."""
+    """Use the transforms as shipped, instead of scaling them to the size of the icon."""
     frozen: bool = False
-    """Weights without gradients, which the peers' users do not ask for."""
+    """Disable gradients of the weights, which users of the peers leave enabled."""
 
     @classmethod
     def of(cls, words: list[str]) -> PeerUse:
         unknown = set(words) - {"cosine", "power", "shipped", "frozen"}
         if unknown:
-            raise ValueError(f"'{unknown.pop()}' is no word of a peer's name: cosine, power, shipped, frozen")
+            raise ValueError(
+                f"'{unknown.pop()}' is not an option of a peer; options: cosine, power, shipped, frozen"
+            )
         return cls("power" in words, "shipped" in words, "frozen" in words)
 
 
 def lucent_engine(case: Case, words: list[str], device: str) -> Callable[[Tensor, int], Tensor]:
-    """Fourier image, decorrelated colour and transforms of lucent, Adam at its notebooks' rate."""
+    """lucent: Fourier image, decorrelated colours, its transforms, and Adam at the rate of its notebooks.
+
+    Raises: RuntimeError: the device is the CPU but a GPU is visible.
+    """
     from lucent.optvis import param, transform
 
     if device == "cpu" and torch.cuda.is_available():
-        raise RuntimeError("it always takes a GPU where there is one; hide it: CUDA_VISIBLE_DEVICES=")
+        raise RuntimeError("lucent always uses a visible GPU; hide it with CUDA_VISIBLE_DEVICES=")
     use, size_px = PeerUse.of(words), case.settings.size_px
-    # The image's place under the network is then the finished icon's, not that of a padded one.
+    # Crop the padding, so that the network sees the image where the finished icon will be.
     steps_seen = [*_lucent_transforms(transform, size_px), lambda images: middle(images, size_px)]
     if use.shipped:
         steps_seen = [*transform.standard_transforms, _resized(size_px)]
@@ -71,7 +76,7 @@ def lucent_engine(case: Case, words: list[str], device: str) -> Callable[[Tensor
 
 
 def _lucent_transforms(transform: Any, size_px: int) -> list[Callable[[Tensor], Tensor]]:
-    """lucent's standard ones, their pixels in proportion to the icon."""
+    """lucent's standard transforms, with pixel amounts scaled to the size of the icon."""
 
     def scaled(pixels: int) -> int:
         return max(2, round(pixels * size_px / LUCENT_PX))
@@ -86,14 +91,14 @@ def _lucent_transforms(transform: Any, size_px: int) -> list[Callable[[Tensor], 
 
 
 def _resized(size_px: int) -> nn.Module:
-    """lucent's own way to fix what the network sees: the padded image is shrunk."""
+    """Shrink the padded image to the input size, as lucent does."""
     return nn.Upsample((size_px, size_px), mode="bilinear", align_corners=True)
 
 
 def captum_engine(case: Case, words: list[str], device: str) -> Callable[[Tensor, int], Tensor]:
-    """Fourier image, decorrelated colour and transforms of Captum's optim branch, Adam at its own rate.
+    """Captum's optim branch: Fourier image, decorrelated colours, its transforms, and Adam at its own rate.
 
-    Its image module names the axes of tensors, which torch has given up; its parts still work by themselves.
+    Its image module uses named tensors, which torch has dropped; its parts still work one by one.
     """
     from captum import optim
 
@@ -105,7 +110,7 @@ def captum_engine(case: Case, words: list[str], device: str) -> Callable[[Tensor
         final_translate=max(1, round(2 * share)),
         crop_or_pad_output=True,
     )
-    colours = optim.transforms.ToRGB().transform.to(device)
+    to_rgb = optim.transforms.ToRGB().transform.to(device)
     network = WholeNetwork(case, use, device)
 
     def make(directions: Tensor, steps: int) -> Tensor:
@@ -114,7 +119,7 @@ def captum_engine(case: Case, words: list[str], device: str) -> Callable[[Tensor
 
         def image() -> Tensor:
             planes = canvas.torch_irfft(canvas.fourier_coeffs * canvas.spectrum_scale)
-            return torch.sigmoid((colours @ planes.flatten(2)).view_as(planes))
+            return torch.sigmoid((to_rgb @ planes.flatten(2)).view_as(planes))
 
         network.climb(
             lambda: look(image()), [canvas.fourier_coeffs], CAPTUM_RATE, directions.to(device), steps
@@ -125,7 +130,7 @@ def captum_engine(case: Case, words: list[str], device: str) -> Callable[[Tensor
 
 
 class WholeNetwork:
-    """The network as any user has it: whole, batch norms unfolded, in torch's usual memory format."""
+    """The unmodified network: not cut, batch norms not folded, in torch's default memory format."""
 
     def __init__(self, case: Case, use: PeerUse, device: str) -> None:
         module = copy.deepcopy(case.network.module).to(device, memory_format=torch.contiguous_format)
@@ -141,7 +146,10 @@ class WholeNetwork:
         directions: Tensor,
         steps: int,
     ) -> None:
-        """Steps of Adam. look: -> transformed images (B, 3, side, side) in [0, 1] of the coefficients."""
+        """Maximise the objective by Adam.
+
+        look: returns the transformed images (B, 3, side, side) in [0, 1] of the coefficients.
+        """
         optimizer = torch.optim.Adam(coefficients, lr=rate)
         self._module.zero_grad(set_to_none=True)
         with _hooked(self._module.get_submodule(self._layer)) as outputs:
@@ -154,7 +162,7 @@ class WholeNetwork:
 
 
 def centre_scores(feature_map: Tensor, directions: Tensor, power: bool) -> Tensor:
-    """True cosine at the map's centre, or the notebooks' dot product times a power of it: (B,)."""
+    """Cosine at the centre of the feature map, or dot product times its power: (B,)."""
     activations = centre_activation(feature_map)
     cosine = torch.nn.functional.cosine_similarity(activations, directions)
     if not power:
@@ -163,7 +171,7 @@ def centre_scores(feature_map: Tensor, directions: Tensor, power: bool) -> Tenso
 
 
 def as_icons(images: Tensor) -> Tensor:
-    """(B, 3, S, S) in [0, 1] -> (B, S, S, 3) uint8 on the CPU."""
+    """Convert (B, 3, S, S) in [0, 1] to (B, S, S, 3) uint8 on the CPU."""
     return (images.detach() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()
 
 

@@ -1,4 +1,4 @@
-"""Where the time of a run goes, operation by operation and in parts that have a name."""
+"""Profile of a run: time by operation and by named part."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scripts.benchmarks.inversion.step import FEW, timed
 
 Row = dict[str, Any]
 
-# The first part with a word that the operation's name holds; what has none is "other".
+# An operation belongs to the first part with a word that its name contains, otherwise to "other".
 PARTS = {
     "convolutions": ("conv",),
     "transforms": ("grid_sampler", "affine_grid"),
@@ -27,16 +27,17 @@ PARTS = {
 
 
 def part_of(operation: str) -> str:
-    """The part of a step that an operation belongs to, by its name."""
+    """The part of a step that an operation belongs to, found by its name."""
     name = operation.lower()
     return next((part for part, words in PARTS.items() if any(word in name for word in words)), "other")
 
 
 def profiled(engine: Engine, directions: Tensor, steps: int, device: str) -> dict[str, Any]:
-    """Seconds and shares of steps alone: by part, and of the 25 longest operations.
+    """Seconds and shares of the steps alone, by part and for the 25 longest operations.
 
-    Of a long run less a short one. On a GPU the seconds are the kernels', and `busy_share` is theirs of the
-    wall clock's (the profiler's own work is in the wall clock too: a lower bound).
+    A short run is subtracted from a long one to remove start and finish. On a GPU the seconds are kernel
+    times, and `busy_share` is their share of wall time; it is a lower bound, because wall time includes the
+    profiler's own work.
     """
     engine.make(directions, FEW)
     short, short_s = _operations(engine, directions, FEW, device)
@@ -47,14 +48,14 @@ def profiled(engine: Engine, directions: Tensor, steps: int, device: str) -> dic
 
 
 def _operations(engine: Engine, directions: Tensor, steps: int, device: str) -> tuple[list[Row], float]:
-    """(operation, calls, seconds) of a whole run, and its seconds on the wall clock."""
+    """Rows of operation, calls and seconds of a whole run, and its wall time in seconds."""
     on_gpu = device.startswith("cuda")
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as profiler:
         wall_s, _ = timed(engine, directions, steps, device)
     rows = []
     for event in profiler.key_averages():
-        # A kernel is listed by itself and under the operation that launched it.
+        # A kernel is listed both alone and under the operation that launched it; count it once.
         if event.device_type != DeviceType.CPU:
             continue
         microseconds = event.self_device_time_total if on_gpu else event.self_cpu_time_total
@@ -63,7 +64,7 @@ def _operations(engine: Engine, directions: Tensor, steps: int, device: str) -> 
 
 
 def difference(long: Iterable[Row], short: Iterable[Row]) -> list[Row]:
-    """What the long run has more of; an operation that varies by more than that counts as nothing."""
+    """Calls and seconds of the long run beyond those of the short run; negative seconds become 0."""
     before = {row["operation"]: row for row in short}
     nothing = {"calls": 0, "seconds": 0.0}
     return [
@@ -77,7 +78,7 @@ def difference(long: Iterable[Row], short: Iterable[Row]) -> list[Row]:
 
 
 def shares(rows: Iterable[Row], num_rows: int = 25) -> dict[str, Any]:
-    """Shares of all seconds. rows: operation, calls, seconds."""
+    """Share of the total time by part and by operation. rows: operation, calls, seconds."""
     rows = sorted(rows, key=lambda row: -row["seconds"])
     total_s = sum(row["seconds"] for row in rows) or 1.0
     parts: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Fidelity against time: every engine makes the same directions' icons in several numbers of steps."""
+"""Fidelity over time: every engine makes icons of the same directions with several numbers of steps."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Row = dict[str, Any]
 def race(
     case: Case, engines: Sequence[Engine], steps_of: Mapping[str, Sequence[int]], device: str, repeats: int
 ) -> tuple[list[Row], dict[tuple[str, int], Tensor]]:
-    """A row for every engine and number of steps, each a cold run of its own; and the icons.
+    """Run every engine with each number of steps, starting afresh each time.
 
-    Shorter runs come first, engines in turns.
+    Shorter runs come first, and the engines take turns.
 
-    Args:    steps_of: numbers of steps by the engine's name.
-    Returns: rows, engine by engine; (engine, steps) -> (N, S, S, 3) uint8.
+    Args:    steps_of: numbers of steps by engine name.
+    Returns: one row per engine and number of steps; icons (N, S, S, 3) uint8 by (engine, steps).
     """
     runs = sorted(((e, n) for e in engines for n in steps_of[e.name]), key=lambda run: run[1])
     seconds: dict[tuple[str, int], list[float]] = {(e.name, n): [] for e, n in runs}
@@ -48,7 +48,7 @@ def race(
 
 
 def quality(case: Case, feature_map: nn.Module, images: Tensor, device: str) -> Row:
-    """True and legible? Of finished icons (N, S, S, 3) uint8, by one measure for every engine."""
+    """Fidelity, round trip and legibility of finished icons (N, S, S, 3) uint8."""
     activations = finished_activations(feature_map, images, device).numpy()
     directions, pixels = case.directions.numpy(), images.numpy()
     cosines = fidelity.fidelity(activations, directions)
@@ -64,7 +64,7 @@ def quality(case: Case, feature_map: nn.Module, images: Tensor, device: str) -> 
 
 
 def legible(pixels: np.ndarray, crops: np.ndarray) -> Row:
-    """Saturated share, and distances from real crops, of (N, S, S, 3) uint8."""
+    """Saturated share of icons (N, S, S, 3) uint8, and their distances from real crops."""
     real = legibility.real_statistics(crops)
     return {
         "saturated": float(legibility.saturated_share(pixels).mean()),
@@ -75,19 +75,19 @@ def legible(pixels: np.ndarray, crops: np.ndarray) -> Row:
 
 
 def seconds_to(curve: Iterable[tuple[float, float]], goal: float) -> float | None:
-    """The shortest run that ends at the goal or above; None: no run does. Nothing is interpolated.
+    """Seconds of the shortest run that reaches the goal, without interpolation; None if no run does.
 
-    Args: curve: (seconds, fidelity) of runs. goal: fidelity.
+    Args: curve: (seconds, fidelity) of each run. goal: fidelity.
     """
     reaching = [seconds for seconds, reached in curve if reached >= goal]
     return min(reaching, default=None)
 
 
 def time_to_end(rows: Sequence[Row], ours: str) -> list[Row]:
-    """For each peer, how long both take to the fidelity that its longest run ends with.
+    """Time that each peer and our engine need to reach the final fidelity of the peer's longest run.
 
-    `end_over_ours` holds the peer's longest run against ours; `earliest_over_ours` the peer's shortest run
-    that is as good, for a peer may pass its own end on the way.
+    `end_over_ours` compares the peer's longest run with ours. `earliest_over_ours` compares its shortest run
+    of at least that fidelity, because a peer may peak before its longest run.
     """
     curves: dict[str, list[tuple[float, float]]] = {}
     last: dict[str, Row] = {}

@@ -1,7 +1,8 @@
-"""How fast an icon-step could be: its arithmetic and its memory traffic against what the device can do.
+"""Roofline of an icon-step: its arithmetic and memory traffic against the limits of the device.
 
-An operation takes at least as long as its multiply-adds at the device's fastest matrix product, and as its
-tensors at the device's copying rate; the sum over operations bounds a step that runs them one by one.
+An operation takes at least the time of its multiply-adds at the rate of the fastest matrix product, and at
+least the time to move its tensors at the rate of a copy. The sum over operations bounds a step that runs
+them one by one.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ COUNTED_BATCH = 8
 
 @dataclass(frozen=True)
 class Operation:
-    """What one operation does; a multiply-add counts as two."""
+    """Work of one operation. flops: a multiply-add counts as two."""
 
     name: str
     flops: float
@@ -35,7 +36,7 @@ class Operation:
 
 
 class OperationLog(TorchDispatchMode):
-    """Within the block every operation, forward and backward, is written down; views move nothing."""
+    """Record every forward and backward operation within the block; views move no data and are skipped."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,15 +50,15 @@ class OperationLog(TorchDispatchMode):
             count = flop_registry.get(func._overloadpacket)
             flops = count(*args, **kwargs, out_val=out) if count else 0
             tensors = [leaf for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, Tensor)]
-            # In place, a tensor is read and written: it stands among both.
+            # The tensor of an in-place operation counts twice: it is read as argument and written as output.
             self.operations.append(Operation(name, flops, sum(t.numel() * t.element_size() for t in tensors)))
         return out
 
 
 def icon_step_operations(case: Case) -> tuple[list[Operation], list[Operation], int]:
-    """Operations of a run of three steps, those of one of two, and how many icons they make.
+    """Operations of a run of three steps, of a run of two steps, and the number of icons.
 
-    Counted on the CPU, where nothing is captured or compiled; the difference is one step.
+    The difference is one step. They are counted on the CPU, where nothing is captured or compiled.
     """
     num = min(COUNTED_BATCH, len(case.directions))
     logs = []
@@ -70,17 +71,17 @@ def icon_step_operations(case: Case) -> tuple[list[Operation], list[Operation], 
 
 
 def total_flops(operations: Iterable[Operation]) -> float:
-    """All multiply-adds, each counted as two."""
+    """Total operations; a multiply-add counts as two."""
     return float(sum(operation.flops for operation in operations))
 
 
 def bound_seconds(operations: Iterable[Operation], flops_per_s: float, bytes_per_s: float) -> float:
-    """The least time for operations one after the other: each waits for arithmetic or for memory."""
+    """Least time to run the operations in sequence, each bound by arithmetic or by memory."""
     return sum(max(o.flops / flops_per_s, o.num_bytes / bytes_per_s) for o in operations)
 
 
 def ceilings(device: str, side: int) -> dict[str, float]:
-    """The fastest of several square matrix products, flop/s by arithmetic, and of several copies, bytes/s."""
+    """Rates of the fastest of several square matrix products, flop/s by arithmetic, and copies, bytes/s."""
     rates = {}
     before = torch.get_float32_matmul_precision()
     for name, dtype, precision in (
@@ -101,7 +102,7 @@ def ceilings(device: str, side: int) -> dict[str, float]:
 
 
 def _least_seconds(work: Callable[[], object], device: str) -> float:
-    """Of one call; on a GPU of ten at once, for a launch takes time by itself."""
+    """Least seconds of one call; on a GPU the mean of ten calls, because a launch takes time itself."""
     calls = 10 if device.startswith("cuda") else 1
     taken = []
     for _ in range(TRIALS + 1):
@@ -120,7 +121,7 @@ def account(
     arithmetic: str,
     seconds: float,
 ) -> dict[str, Any]:
-    """One icon-step against the ceilings. seconds: measured, of one icon-step."""
+    """Compare one icon-step with the ceilings. seconds: measured time of one icon-step."""
     long, short, num = operations
     flops = (total_flops(long) - total_flops(short)) / num
     ceiling, bandwidth = rates[arithmetic], rates["bytes_per_s"]

@@ -1,4 +1,4 @@
-"""A contact sheet: one row an engine, the same directions side by side."""
+"""A contact sheet: one row per engine, one column per direction."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ TILE_PX, GAP_PX, CAPTION_PX = 64, 2, 14
 
 
 def sheet(rows: Sequence[tuple[str, np.ndarray]], num_columns: int) -> Image.Image:
-    """Captions over rows of icons, whole multiples of their size, at least 64 px.
+    """Draw rows of icons under captions, enlarged by a whole factor to at least 64 px.
 
-    Args: rows: caption and icons (N, S, S, 3) uint8, all of one size.
+    Args: rows: caption and icons (N, S, S, 3) uint8; all icons have the same size.
     """
     num_columns = min([num_columns, *(len(icons) for _, icons in rows)])
     size_px = rows[0][1].shape[1]
@@ -32,6 +32,6 @@ def sheet(rows: Sequence[tuple[str, np.ndarray]], num_columns: int) -> Image.Ima
 
 
 def write_sheet(rows: Sequence[tuple[str, np.ndarray]], num_columns: int, path: Path) -> None:
-    """Save `sheet` as PNG."""
+    """Save `sheet` as a PNG file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet(rows, num_columns).save(path, format="PNG", optimize=True)

@@ -1,4 +1,4 @@
-"""Seconds of one icon-step of every engine, on the same network, directions and size, in one run."""
+"""Time of one icon-step for every engine, with the same network, directions and size."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ FEW = 2
 def step_rows(
     engines: Sequence[Engine], directions: Tensor, device: str, steps: int, repeats: int
 ) -> list[dict[str, Any]]:
-    """A row an engine. Engines take turns, so that a busy machine is busy for all of them.
+    """Time an icon-step: one row per engine. Engines take turns, so that other load affects all of them.
 
-    Args: directions: (B, K), made in one batch. steps: timed in each of the repeats.
+    Args: directions: (B, K), made in one batch. steps: number of steps timed in each repeat.
     """
     seconds: dict[str, list[float]] = {engine.name: [] for engine in engines}
     for engine in engines:
@@ -46,13 +46,13 @@ def _row(name: str, batch: int, seconds: list[float], ours: float) -> dict[str, 
 
 
 def icon_step_seconds(engine: Engine, directions: Tensor, steps: int, device: str) -> float:
-    """Of a long run less a short one: what comes before the first step and after the last falls out."""
+    """Seconds of an icon-step, from a long run minus a short one, which cancels start and finish."""
     long, short = (timed(engine, directions, FEW + more, device)[0] for more in (steps, 0))
     return (long - short) / (steps * len(directions))
 
 
 def timed(engine: Engine, directions: Tensor, steps: int, device: str) -> tuple[float, Tensor]:
-    """Wall seconds from directions to finished 8-bit icons; and the icons."""
+    """Wall time in seconds from directions to finished 8-bit icons, and the icons."""
     synchronise(device)
     started = time.perf_counter()
     icons = engine.make(directions, steps)
@@ -61,6 +61,6 @@ def timed(engine: Engine, directions: Tensor, steps: int, device: str) -> tuple[
 
 
 def synchronise(device: str) -> None:
-    """Wait for what the device was told to do."""
+    """Wait until the device has finished its work."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)

@@ -1,7 +1,7 @@
-"""What every process of a soaked run does beside its work; Python imports it at its start, from PYTHONPATH.
+"""Hooks in every process of a soaked run. Python imports this module at start-up, from PYTHONPATH.
 
-SOAK_LEDGER: a file that gets one line for each part that is renamed into its place. SOAK_CLOCK: a file that
-holds the seconds by which the clock is wrong; it may change while the process runs.
+SOAK_LEDGER: a file that receives one line for each part renamed into place. SOAK_CLOCK: a file with the
+offset of the clock in seconds; it may change while the process runs.
 """
 
 import os

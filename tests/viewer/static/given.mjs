@@ -1,4 +1,4 @@
-// What the modules find in a browser and node has not: a run, as viewer/run.js hands it over, and a grid.
+// Stand-ins for what only a browser provides: a run, as viewer/run.js passes it, and a grid.
 
 import { receive } from "../../../atlas_pipeline/viewer/static/data.js";
 import { startMeasures } from "../../../atlas_pipeline/viewer/static/measures.js";
@@ -58,14 +58,14 @@ export const RUN = {
   ],
 };
 
-/** Hand a run over, as the page's data script does; for all tests of a file. */
+/** Pass a run to the modules as the data script of the page does, for all tests of a file. */
 export function giveRun(changes = {}) {
   globalThis.document = { currentScript: { dataset: { path: "viewer/run.js" } } };
   receive({ ...RUN, ...changes });
   startMeasures();
 }
 
-/** A full grid, cell by cell in reading order, with the columns given. */
+/** A grid without empty cells, in reading order, with the given columns. */
 export function gridOfSize(size, columns = {}) {
   const cells = size * size,
     each = Array.from({ length: cells }, (_, cell) => cell);

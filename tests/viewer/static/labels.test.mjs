@@ -6,7 +6,7 @@ import { giveRun, gridOfSize } from "./given.mjs";
 
 giveRun();
 const SIZE = 16;
-// As wide as two fields across and as high as four down.
+// Side of the map in CSS pixels: two label fields fit across and four down.
 const SCALE = 300;
 
 const halves = (more = {}) =>
