@@ -1,4 +1,4 @@
-"""Legibility of icons, with noise and real images as references. Not a stage."""
+"""Legibility of icons, with noise and real images as references."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selects the activations that a layout is fitted on. Not a stage."""
+"""Selects the activations that a layout is fitted on."""
 
 from __future__ import annotations
 
