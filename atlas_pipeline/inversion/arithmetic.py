@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -15,11 +16,25 @@ def arithmetic(name: str, device: torch.device) -> Iterator[None]:
         with torch.autocast(device.type, dtype=torch.bfloat16):
             yield
     elif name == "tf32" and device.type == "cuda":
-        before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        switches = _tf32_switches()
+        before = [getattr(holder, switch) for holder, switch, _ in switches]
         try:
+            for holder, switch, on in switches:
+                setattr(holder, switch, on)
             yield
         finally:
-            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+            for (holder, switch, _), value in zip(switches, before, strict=True):
+                setattr(holder, switch, value)
     else:
         yield
+
+
+def _tf32_switches() -> list[tuple[Any, str, Any]]:
+    """Torch's TF32 switches for matrix products and convolutions: holder, attribute, value that is on.
+
+    Torch refuses to read its older switches after code has used the newer ones, as a user's code may.
+    """
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    if hasattr(cudnn, "conv"):
+        return [(matmul, "fp32_precision", "tf32"), (cudnn.conv, "fp32_precision", "tf32")]
+    return [(matmul, "allow_tf32", True), (cudnn, "allow_tf32", True)]
