@@ -9,6 +9,7 @@ from typing import Any
 
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.models.identity import model_identity
+from atlas_pipeline.models.named_file import named_file
 from atlas_pipeline.models.spec import ModelSpec, file_digest
 
 
@@ -45,7 +46,7 @@ def weights_set_note(config: Config) -> str | None:
 
 def labels_digest(config: Config) -> str | None:
     """A digest of the file of class labels; None if the labels are the model's own."""
-    return file_digest(Path(config.model.labels).expanduser()) if config.model.labels else None
+    return file_digest(named_file(config.model.labels, "model.labels")) if config.model.labels else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import warnings
 
 from atlas_pipeline.errors import ResourceError
 
@@ -16,24 +17,47 @@ def num_cores() -> int:
 
 
 def resolved_device(device: str) -> str:
-    """Resolve ``auto`` to the GPU if there is one, else to the CPU.
+    """Resolve ``auto`` to the GPU if torch can use one, else to the CPU.
 
-    Raises: ResourceError: the requested GPU does not exist.
+    Raises: ResourceError: torch cannot use the requested GPU.
     """
     if device == "cpu":
         return device
-    import torch
-
-    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    num_gpus = _num_usable_gpus()
     if device == "auto":
         return "cuda" if num_gpus else "cpu"
     number = int(device.partition(":")[2] or 0)
     if number >= num_gpus:
-        raise ResourceError(
-            f"run.device {device}: this machine has {num_gpus} usable GPUs; use cpu or auto"
-            + (f", or cuda:0 to cuda:{num_gpus - 1}" if num_gpus else "")
-        )
+        reason = unusable_gpu() or f"torch finds {num_gpus} GPUs on this machine"
+        others = f", or cuda:0 to cuda:{num_gpus - 1}" if num_gpus else ""
+        raise ResourceError(f"run.device {device}: {reason}; use cpu or auto{others}")
     return device
+
+
+def device_title(device: str) -> str:
+    """A resolved device in words for the user, such as ``cuda:1 (NVIDIA H200)`` or ``CPU (16 cores)``."""
+    if device == "cpu":
+        cores = num_cores()
+        return f"CPU ({cores} core{'s' if cores > 1 else ''})"
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(torch.device(device))})"
+
+
+def unusable_gpu() -> str | None:
+    """Why torch uses no GPU although the driver lists one, with the remedy; otherwise None."""
+    import torch
+
+    listed = _listed_gpus("name,driver_version")
+    if _num_usable_gpus() or not listed or not visible_gpus():
+        return None
+    name, _, driver = listed[0].partition(", ")
+    if torch.version.cuda is None:
+        return f"torch has no CUDA, but the machine has a GPU ({name}); install a torch built for CUDA"
+    return (
+        f"torch cannot use this machine's GPU ({name}): its driver {driver} may be too old for torch's CUDA "
+        f"{torch.version.cuda}; update the driver, or install a torch built for an older CUDA"
+    )
 
 
 def visible_gpus() -> list[str]:
@@ -41,9 +65,23 @@ def visible_gpus() -> list[str]:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1")]
+    return _listed_gpus("index")
+
+
+def _num_usable_gpus() -> int:
+    import torch
+
+    with warnings.catch_warnings():
+        # Torch warns of a driver that is too old; `unusable_gpu` says it in one line, with the remedy.
+        warnings.simplefilter("ignore")
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _listed_gpus(fields: str) -> list[str]:
+    """One line of ``nvidia-smi`` for each GPU; empty if there is no driver."""
     try:
         listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
+            ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"],
             capture_output=True,
             text=True,
             timeout=30,
@@ -51,4 +89,4 @@ def visible_gpus() -> list[str]:
         )
     except (OSError, subprocess.SubprocessError):
         return []
-    return listed.stdout.split()
+    return [line.strip() for line in listed.stdout.splitlines() if line.strip()]

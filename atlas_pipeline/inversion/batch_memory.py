@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from atlas_pipeline.errors import ResourceError
+from atlas_pipeline.models.out_of_memory import is_out_of_memory
 
 CPU_BATCH = 32
 LARGEST_BATCH = 1024
@@ -64,15 +65,15 @@ def in_batches(
 ) -> Iterator[Tensor]:
     """Evaluate icons by index in batches; yields values on the CPU. A batch that does not fit is halved.
 
-    Raises: torch.OutOfMemoryError: not even one icon fits.
+    Raises: RuntimeError: not even one icon fits (see `is_out_of_memory`).
     """
     start = 0
     while start < num_icons:
         which = torch.arange(start, min(start + batch_size, num_icons))
         try:
             values = evaluate(which).cpu()
-        except torch.OutOfMemoryError:
-            if batch_size == 1:
+        except RuntimeError as error:
+            if batch_size == 1 or not is_out_of_memory(error):
                 raise
             values = None
         if values is None:

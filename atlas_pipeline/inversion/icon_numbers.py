@@ -91,6 +91,7 @@ def _noise_activation(feature_map: FeatureMap, size_px: int, seed: int, device: 
 
     from atlas_pipeline.inversion import centre_activation
     from atlas_pipeline.inversion.batch_memory import in_batches
+    from atlas_pipeline.models.arithmetic import ieee
 
     # The generator takes 64 bits; seeds may be longer.
     generator = torch.Generator().manual_seed(seed % 2**63)
@@ -99,7 +100,7 @@ def _noise_activation(feature_map: FeatureMap, size_px: int, seed: int, device: 
     def activation(which: torch.Tensor) -> torch.Tensor:
         return centre_activation(feature_map(noise[which].to(device))).float()
 
-    with torch.no_grad():
+    with ieee(), torch.no_grad():
         return torch.cat(list(in_batches(activation, NUM_NOISE))).numpy()
 
 

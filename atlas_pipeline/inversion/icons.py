@@ -16,6 +16,8 @@ from atlas_pipeline.inversion.loop import optimise
 from atlas_pipeline.inversion.objectives import Direction
 from atlas_pipeline.inversion.settings import InversionSettings
 from atlas_pipeline.inversion.visible_window import FeatureMap
+from atlas_pipeline.models.arithmetic import ieee
+from atlas_pipeline.models.out_of_memory import is_out_of_memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,10 +135,12 @@ def _evaluate(
     def activation_of(which: Tensor) -> Tensor:
         return goal.activations(to_network_input(images[which], device))
 
-    with torch.no_grad():
+    with ieee(), torch.no_grad():
         try:
             parts = list(batch_memory.in_batches(activation_of, len(images)))
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             raise batch_memory.out_of_memory_error(images.shape[1], device) from error
         activation = torch.cat(parts) if parts else torch.empty(0, num_channels)
         scores = goal.of_activations(activation.to(device), torch.arange(len(images), device=device))

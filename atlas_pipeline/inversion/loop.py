@@ -14,6 +14,8 @@ from atlas_pipeline.inversion.canvas import Canvas, to_network_input
 from atlas_pipeline.inversion.icon_batch import IconBatch, Optimizer
 from atlas_pipeline.inversion.objectives import Objective
 from atlas_pipeline.inversion.settings import InversionSettings
+from atlas_pipeline.models.arithmetic import ieee
+from atlas_pipeline.models.out_of_memory import is_out_of_memory
 
 # With patience: steps between two checks for finished icons. Each check waits for the device.
 _STEPS_BETWEEN_CHECKS = 4
@@ -101,7 +103,9 @@ class _Loop:
         self._steps = torch.zeros(len(seeds), dtype=torch.int32)
         try:
             self._optimizer = Optimizer(objective, settings, canvas, device)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             raise batch_memory.out_of_memory_error(settings.size_px, device) from error
         self._batch_size = batch_size or self._chosen_batch_size()
 
@@ -118,7 +122,9 @@ class _Loop:
                     self._optimizer.step(batch)
                 batch = self._remove_finished(batch)
                 continue
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
                 if self._batch_size == 1:
                     raise batch_memory.out_of_memory_error(self._settings.size_px, self._device) from error
             # Outside the except block: the traceback keeps the tensors that did not fit alive.
@@ -140,7 +146,8 @@ class _Loop:
         try:
             new = self._optimizer.new_batch(joining, [self._seeds[i] for i in joining], start)
             return new if batch is None else batch.appended(new)
-        except torch.OutOfMemoryError:
+        except RuntimeError:
+            # If memory ran out, they are tried again in a smaller batch.
             self._waiting.extendleft(reversed(joining))
             raise
 
@@ -174,7 +181,9 @@ class _Loop:
 
         try:
             icon_bytes = peak_bytes() // probe
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             return probe
         return min(batch_memory.fitting_batch(icon_bytes, batch_memory.free_bytes(self._device)), num_icons)
 
@@ -201,10 +210,12 @@ def score(objective: Objective, images: Tensor, device: str | torch.device = "cp
         part = seen[:, :, window.low : window.high, window.low : window.high]
         return objective(part, which.to(device)).float()
 
-    with torch.no_grad():
+    with ieee(), torch.no_grad():
         try:
             scores = list(batch_memory.in_batches(score_of, len(images)))
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             raise batch_memory.out_of_memory_error(images.shape[1], device) from error
     return torch.cat(scores) if scores else torch.empty(0)
 

@@ -18,7 +18,9 @@ from torch import Tensor
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.inversion import random_streams
 from atlas_pipeline.inversion.objective import centre_position
+from atlas_pipeline.models.arithmetic import ieee
 from atlas_pipeline.models.nan_guard import NanGuard
+from atlas_pipeline.models.out_of_memory import is_out_of_memory
 
 FeatureMap = Callable[[Tensor], Tensor]
 
@@ -79,7 +81,7 @@ def visible_window(feature_map: FeatureMap, size_px: int, device: torch.device) 
 def _find_window(feature_map: FeatureMap, size_px: int, device: torch.device) -> VisibleWindow:
     num = 3 * size_px * size_px
     noise = random_streams.uniform([0], PROBE_STREAM, num).float().view(1, 3, size_px, size_px).to(device)
-    with torch.no_grad():
+    with ieee(), torch.no_grad():
         height, width = _checked_map(feature_map, noise).shape[-2:]
         row, col = centre_position(height, width)
         if height != width:
@@ -130,9 +132,9 @@ def _required_input(
                 if not torch.isfinite(part(nan_bordered)[..., low:high, low:high]).all():
                     return False
             trimmed = part(before[..., window, window])
-        except torch.OutOfMemoryError:
-            raise
-        except Exception:
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
             # A user's network may raise any exception on NaN or on a map of another size.
             return False
         if trimmed.shape[-1] != num - head - tail:
@@ -158,9 +160,9 @@ def _checked_map(feature_map: FeatureMap, images: Tensor) -> Tensor:
     size = images.shape[-1]
     try:
         activations = feature_map(images)
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         reason = str(error).splitlines()[0]
         raise ModelError(
             f"the network takes no images of {size} px ({reason}); set another invert.size_px"

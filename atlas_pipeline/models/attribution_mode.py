@@ -21,10 +21,10 @@ from atlas_pipeline.models.calibrate import noise_images
 from atlas_pipeline.models.capture import feature_maps
 from atlas_pipeline.models.execution import hooked
 from atlas_pipeline.models.graph import same, suffix
-from atlas_pipeline.models.image_size import is_out_of_memory
 from atlas_pipeline.models.layer_override import logits_with
 from atlas_pipeline.models.layers import check_layers
 from atlas_pipeline.models.network import Network
+from atlas_pipeline.models.out_of_memory import is_out_of_memory
 from atlas_pipeline.models.plain_module import first_line
 from atlas_pipeline.models.products import BackwardPass, Logits, forward_product
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from atlas_pipeline.errors import ModelError
+from atlas_pipeline.models.arithmetic import ieee
 from atlas_pipeline.models.execution import Hook, hooked
 from atlas_pipeline.models.held_tensor import held_tensor
 from atlas_pipeline.models.network import Network
@@ -77,7 +78,7 @@ def feature_maps(network: Network, images: Tensor, layers: Sequence[str]) -> dic
 
     check_layers(network, layers)
     times = {layer: network.runs[layer].times for layer in layers}
-    with capture(network.module, list(times), stop_after=times) as outputs:
+    with ieee(), capture(network.module, list(times), stop_after=times) as outputs:
         network.module(network.normalise(images))
     missing = [layer for layer in layers if layer not in outputs]
     if missing:

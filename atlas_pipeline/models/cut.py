@@ -6,12 +6,12 @@ B = batch, C = channels.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from atlas_pipeline.models.arithmetic import ieee
 from atlas_pipeline.models.capture import capture, feature_maps
 from atlas_pipeline.models.execution import IMAGE_FAILURES
 from atlas_pipeline.models.graph import prefix, same
@@ -19,6 +19,7 @@ from atlas_pipeline.models.held_tensor import held_tensor
 from atlas_pipeline.models.image_size import size_error
 from atlas_pipeline.models.layers import check_layers
 from atlas_pipeline.models.network import Network, Normalise
+from atlas_pipeline.models.out_of_memory import is_out_of_memory
 from atlas_pipeline.models.parts import split_graph
 from atlas_pipeline.models.strided import replace_strided_convolutions
 
@@ -54,13 +55,17 @@ def cut(network: Network, layer: str) -> nn.Module:
 
 
 class CutNetwork(nn.Module):
-    """Normalisation, then the network up to a layer, then the layer's output as a feature map."""
+    """Normalisation, then the network up to a layer, then the layer's output as a feature map.
+
+    is_traced: whether the body is a graph up to the layer; otherwise it is the network's own code.
+    """
 
     def __init__(self, network: Network, layer: str, body: nn.Module) -> None:
         super().__init__()
         form = network.runs[layer].form
         assert form is not None, layer
         self.name, self.own_px, self.form = network.name, network.preprocess.crop, form
+        self.is_traced = isinstance(body, fx.GraphModule)
         self.normalise = Normalise(network.preprocess).to(network.device)
         self.memory_format = network.memory_format
         self.body = body.requires_grad_(False)
@@ -156,6 +161,11 @@ def fold_batch_norms(body: fx.GraphModule) -> None:
 def _agrees(whole: nn.Module, network: Network, layer: str) -> bool:
     size = network.preprocess.crop
     images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(network.device)
-    with torch.no_grad(), suppress(*IMAGE_FAILURES):
-        return same(whole(images), feature_maps(network, images, [layer])[layer])
-    return False
+    # The tolerance is one of float32: TensorFloat-32 rounds more coarsely.
+    with ieee(), torch.no_grad():
+        try:
+            return same(whole(images), feature_maps(network, images, [layer])[layer])
+        except IMAGE_FAILURES as error:
+            if is_out_of_memory(error):
+                raise
+            return False

@@ -9,14 +9,7 @@ from torch import Tensor
 
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.execution import IMAGE_FAILURES
-
-# torch has its own exception for GPU memory only.
-OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` means that GPU or host memory ran out."""
-    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in OUT_OF_MEMORY)
+from atlas_pipeline.models.out_of_memory import is_out_of_memory
 
 
 def size_error(

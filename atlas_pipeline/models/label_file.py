@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from atlas_pipeline.errors import ModelError
+from atlas_pipeline.models.named_file import named_file
 
 WORDNET_ID = re.compile(r"n\d{8}", re.ASCII)
 # A line of the list that comes with InceptionV1's graph: ``n02119789 1 kit fox``.
@@ -69,7 +70,7 @@ def read_label_file(file: str) -> ClassNames:
     Raises: ModelError: the file is missing, is not UTF-8 (or UTF-16 with a byte order mark), or holds no
             names by index.
     """
-    path = Path(file).expanduser()
+    path = named_file(file, "model.labels")
     where = f"model.labels: file '{path}'"
     text = _read_text(path, where)
     suffix = path.suffix.lower()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from atlas_pipeline.errors import ModelError
+from atlas_pipeline.models.arithmetic import ieee
 from atlas_pipeline.models.eager import eager
 from atlas_pipeline.models.execution import Run, observe
 from atlas_pipeline.models.map_reading import read_maps
@@ -119,7 +120,7 @@ class Network:
 
         Raises: ModelError: the network returns something else.
         """
-        with eager():
+        with eager(), ieee():
             output = self.module(self.normalise(images))
         return self.checked_logits(output)
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from atlas_pipeline.models.image_size import is_out_of_memory
+from atlas_pipeline.models.arithmetic import ieee
 from atlas_pipeline.models.map_evidence import map_evidence
 from atlas_pipeline.models.map_signal import Evidence
 from atlas_pipeline.models.network import Network
+from atlas_pipeline.models.out_of_memory import is_out_of_memory
 from atlas_pipeline.models.proof_of_layer import LayerUse, prove_layer
 from atlas_pipeline.models.proof_row import Row, Verdict, agreement, guarded, percent
 from atlas_pipeline.models.repeatability import (
@@ -49,6 +50,7 @@ class Proof:
     attributions: dict[str, Tensor] = field(default_factory=dict)
 
 
+@ieee()
 def prove(
     network: Network,
     images: Tensor,

@@ -129,6 +129,8 @@ def _cut_row(network: Network, images: Tensor, layer: str, part: nn.Module) -> R
     said = f"up to here and the whole network {agreement(apart_by)}"
     if verdict != "ok":
         said = f"the network up to here and the whole differ by {percent(apart_by)}"
+    elif not getattr(part, "is_traced", True):
+        verdict, said = "note", f"{said}; icons run the network's own code, unfolded: it cannot be traced"
     return Row(layer=layer, check="cut", verdict=verdict, value=apart_by, said=said)
 
 

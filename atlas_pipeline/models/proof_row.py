@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from atlas_pipeline.errors import AtlasError
-from atlas_pipeline.models.image_size import is_out_of_memory
+from atlas_pipeline.models.out_of_memory import is_out_of_memory
 
 Verdict = Literal["ok", "note", "fails"]
 

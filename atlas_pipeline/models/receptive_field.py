@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.execution import Hook, hooked
 from atlas_pipeline.models.held_tensor import held_tensor
-from atlas_pipeline.models.image_size import is_out_of_memory
 from atlas_pipeline.models.nan_guard import NanGuard
 from atlas_pipeline.models.network import Network
+from atlas_pipeline.models.out_of_memory import is_out_of_memory
 from atlas_pipeline.models.spread import spread_only
 
 BATCH = 8

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from atlas_pipeline.errors import counted
 from atlas_pipeline.models.eager import eager
-from atlas_pipeline.models.image_size import is_out_of_memory
+from atlas_pipeline.models.out_of_memory import is_out_of_memory
 from atlas_pipeline.models.plain_module import first_line
 from atlas_pipeline.user_code import location_of
 

@@ -13,6 +13,7 @@ from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.checkpoint.formats import DCP_TO_TORCH, SHARDS_SUFFIX
 from atlas_pipeline.models.checkpoint.outline import read_outline, shard_files
 from atlas_pipeline.models.checkpoint.sets import averaged_set, entries_of
+from atlas_pipeline.models.named_file import named_file
 
 WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors", ".json")
 
@@ -26,6 +27,7 @@ class ModelSpec:
     source's own), ``random``, a name where the source has named weights, or a file. weights_key: dotted key
     of a set of weights in that file; None: see `weights_set`. labels: None (the source's own) or a file of
     names, see `label_file`. preprocess: keys that replace the network's own. seed: for random parameters.
+    A file is a path, or lies in an installed package (see `named_file`).
     """
 
     source: str
@@ -67,7 +69,7 @@ def weights_file(spec: ModelSpec) -> Path:
 
     Raises: ModelError: the file does not exist.
     """
-    path = Path(str(spec.weights)).expanduser()
+    path = named_file(str(spec.weights), "model.weights")
     if path.is_dir():
         remedy = f"convert it by {DCP_TO_TORCH}" if (path / ".metadata").is_file() else "give the file in it"
         raise ModelError(f"model.weights: '{spec.weights}' is a folder; {remedy}")

@@ -8,6 +8,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from atlas_pipeline.errors import ModelError
+from atlas_pipeline.models.named_file import named_file
 
 FORMS = "'my_package.my_file:build' or 'path/to/file.py:build'"
 
@@ -33,7 +34,7 @@ def locate(name: str | None) -> PythonTarget:
     if not colon or not place or not attribute.isidentifier():
         raise ModelError(f"model.name '{name}' must be {FORMS}")
     if place.endswith(".py"):
-        file = Path(place).expanduser()
+        file = named_file(place, "model.name")
         if not file.is_file():
             raise ModelError(f"model.name: there is no file '{place}'; give {FORMS}")
         return PythonTarget(file.resolve(), attribute, None)

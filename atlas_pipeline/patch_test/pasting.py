@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from atlas_pipeline.models.network import Network
+from atlas_pipeline.models.out_of_memory import is_out_of_memory
 from atlas_pipeline.patch_test.placement import corner_windows
 
 
@@ -41,8 +42,8 @@ def _answers(network: Network, images: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             best = network.logits(images.to(network.device)).float().softmax(dim=1).max(dim=1)
         return best.indices.cpu(), best.values.cpu()
-    except torch.cuda.OutOfMemoryError:
-        if len(images) == 1:
+    except RuntimeError as error:
+        if len(images) == 1 or not is_out_of_memory(error):
             raise
     torch.cuda.empty_cache()
     return answers(network, images, -(-len(images) // 2))

@@ -11,7 +11,7 @@ from atlas_pipeline import engine
 from atlas_pipeline.config.run_settings import model_spec, weights_set_note
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Executor, Reporter, Step, Store
-from atlas_pipeline.engine.hardware import resolved_device
+from atlas_pipeline.engine.hardware import device_title, resolved_device, unusable_gpu
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.runs.checks import checks_for, made_elsewhere, refuse_failed, summary
@@ -87,6 +87,7 @@ def make(
             runtime=_runtime(config, configured if options.cluster else device, options),
             reporter=reporter,
         )
+        _say_device(configured, device, options, reporter)
         if line := weights_set_note(config):
             reporter.say(line)
         note()
@@ -128,6 +129,15 @@ def _check_names(config: Config, steps: Sequence[Step], store: Store, device: st
     check_layers(network, config.layers)
     others = other_names(spec, images.source, images.path, network.num_classes, images.label_column)
     attributed_classes(config.sample.attribution, network, others)
+
+
+def _say_device(configured: str, device: str, options: RunOptions, reporter: Reporter) -> None:
+    if options.cluster:
+        reporter.say(f"device: {configured}, on each worker of {options.cluster}")
+        return
+    reporter.say(f"device: {device_title(device)}")
+    if configured == "auto" and device == "cpu" and (reason := unusable_gpu()):
+        reporter.say(f"the GPU is not used: {reason}")
 
 
 def _check_needs(

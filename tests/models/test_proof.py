@@ -40,6 +40,11 @@ class Plain(nn.Module):
         return self.tail(self.body(x))
 
 
+class Branching(Plain):
+    def body(self, x):
+        return super().body(x) if x.std() < 1e9 else x
+
+
 class DroppedByFunction(Plain):
     def tail(self, x):
         return super().tail(F.dropout(x, 0.5))
@@ -242,6 +247,7 @@ def test_what_makes_an_atlas_wrong_fails(module_class, where, words):
         (Bypassed, ("act", "attribution"), "the logits do not depend on this layer"),
         (Autocast, ("act", "map"), "bfloat16"),
         (NormalisedTail, ("act", "attribution"), "normalises each position"),
+        (Branching, ("act", "cut"), "it cannot be traced"),
     ],
 )
 def test_what_a_reader_must_know_is_noted(module_class, where, words):

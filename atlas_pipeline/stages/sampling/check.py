@@ -115,6 +115,7 @@ def _proof(
     import torch
 
     from atlas_pipeline.models.calibrate import seeded
+    from atlas_pipeline.models.out_of_memory import is_out_of_memory
     from atlas_pipeline.models.proof import prove
     from atlas_pipeline.models.proof_of_layer import LayerUse
 
@@ -130,9 +131,10 @@ def _proof(
         warnings.simplefilter("ignore")
         try:
             return prove(network, images, uses, cut_at, names)
-        except torch.OutOfMemoryError:
-            pass
-        # Out of memory: retry with fewer images, as sampling does.
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        # Retry with fewer images, as sampling does.
         torch.cuda.empty_cache()
         return prove(network, images[:2], uses, cut_at, names)
 

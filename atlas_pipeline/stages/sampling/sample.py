@@ -134,14 +134,15 @@ def _columns_if_fit(
     import torch
 
     from atlas_pipeline.models.capture import feature_maps
+    from atlas_pipeline.models.out_of_memory import is_out_of_memory
 
     try:
         batch = images.to(device, non_blocking=True).float() / 255
         with torch.no_grad():
             maps = feature_maps(network, batch, [shard.layer for shard in shards])
         return [shard.columns(image_ids, batch, maps[shard.layer], network) for shard in shards]
-    except torch.cuda.OutOfMemoryError:
-        if len(image_ids) == 1:
+    except RuntimeError as error:
+        if len(image_ids) == 1 or not is_out_of_memory(error):
             raise
         return None
 
