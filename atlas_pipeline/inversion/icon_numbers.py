@@ -101,7 +101,7 @@ def _noise_activation(feature_map: FeatureMap, size_px: int, seed: int, device: 
         return centre_activation(feature_map(noise[which].to(device))).float()
 
     with ieee(), torch.no_grad():
-        return torch.cat(list(in_batches(activation, NUM_NOISE))).numpy()
+        return torch.cat(list(in_batches(activation, NUM_NOISE, device))).numpy()
 
 
 def unit_rows(vectors: np.ndarray, device: str) -> torch.Tensor:
