@@ -11,7 +11,7 @@ from atlas_pipeline.engine.run_report import StepReport
 from atlas_pipeline.engine.stage import Job, Runtime, Step, Task, describe
 from atlas_pipeline.engine.store import Store
 from atlas_pipeline.engine.survey import Survey
-from atlas_pipeline.engine.task import Outcome, TaskCall
+from atlas_pipeline.engine.task import Demand, Outcome, TaskCall
 from atlas_pipeline.engine.unfinished import UnfinishedArtefact
 from atlas_pipeline.errors import CorruptArtefactError, TasksFailedError, UserError
 
@@ -45,8 +45,10 @@ class Group:
         """Whether every call has come back."""
         return not self._calls
 
-    def open(self, survey: Survey, runtime: Runtime, reporter: Reporter) -> list[TaskCall]:
+    def open(self, survey: Survey, runtime: Runtime, demand: Demand, reporter: Reporter) -> list[TaskCall]:
         """Split the work and adopt existing parts; returns the calls that remain.
+
+        Args: demand: what each call asks of the machine.
 
         Raises: CorruptArtefactError: an input is damaged. AtlasError: the stage stops the run.
         """
@@ -60,7 +62,7 @@ class Group:
         for index, task in enumerate(tasks):
             incomplete = [artefact for artefact in self._artefacts if artefact.lacks(index)]
             if incomplete:
-                self._calls[index] = self._call(index, task, incomplete, runtime), incomplete
+                self._calls[index] = self._call(index, task, incomplete, runtime, demand), incomplete
         sizes = [self.stage.size(task) for task in tasks]
         left = sum(sizes[index] for index in self._calls)
         self._bar = reporter.bar(self.label, self.stage.unit, total=sum(sizes), done=sum(sizes) - left)
@@ -137,7 +139,12 @@ class Group:
         return tasks
 
     def _call(
-        self, index: int, task: Task, artefacts: Sequence[UnfinishedArtefact], runtime: Runtime
+        self,
+        index: int,
+        task: Task,
+        artefacts: Sequence[UnfinishedArtefact],
+        runtime: Runtime,
+        demand: Demand,
     ) -> TaskCall:
         return TaskCall(
             group=self.number,
@@ -147,6 +154,7 @@ class Group:
             jobs=tuple(artefact.job for artefact in artefacts),
             folders=tuple(artefact.folder for artefact in artefacts),
             runtime=runtime,
+            demand=demand,
         )
 
 
