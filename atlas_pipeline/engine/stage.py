@@ -52,6 +52,10 @@ class Artefact(Protocol):
         """The summary of its parts' notes, made by its stage's `summarise`."""
 
     @property
+    def digest(self) -> str:
+        """A digest of the parts' bytes."""
+
+    @property
     def num_rows(self) -> int: ...
 
     @property

@@ -26,7 +26,7 @@ class StreamRaceError(RuntimeError):
     """A stream or the host reads memory that another stream may not have finished writing."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Upload:
     """A copy from page-locked memory that the device may not have finished."""
 
@@ -42,7 +42,7 @@ class _Upload:
                 )
 
 
-@dataclass
+@dataclass(eq=False)
 class _Download:
     """A copy to page-locked memory. Until the host waits for it, the memory holds garbage."""
 

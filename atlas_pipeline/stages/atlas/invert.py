@@ -15,11 +15,19 @@ from atlas_pipeline.config.run_settings import model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
-from atlas_pipeline.inversion.icon_numbers import legibility_numbers, legibility_of_real, noise_activation
+from atlas_pipeline.inversion.icon_numbers import (
+    RealCrops,
+    legibility_numbers,
+    noise_activation,
+    real_crops,
+    round_trip_on_device,
+    unit_rows,
+)
 from atlas_pipeline.inversion.settings import MID_GREY
 from atlas_pipeline.models.network_cache import opened_cut
 from atlas_pipeline.numerics import fidelity
-from atlas_pipeline.pictures.png_codec import over_ground, pixels, png_of
+from atlas_pipeline.pictures.png_codec import over_ground, pixels, pngs_of
+from atlas_pipeline.tables.artefact_cache import once_per_artefact
 from atlas_pipeline.tables.columns import column_matrix, columns_of_measures
 
 if TYPE_CHECKING:
@@ -77,72 +85,127 @@ def _compute(task: Task, jobs: Sequence[InvertJob], runtime: Runtime) -> list[Ou
 
     (job,) = jobs
     settings = InversionSettings(**job.config.invert)
-    cells = job.inputs.bin.read(["row", "col", "activation"])
-    means = column_matrix(cells, "activation")
-    in_task = slice(task["start"], task["stop"])
-    rows, cols = cells["row"].to_numpy()[in_task], cells["col"].to_numpy()[in_task]
-    precision = column_matrix(job.inputs.whiten.read(), "precision")
-    crops = pixels(job.inputs.crops.read(["crop"])["crop"])
+    threads = torch.get_num_threads()
+    cells, layer = _cells(job.inputs.bin), _precision(job.inputs.whiten)
+    which = np.arange(task["start"], task["stop"])
+    rows, cols, means = cells.rows[which], cells.cols[which], cells.means[which]
     feature_map = opened_cut(job.settings.model, job.config.layer, runtime.device)
     icons = invert(
         feature_map,
-        torch.tensor(means[in_task]),
+        torch.tensor(means),
         seeds=[icon_seed(job.config.seed, int(r), int(c)) for r, c in zip(rows, cols, strict=True)],
         settings=settings,
-        precision=torch.tensor(precision) if settings.metric == "whitened" else None,
-        start=_start(job.inputs, means[in_task]),
-        magnitude=_magnitude(crops, settings),
+        precision=torch.tensor(layer.precision) if settings.metric == "whitened" else None,
+        start=_start(job.inputs, means, threads),
+        magnitude=_magnitude(job.inputs.crops, settings) if settings.image == "maco" else None,
         device=runtime.device,
         batch_size=runtime.batch_size,
         advance=runtime.advance,
     )
     images, activation = icons.images.numpy(), icons.activation.numpy()
     noise = noise_activation(feature_map, settings.size_px, job.config.seed, runtime.device)
+    crops = _real_crops(job.inputs.crops, threads)
     return [
         Output(
             table=pa.table(
                 {
                     "row": rows,
                     "col": cols,
-                    "icon": pa.array([png_of(image) for image in images], pa.binary()),
-                    "fidelity": fidelity.fidelity(activation, means[in_task]),
-                    "fidelity_whitened": fidelity.fidelity_whitened(activation, means[in_task], precision),
-                    "round_trip": fidelity.round_trip(
-                        activation, means, np.arange(task["start"], task["stop"])
-                    ),
-                    "noise": fidelity.chance_fidelity(noise, means[in_task]),
+                    "icon": pa.array(pngs_of(images, threads), pa.binary()),
+                    "fidelity": fidelity.fidelity(activation, means),
+                    "fidelity_whitened": fidelity.fidelity_whitened(activation, means, layer.root),
+                    "round_trip": _round_trip(job, activation, which, runtime.device),
+                    "noise": fidelity.chance_fidelity(noise, means),
                     "objective": icons.objective.numpy(),
                     "steps": icons.steps.numpy(),
-                    **legibility_numbers(over_ground(images, MID_GREY), crops),
+                    **legibility_numbers(over_ground(images, MID_GREY), crops.statistics, threads),
                 }
             ),
-            notes={"real_crops": legibility_of_real(crops)},
+            notes={"real_crops": crops.numbers},
         )
     ]
 
 
-def _start(inputs: InvertInputs, means: np.ndarray) -> torch.Tensor | None:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """The cells of a grid: rows and cols (cell,) int16, means (cell, channel)."""
+
+    rows: np.ndarray
+    cols: np.ndarray
+    means: np.ndarray
+
+
+# Two: a job's cells, and those of the coarser grid that its icons start from.
+@once_per_artefact(keep=2)
+def _cells(cells: Artefact) -> _Cells:
+    table = cells.read(["row", "col", "activation"])
+    return _Cells(table["row"].to_numpy(), table["col"].to_numpy(), column_matrix(table, "activation"))
+
+
+@once_per_artefact(keep=1)
+def _unit_means(cells: Artefact, device: str) -> torch.Tensor:
+    return unit_rows(_cells(cells).means, device)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Precision:
+    """A layer's precision (channel, channel), and its root for `fidelity_whitened`."""
+
+    precision: np.ndarray
+    root: np.ndarray
+
+
+@once_per_artefact(keep=2)
+def _precision(whiten: Artefact) -> _Precision:
+    precision = column_matrix(whiten.read(), "precision")
+    return _Precision(precision, fidelity.metric_root(precision))
+
+
+@once_per_artefact(keep=2)
+def _real_crops(crops: Artefact, num_threads: int) -> RealCrops:
+    return real_crops(_pixels_of(crops, "crop", num_threads), num_threads)
+
+
+@once_per_artefact(keep=2)
+def _magnitude(crops: Artefact, settings: InversionSettings) -> torch.Tensor:
+    import torch
+
+    from atlas_pipeline.inversion import magnitude_spectrum
+
+    return magnitude_spectrum(torch.tensor(_pixels_of(crops, "crop", 1)), settings)
+
+
+def _pixels_of(pictures: Artefact, column: str, num_threads: int) -> np.ndarray:
+    return pixels(pictures.read([column])[column], num_threads)
+
+
+@once_per_artefact(keep=1)
+def _icon_files(icons: Artefact) -> pa.ChunkedArray:
+    return icons.read(["icon"])["icon"]
+
+
+def _start(inputs: InvertInputs, means: np.ndarray, num_threads: int) -> torch.Tensor | None:
     """For each cell, the finished icon of the coarser cell whose mean has the nearest direction; or None."""
     import torch
 
-    if inputs.coarser_bin is None or inputs.coarser_icons is None:
+    if inputs.coarser_bin is None or inputs.coarser_icons is None or not len(means):
         return None
-    coarser = column_matrix(inputs.coarser_bin.read(["activation"]), "activation")
-    icons = inputs.coarser_icons.read(["icon"])["icon"]
-    return torch.tensor(pixels(icons.take(pa.array(fidelity.nearest(means, coarser)))))
+    nearest = fidelity.nearest(means, _cells(inputs.coarser_bin).means)
+    # Neighbouring cells often start from one icon: each is decoded once.
+    used, places = np.unique(nearest, return_inverse=True)
+    files = _icon_files(inputs.coarser_icons).take(pa.array(used))
+    return torch.tensor(pixels(files, num_threads)[places])
+
+
+def _round_trip(job: InvertJob, activation: np.ndarray, which: np.ndarray, device: str) -> np.ndarray:
+    if device == "cpu":
+        return fidelity.round_trip(activation, _cells(job.inputs.bin).means, which)
+    return round_trip_on_device(activation, _unit_means(job.inputs.bin, device), which)
 
 
 def _summarise(job: InvertJob, notes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     # The notes describe the real crops, and are equal for all tasks.
     return notes[0] if notes else {}
-
-
-def _magnitude(crops: np.ndarray, settings: InversionSettings) -> torch.Tensor | None:
-    import torch
-
-    from atlas_pipeline.inversion import magnitude_spectrum
-
-    return magnitude_spectrum(torch.tensor(crops), settings) if settings.image == "maco" else None
 
 
 INVERT = Stage(
