@@ -76,7 +76,7 @@ def test_a_section_that_fails_or_hangs_keeps_its_tables(capfd):
         yield Table("first", [{"value": 1}])
         raise ValueError("wrong")
 
-    setup = Setup("cpu", quick=True, network="demo")
+    setup = Setup("cpu", network="demo")
     slow = run_section(Section("slow", 0.05, "torch", hangs), setup)
     failed = run_section(Section("failed", 5, "torch", fails), setup)
     assert (slow.error, len(slow.tables)) == ("stopped after 0.05 s", 1)

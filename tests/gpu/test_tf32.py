@@ -113,10 +113,6 @@ SWITCHES: dict[str, Callable[[], None]] = {
 }
 
 
-# Switches that let a GPU's matrix products round.
-ROUND_PRODUCTS = {"all tf32", "products tf32", "the former switches", "high"}
-
-
 @pytest.fixture
 def switches() -> Iterator[None]:
     """Torch's switches are as at the start of a process before the test and after it."""
@@ -150,10 +146,7 @@ def on_the_cpu() -> dict[str, dict[str, Tensor]]:
 @pytest.mark.usefixtures("switches", "rounding_gpu")
 @pytest.mark.parametrize("made", [sampled, numbers, near], ids=lambda made: made.__name__)
 @pytest.mark.parametrize("switch", SWITCHES)
-def test_stored_numbers_are_those_of_the_cpu_after_any_switch(switch, made, on_the_cpu, request):
-    if made is near and switch in ROUND_PRODUCTS:
-        reason = "the exact search of neighbours follows the user's switches"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+def test_stored_numbers_are_those_of_the_cpu_after_any_switch(switch, made, on_the_cpu):
     SWITCHES[switch]()
     before, here = state(), on_the_cpu[made.__name__]
     there = made("cuda")

@@ -235,7 +235,7 @@ def _icon_step_seconds(case: Case, batch: int, setup: Setup) -> float:
 
 
 def memory(setup: Setup) -> Iterator[Table]:
-    """Peak memory of a batch of icons, measured, and predicted from a trial of eight."""
+    """Peak memory of a batch of icons, measured, and predicted from trials of two sizes, as a run does."""
     from atlas_pipeline.inversion import invert
 
     if not setup.device.startswith("cuda"):
@@ -258,7 +258,10 @@ def memory(setup: Setup) -> Iterator[Table]:
         invert(part, goals, range(len(goals)), settings, device=setup.device, batch_size=batch)
         return torch.cuda.max_memory_allocated(setup.device) - before
 
-    each = peak_bytes(8) / 8
+    few, more = setup.choose((8, 32), (2, 4))
+    peak_bytes(few)  # also allocates what stays, such as the libraries' work space
+    each = max(0, peak_bytes(more) - peak_bytes(few)) / (more - few)
+    fixed = max(0, peak_bytes(few) - few * each)
     rows = []
     for batch in batches:
         measured = peak_bytes(batch)
@@ -266,8 +269,8 @@ def memory(setup: Setup) -> Iterator[Table]:
             {
                 "batch": batch,
                 "peak GB": measured / 1e9,
-                "predicted GB": each * batch / 1e9,
-                "predicted over measured": each * batch / max(1, measured),
+                "predicted GB": (fixed + each * batch) / 1e9,
+                "predicted over measured": (fixed + each * batch) / max(1, measured),
             }
         )
     yield Table(f"Memory of a batch of icons of {side} px, {layer}", rows)
