@@ -155,7 +155,7 @@ class _Run:
             elif found.damage:
                 self._reporter.say(f"{describe(step)}: {', '.join(found.damage)} damaged; making it again")
         try:
-            calls = group.open(survey, self._runtime, self._reporter)
+            calls = group.open(survey, self._runtime, self._reporter, self._executor.num_workers)
         except CorruptArtefactError as error:
             calls, group.corrupt = [], error
         for call in calls:

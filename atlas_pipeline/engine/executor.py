@@ -18,6 +18,9 @@ class Executor(Protocol):
 
     concurrent: bool
 
+    def num_workers(self) -> int:
+        """Number of workers that share the calls."""
+
     def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None: ...
 
     def wait(self, timeout_s: float | None) -> list[Outcome]:
@@ -41,6 +44,9 @@ class InlineExecutor:
         self._finished: deque[Outcome] = deque()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write-parts")
         self._written: Future[Outcome] | None = None
+
+    def num_workers(self) -> int:
+        return 1
 
     def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
         self._calls.append((call, advance))

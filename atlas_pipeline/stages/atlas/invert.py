@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,10 +34,12 @@ from atlas_pipeline.tables.columns import column_matrix, columns_of_measures
 if TYPE_CHECKING:
     import torch
 
-    from atlas_pipeline.inversion import InversionSettings
+    from atlas_pipeline.inversion import Icons, InversionSettings
 
-# A killed run loses at most one task per worker. A GPU works on the cells of one task at a time.
+# A killed run loses at most one task per worker: about a minute's work of a CPU.
 CELLS_PER_TASK = 128
+# Most tasks of a call on a GPU: four batches of 1,024 icons.
+MOST_TASKS_TOGETHER = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,51 +82,107 @@ def icon_seed(seed: int, row: int, col: int) -> int:
 
 
 def _compute(task: Task, jobs: Sequence[InvertJob], runtime: Runtime) -> list[Output]:
+    (outputs,) = _compute_together([task], jobs, runtime)
+    return outputs
+
+
+def _compute_together(
+    tasks: Sequence[Task], jobs: Sequence[InvertJob], runtime: Runtime
+) -> list[list[Output]]:
+    (job,) = jobs
+    # While the device optimises a batch, a thread measures and encodes the icons of the one before.
+    with ThreadPoolExecutor(1, thread_name_prefix="finished-icons") as host:
+        finished = [host.submit(_outputs, job, _optimised(job, batch, runtime)) for batch in _batches(tasks)]
+        return [[output] for outputs in finished for output in outputs.result()]
+
+
+def _batches(tasks: Sequence[Task]) -> list[Sequence[Task]]:
+    """The tasks, in order, in the fewest batches of equal size that the device can optimise at once."""
+    from atlas_pipeline.inversion.batch_memory import LARGEST_BATCH
+
+    num_icons = sum(map(_num_icons, tasks))
+    num_batches = min(len(tasks), max(1, -(-num_icons // LARGEST_BATCH)))
+    ends = [index * len(tasks) // num_batches for index in range(num_batches + 1)]
+    return [tasks[start:stop] for start, stop in pairwise(ends)]
+
+
+def _num_icons(task: Task) -> int:
+    return task["stop"] - task["start"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Finished:
+    """Icons of some tasks, in order, with the numbers that the device measured."""
+
+    tasks: Sequence[Task]
+    cells: np.ndarray
+    """(icon,) int64: number of each icon's cell."""
+    icons: Icons
+    noise: np.ndarray
+    """(noise image, channel) float32."""
+    round_trip: np.ndarray
+    """(icon,) int32."""
+
+
+def _optimised(job: InvertJob, tasks: Sequence[Task], runtime: Runtime) -> _Finished:
     import torch
 
     from atlas_pipeline.inversion import InversionSettings, invert
 
-    (job,) = jobs
     settings = InversionSettings(**job.config.invert)
-    threads = torch.get_num_threads()
-    cells, layer = _cells(job.inputs.bin), _precision(job.inputs.whiten)
-    which = np.arange(task["start"], task["stop"])
-    rows, cols, means = cells.rows[which], cells.cols[which], cells.means[which]
+    grid = _cells(job.inputs.bin)
+    cells = np.concatenate([np.arange(task["start"], task["stop"]) for task in tasks])
+    rows, cols, means = grid.rows[cells], grid.cols[cells], grid.means[cells]
+    precision = _precision(job.inputs.whiten).precision if settings.metric == "whitened" else None
     feature_map = opened_cut(job.settings.model, job.config.layer, runtime.device)
     icons = invert(
         feature_map,
         torch.tensor(means),
         seeds=[icon_seed(job.config.seed, int(r), int(c)) for r, c in zip(rows, cols, strict=True)],
         settings=settings,
-        precision=torch.tensor(layer.precision) if settings.metric == "whitened" else None,
-        start=_start(job.inputs, means, threads),
+        precision=None if precision is None else torch.tensor(precision),
+        start=_start(job.inputs, means, torch.get_num_threads()),
         magnitude=_magnitude(job.inputs.crops, settings) if settings.image == "maco" else None,
         device=runtime.device,
         batch_size=runtime.batch_size,
         advance=runtime.advance,
     )
-    images, activation = icons.images.numpy(), icons.activation.numpy()
-    noise = noise_activation(feature_map, settings.size_px, job.config.seed, runtime.device)
-    crops = _real_crops(job.inputs.crops, threads)
-    return [
-        Output(
-            table=pa.table(
-                {
-                    "row": rows,
-                    "col": cols,
-                    "icon": pa.array(pngs_of(images, threads), pa.binary()),
-                    "fidelity": fidelity.fidelity(activation, means),
-                    "fidelity_whitened": fidelity.fidelity_whitened(activation, means, layer.root),
-                    "round_trip": _round_trip(job, activation, which, runtime.device),
-                    "noise": fidelity.chance_fidelity(noise, means),
-                    "objective": icons.objective.numpy(),
-                    "steps": icons.steps.numpy(),
-                    **legibility_numbers(over_ground(images, MID_GREY), crops.statistics, threads),
-                }
+    return _Finished(
+        tasks,
+        cells,
+        icons,
+        noise_activation(feature_map, settings.size_px, job.config.seed, runtime.device),
+        _round_trip(job, icons.activation.numpy(), cells, runtime.device),
+    )
+
+
+def _outputs(job: InvertJob, finished: _Finished) -> list[Output]:
+    """The output of each task."""
+    import torch
+
+    threads = torch.get_num_threads()
+    grid, crops = _cells(job.inputs.bin), _real_crops(job.inputs.crops, threads)
+    images, activation = finished.icons.images.numpy(), finished.icons.activation.numpy()
+    means = grid.means[finished.cells]
+    table = pa.table(
+        {
+            "row": grid.rows[finished.cells],
+            "col": grid.cols[finished.cells],
+            "icon": pa.array(pngs_of(images, threads), pa.binary()),
+            "fidelity": fidelity.fidelity(activation, means),
+            "fidelity_whitened": fidelity.fidelity_whitened(
+                activation, means, _precision(job.inputs.whiten).root
             ),
-            notes={"real_crops": crops.numbers},
-        )
-    ]
+            "round_trip": finished.round_trip,
+            "noise": fidelity.chance_fidelity(finished.noise, means),
+            "objective": finished.icons.objective.numpy(),
+            "steps": finished.icons.steps.numpy(),
+            **legibility_numbers(over_ground(images, MID_GREY), crops.statistics, threads),
+        }
+    )
+    ends = accumulate(map(_num_icons, finished.tasks), initial=0)
+    parts = [table.slice(start, stop - start) for start, stop in pairwise(ends)]
+    return [Output(table=part, notes={"real_crops": crops.numbers}) for part in parts]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,8 +274,10 @@ INVERT = Stage(
     inputs=InvertInputs,
     unit="icons",
     split=_split,
-    size=lambda task: task["stop"] - task["start"],
+    size=_num_icons,
     compute=_compute,
+    compute_together=_compute_together,
+    most_together=MOST_TASKS_TOGETHER,
     summarise=_summarise,
     columns=(
         Column("row", pa.int16()),
