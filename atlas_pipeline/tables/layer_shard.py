@@ -11,7 +11,8 @@ import pyarrow as pa
 from atlas_pipeline.engine.stage import Job, Output
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.numerics.positions import effective_edge, relative_positions, spatial_positions
-from atlas_pipeline.tables.columns import matrix_column, narrow
+from atlas_pipeline.tables.columns import matrix_column
+from atlas_pipeline.tables.narrowing import Narrowing
 from atlas_pipeline.views.class_names import attributed_classes, other_names
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ class LayerShard:
 
         self.config, self.layer = job.config, job.config.layer
         self.rows: list[dict[str, np.ndarray]] = []
+        max_rows = len(index_rows) * self.config.positions_per_image
+        # Attributions are also read by class, so their columns must be preserved too. Activations are read by
+        # row only: a channel that hardly ever fires may lose precision.
+        self._vectors = {"activation": Narrowing(max_rows, (1,)), "attribution": Narrowing(max_rows, (0, 1))}
+        self._gathered: dict[str, list[np.ndarray]] = {}
         # The ids are ascending, because a listing has a fixed order: searchsorted below relies on it.
         self._ids, self._labels = index_rows["image_id"].to_numpy(), index_rows["label"].to_numpy()
         self._keys = index_rows["key"]
@@ -108,17 +114,33 @@ class LayerShard:
                 f"or leave the image out"
             )
 
+    def take_rows(self) -> list[dict[str, np.ndarray]]:
+        """The rows that are not gathered yet, which are the caller's from now on."""
+        rows, self.rows = self.rows, []
+        return rows
+
+    def gather(self, rows: Sequence[Mapping[str, np.ndarray]]) -> None:
+        """Add rows to the part, in order. Another thread may compute the next rows meanwhile."""
+        for row in rows:
+            for name, values in row.items():
+                if name in self._vectors:
+                    self._vectors[name].add(values)
+                else:
+                    self._gathered.setdefault(name, []).append(values)
+
     def output(self, bad: Sequence[Mapping[str, Any]]) -> Output:
         """The part as a table, with vectors as float16, or as float32 where float16 would lose too much."""
-        rows = self.rows or [self._no_rows()]
-        columns: dict[str, Any] = {}
-        for name in (n for n in COLUMNS if n in rows[0]):
-            values = np.concatenate([row[name] for row in rows])
-            # Attributions are also read by class, so their columns must be preserved too. Activations are
-            # read by row only: a channel that hardly ever fires may lose precision.
-            axes = (0, 1) if name == "attribution" else (1,)
-            columns[name] = matrix_column(narrow(values, axes)) if values.ndim == 2 else pa.array(values)
-        return Output(table=pa.table(columns), notes={"bad": list(bad), **self.notes})
+        self.gather(self.take_rows())
+        if not self._gathered:
+            self.gather([self._no_rows()])
+        columns: dict[str, Any] = {name: np.concatenate(parts) for name, parts in self._gathered.items()}
+        for name, vectors in self._vectors.items():
+            if name != "attribution" or self.classes is not None:
+                columns[name] = matrix_column(vectors.finished())
+        return Output(
+            table=pa.table({name: columns[name] for name in COLUMNS if name in columns}),
+            notes={"bad": list(bad), **self.notes},
+        )
 
     def _no_rows(self) -> dict[str, np.ndarray]:
         """Empty columns of the right types, for a task in which every image is bad."""
