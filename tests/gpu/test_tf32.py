@@ -18,6 +18,8 @@ from atlas_pipeline.models import ModelSpec, Network, feature_maps, open_network
 from atlas_pipeline.models.attribution import attribution
 from atlas_pipeline.models.attribution_mode import attribution_mode
 from atlas_pipeline.models.cut import cut
+from atlas_pipeline.models.shared_pass import SharedPass
+from atlas_pipeline.models.shared_trial import shared_pass
 
 LAYERS = ["mixed3", "mixed4", "mixed5"]
 SIDE = 64
@@ -44,17 +46,12 @@ def test_cut_gives_a_traced_network(layer):
     assert cut(demo("cuda"), layer).is_traced
 
 
-BEFORE_CONVOLUTIONS = pytest.mark.xfail(
-    strict=True, reason="the trial of attributions runs in TensorFloat-32"
-)
-
-
 @pytest.mark.usefixtures("rounding_gpu")
-@pytest.mark.parametrize(
-    "layer", [*(pytest.param(name, marks=BEFORE_CONVOLUTIONS) for name in LAYERS[:2]), LAYERS[2]]
-)
+@pytest.mark.parametrize("layer", LAYERS)
 def test_attributions_start_at_the_layer(layer):
-    assert attribution_mode(demo("cuda"), None, layer, "smooth").through_suffix
+    network = demo("cuda")
+    assert attribution_mode(network, None, layer, "smooth").through_suffix
+    assert isinstance(shared_pass(network, layer, "smooth"), SharedPass)
 
 
 @pytest.mark.usefixtures("rounding_gpu")
