@@ -11,6 +11,7 @@ from concurrent.futures import CancelledError as FutureCancelled
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import cycle
 from typing import Any
 
 from atlas_pipeline.engine.lanes import GPU, Lanes
@@ -74,6 +75,12 @@ class DaskExecutor:
         client = self._connect()
         client.subscribe_topic(self._topic, lambda event: self._heard.put(event[1]))
         return client
+
+    def num_workers(self, demand: Demand) -> int:
+        """Number of workers that share calls of this demand. Raises: ResourceError: see `client`."""
+        if self.lanes is not None:
+            return self.lanes.num_workers(demand)
+        return len(self.client.scheduler_info(n_workers=-1)["workers"])
 
     def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
         """Raises: ResourceError: no workers, or one that has other versions or cannot see the workspace."""
@@ -209,7 +216,8 @@ def _worker_is_lost(mismatch: object) -> bool:
 
 def _check_visible(call: TaskCall, outcome: Outcome) -> Outcome:
     """Return the outcome if this machine sees the parts too, else the outcome with an error."""
-    for folder, record in zip(call.folders, outcome.records, strict=False):
+    records = [record for one in (outcome, *outcome.others) for record in one.records]
+    for folder, record in zip(cycle(call.folders), records, strict=False):
         path = folder / record.name
         ends = time.monotonic() + PATIENCE_S
         while not _is_there(path, record.bytes):
@@ -218,7 +226,7 @@ def _check_visible(call: TaskCall, outcome: Outcome) -> Outcome:
                     f"a worker says that it wrote {path}, which is not there for this machine; "
                     "give a path or URL that all machines share as run.workspace"
                 )
-                return replace(outcome, records=(), notes=(), error=error)
+                return replace(outcome, records=(), notes=(), error=error, others=())
             time.sleep(WATCH_S / 5)
     return outcome
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 
 from atlas_pipeline.engine.agenda import Agenda
 from atlas_pipeline.engine.executor import Executor, InlineExecutor
@@ -176,7 +177,9 @@ class _Run:
             elif found.damage:
                 self._reporter.say(f"{describe(step)}: {', '.join(found.damage)} damaged; making it again")
         try:
-            calls = group.open(survey, self._runtime, self._demand(group), self._reporter)
+            demand = self._demand(group)
+            num_workers = partial(self._executor.num_workers, demand)
+            calls = group.open(survey, self._runtime, demand, num_workers, self._reporter)
         except CorruptArtefactError as error:
             calls, group.corrupt = [], error
         for call in calls:

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
-from atlas_pipeline.engine.task import Outcome, TaskCall, compute_task, write_task
+from atlas_pipeline.engine.task import Demand, Outcome, TaskCall, compute_task, write_task
 
 
 class Executor(Protocol):
@@ -17,6 +17,9 @@ class Executor(Protocol):
     @property
     def concurrent(self) -> bool:
         """Whether several steps may run at once."""
+
+    def num_workers(self, demand: Demand) -> int:
+        """Number of workers that share calls of this demand."""
 
     def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
         """Accept a call. advance: reports its progress; a report of 0 units says that it began."""
@@ -44,6 +47,10 @@ class InlineExecutor:
         self._finished: deque[Outcome] = deque()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write-parts")
         self._written: Future[Outcome] | None = None
+
+    def num_workers(self, demand: Demand) -> int:
+        """The number is 1: this process."""
+        return 1
 
     def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
         self._calls.append((call, advance))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from atlas_pipeline.engine.executor import InlineExecutor
-from atlas_pipeline.engine.task import Outcome, TaskCall
+from atlas_pipeline.engine.task import Demand, Outcome, TaskCall
 from atlas_pipeline.errors import ResourceError
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ class GrowingExecutor:
     @property
     def concurrent(self) -> bool:
         return self._has_grown or self._is_time()
+
+    def num_workers(self, demand: Demand) -> int:
+        return (self._workers if self._has_grown else self._inline).num_workers(demand)
 
     def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
         if self._began is None:

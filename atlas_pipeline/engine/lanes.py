@@ -82,6 +82,10 @@ class Lanes:
             return ""
         return GPU if demand.uses_device else CPU
 
+    def num_workers(self, demand: Demand) -> int:
+        """Number of workers that may take a task."""
+        return len(self.gpus) if self.resource(demand) == GPU else self.num_cpu
+
     def runtime(self, runtime: Runtime, demand: Demand) -> Runtime:
         """The runtime of a task on the worker that takes it.
 
@@ -120,8 +124,7 @@ class Lanes:
 
     def _has_idle_worker(self, demand: Demand, running: Sequence[Demand]) -> bool:
         resource = self.resource(demand)
-        num_workers = len(self.gpus) if resource == GPU else self.num_cpu
-        return sum(self.resource(other) == resource for other in running) < num_workers
+        return sum(self.resource(other) == resource for other in running) < self.num_workers(demand)
 
     def _has_memory(self, demand: Demand, running: Sequence[Demand]) -> bool:
         taken = sum(other.memory_bytes for other in running)

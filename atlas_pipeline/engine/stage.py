@@ -52,6 +52,10 @@ class Artefact(Protocol):
         """The summary of its parts' notes, made by its stage's `summarise`."""
 
     @property
+    def digest(self) -> str:
+        """A digest of the parts' bytes."""
+
+    @property
     def num_rows(self) -> int: ...
 
     @property
@@ -147,6 +151,10 @@ class Stage:
             job's inputs are a plain mapping by role.
         split: returns the tasks of a job, at least one. It must be cheap, because `plan` calls it too.
         compute: runs one task for one or several jobs (see `Step.shared`); one Output per job, in order.
+        compute_together: runs several tasks in one call; one list of Outputs per task, in order. On a GPU,
+            tasks that are small for CPUs then fill it. Parts and fingerprints are those of single tasks.
+            None: each task is a call of its own.
+        most_together: most tasks of such a call.
         unit, size: the unit of progress ("images", "icons"), and the number of units in a task.
         summarise: merges the notes of the parts so far, in order, into the artefact's notes. Called after
             every task and at the end; an AtlasError raised here stops the run (e.g. too many bad images).
@@ -173,6 +181,10 @@ class Stage:
     inputs: type[Any] | None = None
     split: Callable[[Job[Any, Any]], Sequence[Task]]
     compute: Callable[[Task, Sequence[Job[Any, Any]], Runtime], Sequence[Output]]
+    compute_together: (
+        Callable[[Sequence[Task], Sequence[Job[Any, Any]], Runtime], Sequence[Sequence[Output]]] | None
+    ) = None
+    most_together: int = 1
     unit: str
     size: Callable[[Task], int]
     summarise: Callable[[Job[Any, Any], Sequence[Notes]], Notes] = only_notes
