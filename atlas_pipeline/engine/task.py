@@ -6,16 +6,19 @@ The worker writes the parts; only their records and notes are sent back.
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from atlas_pipeline.engine.declaration import check_columns
 from atlas_pipeline.engine.fingerprint import canonical_json
+from atlas_pipeline.engine.hardware import num_cores
 from atlas_pipeline.engine.location import Location
 from atlas_pipeline.engine.part import (
     PartRecord,
@@ -27,6 +30,21 @@ from atlas_pipeline.engine.part import (
     write_part,
 )
 from atlas_pipeline.engine.stage import Job, Notes, Output, Runtime, Stage, Task, ignore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What a call asks of the machine that runs it.
+
+    uses_device: see `Stage`. memory_bytes: peak memory, 0 if too little to count. priority: calls with a
+    larger number start first. sharing: steps that share all cores (see `Stage.uses_all_cores`); 0: the call
+    uses the cores of its worker only.
+    """
+
+    uses_device: bool = False
+    memory_bytes: int = 0
+    priority: int = 0
+    sharing: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +61,7 @@ class TaskCall:
     jobs: tuple[Job, ...]
     folders: tuple[Location, ...]
     runtime: Runtime
+    demand: Demand = Demand()
     others: tuple[TaskCall, ...] = ()
 
 
@@ -105,19 +124,36 @@ def write_task(computed: Computed) -> Outcome:
 
 
 def _write(computed: Computed) -> Outcome:
-    call, records, notes = computed.call, [], []
+    call = computed.call
     try:
-        for path, made, output in zip(_paths(call), computed.made, computed.outputs, strict=True):
-            started = time.perf_counter()
+        for output in computed.outputs:
             check_columns(call.stage.name, call.stage.columns, output.table.schema)
-            record = write_part(path, output.table, made, output.notes)
-            streaming = time.perf_counter() - started if _is_stream(output) else 0
-            records.append(replace(record, seconds=round(computed.seconds + streaming, 3)))
-            # Round-trip the notes through JSON, so that they equal those a later run reads from the footer.
-            notes.append(json.loads(canonical_json(output.notes)))
+        parts = _paths(call), computed.made, computed.outputs, [computed.seconds] * len(computed.outputs)
+        num_threads = min(len(computed.outputs), _num_writers())
+        if num_threads == 1 or any(map(_is_stream, computed.outputs)):
+            records = list(map(_written, *parts))
+        else:
+            # Compression takes most of the time and releases the interpreter lock.
+            with ThreadPoolExecutor(num_threads, thread_name_prefix="write-siblings") as threads:
+                records = list(threads.map(_written, *parts))
+        # Round-trip the notes through JSON, so that they equal those a later run reads from the footer.
+        notes = tuple(json.loads(canonical_json(output.notes)) for output in computed.outputs)
     except Exception as error:
         return _failed(call, error)
-    return Outcome(group=call.group, index=call.index, records=tuple(records), notes=tuple(notes))
+    return Outcome(group=call.group, index=call.index, records=tuple(records), notes=notes)
+
+
+def _written(path: Location, made: Mapping[str, str], output: Output, seconds: float) -> PartRecord:
+    started = time.perf_counter()
+    record = write_part(path, output.table, made, output.notes)
+    streaming = time.perf_counter() - started if _is_stream(output) else 0
+    return replace(record, seconds=round(seconds + streaming, 3))
+
+
+def _num_writers() -> int:
+    """Threads that write the parts of siblings: half of the cores, since the next task computes meanwhile."""
+    share = os.environ.get("OMP_NUM_THREADS", "")  # of a worker among others
+    return max(1, (int(share) if share.isdecimal() else num_cores()) // 2)
 
 
 def _is_stream(output: Output) -> bool:

@@ -104,7 +104,7 @@ def _compute(task: Task, jobs: Sequence[SampleJob], runtime: Runtime) -> list[Ou
             gathered = thread.submit(_gather, [(shard, shard.take_rows()) for shard in shards])
             runtime.advance(len(batch.image_id) + len(batch.bad))
         gathered.result()
-    return [shard.output(bad, network, runtime.device) for shard in shards]
+    return [shard.output(bad) for shard in shards]
 
 
 def _gather(rows: Sequence[tuple[LayerShard, list[dict[str, np.ndarray]]]]) -> None:
@@ -146,16 +146,16 @@ def _columns_if_fit(
     image_ids: np.ndarray, images: torch.Tensor, shards: Sequence[LayerShard], network: Network, device: str
 ) -> list[dict[str, np.ndarray]] | None:
     """The rows of each layer; None if the GPU lacks memory for the images. A single image must fit."""
-    import torch
-
-    from atlas_pipeline.models.capture import feature_maps
+    from atlas_pipeline.models.layer_samples import layer_samples, on_host
     from atlas_pipeline.models.out_of_memory import is_out_of_memory
 
     try:
-        batch = images.to(device, non_blocking=True).float() / 255
-        with torch.no_grad():
-            maps = feature_maps(network, batch, [shard.layer for shard in shards])
-        return [shard.columns(image_ids, batch, maps[shard.layer], network) for shard in shards]
+        requests = [shard.request(image_ids) for shard in shards]
+        samples, is_finite = on_host(layer_samples(network, images.to(device, non_blocking=True), requests))
+        return [
+            shard.columns(image_ids, request, sample, is_finite)
+            for shard, request, sample in zip(shards, requests, samples, strict=True)
+        ]
     except RuntimeError as error:
         if len(image_ids) == 1 or not is_out_of_memory(error):
             raise
@@ -202,8 +202,6 @@ def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
         f"sampling {config.shard_size:,} images",
         held_bytes,
         f"lower sample.shard_size, or {FEWER_NUMBERS}",
-        num_tasks=-(-num_rows // shard_rows),
-        is_first=True,
     )
     return Needs(disk_bytes, if_large(need))
 
@@ -238,6 +236,7 @@ SAMPLE = Stage(
         Column("activation", Vector((pa.float16(), pa.float32()), "channel")),
         Column("attribution", Vector((pa.float16(), pa.float32()), "class"), optional=True),
     ),
+    uses_device=True,
     commands=("sample",),
     is_checked=True,
     needs=_needs,
