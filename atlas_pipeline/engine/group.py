@@ -13,7 +13,7 @@ from atlas_pipeline.engine.run_report import StepReport
 from atlas_pipeline.engine.stage import Job, Runtime, Step, Task, describe
 from atlas_pipeline.engine.store import Store
 from atlas_pipeline.engine.survey import Survey
-from atlas_pipeline.engine.task import Outcome, TaskCall
+from atlas_pipeline.engine.task import Demand, Outcome, TaskCall
 from atlas_pipeline.engine.unfinished import UnfinishedArtefact
 from atlas_pipeline.errors import CorruptArtefactError, TasksFailedError, UserError
 
@@ -50,11 +50,17 @@ class Group:
         return not self._calls
 
     def open(
-        self, survey: Survey, runtime: Runtime, reporter: Reporter, num_workers: Callable[[], int]
+        self,
+        survey: Survey,
+        runtime: Runtime,
+        demand: Demand,
+        num_workers: Callable[[], int],
+        reporter: Reporter,
     ) -> list[TaskCall]:
         """Split the work and adopt existing parts; returns the calls that remain.
 
-        Args: num_workers: counts the workers that share the calls.
+        Args: demand: what each call asks of the machine. num_workers: counts the workers that share calls.
+
         Raises: CorruptArtefactError: an input is damaged. AtlasError: the stage stops the run.
         """
         tasks = self._split()
@@ -67,7 +73,7 @@ class Group:
         for index, task in enumerate(tasks):
             incomplete = [artefact for artefact in self._artefacts if artefact.lacks(index)]
             if incomplete:
-                self._calls[index] = self._call(index, task, incomplete, runtime), incomplete
+                self._calls[index] = self._call(index, task, incomplete, runtime, demand), incomplete
         sizes = [self.stage.size(task) for task in tasks]
         left = sum(sizes[index] for index in self._calls)
         self._bar = reporter.bar(self.label, self.stage.unit, total=sum(sizes), done=sum(sizes) - left)
@@ -159,7 +165,12 @@ class Group:
         return tasks
 
     def _call(
-        self, index: int, task: Task, artefacts: Sequence[UnfinishedArtefact], runtime: Runtime
+        self,
+        index: int,
+        task: Task,
+        artefacts: Sequence[UnfinishedArtefact],
+        runtime: Runtime,
+        demand: Demand,
     ) -> TaskCall:
         return TaskCall(
             group=self.number,
@@ -169,6 +180,7 @@ class Group:
             jobs=tuple(artefact.job for artefact in artefacts),
             folders=tuple(artefact.folder for artefact in artefacts),
             runtime=runtime,
+            demand=demand,
         )
 
 
@@ -178,7 +190,7 @@ def put_together(calls: Sequence[TaskCall], num_workers: Callable[[], int]) -> l
     Args: calls: of one group, in order. num_workers: counts the workers that share them.
     """
     most = calls[0].stage.most_together if calls else 1
-    if most == 1 or not calls[0].runtime.device.startswith("cuda"):
+    if most == 1 or not (calls[0].demand.uses_device and calls[0].runtime.device.startswith("cuda")):
         return list(calls)
     # The tasks that lack the parts of some siblings only are computed for these alone.
     alike: list[list[TaskCall]] = []

@@ -33,6 +33,21 @@ from atlas_pipeline.engine.stage import Job, Notes, Output, Runtime, Stage, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What a call asks of the machine that runs it.
+
+    uses_device: see `Stage`. memory_bytes: peak memory, 0 if too little to count. priority: calls with a
+    larger number start first. sharing: steps that share all cores (see `Stage.uses_all_cores`); 0: the call
+    uses the cores of its worker only.
+    """
+
+    uses_device: bool = False
+    memory_bytes: int = 0
+    priority: int = 0
+    sharing: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCall:
     """Task `index` of a group of siblings, for the jobs that lack its part.
 
@@ -46,6 +61,7 @@ class TaskCall:
     jobs: tuple[Job, ...]
     folders: tuple[Location, ...]
     runtime: Runtime
+    demand: Demand = Demand()
     others: tuple[TaskCall, ...] = ()
 
 

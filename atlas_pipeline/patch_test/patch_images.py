@@ -152,6 +152,7 @@ PATCH_IMAGES = Stage(
     size=lambda task: task["num_images"],
     compute=_compute,
     columns=(Column("image_id", pa.int64()), Column("probability", pa.float32())),
+    uses_device=True,
     commands=("patch-test",),
 )
 

@@ -89,8 +89,9 @@ def timed_serial(config: Config, workspace: Path) -> Timing:
 def timed_cluster(config: Config, workspace: Path, num_workers: int, kill_every_s: float | None) -> Timing:
     """Time the stages on local workers; kill one every `kill_every_s` seconds, if given."""
     from atlas_pipeline.engine.cluster import local_cluster
+    from atlas_pipeline.engine.lanes import cpu_lanes
 
-    with local_cluster(num_workers) as executor:
+    with local_cluster(cpu_lanes(num_workers)) as executor:
         opened = time.perf_counter()
         executor.client.wait_for_workers(num_workers)
         executor.client.run(open_network, config)

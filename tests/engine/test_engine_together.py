@@ -44,6 +44,7 @@ MANY = Stage(
     compute=compute,
     compute_together=compute_together,
     most_together=4,
+    uses_device=True,
     summarise=lambda job, notes: {"from": [note["from"] for note in notes]},
 )
 ALL = ["many 0+1+2 ", "many 3+4+5 ", "many 6+7+8+9 "]
@@ -104,7 +105,7 @@ class Workers(InlineExecutor):
         super().__init__()
         self.num, self.on_call, self.calls = num, on_call, []
 
-    def num_workers(self):
+    def num_workers(self, demand):
         return self.num
 
     def submit(self, call, advance):

@@ -287,6 +287,7 @@ INVERT = Stage(
         Column("objective", pa.float32()),
         *columns_of_measures("invert"),
     ),
+    uses_device=True,
     commands=("invert",),
     is_checked=True,
 )

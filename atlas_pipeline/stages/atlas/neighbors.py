@@ -118,6 +118,8 @@ NEIGHBORS = Stage(
         Column("indices", Vector((pa.int32(),), "neighbour")),
         Column("distances", Vector((pa.float32(),), "neighbour")),
     ),
+    uses_device=lambda config: config.method != "approximate",
+    uses_all_cores=True,
     commands=("project",),
     needs=_needs,
     remarks=_remarks,

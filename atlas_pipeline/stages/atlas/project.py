@@ -299,6 +299,12 @@ def _remarks(step: Step, artefact: Artefact) -> Iterator[str]:
         )
 
 
+def _uses_device(config: TsneStepConfig | UmapStepConfig) -> bool:
+    if isinstance(config, TsneStepConfig) or config.aligned is not None:
+        return False
+    return config.engine in ("auto", "gpu")
+
+
 PROJECT = Stage(
     name="project",
     version=4,
@@ -315,6 +321,8 @@ PROJECT = Stage(
         Column("x", pa.float32()),
         Column("y", pa.float32()),
     ),
+    uses_device=_uses_device,
+    uses_all_cores=True,
     commands=("project",),
     needs=_needs,
     remarks=_remarks,

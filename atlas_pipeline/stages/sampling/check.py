@@ -212,6 +212,7 @@ CHECK = Stage(
     size=lambda task: NUM_IMAGES,
     compute=_compute,
     columns=columns_of(_ROWS),
+    uses_device=True,
     commands=("check",),
     is_checked=True,
     remarks=_remarks,

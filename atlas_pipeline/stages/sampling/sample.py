@@ -202,8 +202,6 @@ def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
         f"sampling {config.shard_size:,} images",
         held_bytes,
         f"lower sample.shard_size, or {FEWER_NUMBERS}",
-        num_tasks=-(-num_rows // shard_rows),
-        is_first=True,
     )
     return Needs(disk_bytes, if_large(need))
 
@@ -238,6 +236,7 @@ SAMPLE = Stage(
         Column("activation", Vector((pa.float16(), pa.float32()), "channel")),
         Column("attribution", Vector((pa.float16(), pa.float32()), "class"), optional=True),
     ),
+    uses_device=True,
     commands=("sample",),
     is_checked=True,
     needs=_needs,
