@@ -107,7 +107,7 @@ class Direction(_OfNetwork):
 
     @property
     def network(self) -> object:
-        return self._feature_map
+        return self._network
 
     def window(self, size_px: int) -> VisibleWindow:
         self._window = visible_window(self._network, size_px, self._goals.directions.device)
