@@ -253,35 +253,58 @@ class HostSample:
     remark: str | None
 
 
+class Arriving:
+    """Samples on their way to the host's memory, by one copy that starts when it is made."""
+
+    def __init__(self, samples: Sequence[LayerSample]) -> None:
+        tensors = [t for s in samples for t in (s.activations, s.attributions) if t is not None]
+        device = tensors[0].device
+        packed = torch.cat([*(t.reshape(-1) for t in tensors), torch.zeros(1, device=device)])
+        packed[-1] = torch.isfinite(packed).all()
+        self._shapes = [
+            (s.activations.shape, None if s.attributions is None else s.attributions.shape, s.remark)
+            for s in samples
+        ]
+        self._copied: torch.cuda.Event | None = None
+        self._packed = packed
+        if device.type == "cuda":
+            try:
+                self._packed = packed.to("cpu", non_blocking=True)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                # No page-locked memory is left: the host waits for this copy.
+                self._packed = packed.cpu()
+                return
+            # A thread that waits for it sleeps, and leaves its core to the processes that decode.
+            self._copied = torch.cuda.Event(blocking=True)
+            self._copied.record(torch.cuda.current_stream(device))
+
+    def wait(self) -> tuple[list[HostSample], bool]:
+        """Wait for the samples alone, not for what the device does after them; and whether all are finite."""
+        packed = self._packed
+        if self._copied is not None:
+            self._copied.synchronize()
+            # A copy: page-locked memory is scarce, and the rows are kept until the task ends.
+            packed = packed.clone()
+        start, host = 0, []
+
+        def taken(shape: torch.Size) -> NDArray[np.float32]:
+            nonlocal start
+            start += shape.numel()
+            return packed[start - shape.numel() : start].view(shape).numpy()
+
+        for activations, attributions, remark in self._shapes:
+            host.append(
+                HostSample(
+                    activations=taken(activations),
+                    attributions=None if attributions is None else taken(attributions),
+                    remark=remark,
+                )
+            )
+        return host, bool(packed[-1])
+
+
 def on_host(samples: Sequence[LayerSample]) -> tuple[list[HostSample], bool]:
     """Samples in the host's memory, by one copy that the host waits for, and whether all are finite."""
-    tensors = [t for s in samples for t in (s.activations, s.attributions) if t is not None]
-    device = tensors[0].device
-    packed = torch.cat([*(t.reshape(-1) for t in tensors), torch.zeros(1, device=device)])
-    packed[-1] = torch.isfinite(packed).all()
-    if device.type == "cuda":
-        packed = _fetched(packed)
-    values, is_finite = packed[:-1], bool(packed[-1])
-    parts = iter(values.split([t.numel() for t in tensors]))
-    host = [
-        HostSample(
-            activations=next(parts).view(s.activations.shape).numpy(),
-            attributions=None if s.attributions is None else next(parts).view(s.attributions.shape).numpy(),
-            remark=s.remark,
-        )
-        for s in samples
-    ]
-    return host, is_finite
-
-
-def _fetched(packed: Tensor) -> Tensor:
-    """A tensor of the device in pageable memory, copied by way of page-locked memory where there is any."""
-    try:
-        there = packed.to("cpu", non_blocking=True)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        return packed.cpu()
-    torch.cuda.current_stream(packed.device).synchronize()
-    # Page-locked memory is scarce, and the rows are kept longer than the batch.
-    return there.clone()
+    return Arriving(samples).wait()
