@@ -137,7 +137,7 @@ def _evaluate(
 
     with ieee(), torch.no_grad():
         try:
-            parts = list(batch_memory.in_batches(activation_of, len(images)))
+            parts = list(batch_memory.in_batches(activation_of, len(images), device))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

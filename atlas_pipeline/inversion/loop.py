@@ -109,7 +109,7 @@ class _Loop:
             if not is_out_of_memory(error):
                 raise
             raise batch_memory.out_of_memory_error(settings.size_px, device) from error
-        self._batch_size = batch_size or self._chosen_batch_size()
+        self._batch_size = batch_size or self._chosen_batch_size(objective.network)
 
     def run(self) -> Drawn:
         """Optimise all icons."""
@@ -172,27 +172,14 @@ class _Loop:
         kept = self._stepper.kept_rows(done, len(self._waiting), self._batch_size)
         return batch if len(kept) == len(done) else batch.selected(kept)
 
-    def _chosen_batch_size(self) -> int:
-        num_icons = len(self._seeds)
-        probe = batch_memory.probe_size(self._device, num_icons)
-        if probe is None:
-            return min(num_icons, batch_memory.CPU_BATCH)
+    def _chosen_batch_size(self, network: object) -> int:
+        def step(num_icons: int) -> None:
+            start = None if self._start is None else self._start[:num_icons]
+            self._optimizer.step(
+                self._optimizer.new_batch(list(range(num_icons)), self._seeds[:num_icons], start)
+            )
 
-        def peak_bytes() -> int:
-            with batch_memory.PeakMemory(self._device) as used:
-                start = None if self._start is None else self._start[:probe]
-                self._optimizer.step(
-                    self._optimizer.new_batch(list(range(probe)), self._seeds[:probe], start)
-                )
-            return used.peak_bytes
-
-        try:
-            icon_bytes = peak_bytes() // probe
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            return probe
-        return min(batch_memory.fitting_batch(icon_bytes, batch_memory.free_bytes(self._device)), num_icons)
+        return batch_memory.chosen_batch(step, len(self._seeds), self._device, network, self._settings)
 
 
 def score(objective: Objective, images: Tensor, device: str | torch.device = "cpu") -> Tensor:
@@ -219,7 +206,7 @@ def score(objective: Objective, images: Tensor, device: str | torch.device = "cp
 
     with ieee(), torch.no_grad():
         try:
-            scores = list(batch_memory.in_batches(score_of, len(images)))
+            scores = list(batch_memory.in_batches(score_of, len(images), device))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -28,6 +28,11 @@ class Objective(ABC):
 
     num_icons: int
 
+    @property
+    def network(self) -> object:
+        """The object that decides, with the settings, how much memory an icon takes."""
+        return self
+
     def window(self, size_px: int) -> VisibleWindow:
         """The part of the (S, S) image that it needs; the whole image by default."""
         return VisibleWindow(0, size_px, 0, 0, 1)
@@ -99,6 +104,10 @@ class Direction(_OfNetwork):
         self._goals = Goals(self._in_metric(directions.to(device)), kind, power)
         self._window: VisibleWindow | None = None
         self._parts: Sequence[FeatureMap] = [feature_map]
+
+    @property
+    def network(self) -> object:
+        return self._network
 
     def window(self, size_px: int) -> VisibleWindow:
         self._window = visible_window(self._network, size_px, self._goals.directions.device)
