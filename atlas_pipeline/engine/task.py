@@ -197,7 +197,7 @@ def _compute_together(call: TaskCall, advance: Callable[[int], None]) -> Compute
                 finished[one.index] = existing
         left = [one for one in calls if one.index not in finished]
         if left:
-            first, *others = _computed(left, advance)
+            first, *others = _computed(left, replace(call.runtime, advance=advance))
             return replace(first, others=(*others, *finished.values()))
     except Exception as error:
         # Once: each call of `_failed` adds a note to the error, which holds the notes before it.
@@ -208,12 +208,12 @@ def _compute_together(call: TaskCall, advance: Callable[[int], None]) -> Compute
     return replace(outcome, others=tuple(outcomes))
 
 
-def _computed(calls: Sequence[TaskCall], advance: Callable[[int], None]) -> list[Computed]:
+def _computed(calls: Sequence[TaskCall], runtime: Runtime) -> list[Computed]:
     started = time.perf_counter()
     stage, jobs = calls[0].stage, calls[0].jobs
     assert stage.compute_together is not None
     tasks = [call.task for call in calls]
-    outputs = stage.compute_together(tasks, jobs, replace(calls[0].runtime, advance=advance))
+    outputs = stage.compute_together(tasks, jobs, runtime)
     if [len(of_task) for of_task in outputs] != [len(jobs)] * len(calls):
         raise TypeError(
             f"{stage.name} must make an output for each of {len(calls)} tasks and {len(jobs)} jobs"
