@@ -7,6 +7,7 @@ of them go to the device at once, and all results come back at once: a batch mak
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from atlas_pipeline.models.attribution_mode import attribution_mode
 from atlas_pipeline.models.capture import feature_maps
 from atlas_pipeline.models.map_form import MapForm
 from atlas_pipeline.models.network import Network
+from atlas_pipeline.models.out_of_memory import is_out_of_memory
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient
 from atlas_pipeline.models.shared_pass import SharedPass
 from atlas_pipeline.models.shared_trial import shared_pass
@@ -234,7 +236,10 @@ def _sent(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     """Integer tensors on the device, by one copy for which the host does not wait."""
     packed = torch.cat([tensor.reshape(-1) for tensor in tensors])
     if device.type == "cuda":
-        packed = packed.pin_memory().to(device, non_blocking=True)
+        # Memory that cannot be locked is copied too; the host then waits.
+        with suppress(RuntimeError):
+            packed = packed.pin_memory()
+        packed = packed.to(device, non_blocking=True)
     parts = packed.split([tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
@@ -255,10 +260,7 @@ def on_host(samples: Sequence[LayerSample]) -> tuple[list[HostSample], bool]:
     packed = torch.cat([*(t.reshape(-1) for t in tensors), torch.zeros(1, device=device)])
     packed[-1] = torch.isfinite(packed).all()
     if device.type == "cuda":
-        there = packed.to("cpu", non_blocking=True)
-        torch.cuda.current_stream(device).synchronize()
-        # A copy: page-locked memory is scarce, and the rows are kept until the task ends.
-        packed = there.clone()
+        packed = _downloaded(packed)
     values, is_finite = packed[:-1], bool(packed[-1])
     parts = iter(values.split([t.numel() for t in tensors]))
     host = [
@@ -270,3 +272,16 @@ def on_host(samples: Sequence[LayerSample]) -> tuple[list[HostSample], bool]:
         for s in samples
     ]
     return host, is_finite
+
+
+def _downloaded(values: Tensor) -> Tensor:
+    """A GPU's values in ordinary memory; page-locked memory is too scarce for what a task keeps."""
+    try:
+        there = values.to("cpu", non_blocking=True)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        # No memory can be locked.
+        return values.cpu()
+    torch.cuda.current_stream(values.device).synchronize()
+    return there.clone()

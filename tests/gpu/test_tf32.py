@@ -160,7 +160,6 @@ def icons(arithmetic: str, device: str) -> Icons:
     return invert(cut(demo(device), "mixed3"), directions, range(2), settings, device=device)
 
 
-@pytest.mark.xfail(strict=True, reason="the backward pass runs outside the settings' arithmetic")
 @pytest.mark.usefixtures("switches", "rounding_gpu")
 def test_float32_icons_are_those_of_the_cpu():
     assert torch.equal(icons("float32", "cuda").images, icons("float32", "cpu").images)

@@ -1,4 +1,4 @@
-"""How often the host waits and launches: budgets for a further step, batch, tile and epoch on a GPU.
+"""How often the host waits and launches in the stage `sample`: budgets for a further batch.
 
 A wait leaves the GPU idle while the host prepares its next work; a launch costs the host some microseconds.
 Budgets are what the code needs, and little more: raise one only for a reason.
@@ -12,16 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-import torch
 import yaml
 from click.testing import CliRunner
 from pretended_cuda import Log, pretended_cuda
 
 from atlas_pipeline.cli.main import main
-from atlas_pipeline.inversion import InversionSettings, invert
-from atlas_pipeline.models import ModelSpec, open_network
-from atlas_pipeline.models.cut import cut
 
 
 @dataclass
@@ -50,23 +45,6 @@ def further(work: Callable[[int], object], few: int, many: int) -> Further:
         return Counter({key: count / (many - few) for key, count in after.items() if count})
 
     return Further(each("waits"), each("launches"))
-
-
-@pytest.mark.parametrize(
-    ("settings", "waits", "launches"),
-    [({}, 1, 185), ({"patience": 50}, 1.75, 196), ({"alpha": 1.0}, 2, 228)],
-    ids=str,
-)
-def test_a_step_of_icons(settings, waits, launches):
-    directions = torch.rand(4, 64, generator=torch.Generator().manual_seed(0)) + 0.1
-
-    def steps(num: int) -> None:
-        # The last 24 steps have no transforms: each further step has.
-        layer = cut(open_network(ModelSpec(source="demo")).to("cuda"), "mixed3")
-        chosen = InversionSettings(**{"size_px": 32, "steps": num, "still": 0.0, "settle": 0.0, **settings})
-        invert(layer, directions, range(4), chosen, device="cuda", batch_size=4)
-
-    further(steps, 28, 36).assert_within(waits, launches)
 
 
 def test_a_batch_of_images(small: dict[str, Any], tmp_path: Path):
