@@ -6,7 +6,7 @@ import queue
 import time
 import uuid
 from asyncio import CancelledError
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError as FutureCancelled
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -89,18 +89,15 @@ class DaskExecutor:
         self._held.append((call, advance))
 
     def _send_held(self) -> None:
-        """Send the calls that may begin, in order of priority, then of submission."""
-        held, self._held = sorted(self._held, key=lambda one: -one[0].demand.priority), []
-        waits_for_memory = False
-        for call, advance in held:
+        """Send the calls that may begin."""
+        chosen: Sequence[int] = range(len(self._held))
+        if self.lanes is not None:
             running = [sent.call.demand for sent in self._pending.values()]
-            # A call that needs memory does not pass one that waits for it, which would never begin.
-            needs_memory = waits_for_memory and call.demand.memory_bytes > 0
-            if self.lanes is None or (not needs_memory and self.lanes.has_room(call.demand, running)):
-                self._send(call, advance)
-            else:
-                waits_for_memory |= self.lanes is not None and not self.lanes.fits(call.demand, running)
-                self._held.append((call, advance))
+            chosen = self.lanes.beginning([call.demand for call, _ in self._held], running)
+        for number in chosen:
+            self._send(*self._held[number])
+        begun = set(chosen)
+        self._held = [held for number, held in enumerate(self._held) if number not in begun]
 
     def _send(self, call: TaskCall, advance: Callable[[int], None]) -> None:
         from distributed.protocol.pickle import dumps

@@ -7,7 +7,7 @@ the device, and CPU workers take all other tasks.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from atlas_pipeline.engine.hardware import num_cores, visible_gpus
@@ -104,24 +104,34 @@ class Lanes:
             return self.cpu_threads
         return max(self.cpu_threads, self._cpu_cores // min(demand.sharing, self.num_cpu))
 
-    def has_room(self, demand: Demand, running: Iterable[Demand]) -> bool:
-        """Whether a task can begin beside those that run: a worker is idle, and memory suffices.
+    def beginning(self, waiting: Sequence[Demand], running: Sequence[Demand]) -> list[int]:
+        """Numbers of the waiting tasks that begin now, in order of priority, then of waiting.
 
-        A task that needs more than there is may run alone.
+        A task begins if a worker is idle and memory suffices; one that needs more than there is runs alone.
+        While a task waits for memory, no other that needs memory passes it: it might never begin.
         """
-        beside = list(running)
-        resource = self.resource(demand)
-        if sum(self.resource(other) == resource for other in beside) >= self.num_workers(demand):
-            return False
-        return self.fits(demand, beside)
+        chosen, beside, waits_for_memory = list[int](), list(running), False
+        for number in sorted(range(len(waiting)), key=lambda number: -waiting[number].priority):
+            demand = waiting[number]
+            if not self._has_idle_worker(demand, beside):
+                continue
+            if (waits_for_memory and demand.memory_bytes) or not self._has_memory(demand, beside):
+                waits_for_memory = True
+                continue
+            chosen.append(number)
+            beside.append(demand)
+        return chosen
 
-    def fits(self, demand: Demand, running: Iterable[Demand]) -> bool:
-        """Whether memory suffices for a task beside those that run."""
-        needed = sum(other.memory_bytes for other in running)
-        if self.memory_bytes is None or not needed or not demand.memory_bytes:
+    def _has_idle_worker(self, demand: Demand, running: Sequence[Demand]) -> bool:
+        resource = self.resource(demand)
+        return sum(self.resource(other) == resource for other in running) < self.num_workers(demand)
+
+    def _has_memory(self, demand: Demand, running: Sequence[Demand]) -> bool:
+        taken = sum(other.memory_bytes for other in running)
+        if self.memory_bytes is None or not taken or not demand.memory_bytes:
             return True
         idle_bytes = _IDLE_BYTES * (len(self.gpus) + self.num_cpu)
-        return needed + demand.memory_bytes <= self.memory_bytes - idle_bytes
+        return taken + demand.memory_bytes <= self.memory_bytes - idle_bytes
 
 
 def cpu_lanes(num_workers: int, *, memory_bytes: int | None = None) -> Lanes:

@@ -119,11 +119,16 @@ def compute_task(call: TaskCall, advance: Callable[[int], None] = ignore) -> Com
 
 def write_task(computed: Computed) -> Outcome:
     """Second half of a call; it may run in another thread."""
-    others = tuple(one if isinstance(one, Outcome) else write_task(one) for one in computed.others)
-    return replace(_write(computed), others=others)
+    if not computed.others:
+        return _write(computed)
+    with ThreadPoolExecutor(_num_writers(), thread_name_prefix="write-parts-of-call") as threads:
+        outcome, *others = threads.map(_write, (computed, *computed.others))
+    return replace(outcome, others=tuple(others))
 
 
-def _write(computed: Computed) -> Outcome:
+def _write(computed: Computed | Outcome) -> Outcome:
+    if isinstance(computed, Outcome):
+        return computed
     call = computed.call
     try:
         for output in computed.outputs:
@@ -151,7 +156,7 @@ def _written(path: Location, made: Mapping[str, str], output: Output, seconds: f
 
 
 def _num_writers() -> int:
-    """Threads that write the parts of siblings: half of the cores, since the next task computes meanwhile."""
+    """Threads that write the parts of one call: half of the cores, since the next task computes meanwhile."""
     share = os.environ.get("OMP_NUM_THREADS", "")  # of a worker among others
     return max(1, (int(share) if share.isdecimal() else num_cores()) // 2)
 
@@ -192,21 +197,23 @@ def _compute_together(call: TaskCall, advance: Callable[[int], None]) -> Compute
                 finished[one.index] = existing
         left = [one for one in calls if one.index not in finished]
         if left:
-            first, *others = _computed(left, advance)
+            first, *others = _computed(left, replace(call.runtime, advance=advance))
             return replace(first, others=(*others, *finished.values()))
     except Exception as error:
+        # Once: each call of `_failed` adds a note to the error, which holds the notes before it.
+        failed = _failed(call, error)
         for one in calls:
-            finished.setdefault(one.index, _failed(one, error))
+            finished.setdefault(one.index, replace(failed, index=one.index))
     outcome, *outcomes = finished.values()
     return replace(outcome, others=tuple(outcomes))
 
 
-def _computed(calls: Sequence[TaskCall], advance: Callable[[int], None]) -> list[Computed]:
+def _computed(calls: Sequence[TaskCall], runtime: Runtime) -> list[Computed]:
     started = time.perf_counter()
     stage, jobs = calls[0].stage, calls[0].jobs
     assert stage.compute_together is not None
     tasks = [call.task for call in calls]
-    outputs = stage.compute_together(tasks, jobs, replace(calls[0].runtime, advance=advance))
+    outputs = stage.compute_together(tasks, jobs, runtime)
     if [len(of_task) for of_task in outputs] != [len(jobs)] * len(calls):
         raise TypeError(
             f"{stage.name} must make an output for each of {len(calls)} tasks and {len(jobs)} jobs"

@@ -107,23 +107,30 @@ def test_on_an_existing_scheduler_the_worker_counts_its_share(machine, monkeypat
 
 def test_a_worker_has_one_task_at_a_time():
     lanes = Lanes(gpus=("0", "1"), num_cpu=1, cores=4)
-    assert lanes.has_room(ON_GPU, [ON_GPU, ON_CPU])
-    assert not lanes.has_room(ON_GPU, [ON_GPU, ON_GPU])
-    assert not lanes.has_room(ON_CPU, [ON_CPU])
+    assert lanes.beginning([ON_CPU, ON_GPU, ON_GPU, ON_GPU, ON_CPU], []) == [0, 1, 2]
+    assert lanes.beginning([ON_GPU, ON_GPU, ON_CPU], [ON_GPU, ON_CPU]) == [0]
     alike = Lanes(num_cpu=2, cores=2)
-    assert alike.has_room(ON_CPU, [ON_GPU])
-    assert not alike.has_room(ON_CPU, [ON_GPU, ON_CPU])
+    assert alike.beginning([ON_CPU, ON_GPU], [ON_GPU]) == [0]
+
+
+def test_calls_begin_by_priority_then_in_their_order():
+    lanes = Lanes(num_cpu=3, cores=4)
+    waiting = [Demand(priority=number) for number in (0, 2, 1, 2, 1)]
+    assert lanes.beginning(waiting, []) == [1, 3, 2]
 
 
 def test_tasks_that_run_at_once_fit_the_memory(monkeypatch):
     monkeypatch.setattr(lanes_module, "_IDLE_BYTES", 1)
     lanes = Lanes(num_cpu=4, cores=4, memory_bytes=14)
     five, six = Demand(memory_bytes=5), Demand(memory_bytes=6)
-    assert lanes.has_room(five, [five])
-    assert not lanes.has_room(six, [five])
-    assert lanes.has_room(ON_CPU, [five, five])
+    assert lanes.beginning([five], [five]) == [0]
+    assert lanes.beginning([six], [five]) == []
+    assert lanes.beginning([ON_CPU], [five, five]) == [0]
     # A task that needs more than there is may run alone.
-    assert lanes.has_room(Demand(memory_bytes=99), [ON_CPU])
+    assert lanes.beginning([Demand(memory_bytes=99)], [ON_CPU]) == [0]
+    # Nothing that needs memory passes a task that waits for memory.
+    large = Demand(memory_bytes=9, priority=1)
+    assert lanes.beginning([five, large, ON_CPU], [five]) == [2]
 
 
 def test_the_way_to_the_device_comes_first_and_pages_last():
