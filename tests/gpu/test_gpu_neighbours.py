@@ -114,6 +114,21 @@ def test_float32_products_follow_no_switch(metric, monkeypatch):
     assert np.array_equal(there.indices, neighbors([rows], len(rows), K, metric=metric).indices)
 
 
+def test_bfloat16_products_are_added_in_float32(gpu, monkeypatch):
+    """The proof counts on it; cuBLAS may add parts of a sum in bfloat16 unless torch forbids it."""
+    seen, top, matmul = [], ExactSearch._top, torch.backends.cuda.matmul
+
+    def watched(*args):
+        seen.append(matmul.allow_bf16_reduced_precision_reduction)
+        return top(*args)
+
+    monkeypatch.setattr(ExactSearch, "_top", watched)
+    before = matmul.allow_bf16_reduced_precision_reduction
+    assert compared("clusters") == [400]
+    assert seen == [False]
+    assert matmul.allow_bf16_reduced_precision_reduction == before
+
+
 def compared(kind, k=K):
     """Rows that each pass compared."""
     vectors = torch.from_numpy(np.unique(INPUTS[kind], axis=0)).cuda()
