@@ -119,11 +119,16 @@ def compute_task(call: TaskCall, advance: Callable[[int], None] = ignore) -> Com
 
 def write_task(computed: Computed) -> Outcome:
     """Second half of a call; it may run in another thread."""
-    others = tuple(one if isinstance(one, Outcome) else write_task(one) for one in computed.others)
-    return replace(_write(computed), others=others)
+    if not computed.others:
+        return _write(computed)
+    with ThreadPoolExecutor(_num_writers(), thread_name_prefix="write-parts-of-call") as threads:
+        outcome, *others = threads.map(_write, (computed, *computed.others))
+    return replace(outcome, others=tuple(others))
 
 
-def _write(computed: Computed) -> Outcome:
+def _write(computed: Computed | Outcome) -> Outcome:
+    if isinstance(computed, Outcome):
+        return computed
     call = computed.call
     try:
         for output in computed.outputs:
@@ -151,7 +156,7 @@ def _written(path: Location, made: Mapping[str, str], output: Output, seconds: f
 
 
 def _num_writers() -> int:
-    """Threads that write the parts of siblings: half of the cores, since the next task computes meanwhile."""
+    """Threads that write the parts of one call: half of the cores, since the next task computes meanwhile."""
     share = os.environ.get("OMP_NUM_THREADS", "")  # of a worker among others
     return max(1, (int(share) if share.isdecimal() else num_cores()) // 2)
 
@@ -195,8 +200,10 @@ def _compute_together(call: TaskCall, advance: Callable[[int], None]) -> Compute
             first, *others = _computed(left, replace(call.runtime, advance=advance))
             return replace(first, others=(*others, *finished.values()))
     except Exception as error:
+        # Once: each call of `_failed` adds a note to the error, which holds the notes before it.
+        failed = _failed(call, error)
         for one in calls:
-            finished.setdefault(one.index, _failed(one, error))
+            finished.setdefault(one.index, replace(failed, index=one.index))
     outcome, *outcomes = finished.values()
     return replace(outcome, others=tuple(outcomes))
 

@@ -143,7 +143,7 @@ def _evaluate(
                 raise
             raise batch_memory.out_of_memory_error(images.shape[1], device) from error
         activation = torch.cat(parts) if parts else torch.empty(0, num_channels)
-        scores = goal.of_activations(activation.to(device), torch.arange(len(images), device=device))
+        scores = goal.scores(activation.to(device), torch.arange(len(images), device=device))
     return activation, scores.cpu()
 
 

@@ -84,8 +84,9 @@ def test_a_run_begun_on_a_cpu_goes_on_on_a_gpu(bench, many):
 
 def test_a_run_begun_on_a_gpu_goes_on_on_a_cpu(bench, many):
     bench.order("many-3+4+5", "bug")
-    with pytest.raises(TasksFailedError, match=r"3 of 10 tasks .*task 3 of many: ZeroDivisionError"):
+    with pytest.raises(TasksFailedError, match=r"3 of 10 tasks .*task 3 of many: ZeroDivisionError") as error:
         bench.run([many()], runtime=GPU)
+    assert len(error.value.__cause__.__notes__) == 1  # a note a task would double the text each time
     (bench.orders / "many-3+4+5").unlink()
     assert bench.run([many()], runtime=CPU) == ["many 3 ", "many 4 ", "many 5 "]
 

@@ -66,7 +66,7 @@ def test_a_trial_step_without_memory_means_a_small_batch(gpu, kind, icons):
 def test_a_step_without_memory_goes_on_with_half_the_icons(gpu, kind, icons):
     refusal = gpu.refuse(kind, "convolution_backward", more_rows_than=32, times=ALWAYS)
     assert_same_icons(icons("cuda"), icons("cpu"))
-    assert refusal.raised > 1
+    assert refusal.raised
 
 
 def test_one_icon_without_memory_is_an_error_with_a_remedy(gpu, kind, icons):
@@ -141,8 +141,8 @@ def test_a_network_that_does_not_fit_is_one_line(gpu, kind, command):
     assert_one_line(command("sample", {}))
 
 
-def test_a_layout_that_does_not_fit_is_one_line(gpu, kind, command):
+def test_a_layout_that_does_not_fit_is_made_on_the_cpu(gpu, kind, command):
     refusal = gpu.refuse(kind, times=ALWAYS, at="layout/gpu_umap.py")
     result = command("project", {"project": {"num_neighbors": 5, "num_epochs": 5, "engine": "gpu"}})
+    assert (result.exit_code, result.stderr) == (0, result.stderr)
     assert refusal.raised
-    assert_one_line(result)

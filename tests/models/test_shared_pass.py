@@ -185,7 +185,7 @@ class Unusual(nn.Module):
         x = self.conv(x)
         y = torch.erf(x) * x.pow(2)
         x.mul_(x.abs().add_(1).log())
-        low, high = torch.stack([x, y + 1], dim=1).amax(dim=1).split([2, 4], dim=1)
+        low, high = torch.stack([x, -y], dim=1).amax(dim=1).split([2, 4], dim=1)
         high = torch.logsumexp(high, dim=(2, 3), keepdim=True).expand(-1, -1, 2, 2)
         both = torch.cat([self.pool(low), high], dim=1)
         wide = torch.where(both > 0, both, both * both)

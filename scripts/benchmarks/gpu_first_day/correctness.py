@@ -179,13 +179,14 @@ def layouts(setup: Setup) -> Iterator[Table]:
 
 
 def _layout(setup: Setup) -> Iterator[Row]:
-    from scripts.benchmarks.gpu_first_day.vectors import GraphCase
+    from scripts.benchmarks.gpu_first_day.vectors import LayoutCase
 
-    case = GraphCase.of(setup.choose(4000, 60), setup.device)
-    first = case.optimised(setup.device, num_epochs=5)
-    again = case.optimised(setup.device, num_epochs=5)
+    case = LayoutCase.of(setup.choose(4000, 60), setup.device)
+    first, again = (case.layouts(setup.device, num_epochs=5)[0] for _ in range(2))
     yield check("project", "positions of a second run", difference(again, first), 0.0)
-    here, there = case.optimised("cpu", num_epochs=1), case.optimised(setup.device, num_epochs=1)
+    together = case.layouts(setup.device, num_epochs=5, num_seeds=2)[0]
+    yield check("project", "positions beside another seed", difference(together, first), 0.0)
+    here, there = (case.layouts(device, num_epochs=1)[0] for device in ("cpu", setup.device))
     yield check("project", "positions after one epoch", difference(there, here), 1e-4)
 
 

@@ -1,4 +1,4 @@
-"""Generated activations, and a neighbour graph of them."""
+"""Generated activations, and the neighbours from which they are laid out."""
 
 from __future__ import annotations
 
@@ -19,36 +19,27 @@ def clusters(num_rows: int, num_channels: int, num_clusters: int = 20) -> np.nda
 
 
 @dataclass(frozen=True)
-class GraphCase:
-    """UMAP's graph of generated activations, and a start."""
+class LayoutCase:
+    """Neighbours of generated activations, and the start of their layout."""
 
-    graph: Any
+    near: Any
     start: np.ndarray
 
     @classmethod
-    def of(cls, num_rows: int, device: str) -> GraphCase:
-        """The graph of ``num_rows`` activations; their neighbours are searched on the device."""
-        import scipy.sparse
-
+    def of(cls, num_rows: int, device: str) -> LayoutCase:
+        """The case of ``num_rows`` activations; their neighbours are searched on the device."""
         from atlas_pipeline.layout.neighbors import neighbors
         from atlas_pipeline.layout.umap_layout import spread_start
 
         vectors = clusters(num_rows, 64)
-        near = neighbors([vectors], num_rows, NUM_NEIGHBORS, method="exact", device=device)
-        indices, distances = near.fitted()
-        # Weights fall from 1 with distance, as UMAP's do; its own need a minute of compilation.
-        weights = np.exp(-(distances[:, 1:] - distances[:, 1:2]) / (distances[:, -1:] + 1e-12))
-        rows = np.repeat(np.arange(len(indices)), NUM_NEIGHBORS - 1)
-        one_way = scipy.sparse.csr_matrix(
-            (weights.ravel(), (rows, indices[:, 1:].ravel())), shape=(len(indices),) * 2
-        )
-        return cls(one_way.maximum(one_way.T).tocsr(), spread_start([vectors[near.same.rows]], 2, "cosine"))
+        found = neighbors([vectors], num_rows, NUM_NEIGHBORS, method="exact", device=device)
+        return cls(found.fitted(), spread_start([vectors[found.same.rows]], 2, "cosine"))
 
-    def optimised(self, device: str, num_epochs: int) -> np.ndarray:
-        """The layout by the engine `gpu` on a device: (vertex, 2)."""
-        from atlas_pipeline.layout.umap_layout import UmapSettings, optimise_graph
+    def layouts(self, device: str, num_epochs: int, num_seeds: int = 1) -> list[np.ndarray]:
+        """Layouts by the engine `gpu` on a device: (vertex, 2) for each seed."""
+        from atlas_pipeline.layout.umap_layout import UmapSettings, tensor_layouts
 
         settings = UmapSettings(
             num_neighbors=NUM_NEIGHBORS, min_dist=0.1, num_epochs=num_epochs, engine="gpu", device=device
         )
-        return optimise_graph(self.graph, self.start, settings, 0)
+        return tensor_layouts(self.near, NUM_NEIGHBORS, self.start, settings, range(num_seeds))
