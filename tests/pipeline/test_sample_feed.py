@@ -109,10 +109,14 @@ def test_the_next_batch_starts_before_the_rows_of_the_last_are_waited_for(comput
 
 
 def test_an_error_while_gathering_reaches_the_caller(compute, monkeypatch):
-    def fail(*_):
-        raise MemoryError("no room")
+    gather = LayerShard.gather
 
-    monkeypatch.setattr(LayerShard, "gather", fail)
+    def fail_in_thread(shard, coming):
+        if threading.current_thread().name.startswith("gather-rows"):
+            raise MemoryError("no room")
+        gather(shard, coming)
+
+    monkeypatch.setattr(LayerShard, "gather", fail_in_thread)
     with pytest.raises(MemoryError, match="no room"):
         compute(0)
     assert helpers() == []
