@@ -32,6 +32,7 @@ class Drawn:
     """(icon,) int32: steps taken."""
 
 
+@ieee()
 def optimise(
     objective: Objective,
     seeds: Sequence[int],

@@ -165,7 +165,9 @@ def icons(arithmetic: str, device: str) -> Icons:
 
 
 @pytest.mark.usefixtures("switches", "rounding_gpu")
-def test_float32_icons_are_those_of_the_cpu():
+@pytest.mark.parametrize("switch", ["none", "products tf32"])
+def test_float32_icons_are_those_of_the_cpu(switch):
+    SWITCHES[switch]()
     assert torch.equal(icons("float32", "cuda").images, icons("float32", "cpu").images)
 
 
