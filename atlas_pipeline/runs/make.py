@@ -14,7 +14,7 @@ from atlas_pipeline.engine import Executor, Reporter, Step, Store
 from atlas_pipeline.engine.hardware import device_title, resolved_device, unusable_gpu
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.models.network_cache import opened_network
-from atlas_pipeline.runs.checks import checks_for, made_elsewhere, refuse_failed, summary
+from atlas_pipeline.runs.checks import checks_for, made_elsewhere, refuse_failed, refuse_judge, summary
 from atlas_pipeline.runs.devices import check_engine, resolved_workers
 from atlas_pipeline.runs.preflight import needs_of, refuse_unmet
 from atlas_pipeline.stages.sampling.check import CHECK
@@ -78,6 +78,7 @@ def make(
         refuse_failed(checks, store, cached=True)
     if options.only is None or options.only - {INDEX.name}:
         _check_names(config, steps, store, device)
+        refuse_judge(config, left, device)
     with _executor(device, options) as executor, engine.open_reporter(quiet=options.quiet) as reporter:
         run = partial(
             engine.run,
