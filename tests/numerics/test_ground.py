@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from atlas_pipeline.numerics.ground import contrast, field_mask, share_in_field
+from atlas_pipeline.numerics.ground import contrast, field_mask, mean_energy, share_in_field
 
 SIDE = 40
 CENTRE = np.zeros((SIDE, SIDE), dtype=bool)
@@ -51,3 +51,16 @@ def test_the_field_is_the_fewest_pixels_with_its_energy():
     assert energy[mask].sum() >= 0.8 * energy.sum()
     assert energy[mask].sum() - energy[mask].min() < 0.8 * energy.sum()
     assert energy[mask].min() >= energy[~mask].max()
+
+
+def test_every_image_counts_equally_in_the_mean_energy():
+    rng = np.random.default_rng(0)
+    energies = rng.random((3, 4, 5))
+    expected = np.mean([one / one.sum() for one in energies], axis=0)
+    assert mean_energy(energies * np.array([1.0, 1e6, 1e-6])[:, None, None]) == pytest.approx(expected)
+
+
+def test_images_without_energy_count_for_nothing():
+    one = np.random.default_rng(0).random((1, 4, 5))
+    assert mean_energy(np.concatenate([one, 0 * one])) == pytest.approx(one[0] / one.sum())
+    assert mean_energy(np.zeros((2, 4, 5))) == pytest.approx(1 / 20)

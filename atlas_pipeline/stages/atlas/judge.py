@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +18,9 @@ from atlas_pipeline.tables.columns import column_matrix, columns_of_measures
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeStepConfig:
-    """seed: decides which other cell's icon stands in for a cell's own."""
+    """judge: the second network. seed: decides which other cell's icon stands in for a cell's own."""
 
+    judge: Mapping[str, Any]
     seed: int
 
 
@@ -84,7 +86,7 @@ def step(config: Config, features: Step | None) -> Step | None:
         return None
     return Step(
         stage=JUDGE,
-        config=JudgeStepConfig(seed=config.seed),
+        config=JudgeStepConfig(judge=features.config.judge, seed=config.seed),
         inputs={"judge_features": features},
         layer=features.layer,
         view=features.view,

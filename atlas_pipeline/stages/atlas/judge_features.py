@@ -108,10 +108,10 @@ class _Judge:
         from atlas_pipeline.inversion.batch_memory import in_batches
         from atlas_pipeline.models.penultimate import penultimate_features
 
-        side = self.network.preprocess.crop
+        side, given = self.network.preprocess.crop, torch.tensor(pictures)
 
         def features(which: torch.Tensor) -> torch.Tensor:
-            images = torch.tensor(pictures)[which].to(self.device).permute(0, 3, 1, 2).float() / 255
+            images = given[which].to(self.device).permute(0, 3, 1, 2).float() / 255
             # Icons and patches are enlarged alike, so the judge sees both in one field of view.
             fitted = interpolate(images, size=side, mode="bilinear", antialias=True).clamp(0, 1)
             return penultimate_features(self.network, fitted)

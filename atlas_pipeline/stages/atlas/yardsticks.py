@@ -15,7 +15,7 @@ from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Notes, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.inversion.settings import MID_GREY
 from atlas_pipeline.models.network_cache import opened_cut, opened_network
-from atlas_pipeline.numerics.ground import field_mask, share_in_field
+from atlas_pipeline.numerics.ground import field_mask, mean_energy, share_in_field
 from atlas_pipeline.numerics.path_likeness import over_layers, path_likeness
 from atlas_pipeline.pictures.png_codec import over_ground, pixels
 from atlas_pipeline.tables.cell_patches import NUM_PATCHES, cell_patches, cell_tasks
@@ -86,7 +86,7 @@ def _compute(task: Task, jobs: Sequence[YardsticksJob], runtime: Runtime) -> lis
 
 
 def _field(job: YardsticksJob, crops: np.ndarray, runtime: Runtime) -> np.ndarray:
-    """The position's effective receptive field: (side, side), the mean squared gradient over real crops."""
+    """The position's effective receptive field: (side, side), the squared gradient over real crops."""
     import torch
 
     from atlas_pipeline.inversion.batch_memory import in_batches
@@ -106,7 +106,7 @@ def _field(job: YardsticksJob, crops: np.ndarray, runtime: Runtime) -> np.ndarra
             torch.tensor(signs)[which].to(runtime.device),
         )
 
-    return torch.cat(list(in_batches(energy, len(images)))).double().mean(dim=0).numpy()
+    return mean_energy(torch.cat(list(in_batches(energy, len(images)))).numpy())
 
 
 def _paths(
