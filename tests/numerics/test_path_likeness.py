@@ -72,3 +72,8 @@ def test_one_patch_gives_no_scale():
 def test_one_number_is_the_median_of_the_known_layers():
     likeness = np.array([[0.1, 0.9, np.nan, 0.4]], dtype=np.float32)
     assert over_layers(likeness) == pytest.approx([0.4])
+
+
+def test_a_layer_with_none_before_it_has_no_path():
+    assert np.isnan(over_layers(np.empty((2, 0), dtype=np.float32))).tolist() == [True, True]
+    assert over_layers(np.empty((0, 0), dtype=np.float32)).shape == (0,)

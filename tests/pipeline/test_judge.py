@@ -230,3 +230,12 @@ def test_a_judge_without_features_is_refused_before_the_work(judged, tmp_path, a
     )
     refused(atlas("run", judged), "invert.judge: ", "no linear layer with 3 outputs")
     assert {name.split()[0] for name, state in states(judged).items() if state == "done"} <= {"index"}
+
+
+def test_a_view_without_icons_has_no_numbers(judged, atlas, store_of):
+    judged["classes"] = [{"class": "bee", "grid": {"sizes": [2], "min_count": 1000}}]
+    result = atlas("run", judged)
+    assert result.exit_code == 0, result.stderr
+    made = store_of(judged)
+    for stage in ("yardsticks", "judge_features", "judge"):
+        assert made(stage, "class-bee").num_rows == 0
