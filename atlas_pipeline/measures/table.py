@@ -312,7 +312,7 @@ MEASURES: tuple[Measure, ...] = (
             help="whether a second network, the judge, finds the icon nearer to real patches of its own cell "
             "than to those of any other.",
         ),
-        figure="rank of the own cell by the judge",
+        figure="own cell's rank by a judge",
     ),
     Measure(
         name="transfer_real",
@@ -378,7 +378,7 @@ MEASURES: tuple[Measure, ...] = (
             help="how alike the icon and real patches of its cell are in the earlier layers; 0: as noise, 1: "
             "as one of the patches.",
         ),
-        figure="path: 0 as noise, 1 as a real patch",
+        figure="path, 1 as a real patch",
     ),
     Measure(
         name="path_other",
@@ -441,10 +441,10 @@ MEASURES: tuple[Measure, ...] = (
             column="ground",
             colour="Quiet ground",
             panel="Ground",
-            note="of the contrast is where it is needed",
+            note="of the contrast is in the field",
             help="the share of the icon's contrast within the effective receptive field of its position.",
         ),
-        figure="share of contrast within the field",
+        figure="contrast in the field",
     ),
 )
 

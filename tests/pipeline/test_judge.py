@@ -239,3 +239,10 @@ def test_a_view_without_icons_has_no_numbers(judged, atlas, store_of):
     made = store_of(judged)
     for stage in ("yardsticks", "judge_features", "judge"):
         assert made(stage, "class-bee").num_rows == 0
+
+
+def test_a_judge_that_was_never_trained_is_remarked_on(judged, atlas):
+    judged["invert"]["judge"] = {"source": "demo", "weights": "random"}
+    result = atlas("run", judged)
+    assert result.exit_code == 0, result.stderr
+    assert "the judge was never trained" in result.stdout + result.stderr

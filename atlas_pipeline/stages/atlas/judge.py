@@ -12,6 +12,7 @@ import pyarrow as pa
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.models.network_name import has_random_weights
 from atlas_pipeline.numerics.transfer import derangement, own_cell_ranks
 from atlas_pipeline.tables.columns import column_matrix, columns_of_measures
 
@@ -66,6 +67,14 @@ def _known(ranks: np.ndarray, is_known: np.ndarray) -> pa.Array:
     return pa.array(ranks, pa.int32(), mask=~is_known)
 
 
+def _remarks(step: Step, artefact: Artefact) -> list[str]:
+    if not has_random_weights(step.config.judge):
+        return []
+    return [
+        f"{step.layer}, grid {step.grid}: the judge was never trained; its verdict on the icons says little"
+    ]
+
+
 JUDGE = Stage(
     name="judge",
     version=1,
@@ -77,6 +86,7 @@ JUDGE = Stage(
     compute=_compute,
     columns=(Column("row", pa.int16()), Column("col", pa.int16()), *columns_of_measures("judge")),
     commands=("invert",),
+    remarks=_remarks,
 )
 
 
