@@ -18,6 +18,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Parallel test processes with one thread per core each would compete for the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Runs stay in the process of the test, where it can look into them, unless the test asks for workers.
+os.environ.setdefault("ATLAS_LOCAL_CLUSTER", "0")
+
 NETWORK = """
 import torch
 from torch import nn

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from atlas_pipeline.tables.columns import MAX_LOST_SHARE, float16_losses, narrow
+from atlas_pipeline.tables.narrowing import MAX_LOST_SHARE, Narrowing, float16_losses, narrow
 
 ROWS = np.random.default_rng(0).normal(size=(1500, 6)).astype(np.float32)
 
@@ -45,3 +45,27 @@ def test_a_faint_column_counts_where_columns_are_vectors_too():
     values = ROWS * np.array([1, 1, 1, 1, 1, 1e-9], np.float32)
     assert narrow(values, (1,)).dtype == np.float16
     assert narrow(values, (0, 1)).dtype == np.float32
+
+
+@pytest.mark.parametrize("axes", [(1,), (0, 1)])
+@pytest.mark.parametrize("batch_rows", [1, 7, 1500])
+def test_rows_narrowed_in_batches_are_those_narrowed_at_once(axes, batch_rows):
+    rng = np.random.default_rng(1)
+    found = set()
+    # Scales around those at which float16 begins to lose too much, by small values and by overflow.
+    for scale in (*np.geomspace(1e-7, 1e-4, 7), 1.0, 1e4, 65_519, 65_520, 1e5):
+        values = (ROWS[:90].clip(-1, 1) * scale).astype(np.float32)
+        values[rng.integers(90, size=30)] *= rng.choice([0, 1e-3, 1e-9, 1])
+        values[:, 2] *= rng.choice([0, 1e-3, 1])
+        narrowing = Narrowing(len(values), axes)
+        for start in range(0, len(values), batch_rows):
+            narrowing.add(values[start : start + batch_rows])
+        losses = float16_losses(values)
+        lossy = any(losses[1 - axis].max() > MAX_LOST_SHARE for axis in axes)
+        with np.errstate(over="ignore"):
+            wanted = values if lossy else values.astype(np.float16)
+        stored = narrowing.finished()
+        assert stored.dtype == wanted.dtype
+        assert np.array_equal(stored, wanted)
+        found.add(lossy)
+    assert found == {True, False}

@@ -38,14 +38,26 @@ pipeline_option = click.option(
     help="A pipeline file of your own. Default: the pipelines that CONFIG needs.",
 )
 
+
+class _Workers(click.ParamType):
+    """A number of workers, or ``auto``."""
+
+    name = "workers"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        return value if value == "auto" else click.IntRange(0).convert(value, param, context)
+
+
 run_options = _with(
     click.option("--device", metavar="auto|cpu|cuda[:n]", help="Where the network runs."),
     click.option("--workers", type=click.IntRange(0), help="Processes that decode images."),
     click.option(
         "--local-cluster",
-        type=click.IntRange(1),
-        metavar="N",
-        help="Run tasks on N Dask workers on this machine.",
+        type=_Workers(),
+        default="auto",
+        envvar="ATLAS_LOCAL_CLUSTER",
+        metavar="auto|N",
+        help="Run tasks on N Dask workers on this machine; 0: in this process; auto: workers where they pay.",
     ),
     click.option("--cluster", metavar="tcp://HOST:PORT", help="Run tasks on an existing Dask scheduler."),
     click.option("--force", is_flag=True, help="Recompute what this command makes."),

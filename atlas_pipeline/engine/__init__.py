@@ -5,7 +5,8 @@ fingerprint.py, values.py       the identity of an artefact
 location.py -> atomic_files.py -> part.py -> manifest.py -> artefact.py, store.py    files on disk or at a URL
 survey.py -> plan.py, reason.py                         which artefacts exist; why a step would run
 agenda.py -> execute.py -> group.py -> unfinished.py    which artefacts to make; making them
-task.py -> executor.py; worker.py -> dask_executor.py; nanny.py, hardware.py -> cluster.py    where tasks run
+task.py -> executor.py -> growing_executor.py; hardware.py -> lanes.py; threads.py -> worker.py;
+lanes.py, worker.py -> dask_executor.py; nanny.py -> cluster.py    where tasks run
 lock.py, repair.py, force.py, clean.py, progress.py, bars.py, reporters.py    locks, repair, removal, progress
 """
 

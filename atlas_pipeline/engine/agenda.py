@@ -20,6 +20,7 @@ class Agenda:
         self.survey = Survey(store, self._is_forced)
         self._steps, self._only, self._force = steps, only, force
         self._retired: set[tuple[str, str]] = set()
+        self._priorities = priorities(steps)
 
     def refuse_missing_inputs(self) -> None:
         """Raises: MissingInputError: a step to make needs an input that is neither done nor to be made."""
@@ -57,6 +58,14 @@ class Agenda:
         self._retired.add((stage, fingerprint))
         self.survey.forget(stage, fingerprint)
 
+    def priority(self, step: Step) -> int:
+        """Length of the longest chain of steps on the device that begins with this step."""
+        return self._priorities[step]
+
+    def num_left(self, stage: str) -> int:
+        """Number of steps of a stage that are not done."""
+        return sum(step.stage.name == stage and not self.survey.look(step).is_done for step in self.needed())
+
     def _is_target(self, step: Step) -> bool:
         return self._only is None or step.stage.name in self._only
 
@@ -86,3 +95,19 @@ def _group_key(step: Step, job: Job) -> tuple[str, ...]:
     common = sorted(item for item in by_role(job.inputs).items() if item[0] not in step.own_inputs)
     inputs = (f"{role} {source.fingerprint}" for role, source in common)
     return step.stage.name, step.shared, *inputs
+
+
+def priorities(steps: Sequence[Step]) -> dict[Step, int]:
+    """For each step, the length of the longest chain of steps on the device that begins with it.
+
+    Steps on the way to work for the device come before others, and pictures and pages come last: a GPU that
+    waits costs more than a core that waits.
+
+    Args: steps: inputs before the steps that use them.
+    """
+    longest = dict.fromkeys(steps, 0)
+    for step in reversed(steps):
+        longest[step] += step.stage.is_for_device(step.config)
+        for source in step.inputs.values():
+            longest[source] = max(longest[source], longest[step])
+    return longest

@@ -13,7 +13,7 @@ from atlas_pipeline.engine.progress import Bar, StepProgress, rate_text
 
 
 class BarsReporter:
-    """One bar per running step: label, count, rate, time left.
+    """One bar per running step: label, count, rate, time left. A step that waits for a worker has none yet.
 
     A step that ends becomes a line above the bars, so that a run of many steps fits on any screen.
     """
@@ -41,9 +41,16 @@ class BarsReporter:
 class _Bar:
     def __init__(self, progress: Progress, step: StepProgress) -> None:
         self._progress, self._step = progress, step
-        self._task = progress.add_task(step.label, total=step.total, completed=step.done, step=step)
+        self._has_begun = False
+        self._task = progress.add_task(
+            step.label, total=step.total, completed=step.done, step=step, visible=False
+        )
 
     def advance(self, units: int) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self._step.begin()
+            self._progress.update(self._task, visible=True)
         self._step.done += units
         self._progress.advance(self._task, units)
 

@@ -1,4 +1,4 @@
-"""Dask workers: one process with one thread each, on this machine or at an existing scheduler.
+"""Dask workers, each a process that runs one task at a time: on this machine or at an existing scheduler.
 
 Workers write the parts themselves, because they see the workspace under the same path or URL; only records
 and notes are sent back. A worker that is killed is restarted, and its task goes to another worker: tasks are
@@ -8,27 +8,22 @@ idempotent.
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from atlas_pipeline.engine.dask_executor import RETRIES, DaskExecutor
-from atlas_pipeline.engine.hardware import num_cores, visible_gpus
+from atlas_pipeline.engine.lanes import Lanes
 from atlas_pipeline.errors import ResourceError
 
 CONNECT_S = 20.0
 
 
 @contextmanager
-def local_cluster(num_workers: int, *, device: str = "cpu") -> Iterator[DaskExecutor]:
-    """Start workers on this machine (localhost, no dashboard); with CUDA at most one per visible GPU.
-
-    Raises: ResourceError: the device is CUDA and no GPU is visible.
-    """
-    environments = worker_environments(num_workers, device)
+def local_cluster(lanes: Lanes) -> Iterator[DaskExecutor]:
+    """Start the workers of this machine (localhost, no dashboard) with the first call."""
     with ExitStack() as stack:
-        yield DaskExecutor(lambda: _start_workers(environments, stack), stack)
+        yield DaskExecutor(lambda: _start_workers(lanes, stack), stack, lanes)
 
 
 @contextmanager
@@ -42,7 +37,7 @@ def existing_cluster(address: str) -> Iterator[DaskExecutor]:
         yield DaskExecutor(lambda: _connect(address, stack), stack)
 
 
-def _start_workers(environments: Sequence[Mapping[str, str]], stack: ExitStack) -> Any:
+def _start_workers(lanes: Lanes, stack: ExitStack) -> Any:
     import dask
     from distributed import Client, Scheduler, SpecCluster
 
@@ -51,8 +46,11 @@ def _start_workers(environments: Sequence[Mapping[str, str]], stack: ExitStack) 
     network = {"host": "127.0.0.1", "dashboard": False}
     options = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL, **network}
     workers = {
-        f"worker-{number}": {"cls": SteadyNanny, "options": {**options, "env": environment}}
-        for number, environment in enumerate(environments)
+        f"worker-{number}": {
+            "cls": SteadyNanny,
+            "options": {**options, "env": worker.environment, "resources": worker.resources},
+        }
+        for number, worker in enumerate(lanes.workers())
     }
     scheduler_options = {
         "port": 0,
@@ -77,6 +75,8 @@ _LOCAL_CONFIG: dict[str, Any] = {
     # Compiled code may hold the interpreter for minutes, so a silent worker is not a dead one. A dead process
     # is noticed at once anyway.
     "distributed.scheduler.worker-ttl": None,
+    # Dask gives up a worker that has not come back after 15 s, and a busy machine takes longer to start one.
+    "distributed.deploy.lost-worker-timeout": "1 day",
     # Daemon processes could not start processes of their own for decoding.
     "distributed.worker.daemon": False,
     # Dask makes workers return freed memory at once; a network that allocates it again at every step then
@@ -115,23 +115,3 @@ def _connect(address: str, stack: ExitStack) -> Any:
             f"start some with: dask worker {address} --nthreads 1"
         ) from error
     return client
-
-
-def worker_environments(num_workers: int, device: str) -> list[Mapping[str, str]]:
-    """Environment of each worker: its share of the cores, or OMP_NUM_THREADS if set; with CUDA its own GPU.
-
-    Raises: ResourceError: the device is CUDA and no GPU is visible.
-    """
-    gpus: Sequence[str | None] = [None] * num_workers
-    if device.startswith("cuda"):
-        gpus = visible_gpus()
-        if ":" in device:  # a specific GPU
-            first = int(device.partition(":")[2])
-            gpus = gpus[first : first + 1]
-        gpus = gpus[:num_workers]
-        if not gpus:
-            raise ResourceError(f"device {device}: no GPU is visible here; use --device cpu")
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, num_cores() // max(1, len(gpus))))
-    share = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-    share["NUMBA_NUM_THREADS"] = threads
-    return [{**share, "CUDA_VISIBLE_DEVICES": gpu} if gpu is not None else dict(share) for gpu in gpus]

@@ -6,16 +6,18 @@ import queue
 import time
 import uuid
 from asyncio import CancelledError
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError as FutureCancelled
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import cycle
 from typing import Any
 
+from atlas_pipeline.engine.lanes import GPU, Lanes
 from atlas_pipeline.engine.location import Location, state_of
-from atlas_pipeline.engine.stage import Runtime
-from atlas_pipeline.engine.task import Outcome, TaskCall
+from atlas_pipeline.engine.stage import Runtime, ignore
+from atlas_pipeline.engine.task import Demand, Outcome, TaskCall
 from atlas_pipeline.engine.worker import (
     Requirements,
     find_mismatch,
@@ -33,54 +35,117 @@ WATCH_S = 1.0
 PATIENCE_S = 20.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A call that a worker has, or will get from the scheduler."""
+
+    call: TaskCall
+    future: Any
+    advance: Callable[[int], None]
+
+
 class DaskExecutor:
     """Sends calls to a scheduler.
 
     It connects, or starts workers, at the first call: a run with nothing to do needs neither. `local_cluster`
     and `existing_cluster` create it and close everything that it adds to their stack.
+
+    The workers of this machine get one call each, and the others are held back: a worker's death then costs
+    only the call that it ran, and calls begin only if there is memory for them.
+
+    Attributes: lanes: the workers of this machine; None: an existing scheduler, which gets all calls at once.
     """
 
     concurrent = True
 
-    def __init__(self, connect: Callable[[], Any], stack: ExitStack) -> None:
+    def __init__(self, connect: Callable[[], Any], stack: ExitStack, lanes: Lanes | None = None) -> None:
+        self.lanes = lanes
         self._connect, self._stack = connect, stack
+        self._held: list[tuple[TaskCall, Callable[[int], None]]] = []
         # Hold every future: the scheduler drops a task whose future is released.
-        self._pending: dict[str, tuple[TaskCall, Any]] = {}
-        self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._pending: dict[str, _Sent] = {}
+        # Futures that are done, and the progress of calls: (key, units).
+        self._heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._topic = f"atlas-progress-{uuid.uuid4().hex}"
         self._requirements: dict[Location, Requirements] = {}
 
     @cached_property
     def client(self) -> Any:
         """The `distributed.Client`. Raises: ResourceError: no scheduler answers, or there are no workers."""
-        return self._connect()
+        client = self._connect()
+        client.subscribe_topic(self._topic, lambda event: self._heard.put(event[1]))
+        return client
+
+    def num_workers(self, demand: Demand) -> int:
+        """Number of workers that share calls of this demand. Raises: ResourceError: see `client`."""
+        if self.lanes is not None:
+            return self.lanes.num_workers(demand)
+        return len(self.client.scheduler_info(n_workers=-1)["workers"])
 
     def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
         """Raises: ResourceError: no workers, or one that has other versions or cannot see the workspace."""
+        # Check the workers with the first call, whether or not it is held back.
+        self._requirements_for(call.folders[0].parents[1])
+        self._held.append((call, advance))
+
+    def _send_held(self) -> None:
+        """Send the calls that may begin."""
+        chosen: Sequence[int] = range(len(self._held))
+        if self.lanes is not None:
+            running = [sent.call.demand for sent in self._pending.values()]
+            chosen = self.lanes.beginning([call.demand for call, _ in self._held], running)
+        for number in chosen:
+            self._send(*self._held[number])
+        begun = set(chosen)
+        self._held = [held for number, held in enumerate(self._held) if number not in begun]
+
+    def _send(self, call: TaskCall, advance: Callable[[int], None]) -> None:
         from distributed.protocol.pickle import dumps
 
-        call = replace(call, runtime=worker_runtime(call.runtime))
-        requirements = self._requirements_for(call.folders[0].parents[1])
+        call = replace(call, runtime=self._worker_runtime(call))
+        resource = self._resource(call.demand)
         key = f"atlas-{call.stage.name}-{call.index}-{uuid.uuid4().hex}"
         future = self.client.submit(
             run_if_compatible,
-            requirements,
+            self._requirements_for(call.folders[0].parents[1]),
             call.group,
             call.index,
             dumps(call),
+            (self._topic, key),
             key=key,
             pure=False,
             retries=RETRIES,
+            priority=call.demand.priority,
+            resources={resource: 1} if resource else None,
         )
-        self._pending[key] = call, future
-        future.add_done_callback(self._finished.put)
+        self._pending[key] = _Sent(call, future, advance)
+        future.add_done_callback(self._heard.put)
+
+    def _resource(self, demand: Demand) -> str:
+        """The resource that a worker needs to get the call; "" if all may get it."""
+        if self.lanes is not None:
+            return self.lanes.resource(demand)
+        if not demand.uses_device:
+            return ""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        return GPU if any(GPU in worker["resources"] for worker in workers) else ""
+
+    def _worker_runtime(self, call: TaskCall) -> Runtime:
+        runtime = replace(call.runtime, advance=ignore)
+        if self.lanes is not None:
+            return self.lanes.runtime(runtime, call.demand)
+        # A worker has one GPU. Its decoding processes are counted where it runs.
+        return replace(runtime, device="cuda") if runtime.device.startswith("cuda") else runtime
 
     def wait(self, timeout_s: float | None) -> list[Outcome]:
         """Raises: TasksFailedError: the connection to the scheduler is lost."""
+        # Only now: the steps that the last outcome made ready may come before those that waited.
+        self._send_held()
         future = self._next(timeout_s)
-        pending = self._pending.pop(future.key, None) if future is not None else None
-        if future is None or pending is None:
+        sent = self._pending.pop(future.key, None) if future is not None else None
+        if future is None or sent is None:
             return []  # a task of an abandoned run
-        call, _ = pending
+        call = sent.call
         try:
             # If the worker died with the result, this waits until the task has run again.
             return [_check_visible(call, future.result())]
@@ -92,8 +157,9 @@ class DaskExecutor:
     def cancel(self) -> None:
         with suppress(Exception):
             if self._pending and not self._scheduler_is_gone():
-                self.client.cancel([future for _, future in self._pending.values()], force=True)
+                self.client.cancel([sent.future for sent in self._pending.values()], force=True)
         self._pending.clear()
+        self._held.clear()
 
     def _requirements_for(self, root: Location) -> Requirements:
         """Requirements for work under `root`; the first call checks them on all workers."""
@@ -118,7 +184,13 @@ class DaskExecutor:
         while True:
             left = WATCH_S if ends is None else min(WATCH_S, max(0.0, ends - time.monotonic()))
             with suppress(queue.Empty):
-                return self._finished.get(timeout=left)
+                heard = self._heard.get(timeout=left)
+                if not isinstance(heard, tuple | list):
+                    return heard
+                key, units = heard
+                if key in self._pending:
+                    self._pending[key].advance(units)
+                continue
             if self._pending and self._scheduler_is_gone():
                 raise self._lost_scheduler()
             if ends is not None and time.monotonic() >= ends:
@@ -130,20 +202,11 @@ class DaskExecutor:
 
     def _lost_scheduler(self) -> TasksFailedError:
         self._pending.clear()
+        self._held.clear()
         return TasksFailedError(
             "the Dask scheduler is gone; what is done is kept, start a scheduler and workers, "
             "then run the same command to go on"
         )
-
-
-def worker_runtime(runtime: Runtime) -> Runtime:
-    """The runtime on a worker: one GPU, and no decoding processes unless their number is set."""
-    device = "cuda" if runtime.device.startswith("cuda") else runtime.device
-    return Runtime(
-        device=device,
-        batch_size=runtime.batch_size,
-        workers=0 if runtime.workers is None else runtime.workers,
-    )
 
 
 def _worker_is_lost(mismatch: object) -> bool:
@@ -153,7 +216,8 @@ def _worker_is_lost(mismatch: object) -> bool:
 
 def _check_visible(call: TaskCall, outcome: Outcome) -> Outcome:
     """Return the outcome if this machine sees the parts too, else the outcome with an error."""
-    for folder, record in zip(call.folders, outcome.records, strict=False):
+    records = [record for one in (outcome, *outcome.others) for record in one.records]
+    for folder, record in zip(cycle(call.folders), records, strict=False):
         path = folder / record.name
         ends = time.monotonic() + PATIENCE_S
         while not _is_there(path, record.bytes):
@@ -162,7 +226,7 @@ def _check_visible(call: TaskCall, outcome: Outcome) -> Outcome:
                     f"a worker says that it wrote {path}, which is not there for this machine; "
                     "give a path or URL that all machines share as run.workspace"
                 )
-                return replace(outcome, records=(), notes=(), error=error)
+                return replace(outcome, records=(), notes=(), error=error, others=())
             time.sleep(WATCH_S / 5)
     return outcome
 

@@ -159,15 +159,11 @@ class MemoryNeed:
     Attributes:
         task: description of the task; needs with equal descriptions are one task, and the largest counts.
         remedy: advice on how to lower the need.
-        num_tasks: number of such tasks, which may run in parallel.
-        is_first: whether these tasks end before the tasks of other needs begin.
     """
 
     task: str
     num_bytes: int
     remedy: str
-    num_tasks: int = 1
-    is_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

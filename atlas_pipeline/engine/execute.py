@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 
 from atlas_pipeline.engine.agenda import Agenda
 from atlas_pipeline.engine.executor import Executor, InlineExecutor
@@ -17,11 +18,17 @@ from atlas_pipeline.engine.repair import remove_damaged_parts
 from atlas_pipeline.engine.run_report import RunReport, StepReport
 from atlas_pipeline.engine.stage import Runtime, Step, describe
 from atlas_pipeline.engine.store import Store
+from atlas_pipeline.engine.task import Demand
 from atlas_pipeline.errors import CorruptArtefactError
 
 POLL_S = 0.5
 # Repeated damage to one file means that the disk is faulty; making the file again does not help.
 MAX_REPAIRS = 3
+
+
+def nothing_to_count(step: Step) -> int:
+    """The memory of tasks that need too little to count."""
+    return 0
 
 
 def run(
@@ -34,6 +41,7 @@ def run(
     executor: Executor | None = None,
     runtime: Runtime | None = None,
     reporter: Reporter | None = None,
+    memory_of: Callable[[Step], int] = nothing_to_count,
 ) -> RunReport:
     """Make every missing artefact of the steps.
 
@@ -43,6 +51,8 @@ def run(
         force: names of stages to make again even if they are done.
         executor: where tasks run; None: in this process.
         runtime: device, batch size and workers for the tasks. reporter: receives the progress.
+        memory_of: peak memory of a task of the step, in bytes. Workers of this machine do not begin tasks
+            that together need more than is free.
     Raises:
         MissingInputError: an input is missing and no_deps is set. UserError: from a stage or from the disk;
         stops the run, and finished work is kept. TasksFailedError: some tasks failed; the rest of their stage
@@ -54,7 +64,12 @@ def run(
     started = time.monotonic()
     allow_many_locks()
     work = _Run(
-        agenda, store, executor or InlineExecutor(), runtime or Runtime(), reporter or SilentReporter()
+        agenda,
+        store,
+        executor or InlineExecutor(),
+        runtime or Runtime(),
+        reporter or SilentReporter(),
+        memory_of,
     )
     try:
         work.run_all()
@@ -69,13 +84,20 @@ class _Run:
     """One call of `run`."""
 
     def __init__(
-        self, agenda: Agenda, store: Store, executor: Executor, runtime: Runtime, reporter: Reporter
+        self,
+        agenda: Agenda,
+        store: Store,
+        executor: Executor,
+        runtime: Runtime,
+        reporter: Reporter,
+        memory_of: Callable[[Step], int],
     ) -> None:
         self.reports: list[StepReport] = []
         self.tasks_run = 0
         self.failed: list[Group] = []
         self._agenda, self._store = agenda, store
         self._executor, self._runtime, self._reporter = executor, runtime, reporter
+        self._memory_of = memory_of
         self._groups: dict[int, Group] = {}
         self._num_groups = 0
         self._waiting = False
@@ -155,13 +177,24 @@ class _Run:
             elif found.damage:
                 self._reporter.say(f"{describe(step)}: {', '.join(found.damage)} damaged; making it again")
         try:
-            calls = group.open(survey, self._runtime, self._reporter)
+            demand = self._demand(group)
+            num_workers = partial(self._executor.num_workers, demand)
+            calls = group.open(survey, self._runtime, demand, num_workers, self._reporter)
         except CorruptArtefactError as error:
             calls, group.corrupt = [], error
         for call in calls:
             self._executor.submit(call, group.advance(call.index))
         if not calls:
             self._end(group)
+
+    def _demand(self, group: Group) -> Demand:
+        stage = group.stage
+        return Demand(
+            uses_device=stage.is_for_device(group.steps[0].config),
+            memory_bytes=max(self._memory_of(step) for step in group.steps),
+            priority=max(self._agenda.priority(step) for step in group.steps),
+            sharing=self._agenda.num_left(stage.name) if stage.uses_all_cores else 0,
+        )
 
     def _end(self, group: Group) -> None:
         """All calls are back: finish the group, repair its damaged inputs, or record its failure."""

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Protocol
 
-from atlas_pipeline.engine.task import Outcome, TaskCall, compute_task, write_task
+from atlas_pipeline.engine.task import Demand, Outcome, TaskCall, compute_task, write_task
 
 
 class Executor(Protocol):
-    """Accepts calls and returns their outcomes in any order.
+    """Accepts calls and returns their outcomes in any order."""
 
-    concurrent: whether several steps may run at once.
-    """
+    @property
+    def concurrent(self) -> bool:
+        """Whether several steps may run at once."""
 
-    concurrent: bool
+    def num_workers(self, demand: Demand) -> int:
+        """Number of workers that share calls of this demand."""
 
-    def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None: ...
+    def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
+        """Accept a call. advance: reports its progress; a report of 0 units says that it began."""
 
     def wait(self, timeout_s: float | None) -> list[Outcome]:
         """At least one outcome, or none if the timeout has passed."""
@@ -36,18 +40,44 @@ class InlineExecutor:
 
     concurrent = False
 
-    def __init__(self) -> None:
+    def __init__(self, *, decoders: int | None = None) -> None:
+        """decoders: processes that decode images, unless the runtime of a call has a number."""
+        self._decoders = decoders
         self._calls: deque[tuple[TaskCall, Callable[[int], None]]] = deque()
         self._finished: deque[Outcome] = deque()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write-parts")
         self._written: Future[Outcome] | None = None
 
+    def num_workers(self, demand: Demand) -> int:
+        """The number is 1: this process."""
+        return 1
+
     def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
         self._calls.append((call, advance))
 
+    @property
+    def num_waiting(self) -> int:
+        """Number of calls that are not begun."""
+        return len(self._calls)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is an outcome to wait for."""
+        return bool(self._calls or self._finished or self._written)
+
+    def take_waiting(self) -> list[tuple[TaskCall, Callable[[int], None]]]:
+        """Remove the calls that are not begun, with their progress callbacks."""
+        waiting = list(self._calls)
+        self._calls.clear()
+        return waiting
+
     def wait(self, timeout_s: float | None) -> list[Outcome]:
         while self._calls and not self._finished:
-            computed = compute_task(*self._calls.popleft())
+            call, advance = self._calls.popleft()
+            advance(0)
+            if call.runtime.workers is None:
+                call = replace(call, runtime=replace(call.runtime, workers=self._decoders))
+            computed = compute_task(call, advance)
             self._take_written()
             if isinstance(computed, Outcome):
                 self._finished.append(computed)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from itertools import pairwise
 
 from atlas_pipeline.engine.progress import Bar, Reporter
 from atlas_pipeline.engine.run_report import StepReport
 from atlas_pipeline.engine.stage import Job, Runtime, Step, Task, describe
 from atlas_pipeline.engine.store import Store
 from atlas_pipeline.engine.survey import Survey
-from atlas_pipeline.engine.task import Outcome, TaskCall
+from atlas_pipeline.engine.task import Demand, Outcome, TaskCall
 from atlas_pipeline.engine.unfinished import UnfinishedArtefact
 from atlas_pipeline.errors import CorruptArtefactError, TasksFailedError, UserError
 
@@ -39,14 +41,25 @@ class Group:
         self._bar: Bar | None = None
         self._is_finished = False
         self._reported: dict[int, int] = {}
+        # For each task, the tasks of its call.
+        self._together: dict[int, list[int]] = {}
 
     @property
     def is_drained(self) -> bool:
         """Whether every call has come back."""
         return not self._calls
 
-    def open(self, survey: Survey, runtime: Runtime, reporter: Reporter) -> list[TaskCall]:
+    def open(
+        self,
+        survey: Survey,
+        runtime: Runtime,
+        demand: Demand,
+        num_workers: Callable[[], int],
+        reporter: Reporter,
+    ) -> list[TaskCall]:
         """Split the work and adopt existing parts; returns the calls that remain.
+
+        Args: demand: what each call asks of the machine. num_workers: counts the workers that share calls.
 
         Raises: CorruptArtefactError: an input is damaged. AtlasError: the stage stops the run.
         """
@@ -60,31 +73,46 @@ class Group:
         for index, task in enumerate(tasks):
             incomplete = [artefact for artefact in self._artefacts if artefact.lacks(index)]
             if incomplete:
-                self._calls[index] = self._call(index, task, incomplete, runtime), incomplete
+                self._calls[index] = self._call(index, task, incomplete, runtime, demand), incomplete
         sizes = [self.stage.size(task) for task in tasks]
         left = sum(sizes[index] for index in self._calls)
         self._bar = reporter.bar(self.label, self.stage.unit, total=sum(sizes), done=sum(sizes) - left)
-        return [call for call, _ in self._calls.values()]
+        calls = put_together([call for call, _ in self._calls.values()], num_workers)
+        for call in calls:
+            indices = [call.index, *(other.index for other in call.others)]
+            self._together |= dict.fromkeys(indices, indices)
+        return calls
 
     def advance(self, index: int) -> Callable[[int], None]:
-        """The progress callback of a task."""
-        size = self.stage.size(self._calls[index][0].task)
+        """The progress callback of a call."""
+        indices = self._together[index]
+        sizes = {one: self.stage.size(self._calls[one][0].task) for one in indices}
 
         def advance(units: int) -> None:
-            # A stage that counts wrongly must not push the bar beyond its end.
-            before = self._reported.get(index, 0)
-            self._reported[index] = min(size, before + units)
-            if self._bar:
-                self._bar.advance(self._reported[index] - before)
+            for one in indices:
+                # A stage that counts wrongly must not push the bar beyond its end.
+                added = min(units, sizes[one] - self._reported.get(one, 0))
+                self._report(one, added)
+                units -= added
 
         return advance
+
+    def _report(self, index: int, units: int) -> None:
+        self._reported[index] = self._reported.get(index, 0) + units
+        if self._bar:
+            self._bar.advance(units)
 
     def accept(self, outcome: Outcome) -> None:
         """Record the outcome of a call.
 
         Raises: UserError: from the task. AtlasError: the stage stops the run because of the notes so far.
         """
-        advance = self.advance(outcome.index)
+        outcomes = {one.index: replace(one, others=()) for one in (outcome, *outcome.others)}
+        for index in self._together[outcome.index]:
+            # An executor that lost a call gives one outcome for all of its tasks.
+            self._accept(outcomes.get(index, replace(outcome, index=index, others=())))
+
+    def _accept(self, outcome: Outcome) -> None:
         call, artefacts = self._calls.pop(outcome.index)
         if isinstance(outcome.error, UserError):
             raise outcome.error
@@ -94,7 +122,7 @@ class Group:
             self.failures[outcome.index] = outcome.error
         else:
             self.tasks_run += 1
-            advance(self.stage.size(call.task))
+            self._report(outcome.index, self.stage.size(call.task) - self._reported.get(outcome.index, 0))
             for artefact, record, notes in zip(artefacts, outcome.records, outcome.notes, strict=True):
                 artefact.accept(outcome.index, record, notes)
                 artefact.summary()
@@ -137,7 +165,12 @@ class Group:
         return tasks
 
     def _call(
-        self, index: int, task: Task, artefacts: Sequence[UnfinishedArtefact], runtime: Runtime
+        self,
+        index: int,
+        task: Task,
+        artefacts: Sequence[UnfinishedArtefact],
+        runtime: Runtime,
+        demand: Demand,
     ) -> TaskCall:
         return TaskCall(
             group=self.number,
@@ -147,7 +180,33 @@ class Group:
             jobs=tuple(artefact.job for artefact in artefacts),
             folders=tuple(artefact.folder for artefact in artefacts),
             runtime=runtime,
+            demand=demand,
         )
+
+
+def put_together(calls: Sequence[TaskCall], num_workers: Callable[[], int]) -> list[TaskCall]:
+    """On a GPU, the calls for tasks that the stage computes together; the workers get equal shares.
+
+    Args: calls: of one group, in order. num_workers: counts the workers that share them.
+    """
+    most = calls[0].stage.most_together if calls else 1
+    if most == 1 or not (calls[0].demand.uses_device and calls[0].runtime.device.startswith("cuda")):
+        return list(calls)
+    # The tasks that lack the parts of some siblings only are computed for these alone.
+    alike: list[list[TaskCall]] = []
+    for call in calls:
+        if alike and alike[-1][0].folders == call.folders:
+            alike[-1].append(call)
+        else:
+            alike.append([call])
+    shares = max(1, min(num_workers(), len(calls)))
+    most = min(most, -(-len(calls) // shares))
+    found = []
+    for run in alike:
+        num = -(-len(run) // most)
+        ends = [index * len(run) // num for index in range(num + 1)]
+        found += [replace(run[start], others=tuple(run[start + 1 : stop])) for start, stop in pairwise(ends)]
+    return found
 
 
 def tasks_failed(groups: Sequence[Group]) -> TasksFailedError:

@@ -23,13 +23,13 @@ def resolved_device(device: str) -> str:
     """
     if device == "cpu":
         return device
-    num_gpus = _num_usable_gpus()
+    usable = _num_usable_gpus()
     if device == "auto":
-        return "cuda" if num_gpus else "cpu"
+        return "cuda" if usable else "cpu"
     number = int(device.partition(":")[2] or 0)
-    if number >= num_gpus:
-        reason = unusable_gpu() or f"torch finds {num_gpus} GPUs on this machine"
-        others = f", or cuda:0 to cuda:{num_gpus - 1}" if num_gpus else ""
+    if number >= usable:
+        reason = unusable_gpu() or f"torch finds {usable} GPUs on this machine"
+        others = f", or cuda:0 to cuda:{usable - 1}" if usable else ""
         raise ResourceError(f"run.device {device}: {reason}; use cpu or auto{others}")
     return device
 
@@ -66,6 +66,11 @@ def visible_gpus() -> list[str]:
     if chosen is not None:
         return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1")]
     return _listed_gpus("index")
+
+
+def num_gpus() -> int:
+    """Number of GPUs that the driver lists, whether this process sees them or not."""
+    return len(_listed_gpus("index"))
 
 
 def _num_usable_gpus() -> int:

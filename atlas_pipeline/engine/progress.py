@@ -12,7 +12,8 @@ PLAIN_LINE_EVERY_S = 5.0
 class Bar(Protocol):
     """Progress of one step (or of siblings), in units."""
 
-    def advance(self, units: int) -> None: ...
+    def advance(self, units: int) -> None:
+        """Report units that are done; the first report, which may be of 0 units, says that the work began."""
 
     def close(self, finished: bool) -> None:
         """End the bar. finished: whether all work is done."""
@@ -22,7 +23,7 @@ class Reporter(Protocol):
     """Receives the progress of a run."""
 
     def bar(self, label: str, unit: str, *, total: int, done: int) -> Bar:
-        """A step begins. done: units that earlier runs finished, out of total."""
+        """The bar of a step that waits for its first task. done: units of earlier runs, out of total."""
 
     def say(self, text: str) -> None:
         """Print one line for the user."""
@@ -63,10 +64,14 @@ class SilentReporter:
 
 
 class PlainReporter(SilentReporter):
-    """Prints lines for logs: one every few seconds, and one at the end of each step."""
+    """Prints lines for logs: one every few seconds, and one at the end of each step.
+
+    Steps that run at the same time take turns.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.num_running = 0
 
     def bar(self, label: str, unit: str, *, total: int, done: int) -> Bar:
         return _PlainBar(self, StepProgress(label, unit, total, done))
@@ -78,15 +83,22 @@ class PlainReporter(SilentReporter):
 class _PlainBar:
     def __init__(self, reporter: PlainReporter, step: StepProgress) -> None:
         self._reporter, self._step = reporter, step
-        self._last_line_at = time.monotonic()
+        self._last_line_at: float | None = None
 
     def advance(self, units: int) -> None:
+        if self._last_line_at is None:
+            self._step.begin()
+            self._last_line_at = time.monotonic()
+            self._reporter.num_running += 1
         self._step.done += units
-        if time.monotonic() - self._last_line_at >= PLAIN_LINE_EVERY_S:
+        every_s = PLAIN_LINE_EVERY_S * self._reporter.num_running
+        if units and time.monotonic() - self._last_line_at >= every_s:
             self._last_line_at = time.monotonic()
             self._reporter.say(self._step.line())
 
     def close(self, finished: bool) -> None:
+        if self._last_line_at is not None:
+            self._reporter.num_running -= 1
         self._reporter.say(self._step.last_line(finished))
 
 
@@ -96,6 +108,10 @@ class StepProgress:
     def __init__(self, label: str, unit: str, total: int, done: int) -> None:
         self.label, self.unit, self.total, self.done = label, unit, total, done
         self._done_before = done
+        self._started = time.monotonic()
+
+    def begin(self) -> None:
+        """Start the clock: the step may have waited for workers."""
         self._started = time.monotonic()
 
     @property

@@ -52,6 +52,10 @@ class Artefact(Protocol):
         """The summary of its parts' notes, made by its stage's `summarise`."""
 
     @property
+    def digest(self) -> str:
+        """A digest of the parts' bytes."""
+
+    @property
     def num_rows(self) -> int: ...
 
     @property
@@ -82,12 +86,14 @@ class Runtime:
     """How to run a task; never part of a fingerprint, and never affects a result beyond rounding.
 
     device: a torch device name. batch_size: None leaves it to the stage. workers: processes that decode
-    images; None leaves it to the stage, 0 means none. advance: reports how many units were done.
+    images; None leaves it to the stage, 0 means none. threads: most threads of the kernels; None: as many as
+    the process has. advance: reports how many units were done.
     """
 
     device: str = "cpu"
     batch_size: int | None = None
     workers: int | None = None
+    threads: int | None = None
     advance: Callable[[int], None] = ignore
 
 
@@ -145,12 +151,19 @@ class Stage:
             job's inputs are a plain mapping by role.
         split: returns the tasks of a job, at least one. It must be cheap, because `plan` calls it too.
         compute: runs one task for one or several jobs (see `Step.shared`); one Output per job, in order.
+        compute_together: runs several tasks in one call; one list of Outputs per task, in order. On a GPU,
+            tasks that are small for CPUs then fill it. Parts and fingerprints are those of single tasks.
+            None: each task is a call of its own.
+        most_together: most tasks of such a call.
         unit, size: the unit of progress ("images", "icons"), and the number of units in a task.
         summarise: merges the notes of the parts so far, in order, into the artefact's notes. Called after
             every task and at the end; an AtlasError raised here stops the run (e.g. too many bad images).
         columns: columns of the stage's table; tables are checked against them. Empty: any columns.
         identity: columns whose values identify the artefact to later steps; empty: its fingerprint does.
             With it, later steps stay valid if the artefact is made anew with equal values.
+        uses_device: whether tasks compute on the run's device, or a function that tells it from the config.
+            Beside a GPU, tasks of all other stages run on CPU workers.
+        uses_all_cores: whether one task can use all cores. Such steps share the cores of the machine.
     Attributes used by the rest of the program:
         commands: commands that bring the stage up to date; `atlas run` makes every stage.
         publishes: where the stage's files go (columns `declaration.FILES`); None: it makes no files.
@@ -168,17 +181,27 @@ class Stage:
     inputs: type[Any] | None = None
     split: Callable[[Job[Any, Any]], Sequence[Task]]
     compute: Callable[[Task, Sequence[Job[Any, Any]], Runtime], Sequence[Output]]
+    compute_together: (
+        Callable[[Sequence[Task], Sequence[Job[Any, Any]], Runtime], Sequence[Sequence[Output]]] | None
+    ) = None
+    most_together: int = 1
     unit: str
     size: Callable[[Task], int]
     summarise: Callable[[Job[Any, Any], Sequence[Notes]], Notes] = only_notes
     columns: tuple[Column, ...] = ()
     identity: tuple[str, ...] = ()
+    uses_device: bool | Callable[[Any], bool] = False
+    uses_all_cores: bool = False
     commands: tuple[str, ...] = ()
     publishes: Publishes | None = None
     is_checked: bool = False
     needs: Callable[[Sequence[Step], Sequence[Any]], Needs] | None = None
     remarks: Callable[[Step, Artefact], Iterable[str]] | None = None
     viewer: Callable[[Artefact], ViewerFacts] | None = None
+
+    def is_for_device(self, config: Any) -> bool:
+        """Whether the tasks of a step with this config compute on the run's device."""
+        return self.uses_device(config) if callable(self.uses_device) else self.uses_device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -11,18 +11,20 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from atlas_pipeline.engine.atomic_files import atomic_file
-from atlas_pipeline.engine.hardware import resolved_device
+from atlas_pipeline.engine.hardware import num_cores, num_gpus, resolved_device
 from atlas_pipeline.engine.location import Location, content_of
 from atlas_pipeline.engine.part import PACKAGE
+from atlas_pipeline.engine.stage import Runtime
 from atlas_pipeline.engine.task import Outcome, TaskCall, run_task
+from atlas_pipeline.engine.threads import use_threads
 from atlas_pipeline.errors import AtlasError, ResourceError
 
 # Results depend on the versions of these packages.
@@ -47,6 +49,7 @@ _ABSENT = "(none)"
 _SOURCE = "source of atlas_pipeline"
 # A network file system may show a new file with a delay.
 _PATIENCE_S = 10.0
+_REPORT_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +134,14 @@ class _ExitOnMemoryError(logging.Handler):
             os._exit(1)
 
 
-def run_if_compatible(requirements: Requirements, group: int, index: int, call: bytes) -> Outcome:
+def run_if_compatible(
+    requirements: Requirements, group: int, index: int, call: bytes, progress: tuple[str, str]
+) -> Outcome:
     """Run a call, pickled by Dask, if this worker meets the requirements; else return a ResourceError.
 
     The call is pickled because a worker with other versions might not be able to load it.
+
+    Args: progress: topic of the events that report the progress, and the name of the call in them.
     """
     from distributed import get_worker
     from distributed.protocol.pickle import loads
@@ -147,9 +154,43 @@ def run_if_compatible(requirements: Requirements, group: int, index: int, call: 
     if mismatch is not None:
         return Outcome(group=group, index=index, error=mismatch_error(get_worker().address, mismatch))
     task: TaskCall = loads(call)
-    if task.runtime.device == "auto":  # resolved on the machine that computes
-        task = replace(task, runtime=replace(task.runtime, device=resolved_device("auto")))
-    return run_task(task)
+    task = replace(task, runtime=runtime_here(task.runtime))
+    if task.runtime.threads is not None:
+        use_threads(task.runtime.threads, load=task.demand.sharing > 0)
+    topic, name = progress
+    report = partial(get_worker().log_event, topic)
+    return run_task(task, Progress(lambda units: report((name, units))).advance)
+
+
+def runtime_here(runtime: Runtime) -> Runtime:
+    """The runtime on this machine: what only the machine that computes knows, filled in.
+
+    A worker with a GPU decodes with its share of the cores. Other workers decode alone: they are processes
+    already, and decoding processes beside them would oversubscribe the cores.
+    """
+    device = resolved_device("auto") if runtime.device == "auto" else runtime.device
+    workers = runtime.workers
+    if workers is None:
+        is_cuda = device.startswith("cuda")
+        workers = max(1, num_cores() // max(1, num_gpus())) if is_cuda else 0
+    return replace(runtime, device=device, workers=workers)
+
+
+class Progress:
+    """Passes the progress of a task on, a few times a second. The first report, of 0 units, says it began."""
+
+    def __init__(self, report: Callable[[int], None]) -> None:
+        self._report = report
+        self._units = 0
+        self._reported_at = time.monotonic()
+        report(0)
+
+    def advance(self, units: int) -> None:
+        self._units += units
+        now = time.monotonic()
+        if now - self._reported_at >= _REPORT_EVERY_S:
+            self._report(self._units)
+            self._units, self._reported_at = 0, now
 
 
 def mismatch_error(worker: str, mismatch: str) -> ResourceError:

@@ -54,9 +54,7 @@ def chunks(where: Sequence[ImageRef], source: str, path: str | None, crop: int) 
 
 
 class ChunkReader:
-    """Reads the images of a chunk, one chunk per item, as torch's DataLoader expects.
-
-    It can be pickled until it is first used.
+    """Reads the images of chunks. It can be pickled until it is first used.
 
     Args:
         source, path: as in ``listing.list_images``.
@@ -73,9 +71,8 @@ class ChunkReader:
         place = ImagesLocation(_absolute(path) if path else "", _absolute(files) if files else None)
         self._reader = source_of(source).reader(place, seed)
 
-    def __getitem__(self, chunk: Sequence[ImageRef]) -> Decoded:
-        side = self._preprocess.crop
-        images = np.empty((len(chunk), 3, side, side), np.uint8)
+    def read(self, chunk: Sequence[ImageRef], images: np.ndarray) -> Decoded:
+        """Read a chunk into the first rows of ``images``, (at least len(chunk), 3, crop, crop) uint8."""
         good: list[int] = []
         bad: list[BadImage] = []
         for place in chunk:

@@ -46,11 +46,15 @@ class Canvas:
         opacity = weights.expand(self.num_planes - 3, *weights.shape)
         # (P, C, F). With maco the colour weights scale unit phases, not free coefficients.
         self._weights = torch.cat([colour, opacity]).contiguous().to(device)
+        # On the device once: a copy at every step would wait for the device.
+        self._mirrored = fourier.mirrored_weights(self._weights)
+        self._mix = fourier.colour_mix(settings.contrast).to(device)
 
     def start(self, seeds: Sequence[int]) -> Tensor:
         """Each icon's random initial coefficients, on the device."""
-        coefficients = fourier.start_coefficients(seeds, self._settings, self.num_planes)
-        return self._normalise_phases(coefficients.to(self._device))
+        return self._normalise_phases(
+            fourier.start_coefficients(seeds, self._settings, self.num_planes, self._device)
+        )
 
     def start_from(self, images: Tensor) -> Tensor:
         """Coefficients whose canvas shows the finished icons (B, S, S, P) uint8 at its centre."""
@@ -67,16 +71,17 @@ class Canvas:
     def background(self, seeds: Sequence[int]) -> Tensor:
         """Background of transparent icons during optimisation: (B, 3, C, C) planes of strong smooth noise."""
         negated = [-1 - seed for seed in seeds]
-        noise = fourier.start_coefficients(negated, self._settings) / self._settings.start_sd
-        return fourier.planes(noise, fourier.spectrum_weights(self._settings)).to(self._device)
+        noise = fourier.start_coefficients(negated, self._settings, device=self._device)
+        weights = fourier.spectrum_weights(self._settings).to(self._device)
+        return fourier.planes(noise / self._settings.start_sd, weights)
 
     def planes(self, coefficients: Tensor) -> Tensor:
         """(B, P, C, C): decorrelated colours, and opacity with `alpha`; `colours` converts them to pixels."""
-        return fourier.planes(self._normalise_phases(coefficients), self._weights)
+        return fourier.planes(self._normalise_phases(coefficients), self._weights, self._mirrored)
 
     def colours(self, planes: Tensor) -> Tensor:
         """Convert planes (B, 3 or P, side, side) to RGB pixels in (0, 1), and opacity with `alpha`."""
-        return fourier.colours(planes, self._settings.contrast)
+        return fourier.colours(planes, self._mix, self._settings.contrast)
 
     def icon(self, coefficients: Tensor) -> Tensor:
         """Finished icons, (B, S, S, P) uint8 on the CPU."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,9 @@ from atlas_pipeline.inversion.settings import InversionSettings
 
 START_STREAM = 1
 _MIN_RELATIVE_WEIGHT = 1e-4
+# Random numbers drawn at a time: on a CPU, larger arrays cost more to allocate than to fill.
+_NUMBERS_TOGETHER_CPU = 1 << 17
+_NUMBERS_TOGETHER_GPU = 1 << 23
 
 # Square root of the colour covariance of ImageNet pixels, divided by its longest column (Lucid's values).
 _COLOUR_ROOT = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
@@ -54,37 +58,86 @@ def spectrum_weights(settings: InversionSettings) -> Tensor:
     return weights * (0.5 + 0.5 * torch.cos(torch.pi * fall))
 
 
-def start_coefficients(seeds: Sequence[int], settings: InversionSettings, num_planes: int = 3) -> Tensor:
+def start_coefficients(
+    seeds: Sequence[int],
+    settings: InversionSettings,
+    num_planes: int = 3,
+    device: torch.device | str = "cpu",
+) -> Tensor:
     """Random initial coefficients of each icon, normal with standard deviation `start_sd`.
 
-    Returns: (B, P, C, F, 2) float32 on the CPU; the last axis is (real, imaginary).
+    Returns: (B, P, C, F, 2) float32 on the device; the last axis is (real, imaginary).
     """
     size_px = settings.canvas_px
     shape = (num_planes, size_px, size_px // 2 + 1, 2)
     num = math.prod(shape)
-    return (
-        (random_streams.normal(seeds, START_STREAM, num) * settings.start_sd).float().view(len(seeds), *shape)
-    )
+    coefficients = torch.empty(len(seeds), num, device=device)
+    on_cpu = coefficients.device.type == "cpu"
+    num_together = max(1, (_NUMBERS_TOGETHER_CPU if on_cpu else _NUMBERS_TOGETHER_GPU) // num)
+    for first in range(0, len(seeds), num_together):
+        part = slice(first, first + num_together)
+        normal = random_streams.normal(seeds[part], START_STREAM, num, device)
+        coefficients[part] = normal.mul_(settings.start_sd)
+    return coefficients.view(len(seeds), *shape)
 
 
-def planes(coefficients: Tensor, weights: Tensor) -> Tensor:
+def planes(coefficients: Tensor, weights: Tensor, mirrored: Tensor | None = None) -> Tensor:
     """Inverse FFT of the weighted coefficients: each icon's canvas in decorrelated colours.
 
     Args:    coefficients: (B, P, C, F, 2) real. weights: (P, C, F) or (C, F), as `spectrum_weights`.
+             mirrored: `mirrored_weights` of the weights, if they are at hand.
     Returns: (B, P, C, C).
     """
-    size_px = coefficients.shape[2]
-    spectrum = torch.view_as_complex(coefficients * weights[..., None])
-    # Orthonormal: a coefficient changes the pixels by the same energy at every canvas size.
-    return torch.fft.irfft2(spectrum, s=(size_px, size_px), norm="ortho")
+    return _Planes.apply(coefficients, weights, mirrored_weights(weights) if mirrored is None else mirrored)
 
 
-def colours(planes: Tensor, contrast: float) -> Tensor:
+def mirrored_weights(weights: Tensor) -> Tensor:
+    """Weights (P, C, F) or (C, F) of the gradient: doubled, except in the columns that mirror themselves.
+
+    The other coefficients stand for their mirrored complex conjugates as well.
+    """
+    doubled = weights.clone()
+    doubled[..., 1 : (weights.shape[-2] + 1) // 2] *= 2
+    return doubled
+
+
+class _Planes(torch.autograd.Function):
+    """Inverse real FFT, defined for every spectrum.
+
+    Column 0 of a real image's spectrum mirrors itself, and so does column C / 2 if C is even. Free
+    coefficients break this symmetry, and FFT libraries may then give different images. Here the transform
+    along the columns comes first. It turns the part that breaks the symmetry into imaginary numbers, which
+    are removed. A gradient is the spectrum of a real image, so it has the symmetry already.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, coefficients: Tensor, weights: Tensor, mirrored: Tensor) -> Tensor:
+        ctx.save_for_backward(mirrored)
+        size_px = coefficients.shape[2]
+        spectrum = torch.view_as_complex(coefficients * weights[..., None])
+        # Orthonormal: a coefficient changes the pixels by the same energy at every canvas size.
+        half = torch.fft.ifft(spectrum, dim=-2, norm="ortho")
+        own_mirrors = slice(None, None, size_px // 2 if size_px % 2 == 0 else size_px)
+        torch.view_as_real(half)[..., own_mirrors, 1].zero_()
+        return torch.fft.irfft(half, n=size_px, norm="ortho")
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (mirrored,) = ctx.saved_tensors
+        spectrum = torch.view_as_real(torch.fft.rfft2(gradients[0], norm="ortho"))
+        return spectrum * mirrored[..., None], None, None
+
+
+def colour_mix(contrast: float) -> Tensor:
+    """(3, 3): decorrelated colours to the logits of red, green and blue."""
+    return COLOUR_MIX * contrast
+
+
+def colours(planes: Tensor, mix: Tensor, contrast: float) -> Tensor:
     """Convert decorrelated planes to RGB pixels in (0, 1); a fourth plane becomes opacity.
 
-    Args: planes: (B, P, side, side).
+    Args: planes: (B, P, side, side). mix: `colour_mix` of the contrast, on the planes' device.
     """
-    mix = COLOUR_MIX.to(planes) * contrast
     pixels = torch.einsum("rk,bkyx->bryx", mix, planes[:, :3])
     if planes.shape[1] > 3:
         pixels = torch.cat([pixels, contrast * planes[:, 3:]], dim=1)
@@ -165,6 +218,22 @@ def magnitude_spectrum(images: Tensor, settings: InversionSettings) -> Tensor:
     )[0]
     magnitude[:, 0, 0] = means.abs().mean(0).view(3) * size_px
     return magnitude
+
+
+def crop(images: Tensor, low: int, high: int) -> Tensor:
+    """Rows and columns [low, high) of images (B, P, side, side), a view; its gradient is padded once."""
+    return _Crop.apply(images, low, high)
+
+
+class _Crop(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, low: int, high: int) -> Tensor:
+        ctx.edges = [low, images.shape[-1] - high] * 2
+        return images[..., low:high, low:high]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return torch.nn.functional.pad(gradients[0], ctx.edges), None, None
 
 
 def middle(canvas: Tensor, size_px: int) -> Tensor:

@@ -137,13 +137,13 @@ def _evaluate(
 
     with ieee(), torch.no_grad():
         try:
-            parts = list(batch_memory.in_batches(activation_of, len(images)))
+            parts = list(batch_memory.in_batches(activation_of, len(images), device))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             raise batch_memory.out_of_memory_error(images.shape[1], device) from error
         activation = torch.cat(parts) if parts else torch.empty(0, num_channels)
-        scores = goal.of_activations(activation.to(device), torch.arange(len(images), device=device))
+        scores = goal.scores(activation.to(device), torch.arange(len(images), device=device))
     return activation, scores.cpu()
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from atlas_pipeline.inversion import batch_memory, schedule
 from atlas_pipeline.inversion.canvas import Canvas, to_network_input
+from atlas_pipeline.inversion.captured_step import Stepper
 from atlas_pipeline.inversion.icon_batch import IconBatch, Optimizer
 from atlas_pipeline.inversion.objectives import Objective
 from atlas_pipeline.inversion.settings import InversionSettings
@@ -103,23 +104,24 @@ class _Loop:
         self._steps = torch.zeros(len(seeds), dtype=torch.int32)
         try:
             self._optimizer = Optimizer(objective, settings, canvas, device)
+            self._stepper = Stepper(self._optimizer, device)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             raise batch_memory.out_of_memory_error(settings.size_px, device) from error
-        self._batch_size = batch_size or self._chosen_batch_size()
+        self._batch_size = batch_size or self._chosen_batch_size(objective.network)
 
     def run(self) -> Drawn:
         """Optimise all icons."""
         steps_per_check = self._settings.steps if self._settings.patience is None else _STEPS_BETWEEN_CHECKS
         batch: IconBatch | None = None
         while self._waiting or batch is not None:
-            in_batch = [] if batch is None else batch.which.tolist()
+            in_batch = [] if batch is None else batch.numbers
             try:
-                batch = self._fill(batch)
-                in_batch = batch.which.tolist()
+                batch = self._stepper.held(self._fill(batch))
+                in_batch = batch.numbers
                 for _ in range(steps_per_check):
-                    self._optimizer.step(batch)
+                    self._stepper.step(batch)
                 batch = self._remove_finished(batch)
                 continue
             except RuntimeError as error:
@@ -128,8 +130,9 @@ class _Loop:
                 if self._batch_size == 1:
                     raise batch_memory.out_of_memory_error(self._settings.size_px, self._device) from error
             # Outside the except block: the traceback keeps the tensors that did not fit alive.
-            self._waiting.extendleft(reversed(in_batch))
+            self._waiting.extendleft(reversed([n for n in in_batch if self._images[n] is None]))
             batch = None
+            self._stepper.release()
             self._batch_size = max(1, min(self._batch_size, len(self._waiting)) // 2)
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -137,7 +140,7 @@ class _Loop:
 
     def _fill(self, batch: IconBatch | None) -> IconBatch:
         """Fill the free slots of the batch with waiting icons."""
-        free = self._batch_size - (0 if batch is None else len(batch.which))
+        free = self._batch_size - (0 if batch is None else len(batch.numbers))
         joining = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
         if not joining:
             assert batch is not None
@@ -154,38 +157,29 @@ class _Loop:
     def _remove_finished(self, batch: IconBatch) -> IconBatch | None:
         """Store the finished icons and remove them from the batch."""
         done = self._optimizer.done(batch)
-        if not done.any():
+        new = [row for row, number in enumerate(batch.numbers) if done[row] and self._images[number] is None]
+        if not new:
             return batch
-        finished = batch.selected(done.to(self._device))
+        finished = batch.selected(new)
         images, steps = self._canvas.icon(finished.coefficients), finished.age.to(torch.int32).cpu()
-        for number, image, taken in zip(finished.which.tolist(), images, steps, strict=True):
+        for number, image, taken in zip(finished.numbers, images, steps, strict=True):
             self._images[number] = image
             self._steps[number] = taken
         if self._advance is not None:
             self._advance(len(images))
-        return None if done.all() else batch.selected(~done.to(self._device))
+        if all(done):
+            return None
+        kept = self._stepper.kept_rows(done, len(self._waiting), self._batch_size)
+        return batch if len(kept) == len(done) else batch.selected(kept)
 
-    def _chosen_batch_size(self) -> int:
-        num_icons = len(self._seeds)
-        probe = batch_memory.probe_size(self._device, num_icons)
-        if probe is None:
-            return min(num_icons, batch_memory.CPU_BATCH)
+    def _chosen_batch_size(self, network: object) -> int:
+        def step(num_icons: int) -> None:
+            start = None if self._start is None else self._start[:num_icons]
+            self._optimizer.step(
+                self._optimizer.new_batch(list(range(num_icons)), self._seeds[:num_icons], start)
+            )
 
-        def peak_bytes() -> int:
-            with batch_memory.PeakMemory(self._device) as used:
-                start = None if self._start is None else self._start[:probe]
-                self._optimizer.step(
-                    self._optimizer.new_batch(list(range(probe)), self._seeds[:probe], start)
-                )
-            return used.peak_bytes
-
-        try:
-            icon_bytes = peak_bytes() // probe
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            return probe
-        return min(batch_memory.fitting_batch(icon_bytes, batch_memory.free_bytes(self._device)), num_icons)
+        return batch_memory.chosen_batch(step, len(self._seeds), self._device, network, self._settings)
 
 
 def score(objective: Objective, images: Tensor, device: str | torch.device = "cpu") -> Tensor:
@@ -212,7 +206,7 @@ def score(objective: Objective, images: Tensor, device: str | torch.device = "cp
 
     with ieee(), torch.no_grad():
         try:
-            scores = list(batch_memory.in_batches(score_of, len(images)))
+            scores = list(batch_memory.in_batches(score_of, len(images), device))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -10,13 +10,13 @@ Source: Carter et al., "Activation Atlas" (Distill 2019), feature visualization 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-# Below these values the logarithm continues as its tangent: h.v may be 0 or negative at the start.
-_PROJECTION_FLOOR = 0.05
-_COSINE_FLOOR = 0.05
+# Below this value the logarithm continues as its tangent: h.v may be 0 or negative at the start.
+_FLOOR = 0.05
 _TINY = 1e-12
 
 
@@ -58,26 +58,69 @@ def metric_root(precision: Tensor) -> Tensor:
     return (vectors * values.clamp(min=0).sqrt()).float()
 
 
-def _log_or_tangent(values: Tensor, floor: float) -> Tensor:
-    """log above the floor; below it the tangent, which stays finite and keeps a slope."""
-    line = values / floor - 1.0 + math.log(floor)
-    return torch.where(values > floor, values.clamp(min=floor).log(), line)
+class Goals:
+    """Directions to score activations against, with everything that stays equal from step to step.
+
+    Args: directions: (N, K), none zero, in the metric's coordinates.
+          kind: "cosine_power": log(h.v / v.v) + power * log cos(h, v); "cosine": log cos(h, v);
+          "dot": log(h.v / v.v).
+    """
+
+    def __init__(self, directions: Tensor, kind: str, power: float) -> None:
+        self.directions = directions
+        squared = directions.square().sum(1)
+        # (N, 2): v.v, and the least value of (h.h)(v.v).
+        self._squared = torch.stack([squared, _TINY * squared.square()], dim=1)
+        weights = {"cosine_power": (1.0, power), "cosine": (0.0, 1.0), "dot": (1.0, 0.0)}[kind]
+        # (2, 1): weights of the two logarithms.
+        self._weights = torch.tensor(weights, dtype=directions.dtype, device=directions.device)[:, None]
+
+    def scores(self, activations: Tensor, which: Tensor) -> Tensor:
+        """Score of each activation h (B, K) against its direction; finite for every finite h.
+
+        It is differentiable once, with respect to the activations.
+
+        Args:    which: (B,) int64, rows of the directions.
+        Returns: (B,).
+        """
+        return _Score.apply(activations, self.directions[which], self._squared[which], self._weights)
+
+
+class _Score(torch.autograd.Function):
+    """The score of `Goals`, with its gradient written out: half the operations of an automatic one.
+
+    (2, B): the projection h.v / v.v and the cosine.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, activations: Tensor, directions: Tensor, squared: Tensor, weights: Tensor
+    ) -> Tensor:
+        of_direction, least = squared.unbind(1)
+        dot = (activations * directions).sum(1)
+        product = activations.square().sum(1) * of_direction
+        # Clamp the root's argument above 0: its slope is infinite at 0.
+        lengths = torch.stack([of_direction, product.clamp(min=least).sqrt()])
+        values = dot / lengths
+        clamped = values.clamp(min=_FLOOR)
+        # Above the floor the logarithm; below it the tangent, which stays finite and keeps a slope.
+        logs = torch.where(values > _FLOOR, clamped.log(), values / _FLOOR - 1.0 + math.log(_FLOOR))
+        ctx.save_for_backward(activations, directions, of_direction, lengths, values, clamped, weights)
+        ctx.is_clamped = product < least
+        return (weights * logs).sum(0)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        activations, directions, of_direction, lengths, values, clamped, weights = ctx.saved_tensors
+        # The logarithm and its tangent have the slope 1 / max(value, floor).
+        of_values = weights * gradients[0] / clamped
+        of_dot = (of_values / lengths).sum(0)
+        of_length = of_values[1] * (values[1] / lengths[1]) / lengths[1]
+        of_length = of_length.masked_fill(ctx.is_clamped, 0.0) * of_direction
+        return of_dot[:, None] * directions - of_length[:, None] * activations, None, None, None
 
 
 def direction_score(activations: Tensor, directions: Tensor, kind: str, power: float) -> Tensor:
-    """Score of each activation h against its direction v; finite for every finite h.
-
-    Args:    activations: (B, K). directions: (B, K), none zero; both in the metric's coordinates.
-             kind: "cosine_power": log(h.v / v.v) + power * log cos(h, v); "cosine": log cos(h, v);
-             "dot": log(h.v / v.v).
-    Returns: (B,).
-    """
-    dot = (activations * directions).sum(1)
-    squared = directions.square().sum(1)
-    strength = _log_or_tangent(dot / squared, _PROJECTION_FLOOR)
-    if kind == "dot":
-        return strength
-    # Clamp the root's argument above 0: its slope is infinite at 0, which makes the gradient of a zero h NaN.
-    lengths = torch.sqrt((activations.square().sum(1) * squared).clamp(min=_TINY * squared.square()))
-    cosine = _log_or_tangent(dot / lengths, _COSINE_FLOOR)
-    return cosine if kind == "cosine" else strength + power * cosine
+    """Score of each activation (B, K) against its own direction (B, K), as `Goals.scores`. Returns: (B,)."""
+    goals = Goals(directions, kind, power)
+    return goals.scores(activations, torch.arange(len(directions), device=directions.device))

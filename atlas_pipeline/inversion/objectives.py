@@ -1,12 +1,13 @@
 """Objectives that an icon can maximise: a direction, a channel, a neuron, a logit or a whole layer.
 
 An objective scores each image of a batch independently. ``which`` holds the icon index of each image, because
-the icons in a batch change. A custom objective is a subclass with `num_icons` and `__call__`.
+the icons in a batch change. A custom objective is a subclass with `num_icons`, `outputs` and `scores`.
 B = icon in a batch, N = number of icons, K = channel, S = icon side.
 """
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor
 
 from atlas_pipeline.errors import ModelError
-from atlas_pipeline.inversion.objective import centre_activation, centre_position, direction_score
+from atlas_pipeline.inversion.bfloat16_weights import with_bfloat16_weights
+from atlas_pipeline.inversion.objective import Goals, centre_activation, centre_position
 from atlas_pipeline.inversion.visible_window import FeatureMap, VisibleWindow, parts_of, visible_window
 
 
@@ -26,20 +28,56 @@ class Objective(ABC):
 
     num_icons: int
 
+    @property
+    def network(self) -> object:
+        """The object that decides, with the settings, how much memory an icon takes."""
+        return self
+
     def window(self, size_px: int) -> VisibleWindow:
         """The part of the (S, S) image that it needs; the whole image by default."""
         return VisibleWindow(0, size_px, 0, 0, 1)
 
     @abstractmethod
+    def outputs(self, images: Tensor) -> Tensor:
+        """Outputs of the network for images (B, 3, side, side) in [0, 1]: (B, ...).
+
+        Only this part runs in the settings' `arithmetic`.
+        """
+
+    @abstractmethod
+    def scores(self, outputs: Tensor, which: Tensor) -> Tensor:
+        """Scores (B,) of the outputs (B, ...) float32 for the icons ``which`` (B,) int64."""
+
     def __call__(self, images: Tensor, which: Tensor) -> Tensor:
-        """Score images (B, 3, side, side) in [0, 1] of the icons ``which`` (B,) int64. Returns: (B,)."""
+        """Scores (B,) of images (B, 3, side, side) of the icons ``which`` (B,) int64."""
+        return self.scores(self.outputs(images).float(), which)
+
+    def in_bfloat16(self) -> Objective:
+        """An objective of equal values within bfloat16 autocast, whose weights are converted already."""
+        return self
 
 
-class Direction(Objective):
+class _OfNetwork(Objective):
+    """Objective whose outputs are those of a network."""
+
+    def __init__(self, network: FeatureMap, num_icons: int) -> None:
+        self.num_icons = num_icons
+        self._network = network
+
+    def outputs(self, images: Tensor) -> Tensor:
+        return self._network(images)
+
+    def in_bfloat16(self) -> Objective:
+        converted = copy.copy(self)
+        converted._network = with_bfloat16_weights(self._network)
+        return converted
+
+
+class Direction(_OfNetwork):
     """The activation at the map's centre points along a direction: the objective of an atlas's icons.
 
     Args:   feature_map: (B, 3, side, side) in [0, 1] -> (B, K, height, width), on `device`.
-            directions: (N, K), none zero. kind, power: as in `objective.direction_score`.
+            directions: (N, K), none zero. kind, power: as in `objective.Goals`.
             root: (K, K), `objective.metric_root` of the precision, for the whitened metric; None: raw metric.
     Raises: ModelError, when called: the map and the directions differ in channels.
     Example:
@@ -61,57 +99,70 @@ class Direction(Objective):
         root: Tensor | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.num_icons = len(directions)
-        self._feature_map, self._kind, self._power = feature_map, kind, power
+        super().__init__(feature_map, len(directions))
         self._root = None if root is None else root.to(device)
-        self._goals = self._in_metric(directions.to(device))
+        self._goals = Goals(self._in_metric(directions.to(device)), kind, power)
         self._window: VisibleWindow | None = None
         self._parts: Sequence[FeatureMap] = [feature_map]
 
+    @property
+    def network(self) -> object:
+        return self._network
+
     def window(self, size_px: int) -> VisibleWindow:
-        self._window = visible_window(self._feature_map, size_px, self._goals.device)
-        self._parts = parts_of(self._feature_map, size_px)
+        self._window = visible_window(self._network, size_px, self._goals.directions.device)
+        self._parts = parts_of(self._network, size_px)
+        self._size_px = size_px
         return self._window
 
-    def __call__(self, images: Tensor, which: Tensor) -> Tensor:
-        """Score the part of the images inside the window; whole images if `window` was never called."""
+    def in_bfloat16(self) -> Objective:
+        converted = super().in_bfloat16()
+        assert isinstance(converted, Direction)
+        if self._window is not None:
+            converted._parts = parts_of(converted._network, self._size_px)
+        return converted
+
+    def outputs(self, images: Tensor) -> Tensor:
+        """Centre activation (B, K) of the part of the images inside the window.
+
+        If `window` was never called, the images are whole.
+        """
         if self._window is None:
-            return self.of_activations(self.activations(images), which)
-        activations = self._checked(self._window.activation(self._parts, images))
-        return self.of_activations(activations, which)
+            return self.activations(images)
+        return self._checked(self._window.activation(self._parts, images))
 
     def activations(self, images: Tensor) -> Tensor:
         """Activation (B, K) at the centre of whole images."""
-        return self._checked(centre_activation(self._feature_map(images)))
+        return self._checked(centre_activation(self._network(images)))
 
     def _checked(self, activations: Tensor) -> Tensor:
-        if activations.shape[1] != self._goals.shape[1]:
+        num_channels = self._goals.directions.shape[1]
+        if activations.shape[1] != num_channels:
             raise ModelError(
-                f"the feature map has {activations.shape[1]} channels, the directions "
-                f"{self._goals.shape[1]}; cut the network at the layer they were sampled from"
+                f"the feature map has {activations.shape[1]} channels, the directions {num_channels}; "
+                "cut the network at the layer they were sampled from"
             )
         return activations.float()
 
-    def of_activations(self, activations: Tensor, which: Tensor) -> Tensor:
-        """Scores (B,) of centre activations (B, K)."""
-        return direction_score(self._in_metric(activations), self._goals[which], self._kind, self._power)
+    def scores(self, outputs: Tensor, which: Tensor) -> Tensor:
+        return self._goals.scores(self._in_metric(outputs), which)
 
     def _in_metric(self, vectors: Tensor) -> Tensor:
         return vectors if self._root is None else vectors @ self._root
 
 
-class _Column(Objective):
+class _Column(_OfNetwork):
     """Objective that reads one column of a matrix of values for each icon. columns: (N,)."""
 
-    def __init__(self, columns: Sequence[int]) -> None:
-        self.num_icons = len(columns)
+    def __init__(self, network: FeatureMap, columns: Sequence[int]) -> None:
+        super().__init__(network, len(columns))
         self._columns = torch.as_tensor(columns)
 
     def _of(self, values: Tensor, which: Tensor) -> Tensor:
         """values (B, column) -> (B,): the column of each icon."""
         # Copy to the device once: a copy at every step would wait for the device.
         self._columns = self._columns.to(values.device)
-        return values.float().gather(1, self._columns[which].unsqueeze(1)).squeeze(1)
+        return values.gather(1, self._columns[which].unsqueeze(1)).squeeze(1)
 
 
 class Channel(_Column):
@@ -124,11 +175,10 @@ class Channel(_Column):
     """
 
     def __init__(self, feature_map: FeatureMap, channels: Sequence[int]) -> None:
-        super().__init__(channels)
-        self._feature_map = feature_map
+        super().__init__(feature_map, channels)
 
-    def __call__(self, images: Tensor, which: Tensor) -> Tensor:
-        return self._of(self._feature_map(images).mean((2, 3)), which)
+    def scores(self, outputs: Tensor, which: Tensor) -> Tensor:
+        return self._of(outputs.mean((2, 3)), which)
 
 
 class Neuron(_Column):
@@ -146,13 +196,12 @@ class Neuron(_Column):
     def __init__(
         self, feature_map: FeatureMap, channels: Sequence[int], position: tuple[int, int] | None = None
     ) -> None:
-        super().__init__(channels)
-        self._feature_map, self._position = feature_map, position
+        super().__init__(feature_map, channels)
+        self._position = position
 
-    def __call__(self, images: Tensor, which: Tensor) -> Tensor:
-        feature_map = self._feature_map(images)
-        row, col = self._position or centre_position(*feature_map.shape[-2:])
-        return self._of(feature_map[:, :, row, col], which)
+    def scores(self, outputs: Tensor, which: Tensor) -> Tensor:
+        row, col = self._position or centre_position(*outputs.shape[-2:])
+        return self._of(outputs[:, :, row, col], which)
 
 
 class Logit(_Column):
@@ -165,14 +214,13 @@ class Logit(_Column):
     """
 
     def __init__(self, logits: Callable[[Tensor], Tensor], classes: Sequence[int]) -> None:
-        super().__init__(classes)
-        self._logits = logits
+        super().__init__(logits, classes)
 
-    def __call__(self, images: Tensor, which: Tensor) -> Tensor:
-        return self._of(self._logits(images), which)
+    def scores(self, outputs: Tensor, which: Tensor) -> Tensor:
+        return self._of(outputs, which)
 
 
-class DeepDream(Objective):
+class DeepDream(_OfNetwork):
     """Mean square of the whole map: amplifies everything the layer detects (Mordvintsev et al., 2015).
 
     >>> import torch
@@ -181,8 +229,7 @@ class DeepDream(Objective):
     """
 
     def __init__(self, feature_map: FeatureMap, num_icons: int = 1) -> None:
-        self.num_icons = num_icons
-        self._feature_map = feature_map
+        super().__init__(feature_map, num_icons)
 
-    def __call__(self, images: Tensor, which: Tensor) -> Tensor:
-        return self._feature_map(images).float().square().mean((1, 2, 3))
+    def scores(self, outputs: Tensor, which: Tensor) -> Tensor:
+        return outputs.square().mean((1, 2, 3))

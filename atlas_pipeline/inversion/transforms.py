@@ -71,16 +71,25 @@ def draw_background_transforms(seeds: Sequence[int], settings: InversionSettings
     return rows.view(len(seeds), settings.steps, 2, 3).float()
 
 
+def icon_points(size_px: int) -> Tensor:
+    """Centres of the icon's pixels, which the transforms map to the canvas.
+
+    Returns: (S, S, 3) float32: x, y and 1, in the convention of `grid_sample`.
+    """
+    unmoved = F.affine_grid(torch.eye(2, 3)[None], [1, 1, size_px, size_px], align_corners=False)[0]
+    return torch.cat([unmoved, torch.ones(size_px, size_px, 1)], dim=-1)
+
+
 def apply_transforms(
-    canvas: Tensor, maps: Tensor, size_px: int, low: int = 0, high: int | None = None
+    canvas: Tensor, maps: Tensor, points: Tensor, low: int = 0, high: int | None = None
 ) -> Tensor:
     """Sample the canvas through each transform, rows and columns [low, high); reflect beyond the border.
 
     Args:    canvas: (B, P, C, C). maps: (B, 2, 3), one step of `draw_transforms`.
+             points: (S, S, 3), `icon_points` on the canvas's device.
     Returns: (B, P, side, side); the side is S if low and high are not given.
     """
-    sample_points = F.affine_grid(maps, [len(canvas), 1, size_px, size_px], align_corners=False)
-    sample_points = sample_points[:, low:high, low:high]
-    return F.grid_sample(
-        canvas, sample_points, mode="bilinear", padding_mode="reflection", align_corners=False
-    )
+    num, size_px = len(canvas), len(points)
+    moved = points.view(1, -1, 3).expand(num, -1, -1).bmm(maps.transpose(1, 2))
+    moved = moved.view(num, size_px, size_px, 2)[:, low:high, low:high]
+    return F.grid_sample(canvas, moved, mode="bilinear", padding_mode="reflection", align_corners=False)

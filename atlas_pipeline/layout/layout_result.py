@@ -6,7 +6,8 @@ A vertex is one of the distinct activations: equal ones are laid out once (`dist
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,10 @@ from atlas_pipeline.layout.neighbors import NearVertices
 from atlas_pipeline.layout.placing import add_unfitted
 from atlas_pipeline.layout.springs import Alignment
 from atlas_pipeline.layout.tsne_layout import tsne_of_vectors
-from atlas_pipeline.layout.umap_layout import UmapSettings, fitted_layouts
+from atlas_pipeline.layout.umap_layout import CPU_UP_TO, UmapSettings, fitted_layouts
 from atlas_pipeline.numerics.blocks import Blocks, ChosenRows
 from atlas_pipeline.numerics.near_rows import Metric
-from atlas_pipeline.numerics.quality import seed_agreement
+from atlas_pipeline.numerics.quality import Figures, layout_quality, seed_agreement
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,13 @@ class LayoutResult:
         places: (vertex, dimension) float32, in no particular range.
         same: the vertex of every activation.
         agreement: how far a layout with another seed agrees, by name; empty where there is none.
+        made_by: the engine that made a UMAP, and whether the GPU's memory was too small, by name.
     """
 
     places: NDArray[np.float32]
     same: Distinct
     agreement: Mapping[str, Any]
+    made_by: Mapping[str, Any] = field(default_factory=dict)
 
 
 def tsne_result(
@@ -62,8 +65,9 @@ def umap_result(
     num_dimensions: int,
 ) -> LayoutResult:
     """A layout by UMAP with the first seed; a second seed is for comparison."""
-    layouts = fitted_layouts(activations, neighbors, settings, seeds, num_dimensions)
-    return _result(layouts, neighbors, settings, seeds[0])
+    laid = fitted_layouts(activations, neighbors, settings, seeds, num_dimensions)
+    made_by = {"engine": laid.engine, "gpu_was_full": laid.gpu_was_full}
+    return replace(_result(laid.places, neighbors, settings, seeds[0]), made_by=made_by)
 
 
 def aligned_umap_results(
@@ -93,8 +97,27 @@ def aligned_umap_results(
     for number, near in enumerate(neighbors):
         of_vertices = layers[number].neighbors.same.rows
         layouts = [of_seed[number][of_vertices] for of_seed in by_seed]
-        results.append(_result(layouts, near, settings, seeds[0]))
+        result = _result(layouts, near, settings, seeds[0])
+        results.append(replace(result, made_by={"engine": "parallel", "gpu_was_full": False}))
     return results
+
+
+def quality_on(
+    device: str, activations: Blocks, layout: NDArray[np.float32], seed: int, metric: Metric
+) -> Figures:
+    """The layout's quality; more than 65,536 activations are compared on the device, if it has the memory."""
+    if device != "cpu" and len(layout) > CPU_UP_TO:
+        from atlas_pipeline.layout.tensor_quality import compare_on_device
+        from atlas_pipeline.models.out_of_memory import is_out_of_memory
+
+        try:
+            return layout_quality(
+                activations, layout, seed, metric, compare=partial(compare_on_device, device=device)
+            )
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+    return layout_quality(activations, layout, seed, metric)
 
 
 def _result(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -34,9 +34,9 @@ class UmapSettings:
     """Settings of a UMAP layout.
 
     num_epochs: passes over the graph; None: 500 up to 10,000 activations, 200 beyond. engine: ``cpu`` is
-    umap-learn, whose seeded optimisation uses one thread; ``parallel`` uses all threads; ``gpu`` uses
-    ``device``; ``auto`` is cpu up to 65,536 activations and parallel beyond. ``auto`` depends only on this
-    number, so that every machine gives the same result.
+    umap-learn, whose seeded optimisation uses one thread; ``parallel`` uses all threads; ``gpu`` follows the
+    same scheme on ``device``; ``auto`` is cpu up to 65,536 activations, and the scheme beyond: on the GPU if
+    ``device`` is one, otherwise on all threads. So only the number of activations chooses the method.
     """
 
     num_neighbors: int
@@ -50,7 +50,9 @@ class UmapSettings:
         """The optimiser for a number of activations."""
         if self.engine != "auto":
             return self.engine
-        return "cpu" if num_rows <= CPU_UP_TO else "parallel"
+        if num_rows <= CPU_UP_TO:
+            return "cpu"
+        return "parallel" if self.device == "cpu" else "gpu"
 
     def epochs_for(self, num_rows: int) -> int:
         """Passes over the graph for a number of activations."""
@@ -61,6 +63,19 @@ class UmapSettings:
         from umap.umap_ import find_ab_params
 
         return Force(*map(float, find_ab_params(1.0, self.min_dist)))
+
+
+@dataclass(frozen=True, slots=True)
+class FittedLayouts:
+    """Layouts of the fitted vertices, and how they were made.
+
+    places: for each seed (fitted vertex, dimension), in any range. engine: never ``auto``. gpu_was_full:
+    whether the GPU had too little memory, so that the CPU took over.
+    """
+
+    places: list[NDArray[np.float32]]
+    engine: Engine
+    gpu_was_full: bool = False
 
 
 def umap_layouts(
@@ -77,8 +92,8 @@ def umap_layouts(
     """
     laid = fitted_layouts(activations, neighbors, settings, seeds, num_dimensions)
     return [
-        separate_equal(add_unfitted(layout, neighbors, settings.num_neighbors), neighbors.same, seed)
-        for layout, seed in zip(laid, seeds, strict=True)
+        separate_equal(add_unfitted(places, neighbors, settings.num_neighbors), neighbors.same, seed)
+        for places, seed in zip(laid.places, seeds, strict=True)
     ]
 
 
@@ -88,17 +103,19 @@ def fitted_layouts(
     settings: UmapSettings,
     seeds: Sequence[int],
     num_dimensions: int = 2,
-) -> list[NDArray[np.float32]]:
+) -> FittedLayouts:
     """Lay out the fitted vertices by UMAP, once per seed, from one graph and one start.
 
     A layout does not depend on the number of threads, the order of the activations or the number of equal
     ones. The code calls the parts of umap-learn and not its class, which warns about given neighbours below
     4,096 rows and about seeds. The neighbours are not searched again.
 
+    Where a GPU has too little memory, ``parallel`` takes over from ``auto``, and the tensors of ``gpu`` are
+    the CPU's.
+
     Args:    activations: (activation, channel) blocks, used only for the start; the fitted vertices are held
              in memory as float32. neighbors: at least ``num_neighbors`` per vertex, or all. num_dimensions: 1
              or 2.
-    Returns: for each seed (fitted vertex, dimension), in any range.
     Raises:  ValueError: fewer neighbours than ``num_neighbors``, though there are more vertices.
     Source:  McInnes, Healy and Melville 2018.
     """
@@ -106,18 +123,34 @@ def fitted_layouts(
     k = min(settings.num_neighbors, num_fitted)
     if near[0].shape[1] < k:
         raise ValueError(f"neighbors have shape {near[0].shape}; expected {num_fitted} rows of at least {k}")
-    start = spread_start(
-        [read_vectors(activations, neighbors.same.rows[:num_fitted], settings.metric)],
-        num_dimensions,
-        settings.metric,
-    )
-    graph = fuzzy_graph(near, k)
-    return [optimise_graph(graph, start, settings, seed) for seed in seeds]
+    engine = settings.engine_for(num_fitted)
+
+    def start_on(device: str) -> NDArray[np.float32]:
+        vectors = read_vectors(activations, neighbors.same.rows[:num_fitted], settings.metric)
+        return spread_start([vectors], num_dimensions, settings.metric, device)
+
+    if engine != "gpu":
+        start, graph = start_on("cpu"), fuzzy_graph(near, k)
+        return FittedLayouts([optimise_graph(graph, start, settings, seed) for seed in seeds], engine)
+
+    from atlas_pipeline.models.out_of_memory import is_out_of_memory
+
+    try:
+        start = start_on(settings.device)
+        return FittedLayouts(tensor_layouts(near, k, start, settings, seeds), engine)
+    except (RuntimeError, MemoryError) as error:
+        if settings.device == "cpu" or not is_out_of_memory(error):
+            raise
+    on_cpu = replace(settings, device="cpu")
+    laid = fitted_layouts(activations, neighbors, on_cpu, seeds, num_dimensions)
+    return replace(laid, gpu_was_full=True)
 
 
-def spread_start(activations: Blocks, num_dimensions: int, metric: Metric) -> NDArray[np.float32]:
+def spread_start(
+    activations: Blocks, num_dimensions: int, metric: Metric, device: str = "cpu"
+) -> NDArray[np.float32]:
     """Principal components (vertex, dimension), scaled to a largest magnitude of 10."""
-    start = pca_start(activations, num_dimensions, metric)
+    start = pca_start(activations, num_dimensions, metric, device)
     largest = np.abs(start).max(initial=0.0)
     return start * np.float32(_START_SPAN / largest if largest > 0 else 1.0)
 
@@ -139,14 +172,59 @@ def fuzzy_graph(neighbors: Neighbors, k: int) -> scipy.sparse.csr_matrix:
 def optimise_graph(
     graph: scipy.sparse.csr_matrix, start: NDArray[np.float32], settings: UmapSettings, seed: int
 ) -> NDArray[np.float32]:
-    """Optimise a graph from a start by the settings' engine: (vertex, dimension)."""
-    random_state = np.random.RandomState(np.random.PCG64(seed))
+    """Optimise a graph from a start on the CPU, by umap-learn or on all threads: (vertex, dimension)."""
+    from atlas_pipeline.layout.parallel_umap import parallel_layout
+
+    random_state = _random_state(seed)
     noisy = with_noise(start, random_state)
     if not graph.nnz:
         return noisy
     if settings.engine_for(len(start)) == "cpu":
         return _by_umap_learn(graph, noisy, settings, random_state)
-    return _by_parallel_optimiser(graph, noisy, settings, seed)
+    num_epochs = settings.epochs_for(len(start))
+    edges = build_edges(graph, num_epochs)
+    layout = parallel_layout(edges, _in_plane(noisy), settings.force(), num_epochs, seed)
+    return layout[:, : start.shape[1]]
+
+
+def tensor_layouts(
+    neighbors: Neighbors, k: int, start: NDArray[np.float32], settings: UmapSettings, seeds: Sequence[int]
+) -> list[NDArray[np.float32]]:
+    """Optimise the graph of the vertices' k neighbours on a device, all seeds together if they fit in it.
+
+    Returns: for each seed (vertex, dimension).
+    """
+    from atlas_pipeline.layout.gpu_umap import gpu_layouts
+    from atlas_pipeline.layout.tensor_graph import fuzzy_edges
+    from atlas_pipeline.models.out_of_memory import is_out_of_memory
+
+    num_epochs, force = settings.epochs_for(len(start)), settings.force()
+    noisy = [with_noise(start, _random_state(seed)) for seed in seeds]
+    edges = fuzzy_edges(neighbors, k, num_epochs, settings.device)
+    if not len(edges.neighbor):
+        return noisy
+    planes = [_in_plane(of_seed) for of_seed in noisy]
+    layouts: list[NDArray[np.float32]] = []
+    try:
+        layouts = gpu_layouts(edges, planes, force, num_epochs, seeds)
+    except (RuntimeError, MemoryError) as error:
+        if len(seeds) == 1 or not is_out_of_memory(error):
+            raise
+    if not layouts:
+        for plane, seed in zip(planes, seeds, strict=True):
+            layouts += gpu_layouts(edges, [plane], force, num_epochs, [seed])
+    return [layout[:, : start.shape[1]] for layout in layouts]
+
+
+def _random_state(seed: int) -> np.random.RandomState:
+    return np.random.RandomState(np.random.PCG64(seed))
+
+
+def _in_plane(start: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The start of the scheme, (vertex, 2); a one-dimensional layout has a second axis that stays 0."""
+    plane = np.zeros((len(start), 2), np.float32)
+    plane[:, : start.shape[1]] = scaled_to_span(start)
+    return plane
 
 
 def with_noise(start: NDArray[np.float32], random_state: np.random.RandomState) -> NDArray[np.float32]:
@@ -188,23 +266,3 @@ def _by_umap_learn(
         output_dens=False,
     )
     return layout
-
-
-def _by_parallel_optimiser(
-    graph: scipy.sparse.csr_matrix, start: NDArray[np.float32], settings: UmapSettings, seed: int
-) -> NDArray[np.float32]:
-    num_rows, num_dimensions = start.shape
-    num_epochs = settings.epochs_for(num_rows)
-    # A one-dimensional layout has a second axis that stays 0.
-    plane = np.zeros((num_rows, 2), np.float32)
-    plane[:, :num_dimensions] = scaled_to_span(start)
-    edges, force = build_edges(graph, num_epochs), settings.force()
-    if settings.engine == "gpu":
-        from atlas_pipeline.layout.gpu_umap import gpu_layout
-
-        layout = gpu_layout(edges, plane, force, num_epochs, seed, settings.device)
-    else:
-        from atlas_pipeline.layout.parallel_umap import parallel_layout
-
-        layout = parallel_layout(edges, plane, force, num_epochs, seed)
-    return layout[:, :num_dimensions]

@@ -17,12 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from atlas_pipeline.errors import ModelError
+from atlas_pipeline.models.arithmetic import ieee
 from atlas_pipeline.models.calibrate import noise_images
 from atlas_pipeline.models.capture import feature_maps
 from atlas_pipeline.models.execution import hooked
 from atlas_pipeline.models.graph import same, suffix
-from atlas_pipeline.models.layer_override import logits_with
+from atlas_pipeline.models.layer_override import Replace, logits_with
 from atlas_pipeline.models.layers import check_layers
+from atlas_pipeline.models.map_form import MapForm
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.out_of_memory import is_out_of_memory
 from atlas_pipeline.models.plain_module import first_line
@@ -87,7 +89,7 @@ def attribution_mode(
         check_layers(network, [layer])
         if images is None:
             images = noise_images(network.preprocess.crop, seed=0, num_images=2).to(network.device)
-        with torch.inference_mode(False):
+        with ieee(), torch.inference_mode(False):
             trial = _Trial(network, images[:2].clone(), layer, maxpool_gradient, has_map)
             network.attribution_modes[key] = trial.mode()
     return network.attribution_modes[key]
@@ -102,6 +104,7 @@ class _Trial:
         form = network.runs[layer].form
         assert form is not None, layer
         self.network, self.layer, self.form, self.kind = network, layer, form, maxpool_gradient
+        self.direction = random_direction(form)
         images = images.repeat(NUM_DIRECTIONS, 1, 1, 1)
         self.whole = logits_with(network, images, layer)
         # Ways to compute the logits from the layer, the cheapest first.
@@ -120,7 +123,7 @@ class _Trial:
         found: list[Derivative] = []
         for logits in self.logits_functions:
             found.append(self._forward(logits, self.kind))
-            if _agree(found[-1], backward, TOLERANCE):
+            if agree(found[-1], backward, TOLERANCE):
                 return self._forward_mode(logits)
         if not any(map(_is_nonzero, [*found, backward])):
             return self._zero_mode([*found, backward])
@@ -128,7 +131,7 @@ class _Trial:
             return self._backward_mode(found[-1])
         is_16_bit = self._computes_in_16_bits()
         for logits, forward in zip(self.logits_functions, found, strict=True):
-            if is_16_bit and _agree(forward, backward, TOLERANCE_16):
+            if is_16_bit and agree(forward, backward, TOLERANCE_16):
                 return self._forward_mode(logits)
         # One of the modes is wrong. Finite differences are compared with the exact max-pool, since the
         # relaxed max-pool gives no true derivative.
@@ -172,7 +175,7 @@ class _Trial:
 
     def _forward(self, logits: Logits, kind: MaxPoolGradient) -> Derivative:
         def derivative() -> Tensor:
-            along = forward_product(logits, _scaled_down, self._direction, kind)
+            along = forward_product(logits, _scaled_down, self.direction, kind)
             return torch.zeros(1) if along is None else (along * _weights(along)).sum(dim=1)
 
         return _value_or_reason(derivative)
@@ -180,7 +183,7 @@ class _Trial:
     def _backward(self, kind: MaxPoolGradient) -> Derivative:
         def derivative() -> Tensor:
             passes = BackwardPass(self.whole, _scaled_down, kind)
-            products = passes.gradient(_weights(passes.logits)) * self._direction(passes.point / POINT_SCALE)
+            products = passes.gradient(_weights(passes.logits)) * self.direction(passes.point / POINT_SCALE)
             # Converted to a map, since the batch is the second axis in some outputs.
             return self.form.to_map(products).float().flatten(1).sum(dim=1)
 
@@ -198,15 +201,7 @@ class _Trial:
     def _stepped(self, step: float) -> Tensor:
         """The logits after a step along the direction."""
         with torch.no_grad():
-            return self.whole(lambda output: _scaled_down(output) + step * self._direction(output))
-
-    def _direction(self, output: Tensor) -> Tensor:
-        """Random values on the feature map, with the RMS of the output; zero on tokens without a position."""
-        direction = torch.zeros_like(output)
-        noise = torch.randn(self.form.to_map(output).shape, generator=torch.Generator().manual_seed(0))
-        size = float(output.float().square().mean().sqrt())
-        self.form.write(noise.to(output) * (size or 1.0), direction)
-        return direction
+            return self.whole(lambda output: _scaled_down(output) + step * self.direction(output))
 
     def _allows_batches(self) -> bool:
         """Whether batched backward passes run and agree with single ones."""
@@ -219,7 +214,7 @@ class _Trial:
             if is_out_of_memory(error):
                 raise
             return False
-        return _agree(together.float().flatten(1), single.float().flatten(1), TOLERANCE)
+        return agree(together.float().flatten(1), single.float().flatten(1), TOLERANCE)
 
     def _computes_in_16_bits(self) -> bool:
         """Whether any module outputs 16-bit floats."""
@@ -233,6 +228,19 @@ class _Trial:
         with torch.no_grad(), hooked(self.network.module, dict.fromkeys(names, hook)):
             self.whole(_scaled_down)
         return bool(found & {torch.float16, torch.bfloat16})
+
+
+def random_direction(form: MapForm) -> Replace:
+    """A function from a layer's output to random values of its RMS; zero on tokens without a position."""
+
+    def direction(output: Tensor) -> Tensor:
+        values = torch.zeros_like(output)
+        noise = torch.randn(form.to_map(output).shape, generator=torch.Generator().manual_seed(0))
+        size = float(output.float().square().mean().sqrt())
+        form.write(noise.to(output) * (size or 1.0), values)
+        return values
+
+    return direction
 
 
 def _scaled_down(output: Tensor) -> Tensor:
@@ -268,7 +276,7 @@ def _distance(derivative: Derivative, steps: list[Derivative]) -> float:
     return min((float((derivative - step).norm() / step.norm()) for step in known), default=1.0)
 
 
-def _agree(derivative: Derivative, other: Derivative, tolerance: float) -> bool:
+def agree(derivative: Derivative, other: Derivative, tolerance: float) -> bool:
     """Whether both are numbers, not all zero, and equal within ``tolerance``."""
     if isinstance(derivative, str) or isinstance(other, str) or derivative.shape != other.shape:
         return False

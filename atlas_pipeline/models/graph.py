@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from atlas_pipeline.models.arithmetic import ieee
 from atlas_pipeline.models.eager import eager
 from atlas_pipeline.models.network import Network
 
@@ -118,16 +119,18 @@ def _may_write(node: fx.Node, root: nn.Module) -> bool:
     """Whether dropping ``node`` could change a value that is used, because it writes in place or might."""
     if node.op in ("placeholder", "output"):
         return True
-    return _writes_in_place(node, root) and not _owns_its_input(node, root)
+    return writes_in_place(node, root) and not _owns_its_input(node, root)
 
 
-def _writes_in_place(node: fx.Node, root: nn.Module) -> bool:
+def writes_in_place(node: fx.Node, root: nn.Module) -> bool:
+    """Whether ``node`` writes to its first argument, as far as its name and its settings tell."""
     if node.kwargs.get("inplace") or "out" in node.kwargs:
         return True
     if node.op == "call_module":
         return bool(getattr(root.get_submodule(str(node.target)), "inplace", False))
     name = getattr(node.target, "__name__", str(node.target))
-    return name.endswith("_") or name in ("setitem", "iadd", "imul", "isub", "itruediv")
+    is_operator = name.endswith("__")
+    return (name.endswith("_") and not is_operator) or name in ("setitem", "iadd", "imul", "isub", "itruediv")
 
 
 def _owns_its_input(node: fx.Node, root: nn.Module) -> bool:
@@ -152,6 +155,7 @@ def suffix(network: Network, layer: str) -> nn.Module | None:
     return network.suffixes[layer]
 
 
+@ieee()
 def _checked_suffix(network: Network, layer: str) -> nn.Module | None:
     from atlas_pipeline.models.capture import capture
 

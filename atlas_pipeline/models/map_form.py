@@ -125,20 +125,35 @@ class MapForm:
         """
         batch_axis = 1 if self.axes == "sequence first" else 0
         shape = tuple(size for axis, size in enumerate(output.shape) if axis != batch_axis)
-        height, width = self.grid(shape)
+        return self.index(self.places(positions, self.grid(shape)).to(output.device))
+
+    def places(self, positions: Any, grid: tuple[int, int]) -> Tensor:
+        """Positions as ``index`` needs them, on the host.
+
+        Args:    positions: (B, 2) integers, row and column in the map. grid: rows and columns of the map.
+        Returns: (2, B) int64: rows and columns of the output, or tokens and zeros.
+        Raises:  IndexError: a position outside the map.
+        """
+        height, width = grid
         places = torch.as_tensor(positions, dtype=torch.long).cpu()
         if bool((places < 0).any()) or bool((places >= torch.tensor([height, width])).any()):
             raise IndexError(f"positions must lie in the {height} x {width} map, got {places.tolist()}")
-        rows, columns = places.unbind(dim=1)
-        images = torch.arange(len(places), device=output.device)
         if not self.is_tokens:
-            rows, columns = rows.to(output.device), columns.to(output.device)
-            return (
-                (images, slice(None), rows, columns)
-                if self.axes == "channels first"
-                else (images, rows, columns)
-            )
+            return places.T
+        rows, columns = places.unbind(dim=1)
         tokens = rows * width + columns
         tokens = torch.tensor(self.order)[tokens] if self.order else tokens + self.num_left_out
-        tokens = tokens.to(output.device)
-        return (tokens, images) if self.axes == "sequence first" else (images, tokens)
+        return torch.stack([tokens, torch.zeros_like(tokens)])
+
+    def index(self, places: Tensor) -> Index:
+        """The index of one activation per image: ``output[index]`` is (B, C), for reading or writing.
+
+        Args: places: (2, B) from ``places``, on the output's device.
+        """
+        first, second = places.unbind()
+        images = torch.arange(len(first), device=places.device)
+        if self.axes == "channels first":
+            return images, slice(None), first, second
+        if self.axes == "channels last":
+            return images, first, second
+        return (first, images) if self.axes == "sequence first" else (images, first)

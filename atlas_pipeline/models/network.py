@@ -21,6 +21,7 @@ from atlas_pipeline.models.refusal import failure_message
 
 if TYPE_CHECKING:
     from atlas_pipeline.models.attribution_mode import AttributionMode
+    from atlas_pipeline.models.shared_pass import SharedPass
 
 
 class Normalise(nn.Module):
@@ -76,6 +77,8 @@ class Network:
         self.suffixes: dict[str, nn.Module | None] = {}
         # Attribution modes by layer and kind of max-pool gradient (see attribution_mode).
         self.attribution_modes: dict[tuple[str, str, bool], AttributionMode] = {}
+        # The pass that serves a layer, or why there is none, by layer and kind (see shared_trial).
+        self.shared_passes: dict[tuple[str, str], SharedPass | str] = {}
 
     def __repr__(self) -> str:
         return f"Network({self.name}, {self.weights_note})"
@@ -96,6 +99,7 @@ class Network:
         self._normalise.to(device)
         self.suffixes.clear()
         self.attribution_modes.clear()
+        self.shared_passes.clear()
         return self
 
     def normalise(self, images: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ def forward_product(
         # Leave inference mode first, since it silently drops tangents.
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.no_grad())
-        stack.enter_context(_plain_attention())
+        stack.enter_context(plain_attention())
         stack.enter_context(forward_ad.dual_level())
 
         def start(output: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class BackwardPass:
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
-            stack.enter_context(_plain_attention())
+            stack.enter_context(plain_attention())
 
             def start(output: Tensor) -> Tensor:
                 stack.enter_context(max_pool_gradient(maxpool_gradient))
@@ -124,7 +124,7 @@ class BackwardPass:
 
 
 @contextmanager
-def _plain_attention() -> Iterator[None]:
+def plain_attention() -> Iterator[None]:
     """Use attention made of operations with forward-mode derivatives; fused attention has none."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atlas_pipeline.models.ablation import ablation
-from atlas_pipeline.models.attribution import attribution
 from atlas_pipeline.models.attribution_mode import attribution_mode
 from atlas_pipeline.models.capture import feature_maps
 from atlas_pipeline.models.layer_override import logits_with
+from atlas_pipeline.models.layer_samples import AttributionRequest, LayerRequest, layer_samples
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.products import BackwardPass
 from atlas_pipeline.models.proof_row import Row, Verdict, agreement, guarded, percent
@@ -200,7 +200,11 @@ def _attribution_row(
         return _row(layer, "ok", "ablation runs")
     # A subset, since a derivative for every single class would take long.
     classes = sorted({k * network.num_classes // _NUM_CLASSES for k in range(_NUM_CLASSES)})
-    found = attribution(network, images, layer, positions, use.maxpool_gradient, feature_map, classes)
+    how = AttributionRequest(method="gradient", maxpool_gradient=use.maxpool_gradient, classes=tuple(classes))
+    request = LayerRequest(layer=layer, positions=positions[:, None].cpu().numpy(), attribution=how)
+    (sample,) = layer_samples(network, images, [request])
+    assert sample.attributions is not None
+    found = sample.attributions[:, 0]
     attributions.append(found)
     if not bool(torch.isfinite(found).all()):
         return _row(layer, "fails", "NaN or infinite attributions; set sample.attribution: none")

@@ -44,23 +44,30 @@ def chance_fidelity(activations: Floats, means: Floats) -> NDArray[np.float32]:
     return np.median(_unit(h) @ _unit(v).T, axis=0).astype(np.float32)
 
 
-def fidelity_whitened(activations: Floats, means: Floats, precision: Floats) -> NDArray[np.float32]:
+def metric_root(precision: Floats) -> NDArray[np.float64]:
+    """Matrix R with R RT = P, for `fidelity_whitened`; computed once for all icons of a layer.
+
+    Args:    precision: (channel, channel), symmetric, positive semi-definite.
+    Returns: (channel, channel) float64; negative eigenvalues, which rounding leaves, count as 0.
+    """
+    values, vectors = np.linalg.eigh(np.asarray(precision, dtype=np.float64))
+    return vectors * np.sqrt(values.clip(min=0.0))
+
+
+def fidelity_whitened(activations: Floats, means: Floats, root: Floats) -> NDArray[np.float32]:
     """Cosine as in `fidelity`, in the whitened metric: h P v / sqrt(h P h * v P v).
 
-    Args:    activations, means: as in `fidelity`. precision: (channel, channel), symmetric, positive
-             semi-definite.
+    Args:    activations, means: as in `fidelity`. root: (channel, channel), `metric_root` of the precision P.
     Returns: (icon,) float32 in [-1, 1].
-    Raises:  ValueError: as `fidelity`, or the precision has another size.
+    Raises:  ValueError: as `fidelity`, or the root has another size.
 
     >>> h, v = np.array([[1.0, 1.0]]), np.array([[1.0, 0.0]])
-    >>> fidelity_whitened(h, v, precision=np.diag([1.0, 0.0]))  # ignores the second channel
+    >>> fidelity_whitened(h, v, metric_root(np.diag([1.0, 0.0])))  # ignores the second channel
     array([1.], dtype=float32)
     """
     h, v = _checked(activations, means)
-    if precision.shape != (h.shape[1], h.shape[1]):
-        raise ValueError(f"precision is {precision.shape}; {h.shape[1]} channels need a square of that side")
-    values, vectors = np.linalg.eigh(np.asarray(precision, dtype=np.float64))
-    root = vectors * np.sqrt(values.clip(min=0.0))
+    if root.shape != (h.shape[1], h.shape[1]):
+        raise ValueError(f"root is {root.shape}; {h.shape[1]} channels need a square of that side")
     return fidelity(h @ root, v @ root)
 
 

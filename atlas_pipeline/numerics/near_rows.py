@@ -51,6 +51,23 @@ def _distances(
             start += len(tile)
 
 
+def compare(
+    activations: Blocks,
+    sample: NDArray[np.int64],
+    rows: NDArray[np.floating],
+    shown: NDArray[np.int64],
+    metric: Metric,
+    k: int,
+) -> tuple[NDArray[np.int64], int]:
+    """The nearest activations of each sampled row (row, k), and the ``excess_ranks`` over all sampled rows.
+
+    Args: sample: (row,) of the activations, ascending. rows: (row, channel), these activations. shown: (row,
+          k), their nearest in the layout.
+    """
+    near, shown_distances = nearest_rows(activations, sample, rows, shown, metric, k)
+    return near, excess_ranks(activations, sample, rows, shown_distances, metric, k)
+
+
 def nearest_rows(
     activations: Blocks,
     sample: NDArray[np.int64],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from atlas_pipeline.numerics.blocks import Blocks, gather_rows
-from atlas_pipeline.numerics.near_rows import Metric, excess_ranks, nearest_in_layout, nearest_rows
+from atlas_pipeline.numerics.near_rows import Metric, compare, nearest_in_layout
 from atlas_pipeline.numerics.ranks import spearman
 
 # The standard error is below 0.01, both of a share over 2,000 rows with 15 neighbours each and of a rank
@@ -15,6 +17,10 @@ NUM_NEIGHBORS, NUM_SAMPLED, NUM_PAIRED, NUM_PAIRS = 15, 2_000, 8_192, 100_000
 _PAIRS_AT_ONCE = 4096
 
 Figures = dict[str, float | int | None]
+Compare = Callable[
+    [Blocks, NDArray[np.int64], NDArray[np.floating], NDArray[np.int64], Metric, int],
+    tuple[NDArray[np.int64], int],
+]
 
 
 def layout_quality(
@@ -24,6 +30,7 @@ def layout_quality(
     metric: Metric = "cosine",
     num_neighbors: int = NUM_NEIGHBORS,
     num_sampled: int = NUM_SAMPLED,
+    compare: Compare = compare,
 ) -> Figures:
     """Neighbourhood preservation of a layout, measured for random rows against all rows.
 
@@ -35,6 +42,7 @@ def layout_quality(
 
     Args:    activations: (activation, channel) blocks, read three times. layout: (activation, 2).
              seed: of the sample. num_neighbors: reduced if there are few rows. num_sampled: rows measured.
+             compare: compares activations; as ``near_rows.compare``, perhaps on another device.
     Returns: the three figures, and ``num_neighbors`` and ``num_sampled`` as used; None for undefined figures
              (fewer than 3 rows, or all distances equal).
     """
@@ -46,8 +54,7 @@ def layout_quality(
     rows = gather_rows(activations, np.concatenate([sample, np.unique([left, right])]))
     paired = rows[len(sample) :]
     shown = nearest_in_layout(layout, sample, k)
-    near, shown_distances = nearest_rows(activations, sample, rows[: len(sample)], shown, metric, k)
-    excess = excess_ranks(activations, sample, rows[: len(sample)], shown_distances, metric, k)
+    near, excess = compare(activations, sample, rows[: len(sample)], shown, metric, k)
     worst = k * (2 * len(layout) - 3 * k - 1) / 2
     first, second = np.searchsorted(np.unique([left, right]), (left, right))
     return measured | {

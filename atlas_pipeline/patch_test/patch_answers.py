@@ -117,6 +117,7 @@ PATCH_ANSWERS = Stage(
         Column("answer", Vector((pa.int32(),), "patch x size x corner")),
         Column("probability", Vector((pa.float32(),), "patch x size x corner")),
     ),
+    uses_device=True,
     commands=("patch-test",),
 )
 

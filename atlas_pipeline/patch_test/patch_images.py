@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -111,19 +112,22 @@ def _correct(
 
     size = runtime.batch_size or (GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH)
     correct: dict[int, float] = {}
-    for batch in batches_of(
+    batches = batches_of(
         job.inputs.index,
         image_ids,
         job.settings.run,
         runtime.device,
         batch_size=size,
         num_workers=runtime.workers or 0,
-    ):
-        if len(batch.image_id):
-            answer, probability = answers(network, batch.images, size)
-            hits = (answer == job.config.class_).numpy()
-            found = zip(batch.image_id[hits].tolist(), probability.numpy()[hits].tolist(), strict=True)
-            correct |= dict(found)
+        on_device=True,
+    )
+    with closing(batches):
+        for batch in batches:
+            if len(batch.image_id):
+                answer, probability = answers(network, batch.images, size)
+                hits = (answer == job.config.class_).numpy()
+                found = zip(batch.image_id[hits].tolist(), probability.numpy()[hits].tolist(), strict=True)
+                correct |= dict(found)
     return correct
 
 
@@ -148,6 +152,7 @@ PATCH_IMAGES = Stage(
     size=lambda task: task["num_images"],
     compute=_compute,
     columns=(Column("image_id", pa.int64()), Column("probability", pa.float32())),
+    uses_device=True,
     commands=("patch-test",),
 )
 

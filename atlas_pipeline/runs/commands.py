@@ -30,6 +30,7 @@ from atlas_pipeline.publish.publication import Publication, files_in_folder, pub
 from atlas_pipeline.publish.run_folder import record_reach, run_folder
 from atlas_pipeline.publish.run_record import recorded_reach
 from atlas_pipeline.runs.checks import refuse_failed, with_checks
+from atlas_pipeline.runs.executors import LocalCluster
 from atlas_pipeline.runs.make import CHECKS, RunOptions, make
 from atlas_pipeline.runs.pipeline_file import steps_of
 from atlas_pipeline.runs.remarks import image_remarks, remarks
@@ -71,7 +72,7 @@ def run(
     command: str | None = None,
     no_deps: bool = False,
     force: bool = False,
-    local_cluster: int | None = None,
+    local_cluster: LocalCluster = 0,
     cluster: str | None = None,
     quiet: bool = False,
     verify: bool = False,

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
 from atlas_pipeline import engine
 from atlas_pipeline.config.run_settings import model_spec, weights_set_note
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.engine import Executor, Reporter, Step, Store
+from atlas_pipeline.engine import Reporter, Step, Store
 from atlas_pipeline.engine.hardware import device_title, resolved_device, unusable_gpu
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.runs.checks import checks_for, made_elsewhere, refuse_failed, refuse_judge, summary
-from atlas_pipeline.runs.devices import check_engine, resolved_workers
-from atlas_pipeline.runs.preflight import needs_of, refuse_unmet
+from atlas_pipeline.runs.devices import check_engine
+from atlas_pipeline.runs.executors import LocalCluster, current_gpu, executor_for, uses_gpu_itself
+from atlas_pipeline.runs.preflight import memory_of_tasks, needs_by_siblings, refuse_unmet, total_needs
 from atlas_pipeline.stages.sampling.check import CHECK
 from atlas_pipeline.stages.sampling.index import INDEX
 from atlas_pipeline.stages.sampling.sample import SAMPLE
@@ -30,20 +30,20 @@ class RunOptions:
     """The options of a command that decide how to run; they never affect a result.
 
     only: names of stages to make, with their missing inputs; None: all. no_deps: refuse missing inputs
-    instead of making them. force: make the stages anew. local_cluster: number of Dask workers to start on
-    this machine. cluster: address of a Dask scheduler. quiet: show no progress.
+    instead of making them. force: make the stages anew. local_cluster: see `executors.LocalCluster`.
+    cluster: address of a Dask scheduler. quiet: show no progress.
     """
 
     only: frozenset[str] | None = None
     no_deps: bool = False
     force: bool = False
-    local_cluster: int | None = None
+    local_cluster: LocalCluster = 0
     cluster: str | None = None
     quiet: bool = False
 
     def __post_init__(self) -> None:
         """Raises: ConfigError: two kinds of cluster at once."""
-        if self.cluster and self.local_cluster:
+        if self.cluster and self.local_cluster not in ("auto", 0):
             raise ConfigError("--cluster and --local-cluster exclude each other; give one")
 
 
@@ -68,24 +68,30 @@ def make(
         return 0
     # Resolve the device only now: a run with nothing to do never imports torch.
     configured = config.run.device
-    # The driver may lack hardware that the cluster's workers have.
-    device = "cpu" if options.cluster else resolved_device(configured)
-    check_engine(config.project.engine, configured if options.cluster else device)
+    # This machine may lack hardware that the workers of a cluster have.
+    device = configured if options.cluster else resolved_device(configured)
+    own_device = device if uses_gpu_itself(device, options.local_cluster, options.cluster) else "cpu"
+    check_engine(config.project.engine, device)
     checks = _checks(left, steps, store, options)
     if not options.cluster and made_elsewhere(checks, store, device):
         forced = forced | CHECKS
     if options.only != CHECKS and CHECK.name not in forced:
         refuse_failed(checks, store, cached=True)
     if options.only is None or options.only - {INDEX.name}:
-        _check_names(config, steps, store, device)
-        refuse_judge(config, left, device)
-    with _executor(device, options) as executor, engine.open_reporter(quiet=options.quiet) as reporter:
+        with current_gpu(own_device):
+            _check_names(config, steps, store, own_device)
+            refuse_judge(config, left, own_device)
+    with (
+        current_gpu(own_device),
+        executor_for(device, options.local_cluster, options.cluster) as executor,
+        engine.open_reporter(quiet=options.quiet) as reporter,
+    ):
         run = partial(
             engine.run,
             store=store,
             no_deps=options.no_deps,
             executor=executor,
-            runtime=_runtime(config, configured if options.cluster else device, options),
+            runtime=_runtime(config, device),
             reporter=reporter,
         )
         _say_device(configured, device, options, reporter)
@@ -106,7 +112,7 @@ def make(
             if num_checks and options.only != CHECKS:
                 reporter.say(summary(checks, store))
         if any(step.stage.needs for step in left):
-            _check_needs(config, left, store, device, options, reporter)
+            run = partial(run, memory_of=_check_needs(config, left, store, own_device, options, reporter))
         return tasks_run + run(steps, only=options.only, force=forced - CHECKS).tasks_run
 
 
@@ -143,28 +149,18 @@ def _say_device(configured: str, device: str, options: RunOptions, reporter: Rep
 
 def _check_needs(
     config: Config, left: Sequence[Step], store: Store, device: str, options: RunOptions, reporter: Reporter
-) -> None:
-    needs = needs_of(config, left, store, device)
-    if line := refuse_unmet(config, needs, num_workers=0 if options.cluster else options.local_cluster or 1):
+) -> Callable[[Step], int]:
+    """Refuse a run that lacks disk or memory; returns the memory of a task of each step."""
+    needs = needs_by_siblings(config, left, store, device)
+    if line := refuse_unmet(config, total_needs(needs), is_here=options.cluster is None):
         reporter.say(line)
+    return memory_of_tasks(needs)
 
 
-def _executor(device: str, options: RunOptions) -> AbstractContextManager[Executor]:
-    if not (options.cluster or options.local_cluster):
-        return nullcontext(engine.InlineExecutor())
-    # Import Dask only when it is used: the import takes seconds.
-    from atlas_pipeline.engine import cluster
-
-    if options.cluster:
-        return cluster.existing_cluster(options.cluster)
-    return cluster.local_cluster(options.local_cluster or 1, device=device)
-
-
-def _runtime(config: Config, device: str, options: RunOptions) -> engine.Runtime:
-    run, on_cluster = config.run, bool(options.cluster or options.local_cluster)
+def _runtime(config: Config, device: str) -> engine.Runtime:
+    run = config.run
     return engine.Runtime(
         device=device,
         batch_size=None if run.batch_size == "auto" else run.batch_size,
-        # Cluster workers are processes already; decoding processes beside them would oversubscribe the cores.
-        workers=0 if on_cluster and run.workers == "auto" else resolved_workers(run.workers),
+        workers=None if run.workers == "auto" else run.workers,
     )

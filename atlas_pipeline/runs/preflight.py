@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from atlas_pipeline import engine
@@ -26,8 +26,10 @@ from atlas_pipeline.views.class_names import attributed_classes, other_names
 _VECTORS = ("activation", "attribution")
 
 
-def needs_of(config: Config, left: Collection[Step], store: Store, device: str) -> Needs:
-    """The disk and memory that the steps still need.
+def needs_by_siblings(
+    config: Config, left: Collection[Step], store: Store, device: str
+) -> list[tuple[Sequence[Step], Needs]]:
+    """The disk and memory that the steps still need, for each group of steps that compute together.
 
     Disk is counted uncompressed; zstd saves about a third of a sample.
 
@@ -35,10 +37,18 @@ def needs_of(config: Config, left: Collection[Step], store: Store, device: str) 
     """
     counted = [step for step in left if step.stage.needs is not None]
     extents = _extents(config, counted, store, device)
-    disk_bytes, memory = 0, dict[str, MemoryNeed]()
+    found = list[tuple[Sequence[Step], Needs]]()
     for siblings in _siblings(counted):
         assert siblings[0].stage.needs is not None
         needs = siblings[0].stage.needs(siblings, [extents.get(step) for step in siblings])
+        found.append((siblings, needs))
+    return found
+
+
+def total_needs(needs_of_all: Iterable[tuple[Sequence[Step], Needs]]) -> Needs:
+    """The disk of all steps together, and the memory of each kind of task."""
+    disk_bytes, memory = 0, dict[str, MemoryNeed]()
+    for _, needs in needs_of_all:
         disk_bytes += needs.disk_bytes
         for need in needs.memory:
             if need.task not in memory or need.num_bytes > memory[need.task].num_bytes:
@@ -46,10 +56,25 @@ def needs_of(config: Config, left: Collection[Step], store: Store, device: str) 
     return Needs(disk_bytes, tuple(memory.values()))
 
 
-def refuse_unmet(config: Config, needs: Needs, *, num_workers: int) -> str | None:
+def memory_of_tasks(needs_of_all: Iterable[tuple[Sequence[Step], Needs]]) -> Callable[[Step], int]:
+    """The peak memory of a task of a step, in bytes; 0 for steps whose tasks need too little to count."""
+    found = {
+        _labels(step): max((need.num_bytes for need in needs.memory), default=0)
+        for siblings, needs in needs_of_all
+        for step in siblings
+    }
+    return lambda step: found.get(_labels(step), 0)
+
+
+def _labels(step: Step) -> tuple[str, str | None, str | None, int | None]:
+    # The engine works on copies of the steps, which compare by identity.
+    return step.stage.name, step.layer, step.view, step.grid
+
+
+def refuse_unmet(config: Config, needs: Needs, *, is_here: bool) -> str | None:
     """One line on the disk and memory needed and free; None if nothing is needed.
 
-    Args:   num_workers: processes with one task each; 0: workers on other machines, whose memory is unknown.
+    Args:   is_here: whether tasks run on this machine; the memory of others is unknown.
     Raises: ResourceError: less disk or memory is free than is needed.
     """
     lines = []
@@ -63,7 +88,7 @@ def refuse_unmet(config: Config, needs: Needs, *, num_workers: int) -> str | Non
                 f"run.workspace"
             )
         lines.append(f"{will_write} ({size_text(free)} free)")
-    if num_workers and (memory_line := refuse_unmet_memory(needs.memory, num_workers)):
+    if is_here and (memory_line := refuse_unmet_memory(needs.memory)):
         lines.append(memory_line)
     return "; ".join(lines) or None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,8 +27,12 @@ def batches_of(
     *,
     batch_size: int,
     num_workers: int = 0,
-) -> Iterator[Batch]:
-    """Batches of the images, in the order of the index (not that of the ids), without unreadable images."""
+    on_device: bool = False,
+) -> Generator[Batch]:
+    """Batches of the images, in the order of the index (not that of the ids), without unreadable images.
+
+    Args: device: of the network. on_device: send the images there, a batch ahead, if it is a GPU.
+    """
     from atlas_pipeline.images.batches import image_batches
 
     return image_batches(
@@ -40,6 +44,7 @@ def batches_of(
         seed=settings.seed,
         batch_size=batch_size,
         num_workers=num_workers,
+        device=device if on_device else "cpu",
     )
 
 

@@ -53,6 +53,10 @@ class Selected:
         return self.sample.notes
 
     @property
+    def digest(self) -> str:
+        return self.sample.digest + self.select.digest
+
+    @property
     def num_rows(self) -> int:
         return self.select.num_rows
 

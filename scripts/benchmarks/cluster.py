@@ -89,8 +89,9 @@ def timed_serial(config: Config, workspace: Path) -> Timing:
 def timed_cluster(config: Config, workspace: Path, num_workers: int, kill_every_s: float | None) -> Timing:
     """Time the stages on local workers; kill one every `kill_every_s` seconds, if given."""
     from atlas_pipeline.engine.cluster import local_cluster
+    from atlas_pipeline.engine.lanes import cpu_lanes
 
-    with local_cluster(num_workers) as executor:
+    with local_cluster(cpu_lanes(num_workers)) as executor:
         opened = time.perf_counter()
         executor.client.wait_for_workers(num_workers)
         executor.client.run(open_network, config)
@@ -101,17 +102,15 @@ def timed_cluster(config: Config, workspace: Path, num_workers: int, kill_every_
 
 def open_network(config: Config) -> None:
     """Do the one-off work of a process: open the network, and load what torch needs for gradients."""
-    import torch
-
     from atlas_pipeline.config.run_settings import model_spec
-    from atlas_pipeline.models.attribution import attribution
     from atlas_pipeline.models.network_cache import opened_cut, opened_network
+    from atlas_pipeline.models.shared_trial import shared_pass
 
-    spec, layer = model_spec(config), config.layers[-1]
-    opened_cut(spec, layer, "cpu")
+    spec = model_spec(config)
+    opened_cut(spec, config.layers[-1], "cpu")
     network = opened_network(spec, "cpu")
-    side = network.preprocess.crop
-    attribution(network, torch.zeros(1, 3, side, side), layer, [[0, 0]], config.sample.maxpool_gradient)
+    for layer in config.layers:
+        shared_pass(network, layer, config.sample.maxpool_gradient)
 
 
 def _timed_stages(config: Config, workspace: Path, executor: Executor) -> dict[str, float]:

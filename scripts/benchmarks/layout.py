@@ -2,10 +2,12 @@
 
     uv run python -m scripts.benchmarks.layout --rows 100000 --engines umap-learn-fit cpu parallel
     uv run python -m scripts.benchmarks.layout --rows 1000000 --engines parallel
-    uv run python -m scripts.benchmarks.layout --rows 1000000 --engines gpu --neighbors exact --profile
+    uv run python -m scripts.benchmarks.layout --rows 1000000 --engines gpu --profile
+    uv run python -m scripts.benchmarks.layout --engines cpu parallel gpu --device cpu --activations rows.npy
 
-Activations are generated: non-negative clusters of six dimensions each, float16 as in a sample. Every case
-runs in a separate process, so that its peak memory can be measured. `umap-learn-fit` is
+Activations are generated: non-negative clusters of six dimensions each, float16 as in a sample; or they are
+those of a file. Every case runs in a separate process, so that its peak memory can be measured.
+`umap-learn-fit` is
 `umap.UMAP(n_neighbors=20, min_dist=0.01, metric="cosine").fit_transform`, unseeded, on all threads.
 """
 
@@ -89,17 +91,31 @@ def lay_out(rows: StoredRows, engine: str, method: Any, device: str, clock: Cloc
     """Layouts of two seeds by one of our engines."""
     from atlas_pipeline.layout.distinct import read_vectors
     from atlas_pipeline.layout.neighbors import neighbors
-    from atlas_pipeline.layout.umap_layout import UmapSettings, fuzzy_graph, optimise_graph, spread_start
+    from atlas_pipeline.layout.umap_layout import (
+        UmapSettings,
+        fuzzy_graph,
+        optimise_graph,
+        spread_start,
+        tensor_layouts,
+    )
 
     settings = UmapSettings(num_neighbors=20, min_dist=0.01, engine=engine, device=device)  # type: ignore[arg-type]
     near = clock.timed("neighbors", lambda: neighbors(rows, rows.num_rows, 20, method=method, device=device))
     start = clock.timed(
-        "start", lambda: spread_start([read_vectors(rows, near.same.rows, "cosine")], 2, "cosine")
+        "start",
+        lambda: spread_start([read_vectors(rows, near.same.rows, "cosine")], 2, "cosine", device),
     )
-    graph = clock.timed("graph", lambda: fuzzy_graph(near.fitted(), 20))
-    first = clock.timed("optimise", lambda: optimise_graph(graph, start, settings, 0))
-    second = clock.timed("second seed", lambda: optimise_graph(graph, start, settings, 1))
-    return [layout[near.same.vertex] for layout in (first, second)]
+    if engine == "gpu":
+        layouts = clock.timed(
+            "graph, both seeds", lambda: tensor_layouts(near.fitted(), 20, start, settings, (0, 1))
+        )
+    else:
+        graph = clock.timed("graph", lambda: fuzzy_graph(near.fitted(), 20))
+        layouts = [
+            clock.timed("optimise", lambda: optimise_graph(graph, start, settings, 0)),
+            clock.timed("second seed", lambda: optimise_graph(graph, start, settings, 1)),
+        ]
+    return [layout[near.same.vertex] for layout in layouts]
 
 
 def fit_umap_learn(rows: StoredRows, clock: Clock) -> list[np.ndarray]:
@@ -114,11 +130,12 @@ def fit_umap_learn(rows: StoredRows, clock: Clock) -> list[np.ndarray]:
     return [clock.timed("fit_transform", fit), clock.timed("second seed", fit)]
 
 
-def case(rows: StoredRows, engine: str, method: str, profile: bool) -> dict[str, Any]:
+def case(rows: StoredRows, engine: str, method: str, profile: bool, device: str) -> dict[str, Any]:
     """Run one engine on these rows: seconds, peak memory and quality figures."""
-    from atlas_pipeline.numerics.quality import layout_quality, seed_agreement
+    from atlas_pipeline.layout.layout_result import quality_on
+    from atlas_pipeline.numerics.quality import seed_agreement
 
-    clock, device = Clock(), "cuda" if engine == "gpu" else "cpu"
+    clock = Clock()
     if engine == "umap-learn-fit":
         layouts = fit_umap_learn(rows, clock)
     elif profile:
@@ -130,7 +147,7 @@ def case(rows: StoredRows, engine: str, method: str, profile: bool) -> dict[str,
     else:
         layouts = lay_out(rows, engine, method, device, clock)
     # Timed apart from the layout: every engine shares this cost.
-    measured = clock.timed("figures", lambda: layout_quality(rows, layouts[0], seed=0))
+    measured = clock.timed("figures", lambda: quality_on(device, rows, layouts[0], 0, "cosine"))
     measured |= seed_agreement(*layouts, seed=0)
     return {
         "rows": rows.num_rows,
@@ -147,14 +164,23 @@ def measure(
     num_channels: int = 512,
     method: str = "auto",
     profile: bool = False,
+    device: str | None = None,
+    activations: Path | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Run the engines on the same rows, each in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
-        stored = write_rows(Path(folder) / "rows.f16", num_rows, num_channels)
+        path = Path(folder) / "rows.f16"
+        if activations is None:
+            stored = write_rows(path, num_rows, num_channels)
+        else:
+            matrix = np.load(activations)
+            matrix.astype(np.float16).tofile(path)
+            stored = StoredRows(path, *matrix.shape)
         for engine in engines:
             command = [sys.executable, "-m", "scripts.benchmarks.layout", "--file", str(stored.path)]
-            command += ["--rows", str(num_rows), "--channels", str(num_channels)]
+            command += ["--rows", str(stored.num_rows), "--channels", str(stored.num_channels)]
             command += ["--engines", engine, "--neighbors", method]
+            command += ["--device", device or ("cuda" if engine == "gpu" else "cpu")]
             command += ["--profile"] if profile else []
             line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             yield json.loads(line.splitlines()[-1])
@@ -181,16 +207,26 @@ def main() -> None:
         "--engines", nargs="+", default=["parallel"], choices=["umap-learn-fit", "cpu", "parallel", "gpu"]
     )
     parser.add_argument("--neighbors", default="auto", choices=["auto", "exact", "approximate"])
+    parser.add_argument("--device", help="default: cuda for the engine gpu, cpu for the others")
+    parser.add_argument("--activations", type=Path, help="a .npy file of (activation, channel)")
     parser.add_argument("--profile", action="store_true", help="print a torch profile of each case to stderr")
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)  # rows of a case in its own process
     options = parser.parse_args()
     if options.file:
         rows = StoredRows(options.file, options.rows[0], options.channels)
-        print(json.dumps(case(rows, options.engines[0], options.neighbors, options.profile)))
+        print(json.dumps(case(rows, options.engines[0], options.neighbors, options.profile, options.device)))
         return
     cases = []
     for num_rows in options.rows:
-        for one in measure(num_rows, options.engines, options.channels, options.neighbors, options.profile):
+        for one in measure(
+            num_rows,
+            options.engines,
+            options.channels,
+            options.neighbors,
+            options.profile,
+            options.device,
+            options.activations,
+        ):
             cases.append(one)
             print(table([one]), flush=True)
     print(table(cases))

@@ -6,13 +6,14 @@ import toy_stages
 
 from atlas_pipeline.engine import PlainReporter, Store, run
 from atlas_pipeline.engine.cluster import local_cluster
+from atlas_pipeline.engine.lanes import cpu_lanes
 
 
 def main(workspace, log, orders, num_workers):
     steps = toy_stages.steps({"log": log, "orders": orders})
     reporter = PlainReporter(sys.stderr)
     if num_workers:
-        with local_cluster(num_workers) as executor:
+        with local_cluster(cpu_lanes(num_workers)) as executor:
             return run(steps, Store(workspace), executor=executor, reporter=reporter).tasks_run
     return run(steps, Store(workspace), reporter=reporter).tasks_run
 

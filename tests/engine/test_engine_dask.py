@@ -10,15 +10,15 @@ import pytest
 import toy_stages
 
 from atlas_pipeline.engine import Runtime, run
-from atlas_pipeline.engine.cluster import existing_cluster, local_cluster, worker_environments
-from atlas_pipeline.engine.dask_executor import worker_runtime
-from atlas_pipeline.engine.hardware import num_cores, resolved_device
+from atlas_pipeline.engine.cluster import existing_cluster, local_cluster
+from atlas_pipeline.engine.hardware import resolved_device
+from atlas_pipeline.engine.lanes import cpu_lanes
 from atlas_pipeline.errors import ImagesError, ResourceError, TasksFailedError
 
 
 @pytest.fixture(scope="module")
 def executor():
-    with local_cluster(2) as executor:
+    with local_cluster(cpu_lanes(2)) as executor:
         yield executor
 
 
@@ -78,7 +78,7 @@ def test_a_worker_that_is_killed_while_it_starts_is_started_again():
 
     killer = threading.Thread(target=kill_the_first)
     killer.start()
-    with local_cluster(1) as executor:
+    with local_cluster(cpu_lanes(1)) as executor:
         (pid,) = executor.client.run(os.getpid).values()
     killer.join()
     assert killed
@@ -128,35 +128,11 @@ def test_workers_decode_by_themselves_unless_told(bench, executor):
     run([step], bench.store, executor=executor, runtime=Runtime(batch_size=7, device="auto"))
     # The worker resolves device 'auto' on its own machine.
     assert bench.values([step]) == {("as", None, None, None): [{"as": f"{resolved_device('auto')} 0 7"}]}
-    assert worker_runtime(Runtime(device="cuda:1", workers=3)).device == "cuda"
-    assert worker_runtime(Runtime(workers=3)).workers == 3
-
-
-def test_one_worker_a_visible_gpu(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    assert [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(8, "cuda")] == ["4", "7"]
-    assert [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(1, "cuda")] == ["4"]
-    assert [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(8, "cuda:1")] == ["7"]
-    assert "CUDA_VISIBLE_DEVICES" not in worker_environments(2, "cpu")[0]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(ResourceError, match="no GPU is visible"):
-        worker_environments(2, "cuda")
 
 
 def test_workers_keep_the_memory_that_they_freed(executor):
     """Dask's default trim threshold makes a network that reallocates at every step three times as slow."""
-    assert set(executor.client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == {None}
-
-
-def test_cores_are_shared_out(monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    assert worker_environments(3, "cpu")[0]["OMP_NUM_THREADS"] == "2"
-    assert worker_environments(16, "cpu")[0]["OMP_NUM_THREADS"] == "1"
-    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
-    assert num_cores() == os.cpu_count()
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert set(worker_environments(2, "cpu")[0].values()) == {"3"}
+    assert set(executor.client.run(os.getenv, "MALLOC_TRIM_THRESHOLD_").values()) == {None}
 
 
 def test_nobody_at_the_address(bench, monkeypatch):

@@ -67,7 +67,9 @@ def test_plain_lines_every_few_seconds_and_at_the_end(monkeypatch):
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
     stream = io.StringIO()
     bar = PlainReporter(stream).bar("sample mixed4", "images", total=20_000, done=5_000)
-    for second in range(1, 13):
+    now[0] = 100.0
+    bar.advance(0)  # the first task begins; until now the step waited for a worker
+    for second in range(101, 113):
         now[0] = second
         bar.advance(1_000)
     bar.close(finished=True)
@@ -76,6 +78,39 @@ def test_plain_lines_every_few_seconds_and_at_the_end(monkeypatch):
         "sample mixed4: 15,000 of 20,000 images, 1,000 images/s, 0:05 left",
         "sample mixed4: 17,000 of 20,000 images, 1,000 images/s, done after 0:12",
     ]
+
+
+def test_steps_that_run_at_once_take_turns_in_a_log(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    reporter = PlainReporter(stream)
+    bars = [reporter.bar(f"invert {layer}", "icons", total=100, done=0) for layer in "abcd"]
+    for bar in bars[:3]:
+        bar.advance(0)
+    for second in range(1, 31):
+        now[0] = second
+        for bar in bars[:3]:
+            bar.advance(1)
+    lines = stream.getvalue().splitlines()
+    # As many lines as one step alone would give. The fourth step waits for a worker.
+    assert [line.split(":")[0] for line in lines] == ["invert a", "invert b", "invert c"] * 2
+    bars[0].close(finished=True)
+    bars[1].close(finished=True)
+    now[0] = 35
+    bars[2].advance(1)
+    assert stream.getvalue().splitlines()[-1].startswith("invert c: 31 of 100 icons")
+
+
+def test_a_step_that_waits_for_a_worker_has_no_bar():
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    with open_reporter(stream=stream) as reporter:
+        waiting = reporter.bar("tiles mixed4", "bands", total=3, done=0)
+        (task,) = reporter._progress.tasks
+        assert not task.visible
+        waiting.advance(0)
+        assert task.visible
 
 
 def test_bars_on_a_terminal_show_label_count_and_rate():

@@ -20,6 +20,7 @@ import atlas_pipeline
 from atlas_pipeline.engine import worker
 from atlas_pipeline.engine.cluster import existing_cluster, local_cluster
 from atlas_pipeline.engine.dask_executor import DaskExecutor, _check_visible
+from atlas_pipeline.engine.lanes import cpu_lanes
 from atlas_pipeline.engine.part import PartRecord
 from atlas_pipeline.engine.stage import Runtime
 from atlas_pipeline.engine.task import Outcome, TaskCall
@@ -99,7 +100,7 @@ def listening(*pids):
 def test_workers_that_see_no_workspace_get_no_work(tmp_path):
     # Each process has its own memory:// file system.
     bench = Bench(tmp_path, "memory://nobody/else")
-    with local_cluster(1) as executor:
+    with local_cluster(cpu_lanes(1)) as executor:
         assert listening(os.getpid(), *executor.client.run(os.getpid).values()) == {"127.0.0.1"}
         with pytest.raises(ResourceError, match=r"worker at tcp://127.0.0.1:\d+ does not see the workspace"):
             bench.run(executor=executor)
@@ -115,6 +116,9 @@ def test_a_worker_lost_while_it_is_asked_is_not_blamed(tmp_path):
         def run(self, *_, **__):
             return self.answers
 
+        def subscribe_topic(self, *_):
+            pass
+
     with ExitStack() as stack:
         executor = DaskExecutor(Client, stack)
         assert executor._requirements_for(tmp_path).token
@@ -124,27 +128,6 @@ def test_a_worker_lost_while_it_is_asked_is_not_blamed(tmp_path):
         Client.answers = {"tcp://one": ResourceError("one line of its own")}
         with pytest.raises(ResourceError, match=r"^one line of its own$"):
             executor._requirements_for(tmp_path / "other")
-
-
-def eight_tasks(job):
-    return [{"start": start, "stop": start + 1} for start in range(8)]
-
-
-def environment_task(task, jobs, runtime):
-    return [toy_stages.Output(table=toy_stages.pa.table({"gpu": [os.environ["CUDA_VISIBLE_DEVICES"]]}))]
-
-
-@pytest.mark.extended
-def test_each_worker_sees_one_gpu(bench, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    tasks = toy_stages.stage_of(
-        "gpus", lambda job: [{"start": i, "stop": i + 1} for i in range(8)], environment_task
-    )
-    step = toy_stages.Step(stage=tasks, config={})
-    with local_cluster(8, device="cuda") as executor:
-        bench.run([step], executor=executor)
-    seen = {row["gpu"] for row in bench.values([step])["gpus", None, None, None]}
-    assert seen == {"4", "7"}
 
 
 @contextmanager
@@ -207,8 +190,9 @@ def test_a_lost_scheduler_ends_the_run(bench, tmp_path, how):
 INTERRUPTED = """
 import os, signal
 from atlas_pipeline.engine.cluster import local_cluster
+from atlas_pipeline.engine.lanes import cpu_lanes
 if __name__ == "__main__":
-    with local_cluster(2) as executor:
+    with local_cluster(cpu_lanes(2)) as executor:
         executor.client.wait_for_workers(2)
         before = executor.client.run(os.getpid)
         executor.client.run(signal.raise_signal, signal.SIGINT)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 
 import pytest
 import toy_stages
@@ -33,6 +34,29 @@ def test_a_part_is_written_while_the_next_task_computes(bench, on_opening):
     # This times out if the next task begins only after the part is written.
     on_opening(0, lambda: toy_stages.wait_until(lambda: SAMPLES[1] in bench.ran()))
     assert bench.run(only={"sample"}) == SAMPLES
+
+
+def test_the_parts_of_siblings_are_written_at_once(bench, on_opening, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    bench.run(only={"list"})
+    both = threading.Barrier(2)
+    on_opening(0, lambda: both.wait(20))
+    assert bench.run(only={"sample"}) == SAMPLES
+
+
+def test_an_error_in_writing_one_of_two_siblings_is_of_their_task(bench, on_opening, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    bench.run(only={"list"})
+    turns = iter([None])
+
+    def fail_once():
+        if next(turns, "other") is None:
+            raise RuntimeError("no luck")
+
+    on_opening(2, fail_once)
+    with pytest.raises(TasksFailedError, match=r"1 of 4 tasks .* the first: task 2 .* no luck"):
+        bench.run(only={"sample"})
+    assert bench.run(only={"sample"}) in ([f"sample 2 {one}"] for one in "ab")
 
 
 def test_an_error_in_writing_is_of_its_own_task_and_the_rest_is_kept(bench, on_opening, monkeypatch):

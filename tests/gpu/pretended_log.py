@@ -52,11 +52,16 @@ class Log:
     bytes_up: int = 0
     """Bytes copied from the host to a GPU."""
     bytes_down: int = 0
-    touched: set[int] = field(default_factory=set)
-    """GPUs on which a context was created, by number."""
+    contexts: dict[int, str] = field(default_factory=dict)
+    """GPUs on which a context was created, by number, with the line that created it."""
     refusals: list[Refusal] = field(default_factory=list)
     trace: list[tuple] | None = None
     """(operation, args, kwargs, result) of each launch; None: not kept."""
+
+    @property
+    def touched(self) -> set[int]:
+        """Numbers of the GPUs on which a context was created."""
+        return set(self.contexts)
 
     @property
     def num_waits(self) -> int:
@@ -71,7 +76,7 @@ class Log:
         return sum(count for (name, _), count in self.launches.items() if name == operation)
 
     def clear(self) -> None:
-        """Set the counts to zero; refusals and touched devices stay."""
+        """Set the counts to zero; refusals and contexts stay."""
         self.waits.clear()
         self.launches.clear()
         self.bytes_up = self.bytes_down = 0
@@ -93,7 +98,7 @@ class Log:
             operation: name of an ATen operation without overload ("convolution", "mm"), "pin_memory",
                 "copy to the GPU" or "graph replay"; "": any operation.
             call: the first matching call that fails, counted from 1.
-            more_rows_than: only calls whose largest first axis exceeds this match.
+            more_rows_than: only calls on a larger batch match.
             at: only calls from a line whose name starts with this match ("inversion/loop.py").
             times: matching calls that fail, from ``call`` on.
         """

@@ -25,7 +25,7 @@ class Crossings(TorchFunctionMode):
             raise TypeError(f"can't convert cuda:{first.gpu} device type tensor to numpy at {line()}")
         if func is torch.Tensor.tolist and isinstance(first, GpuTensor):
             machine().streams.check_order([first])
-            machine().streams.host_waits("tolist")
+            machine().streams.host_waits("tolist", first.gpu)
             return plain(first).tolist()
         if func is torch.Tensor.is_pinned:
             return not isinstance(first, GpuTensor) and machine().is_pinned(first)
@@ -60,7 +60,7 @@ def _made(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if func in _FROM_VALUES:
         log.check("copy to the GPU", rows)
         log.bytes_up += result.numel() * result.element_size()
-        streams.host_waits("copy to the GPU")
+        streams.host_waits("copy to the GPU", number)
     else:
         name = getattr(func, "__name__", "factory")
         log.check(name, rows)
@@ -152,7 +152,7 @@ def _copied_up(tensor: Tensor, number: int, non_blocking: bool) -> GpuTensor:
         streams.check_order([tensor])
     else:
         log.bytes_up += tensor.numel() * tensor.element_size()
-        streams.upload(plain(tensor), is_async=non_blocking and machine().is_pinned(tensor))
+        streams.upload(plain(tensor), number, is_async=non_blocking and machine().is_pinned(tensor))
     copied = GpuTensor(plain(tensor).clone(), number)
     streams.stamp([copied])
     return copied
@@ -163,9 +163,9 @@ def _copied_down(tensor: GpuTensor, non_blocking: bool) -> Tensor:
     log.bytes_down += tensor.numel() * tensor.element_size()
     streams.check_order([tensor])
     if not non_blocking:
-        streams.host_waits("copy to the CPU")
+        streams.host_waits("copy to the CPU", tensor.gpu)
         return plain(tensor).clone()
     # As torch does: the copy goes to page-locked memory, and the host must wait before it reads.
     target = machine().pin(plain(tensor))
-    streams.download_later(target, plain(tensor))
+    streams.download_later(target, plain(tensor), tensor.gpu)
     return target

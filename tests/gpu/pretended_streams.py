@@ -26,7 +26,7 @@ class StreamRaceError(RuntimeError):
     """A stream or the host reads memory that another stream may not have finished writing."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Upload:
     """A copy from page-locked memory that the device may not have finished."""
 
@@ -42,7 +42,7 @@ class _Upload:
                 )
 
 
-@dataclass
+@dataclass(eq=False)
 class _Download:
     """A copy to page-locked memory. Until the host waits for it, the memory holds garbage."""
 
@@ -94,7 +94,7 @@ class Stream:
         return event
 
     def synchronize(self) -> None:
-        self._streams.host_waits("synchronize a stream", self)
+        self._streams.host_waits("synchronize a stream", self.device_index, self)
 
     def query(self) -> bool:
         self._streams.host_knows(self.marks(), self.copies)
@@ -189,12 +189,12 @@ class Streams:
 
     # What the host knows to be finished.
 
-    def host_waits(self, reason: str, stream: Stream | None = None) -> None:
-        """The host waits for a stream; counts as a wait, and finishes its copies."""
+    def host_waits(self, reason: str, gpu: int, stream: Stream | None = None) -> None:
+        """The host waits for a stream of a GPU; counts as a wait, and finishes its copies."""
         if self.capturing is not None:
             raise RuntimeError(f"CUDA error: operation not permitted when stream is capturing ({reason})")
         self._log.wait(reason)
-        stream = self.current() if stream is None else stream
+        stream = self.current(gpu) if stream is None else stream
         self.host_knows(stream.marks(), stream.copies)
 
     def host_waits_for_all(self) -> None:
@@ -234,19 +234,19 @@ class Streams:
             stream.now += 1
             self._written[tensor.untyped_storage().data_ptr()] = (stream, stream.now)
 
-    def upload(self, source: Tensor, is_async: bool) -> None:
+    def upload(self, source: Tensor, gpu: int, is_async: bool) -> None:
         """A copy to the GPU begins; only one from page-locked memory lets the host go on."""
         if not is_async:
-            self.host_waits("copy to the GPU")
+            self.host_waits("copy to the GPU", gpu)
         else:
             values = source.detach().clone()
-            self.current().copies.append(_Upload(source.detach(), values, line()))
+            self.current(gpu).copies.append(_Upload(source.detach(), values, line()))
 
-    def download_later(self, target: Tensor, values: Tensor) -> None:
+    def download_later(self, target: Tensor, values: Tensor, gpu: int) -> None:
         """A copy to page-locked memory that the host must wait for."""
         with no_dispatch():
             _fill_with_garbage(target)
-            self.current().copies.append(_Download(target.detach(), values.clone()))
+            self.current(gpu).copies.append(_Download(target.detach(), values.clone()))
 
     # Graphs.
 

@@ -57,7 +57,7 @@ class Machine:
         number = self.current() if index is None else index
         if number >= self.num_gpus:
             raise RuntimeError("CUDA error: invalid device ordinal")
-        self.log.touched.add(number)
+        self.log.contexts.setdefault(number, line())
         return number
 
     def is_pinned(self, tensor: Tensor) -> bool:
@@ -142,10 +142,10 @@ class GpuTensor(Tensor):
             return _copy(func, args, kwargs)
         _check_devices(name, args, tensors, ours)
         if waits := _reason_to_wait(name, args):
-            streams.host_waits(waits)
+            streams.host_waits(waits, ours[0].gpu)
         is_kernel = not (func.is_view or name.startswith(_FREE))
         if is_kernel:
-            log.check(name, max((len(t) for t in tensors if t.dim()), default=1))
+            log.check(name, _rows(args))
             streams.check_order(ours)
         written = _written(func, args, kwargs)
         streams.before_write(written)
@@ -187,6 +187,13 @@ def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[G
             value = kwargs.get(argument.name, args[number] if number < len(args) else None)
             found += [leaf for leaf in tree_leaves(value) if isinstance(leaf, GpuTensor)]
     return found
+
+
+def _rows(args: Any) -> int:
+    """The batch: first axis of the first argument that is not a vector, such as a bias."""
+    tensors = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor) and leaf.dim()]
+    matrices = [tensor for tensor in tensors if tensor.dim() > 1]
+    return len((matrices or tensors)[0]) if tensors else 1
 
 
 def _call(func: Any, args: Any, kwargs: dict[str, Any]) -> Callable[[], Any]:
@@ -257,15 +264,15 @@ def _copy(func: Any, args: Any, kwargs: dict[str, Any]) -> Tensor:
         log.bytes_down += num_bytes
         streams.check_order([source])
         if non_blocking and machine().is_pinned(target):
-            streams.download_later(target, plain(source).to(target.dtype).expand(target.shape))
+            streams.download_later(target, plain(source).to(target.dtype).expand(target.shape), source.gpu)
         else:
-            streams.host_waits("copy to the CPU")
+            streams.host_waits("copy to the CPU", source.gpu)
             call()
         return target
     if not isinstance(source, GpuTensor) and source.dim():
         log.check("copy to the GPU", len(source))
         log.bytes_up += num_bytes
-        streams.upload(source, is_async=non_blocking and machine().is_pinned(source))
+        streams.upload(source, target.gpu, is_async=non_blocking and machine().is_pinned(source))
     streams.check_order([t for t in (target, source) if isinstance(t, GpuTensor)])
     streams.before_write([target])
     call()

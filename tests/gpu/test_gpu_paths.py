@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import pytest
 import torch
 from pretended_cuda import pretended_cuda
 
@@ -31,7 +30,6 @@ def test_icons_equal_those_of_the_cpu_to_the_bit(gpu):
     assert torch.equal(there.images, icons("cpu", steps=4).images)
 
 
-@pytest.mark.xfail(strict=True, reason="COLOUR_MIX is copied to the device at every step")
 def test_a_further_step_waits_for_nothing():
     waits = []
     for steps in (30, 40):

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +18,14 @@ import torch
 from making import encoded, picture, write_files, write_shard, write_tar
 
 from atlas_pipeline.errors import ResourceError
-from atlas_pipeline.images import batches as batches_module
-from atlas_pipeline.images import reading
-from atlas_pipeline.images.batches import image_batches, prepare_workers
+from atlas_pipeline.images import decoding_processes, reading
+from atlas_pipeline.images.batches import image_batches
+from atlas_pipeline.images.decoding_processes import decoded_chunks, prepare_workers
 from atlas_pipeline.images.image_source import ImageRef
 from atlas_pipeline.images.listing import list_images
+from atlas_pipeline.images.reading import Decoded
 from atlas_pipeline.images.resize_crop import apply_preprocess
+from atlas_pipeline.images.shared_slots import shared_slots
 from atlas_pipeline.images.sources import SOURCES
 
 
@@ -209,27 +215,95 @@ def test_no_rows_give_no_batches(folder):
     assert list(image_batches(index.slice(0, 0), "folder", root, Geometry(), 0, 4, 2)) == []
 
 
-def test_leaving_early_ends_the_workers(folder, monkeypatch):
+def helpers():
+    """The processes and threads that reading starts."""
+    threads = [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
+    return multiprocessing.active_children() + threads
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt, ValueError])
+def test_leaving_early_ends_the_helpers(folder, monkeypatch, error):
     at_most("folder", 1, monkeypatch)
     index, root = folder
-    batches = image_batches(index, "folder", root, Geometry(), 0, 1, 2)
-    next(batches)
-    assert len(multiprocessing.active_children()) == 2
-    batches.close()
-    assert multiprocessing.active_children() == []
+    held = []
+    with suppress(error or ()), closing(image_batches(index, "folder", root, Geometry(), 0, 1, 2)) as batches:
+        next(batches)
+        assert len(helpers()) == 3
+        if error is not None:
+            # Someone may keep the error, whose traceback keeps the generator.
+            held.append(error())
+            raise held[0]
+    assert helpers() == []
+
+
+def test_an_error_of_a_decoding_process_reaches_the_caller():
+    with pytest.raises(ZeroDivisionError):
+        list(decoded_chunks(Faulty(), [[ImageRef(0, "a", "a", -1)]], num_processes=1, side=1))
+
+
+class Faulty:
+    def read(self, chunk, images):
+        raise ZeroDivisionError
+
+
+class Counting:
+    """A reader whose images hold their number."""
+
+    def read(self, chunk, images):
+        for row, ref in zip(images, chunk, strict=False):
+            row[:] = ref.image_id
+        return Decoded(np.array([ref.image_id for ref in chunk]), images[: len(chunk)], [])
+
+
+@pytest.mark.parametrize("shares_memory", [True, False])
+def test_a_chunk_stays_as_it_is_until_the_next_is_asked_for(shares_memory, monkeypatch):
+    if not shares_memory:
+        monkeypatch.setattr(decoding_processes, "shared_slots", lambda *_: None)
+    work = [[ImageRef(2 * i + j, "a", "a", -1) for j in range(2 if i < 13 else 1)] for i in range(14)]
+    seen = []
+    for number, chunk in enumerate(decoded_chunks(Counting(), work, num_processes=1, side=3)):
+        if number < 3:
+            time.sleep(0.2)  # let the process run as far ahead as it may
+        assert chunk.images.shape == (len(work[number]), 3, 3, 3)
+        assert chunk.images[:, 0, 0, 0].tolist() == chunk.image_id.tolist()
+        seen += chunk.image_id.tolist()
+    assert seen == list(range(27))
+
+
+def test_pixels_are_not_sent_through_the_pipe():
+    shape = (4, 3, 50, 50)
+    slots = shared_slots(2, shape)
+    decoder = decoding_processes._Decoder(Counting(), slots, shape)
+    chunk = [ImageRef(7 + i, "a", "a", -1) for i in range(4)]
+    assert len(pickle.dumps(decoder[1, chunk])) < 1000
+    assert slots.array(1)[:, 0, 0, 0].tolist() == [7, 8, 9, 10]
+    assert not slots.array(0).any()
+
+
+def test_without_shared_memory_images_are_the_same(folder, monkeypatch):
+    index, root = folder
+    shared = read(index, "folder", root, num_workers=1)
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    piped = read(index, "folder", root, num_workers=1)
+    assert torch.equal(shared[1], piped[1])
+    assert shared[2:] == piped[2:]
+
+
+def refuse(*_):
+    raise OSError("not permitted")
 
 
 class Deadly:
     """A reader whose process is killed when it reads."""
 
-    def __getitem__(self, chunk):
+    def read(self, chunk, images):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.extended
 def test_a_worker_that_dies_is_named():
     with pytest.raises(ResourceError, match="image worker process died"):
-        list(batches_module._decoded(Deadly(), [[]], num_workers=1))
+        list(decoded_chunks(Deadly(), [[ImageRef(0, "a", "a", -1)]], num_processes=1, side=1))
 
 
 def _tell_workers_and_wait(queue, index, root):
@@ -241,11 +315,12 @@ def _tell_workers_and_wait(queue, index, root):
 
 @pytest.mark.extended
 def test_workers_end_when_their_parent_is_killed(folder):
-    context = batches_module._context()
+    context = decoding_processes._context()
     queue = context.SimpleQueue()
     process = context.Process(target=_tell_workers_and_wait, args=(queue, *folder))
     process.start()
     workers = queue.get()
+    maps = [Path(f"/proc/{worker}/maps").read_text() for worker in workers]
     process.kill()
     process.join()
     deadline = time.monotonic() + 20
@@ -253,15 +328,17 @@ def test_workers_end_when_their_parent_is_killed(folder):
         time.sleep(0.1)
     assert len(workers) == 1
     assert not any(_is_running(worker) for worker in workers)
+    # Images are in memory without a name, so no file remains.
+    assert all("/memfd:atlas-images" in one for one in maps)
 
 
 INTERRUPTED = """
 import os, signal
 from multiprocessing import forkserver
-from atlas_pipeline.images import batches
-batches.prepare_workers()
+from atlas_pipeline.images import decoding_processes
+decoding_processes.prepare_workers()
 os.kill(forkserver._forkserver._forkserver_pid, signal.SIGINT)
-worker = batches._context().Process(target=signal.raise_signal, args=(signal.SIGINT,))
+worker = decoding_processes._context().Process(target=signal.raise_signal, args=(signal.SIGINT,))
 worker.start()
 worker.join()
 print("ended with", worker.exitcode)
@@ -275,7 +352,7 @@ def test_what_workers_start_from_does_not_hear_ctrl_c():
 
 
 ORPHAN = """
-from atlas_pipeline.images.batches import _context
+from atlas_pipeline.images.decoding_processes import _context
 
 class Unreadable:
     def __reduce__(self):
@@ -312,7 +389,7 @@ def _num_images_in_daemon(queue, index, root):
 
 
 def test_a_daemonic_process_decodes_itself(folder):
-    context = batches_module._context()
+    context = decoding_processes._context()
     queue = context.SimpleQueue()
     process = context.Process(target=_num_images_in_daemon, args=(queue, *folder), daemon=True)
     process.start()

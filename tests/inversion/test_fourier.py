@@ -29,7 +29,7 @@ def test_planes_equal_the_sum_of_waves(size_px):
     coefficients[0, 0] = torch.view_as_real(torch.fft.rfft2(plane, norm="ortho"))
     coefficients[0, 1:] = 0
     want = naive_plane((coefficients[0, 0] * weights[..., None]).double(), size_px)
-    canvas = fourier.colours(fourier.planes(coefficients, weights), contrast=1.0)
+    canvas = fourier.colours(fourier.planes(coefficients, weights), fourier.colour_mix(1.0), 1.0)
     red = torch.logit(canvas[0, 0].double()) / fourier.COLOUR_MIX[0, 0].double()
     torch.testing.assert_close(red, want, atol=1e-5, rtol=1e-4)
 
@@ -39,7 +39,8 @@ def test_pixel_variance_at_the_start_does_not_depend_on_the_canvas_size():
     for size_px in (32, 128):
         settings = InversionSettings(size_px=size_px, canvas_scale=1.0, spectrum_falloff=0.0)
         start = fourier.start_coefficients(range(16), settings)
-        canvas = fourier.colours(fourier.planes(start, fourier.spectrum_weights(settings)), 1.0)
+        planes = fourier.planes(start, fourier.spectrum_weights(settings))
+        canvas = fourier.colours(planes, fourier.colour_mix(1.0), 1.0)
         sds.append(torch.logit(canvas).std().item())
     assert sds[0] == pytest.approx(sds[1], rel=0.03)
 
@@ -61,3 +62,57 @@ def test_the_icon_is_the_exact_middle_of_the_canvas():
     columns = fourier.middle(canvas, 15)[0, 0, 0]
     assert columns[0] - 0 == (size_px - 1) - columns[-1]
     assert len(columns) == 15
+
+
+def free_coefficients(size_px: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(size_px)
+    return torch.randn(2, 3, size_px, size_px // 2 + 1, 2, generator=generator)
+
+
+@pytest.mark.parametrize("size_px", [1, 2, 3, 8, 9, 50])
+def test_planes_and_their_gradient_equal_torchs_own_to_the_bit(size_px):
+    weights = torch.rand(3, size_px, size_px // 2 + 1, generator=torch.Generator().manual_seed(1))
+    ours, torchs = (free_coefficients(size_px).requires_grad_() for _ in range(2))
+    spectrum = torch.view_as_complex(torchs * weights[..., None])
+    want = torch.fft.irfft2(spectrum, s=(size_px, size_px), norm="ortho")
+    found = fourier.planes(ours, weights)
+    assert torch.equal(found, want)
+    slope = torch.randn(want.shape, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(
+        torch.autograd.grad(found, ours, slope)[0], torch.autograd.grad(want, torchs, slope)[0]
+    )
+
+
+@pytest.mark.parametrize("size_px", [1, 2, 9, 10])
+def test_the_real_transform_gets_a_spectrum_that_is_defined(size_px, monkeypatch):
+    """FFT libraries may read the imaginary part of the columns that mirror themselves."""
+    seen = []
+    irfft = torch.fft.irfft
+    monkeypatch.setattr(
+        torch.fft, "irfft", lambda half, **others: (seen.append(half), irfft(half, **others))[1]
+    )
+    fourier.planes(free_coefficients(size_px), torch.ones(3, size_px, size_px // 2 + 1))
+    (half,) = seen
+    own_mirrors = {0, size_px // 2} if size_px % 2 == 0 else {0}
+    for column in range(size_px // 2 + 1):
+        assert bool((half[..., column].imag == 0).all()) == (column in own_mirrors)
+
+
+def test_the_gradient_of_a_crop_is_that_of_a_slice():
+    images = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    assert torch.equal(fourier.crop(images, 2, 8), images[:, :, 2:8, 2:8])
+    slope = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    found, want = (
+        torch.autograd.grad(part, images, slope)[0]
+        for part in (fourier.crop(images, 2, 8), images[:, :, 2:8, 2:8])
+    )
+    assert torch.equal(found, want)
+
+
+def test_an_icon_s_start_does_not_depend_on_how_many_are_drawn_together(monkeypatch):
+    settings = InversionSettings(size_px=8)
+    together = fourier.start_coefficients([3, 1, 4], settings, 4)
+    monkeypatch.setattr(fourier, "_NUMBERS_TOGETHER_CPU", 1)
+    assert torch.equal(together, fourier.start_coefficients([3, 1, 4], settings, 4))
+    assert torch.equal(together[1:2], fourier.start_coefficients([1], settings, 4))
+    assert together.std() == pytest.approx(settings.start_sd, rel=0.05)

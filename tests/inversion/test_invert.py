@@ -8,7 +8,7 @@ from torch import nn
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.inversion import InversionSettings, centre_activation, invert, magnitude_spectrum
 from atlas_pipeline.inversion.icons import attempt_seed
-from atlas_pipeline.numerics.fidelity import fidelity, fidelity_whitened
+from atlas_pipeline.numerics.fidelity import fidelity, fidelity_whitened, metric_root
 
 SEEDS = [11, 12, 13, 14, 15, 16]
 
@@ -143,7 +143,7 @@ def test_whitened_metric_raises_the_whitened_cosine(settings):
     )
 
     def whitened_cosines(icons):
-        return fidelity_whitened(icons.activation.numpy(), directions.numpy(), precision.numpy())
+        return fidelity_whitened(icons.activation.numpy(), directions.numpy(), metric_root(precision.numpy()))
 
     assert np.median(whitened_cosines(whitened_icons)) > np.median(whitened_cosines(raw_icons)) + 0.05
 

@@ -90,45 +90,136 @@ def test_memory_that_ends_with_the_finished_icons_is_said(feature_map, direction
         invert(spent, directions, SEEDS, settings)
 
 
+CUDA = torch.device("cuda")
+
+
+class Gpu:
+    """A GPU's memory: a step takes 1,000 bytes and 10 an icon, and the first one 5,000 that stay."""
+
+    def __init__(self, monkeypatch, free_bytes):
+        self.free_bytes, self.steps, self.peak, self.largest = free_bytes, [], 0, 1 << 30
+        gpu = self
+
+        class Peak:
+            def __init__(self, device):
+                assert device == CUDA
+
+            def __enter__(self):
+                gpu.peak = 0
+                return self
+
+            def __exit__(self, *_):
+                self.peak_bytes = gpu.peak
+
+        monkeypatch.setattr(memory, "PeakMemory", Peak)
+        monkeypatch.setattr(memory, "free_bytes", lambda device: gpu.free_bytes)
+
+    def step(self, num_icons):
+        self.steps.append(num_icons)
+        if num_icons > self.largest:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        self.peak = 1000 + 10 * num_icons + 5000 * (len(self.steps) == 1)
+
+    def batch(self, num_icons, network=None, settings="s"):
+        return memory.chosen_batch(self.step, num_icons, CUDA, network or torch.nn.Identity(), settings)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Room for 600 icons in the usable share of the free memory."""
+    return Gpu(monkeypatch, free_bytes=int((1000 + 600 * 10 + 5) / 0.7))
+
+
 @pytest.mark.parametrize(
-    ("icon_bytes", "free_bytes", "batch"),
-    [(1 << 20, 100 << 20, 64), (1 << 20, 1 << 20, 1), (1, 1 << 40, 1024), (1 << 30, 1 << 20, 1), (0, 10, 4)],
+    ("num_icons", "batch"), [(32, 32), (33, 33), (600, 600), (601, 301), (1024, 512), (1201, 401)]
 )
-def test_the_batch_fits_the_free_memory(icon_bytes, free_bytes, batch):
-    assert memory.fitting_batch(icon_bytes, free_bytes) == batch
-    assert batch == 1 or batch * icon_bytes < free_bytes
+def test_the_fewest_equal_batches_that_fit_are_chosen(gpu, num_icons, batch):
+    assert gpu.batch(num_icons) == batch
 
 
-def test_a_gpu_s_batch_is_tried_first(feature_map, directions, settings, monkeypatch):
-    """With a CPU in place of the GPU, the trial step runs and its memory use sets the batch size."""
+def test_large_memory_takes_all_icons_up_to_the_largest_batch(gpu):
+    gpu.free_bytes = 1 << 40
+    assert [gpu.batch(num) for num in (700, 1024, 1025)] == [700, 1024, 513]
 
-    class Peak:
-        peak_bytes = 8 * 1000
 
-        def __init__(self, device):
-            pass
+def test_memory_for_less_than_the_fixed_part_leaves_one_icon(gpu):
+    gpu.free_bytes = 900
+    assert gpu.batch(100) == 1
 
-        def __enter__(self):
-            return self
 
-        def __exit__(self, *_):
-            pass
+def test_memory_is_measured_once_for_a_network_and_settings(gpu):
+    network = torch.nn.Identity()
+    gpu.batch(1000, network)
+    assert gpu.steps == [8, 8, 32]
+    gpu.free_bytes //= 2  # the room is that of now
+    assert gpu.batch(1000, network) == 250
+    assert gpu.steps == [8, 8, 32]
+    gpu.batch(1000, network, settings="other")
+    gpu.batch(1000, torch.nn.Identity())
+    assert gpu.steps == [8, 8, 32] * 3
 
-    monkeypatch.setattr(memory, "probe_size", lambda device, num_icons: 3)
-    monkeypatch.setattr(memory, "PeakMemory", Peak)
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 4 * 8 * 1000 // 3)
+
+def test_what_was_measured_goes_with_the_network(gpu):
+    network, num = torch.nn.Identity(), len(memory._KNOWN)
+    gpu.batch(1000, network)
+    assert len(memory._KNOWN) == num + 1
+    del network
+    assert len(memory._KNOWN) <= num
+
+
+@pytest.mark.parametrize("largest", [4, 8])
+def test_a_trial_that_does_not_fit_gives_a_small_batch(gpu, largest):
+    gpu.largest = largest
+    assert gpu.batch(1000) == 8
+
+
+def test_another_error_of_the_trial_keeps_its_type(gpu):
+    def broken(num_icons):
+        raise RuntimeError("a kernel is broken")
+
+    with pytest.raises(RuntimeError, match="kernel is broken"):
+        memory.chosen_batch(broken, 1000, CUDA, torch.nn.Identity(), "s")
+
+
+def test_a_cpu_takes_its_batch_without_a_trial(gpu):
+    for num_icons, batch in ((5, 5), (1000, 32)):
+        device = torch.device("cpu")
+        assert memory.chosen_batch(gpu.step, num_icons, device, torch.nn.Identity(), "s") == batch
+    assert gpu.steps == []
+
+
+def test_icons_are_optimised_in_the_batch_chosen_for_their_network(
+    feature_map, directions, settings, monkeypatch
+):
+    asked = []
+
+    def chosen(step, num_icons, device, network, key):
+        step(3)
+        asked.append((num_icons, device.type, network, key))
+        return 2
+
+    monkeypatch.setattr(memory, "chosen_batch", chosen)
     counts: list[int] = []
     icons = invert(feature_map, directions, SEEDS, settings, advance=counts.append)
     assert counts == [2, 2, 2]
+    assert asked == [(6, "cpu", feature_map, settings)]
+    monkeypatch.undo()
     assert_same_icons(icons, invert(feature_map, directions, SEEDS, settings))
 
 
-def test_evaluation_halves_too():
+def test_evaluation_halves_too(monkeypatch):
+    monkeypatch.setattr(memory, "CPU_BATCH", 5)
+
     def evaluate(which):
         if len(which) > 2:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return which * 10
 
-    parts = list(memory.in_batches(evaluate, 7, batch_size=5))
+    parts = list(memory.in_batches(evaluate, 7, "cpu"))
     assert [len(part) for part in parts] == [2, 2, 2, 1]
     assert torch.cat(parts).tolist() == [0, 10, 20, 30, 40, 50, 60]
+
+
+@pytest.mark.parametrize(("device", "sizes"), [("cpu", [32, 32, 6]), ("cuda:0", [70])])
+def test_a_gpu_evaluates_in_few_batches(device, sizes):
+    assert [len(part) for part in memory.in_batches(lambda which: which, 70, device)] == sizes

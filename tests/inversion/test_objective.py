@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from atlas_pipeline.inversion.objective import (
+    Goals,
     centre_activation,
     centre_position,
     direction_score,
@@ -40,6 +41,37 @@ def test_gradient_equals_finite_differences(h):
     v = torch.tensor([[0.5, 1.0, 0.1]], dtype=torch.float64)
     h = torch.tensor([h], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda h: direction_score(h, v, "cosine_power", 6.0), (h,))
+
+
+def automatic_score(h: torch.Tensor, v: torch.Tensor, kind: str, power: float) -> torch.Tensor:
+    """The formula, whose gradient torch derives by itself."""
+
+    def log_or_tangent(values):
+        line = values / 0.05 - 1.0 + math.log(0.05)
+        return torch.where(values > 0.05, values.clamp(min=0.05).log(), line)
+
+    dot, squared = (h * v).sum(1), v.square().sum(1)
+    lengths = torch.sqrt((h.square().sum(1) * squared).clamp(min=1e-12 * squared.square()))
+    strength, cosine = log_or_tangent(dot / squared), log_or_tangent(dot / lengths)
+    return {"dot": strength, "cosine": cosine, "cosine_power": strength + power * cosine}[kind]
+
+
+@pytest.mark.parametrize("kind", ["cosine_power", "cosine", "dot"])
+def test_the_gradient_written_out_equals_the_automatic_one_to_the_bit(kind):
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(5, 33, generator=generator)
+    which = torch.tensor([4, 0, 0, 2, 1, 3])
+    h = torch.randn(6, 33, generator=generator) * 3
+    # A gradient that starts at zero, a positive projection, and one that is shorter than the root's floor.
+    h[0], h[1], h[2] = 0.0, v[0] * 0.7, v[0] * 1e-8
+    ours, automatic = (h.clone().requires_grad_() for _ in range(2))
+    found = Goals(v, kind, 7.3).scores(ours, which)
+    want = automatic_score(automatic, v[which], kind, 7.3)
+    assert torch.equal(found, want)
+    slope = torch.linspace(-2, 1, 6)
+    assert torch.equal(
+        torch.autograd.grad(found, ours, slope)[0], torch.autograd.grad(want, automatic, slope)[0]
+    )
 
 
 def test_below_zero_it_still_climbs():

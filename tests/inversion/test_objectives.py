@@ -71,8 +71,11 @@ def test_an_objective_of_one_s_own(feature_map, settings):
     class Brightness(Objective):
         num_icons = 1
 
-        def __call__(self, images, which):
-            return images.mean((1, 2, 3))
+        def outputs(self, images):
+            return images
+
+        def scores(self, outputs, which):
+            return outputs.mean((1, 2, 3))
 
     drawn = optimise(Brightness(), [1], settings)
     assert drawn.images.float().mean() > 200

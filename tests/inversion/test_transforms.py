@@ -2,6 +2,7 @@ import dataclasses
 import math
 
 import torch
+import torch.nn.functional as F
 
 from atlas_pipeline.inversion import InversionSettings, fourier, schedule, transforms
 
@@ -25,7 +26,9 @@ def noise_canvas(settings: InversionSettings) -> torch.Tensor:
 
 def test_without_transforms_the_network_sees_the_finished_icon():
     canvas = noise_canvas(STILL)
-    seen = transforms.apply_transforms(canvas, transforms.draw_transforms([1, 2], STILL, 4)[:, 0], 10)
+    seen = transforms.apply_transforms(
+        canvas, transforms.draw_transforms([1, 2], STILL, 4)[:, 0], transforms.icon_points(10)
+    )
     torch.testing.assert_close(seen, fourier.middle(canvas, 10), atol=1e-5, rtol=0)
 
 
@@ -50,7 +53,7 @@ def test_a_shift_moves_by_whole_pixels():
     size_px = STILL.canvas_px
     maps = transforms.draw_transforms([1, 2], STILL, 4)[:, 0]
     maps[:, 0, 2] += 2 * 2 / size_px
-    seen = transforms.apply_transforms(canvas, maps, 10)
+    seen = transforms.apply_transforms(canvas, maps, transforms.icon_points(10))
     edge = (size_px - 10) // 2
     torch.testing.assert_close(seen, canvas[:, :, edge : edge + 10, edge + 2 : edge + 12], atol=1e-5, rtol=0)
 
@@ -82,3 +85,17 @@ def test_each_icon_has_its_own_draws_and_keeps_them():
     together = transforms.draw_transforms([1, 2], settings, 4)
     assert not torch.equal(together[0], together[1])
     assert torch.equal(together[1:], transforms.draw_transforms([2], settings, 4))
+
+
+def test_a_view_and_its_gradient_equal_torchs_own_to_the_bit():
+    settings = InversionSettings(size_px=10, steps=60)
+    maps = transforms.draw_transforms([1, 2], settings, 4)[:, 0]
+    ours, torchs = (noise_canvas(settings).requires_grad_() for _ in range(2))
+    points = F.affine_grid(maps, [2, 1, 10, 10], align_corners=False)[:, 3:8, 3:8]
+    want = F.grid_sample(torchs, points, padding_mode="reflection", align_corners=False)
+    found = transforms.apply_transforms(ours, maps, transforms.icon_points(10), 3, 8)
+    assert torch.equal(found, want)
+    slope = torch.rand(want.shape, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(
+        torch.autograd.grad(found, ours, slope)[0], torch.autograd.grad(want, torchs, slope)[0]
+    )

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from atlas_pipeline.layout import exact_search, search
 from atlas_pipeline.layout import neighbors as module
-from atlas_pipeline.layout import search
 from atlas_pipeline.layout.neighbors import neighbors
 
 
@@ -47,7 +47,7 @@ def activations(num_rows, num_channels=8, seed=0):
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("tile", [1 << 23, 5000])
 def test_exact_equals_the_naive_loop(metric, tile, monkeypatch):
-    monkeypatch.setattr(search, "_TILE_CPU", tile)
+    monkeypatch.setattr(exact_search, "_TILE_CPU", tile)
     rows = activations(300, 16)
     indices, distances = exact_neighbors(rows, 12, metric)
     expected = naive(rows, 12, metric)

@@ -119,9 +119,10 @@ def test_tiny_inputs_of_other_engines(engine, num_rows):
     assert np.isfinite(layout).all()
 
 
-def test_the_number_of_rows_alone_chooses_the_engine():
-    settings = UmapSettings(num_neighbors=20, min_dist=0.01, device="cuda")
-    assert [settings.engine_for(n) for n in (10, 65_536, 65_537)] == ["cpu", "cpu", "parallel"]
+def test_the_number_of_rows_alone_chooses_the_method():
+    for device, beyond in (("cpu", "parallel"), ("cuda:1", "gpu")):
+        settings = UmapSettings(num_neighbors=20, min_dist=0.01, device=device)
+        assert [settings.engine_for(n) for n in (10, 65_536, 65_537)] == ["cpu", "cpu", beyond]
     assert [settings.epochs_for(n) for n in (10_000, 10_001)] == [500, 200]
 
 

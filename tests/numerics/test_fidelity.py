@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from atlas_pipeline.numerics import fidelity as module
-from atlas_pipeline.numerics.fidelity import chance_fidelity, fidelity, fidelity_whitened, round_trip
+from atlas_pipeline.numerics.fidelity import (
+    chance_fidelity,
+    fidelity,
+    fidelity_whitened,
+    metric_root,
+    round_trip,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -41,8 +47,8 @@ def test_whitened_fidelity_is_the_cosine_in_the_metric():
     h, v, samples = RNG.normal(size=(4, 3)), RNG.normal(size=(4, 3)), RNG.normal(size=(20, 3)) * [1, 5, 0.2]
     precision = np.linalg.inv(samples.T @ samples / 20)
     want = [cosine(a, b, precision) for a, b in zip(h, v, strict=True)]
-    np.testing.assert_allclose(fidelity_whitened(h, v, precision), want, rtol=1e-5)
-    np.testing.assert_allclose(fidelity_whitened(h, v, np.eye(3)), fidelity(h, v), rtol=1e-6)
+    np.testing.assert_allclose(fidelity_whitened(h, v, metric_root(precision)), want, rtol=1e-5)
+    np.testing.assert_allclose(fidelity_whitened(h, v, metric_root(np.eye(3))), fidelity(h, v), rtol=1e-6)
 
 
 def test_round_trip_equals_a_naive_loop_across_chunks(monkeypatch):

@@ -12,6 +12,7 @@ from atlas_pipeline.document.schema_check import document_problems
 from atlas_pipeline.engine import Store, artefact_of
 from atlas_pipeline.engine.declaration import bind
 from atlas_pipeline.engine.stage import Job, Runtime
+from atlas_pipeline.inversion import batch_memory
 from atlas_pipeline.models.network_cache import _open, opened_network
 from atlas_pipeline.numerics.transfer import derangement, own_cell_ranks
 from atlas_pipeline.pictures.png_codec import pixels
@@ -135,12 +136,13 @@ def test_the_judge_sees_icons_through_its_own_preprocessing(done):
 
 
 @pytest.mark.parametrize("stage", [YARDSTICKS, JUDGE_FEATURES], ids=lambda stage: stage.name)
-def test_batches_and_tasks_change_no_number(done, stage):
+def test_batches_and_tasks_change_no_number(done, stage, monkeypatch):
     _, made = done
     job, whole = job_of(made, stage.name), made(stage.name)[1].read()
     parts = []
     for start, stop, batch_size in ((0, 3, 1), (3, len(whole), 5)):
-        (output,) = stage.compute({"start": start, "stop": stop}, [job], Runtime(batch_size=batch_size))
+        monkeypatch.setattr(batch_memory, "CPU_BATCH", batch_size)
+        (output,) = stage.compute({"start": start, "stop": stop}, [job], Runtime())
         parts.append(output.table)
     for name in whole.column_names:
         both = [value for part in parts for value in part[name].to_pylist()]

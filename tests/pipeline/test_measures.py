@@ -13,6 +13,7 @@ from atlas_pipeline.inversion import icon_numbers
 from atlas_pipeline.measures import table
 from atlas_pipeline.measures.measure import Baseline, Column, InViewer, Measure, of_baseline, of_cells
 from atlas_pipeline.stages.atlas import invert
+from atlas_pipeline.tables.artefact_cache import OncePerArtefact
 from atlas_pipeline.tables.columns import columns_of_measures
 from atlas_pipeline.viewer.measure_files import measure_columns, measure_list
 
@@ -59,14 +60,16 @@ def toy(monkeypatch):
     """One more measure, computed beside the others and listed in the table."""
     legible = icon_numbers.legibility_numbers
 
-    def with_brightness(images, crops):
+    def with_brightness(images, real, num_threads=1):
         return {
-            **legible(images, crops),
+            **legible(images, real, num_threads),
             "brightness": (images.mean(axis=(1, 2, 3)) / 255).astype(np.float32),
         }
 
     for module in (icon_numbers, invert):
         monkeypatch.setattr(module, "legibility_numbers", with_brightness)
+    # The crops' numbers that an earlier test left have no brightness, and those of this test do.
+    monkeypatch.setattr(invert, "_real_crops", OncePerArtefact(invert._real_crops.function, keep=1))
     monkeypatch.setattr(table, "MEASURES", (*table.MEASURES, TOY))
     # The stage read its columns from the table before TOY was added.
     declared = (*invert.INVERT.columns, *columns_of_measures("invert"))

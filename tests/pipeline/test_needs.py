@@ -38,7 +38,8 @@ def have(monkeypatch):
 def needed(values, only=None):
     config = parse_config(values)
     store, steps = Store(config.run.workspace), steps_of(config)
-    return preflight.needs_of(config, left(steps, store, only=only), store, "cpu")
+    found = preflight.needs_by_siblings(config, left(steps, store, only=only), store, "cpu")
+    return preflight.total_needs(found)
 
 
 def disk_of(step):
@@ -150,24 +151,38 @@ def test_on_other_machines_memory_is_not_known_and_a_url_tells_no_free_space(sma
     have(memory=0, disk=0)
     config = parse_config({**small, "run": {"workspace": "s3://bucket/atlas"}})
     huge = Needs(disk_bytes=10**15, memory=[MemoryNeed("the layout of 4", 10**15, "fit less")])
-    assert preflight.refuse_unmet(config, huge, num_workers=0) is None
+    assert preflight.refuse_unmet(config, huge, is_here=False) is None
 
 
-def test_what_workers_do_at_once_is_added_up(have):
-    have(memory=10)
-    layouts = [MemoryNeed(f"the layout of {layer}", size, "fit less") for layer, size in (("a", 4), ("b", 5))]
-    assert refuse_unmet_memory(layouts, 1) == "the layout of b needs about 5 B of memory (10 B free)"
-    both = "the layout of b, the layout of a at once need about 9 B of memory"
-    assert refuse_unmet_memory(layouts, 4) == f"{both} (10 B free)"
-    # Binning one layer may run beside another's layout; sampling has ended by then.
-    shards = [*layouts, MemoryNeed("binning a", 3, "lower it", num_tasks=3)]
-    assert refuse_unmet_memory(shards, 2) == f"{both} (10 B free)"
-    sampling = MemoryNeed("sampling 9 images", 3, "lower it", num_tasks=3, is_first=True)
-    assert refuse_unmet_memory([*layouts, sampling], 4) == f"{both} (10 B free)"
-    alone = "3 times sampling 9 images at once need about 9 B of memory (10 B free)"
-    assert refuse_unmet_memory([sampling], 4) == alone
-    with pytest.raises(ResourceError, match=r"b, the layout of a, 2 times binning a .* 15 B .* fewer than 4"):
-        refuse_unmet_memory(shards, 4)
+def test_the_largest_task_has_to_fit(have):
+    have(memory=5)
+    needs = [MemoryNeed(f"the layout of {layer}", size, "fit less") for layer, size in (("a", 4), ("b", 5))]
+    # Workers do not begin both at once.
+    assert refuse_unmet_memory(needs) == "the layout of b needs about 5 B of memory (5 B free)"
+    have(memory=4)
+    with pytest.raises(ResourceError, match=r"the layout of b needs about 5 B .* 4 B are free; fit less"):
+        refuse_unmet_memory(needs)
+    assert refuse_unmet_memory([]) is None
+
+
+def test_the_engine_is_told_what_each_task_needs(small, atlas, monkeypatch):
+    monkeypatch.setattr(extent, "_LARGE_BYTES", 0)
+    small["layers"] = ["1", LATE]
+    small["sample"]["shard_size"] = 25
+    assert atlas("index", small).exit_code == 0
+    config = parse_config(small)
+    store, steps = Store(config.run.workspace), steps_of(config)
+    found = preflight.needs_by_siblings(config, left(steps, store), store, "cpu")
+    memory_of = preflight.memory_of_tasks(found)
+    # Equal for both layers: they are sampled together.
+    samples = {memory_of(step) for step in steps if step.stage.name == "sample"}
+    assert samples == {25 * (8 + CLASSES + CHANNELS + CLASSES) * 8}
+    layouts = {step.layer: memory_of(step) for step in steps if step.stage.name == "project"}
+    assert layouts == {
+        "1": layout_bytes(IMAGES, 8, NEIGHBORS),
+        LATE: layout_bytes(IMAGES, CHANNELS, NEIGHBORS),
+    }
+    assert {memory_of(step) for step in steps if step.stage.name == "tiles"} == {0}
 
 
 def test_wide_samples_and_fine_grids_are_weighed_where_they_are_large(small, atlas, monkeypatch):
@@ -177,7 +192,6 @@ def test_wide_samples_and_fine_grids_are_weighed_where_they_are_large(small, atl
     weighed = {need.task: need for need in needed(small).memory}
     assert set(weighed) == {"the layout of 4", "sampling 25 images", "binning 4"}
     assert weighed["sampling 25 images"].num_bytes == 25 * (CHANNELS + CLASSES) * 8
-    assert weighed["sampling 25 images"].num_tasks == 3
     # Binning holds the sums of all grids and a copy of one; here there is only one grid.
     assert weighed["binning 4"].num_bytes == 2 * CELLS * (CHANNELS + CLASSES) * 8
 
@@ -186,7 +200,7 @@ def test_free_space_that_may_not_be_asked_for_is_told(small, may_not_look, tmp_p
     config = parse_config({**small, "run": {"workspace": str(tmp_path / "theirs" / "workspace")}})
     may_not_look(tmp_path / "theirs")
     with pytest.raises(ResourceError, match="permission denied"):
-        preflight.refuse_unmet(config, Needs(disk_bytes=7, memory=()), num_workers=1)
+        preflight.refuse_unmet(config, Needs(disk_bytes=7, memory=()), is_here=True)
 
 
 def test_tsne_needs_no_neighbours(small, atlas, states):
@@ -201,7 +215,7 @@ def test_free_space_is_that_of_the_nearest_folder_that_exists(small, tmp_path, m
     usage = SimpleNamespace(free=7)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: asked.append(Path(path)) or usage)
     config = parse_config({**small, "run": {"workspace": str(tmp_path / "not" / "yet")}})
-    said = preflight.refuse_unmet(config, Needs(disk_bytes=7, memory=()), num_workers=1)
+    said = preflight.refuse_unmet(config, Needs(disk_bytes=7, memory=()), is_here=True)
     assert "7 B free" in said
     assert asked == [tmp_path]
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from atlas_pipeline.models import ModelSpec, capture, open_network
+from atlas_pipeline.models import ModelSpec, layer_samples, open_network
 from atlas_pipeline.stages.sampling import sample
 from atlas_pipeline.tables.layer_shard import LayerShard
 
@@ -34,20 +34,20 @@ def test_a_batch_too_large_for_the_gpu_is_halved_and_gives_the_same_rows(network
     whole = shard(network)
     assert sample.add_batch(IDS, images, [whole], network, "cpu", 64) == 64
     sizes: list[int] = []
-    real = capture.feature_maps
+    real = layer_samples.layer_samples
 
-    def short_of_memory(network, batch, layers):
+    def short_of_memory(network, batch, requests):
         sizes.append(len(batch))
         if len(batch) > 2:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-        return real(network, batch, layers)
+        return real(network, batch, requests)
 
-    monkeypatch.setattr(capture, "feature_maps", short_of_memory)
+    monkeypatch.setattr(layer_samples, "layer_samples", short_of_memory)
     halved = shard(network)
     # The returned size is the one that fitted; the next batch starts with it.
     assert sample.add_batch(IDS, images, [halved], network, "cpu", 64) == 2
     assert sizes == [5, 2, 2, 1]
-    one, other = (s.output([], network, "cpu").table for s in (whole, halved))
+    one, other = (s.output([]).table for s in (whole, halved))
     assert one["image_id"].to_pylist() == other["image_id"].to_pylist() == np.repeat(IDS, 2).tolist()
     for name in ("activation", "attribution"):
         ours, theirs = (np.stack(table[name].to_numpy()).astype(float) for table in (one, other))
@@ -55,11 +55,11 @@ def test_a_batch_too_large_for_the_gpu_is_halved_and_gives_the_same_rows(network
 
 
 def test_a_shard_of_bad_images_has_every_column_and_no_row(network):
-    empty = shard(network).output([{"image_id": 3, "key": "a", "reason": "cut off"}], network, "cpu")
+    empty = shard(network).output([{"image_id": 3, "key": "a", "reason": "cut off"}])
     full = shard(network)
     sample.add_batch(IDS, torch.zeros(5, 3, 32, 32, dtype=torch.uint8), [full], network, "cpu", 64)
     assert empty.table.num_rows == 0
-    assert empty.table.schema.names == full.output([], network, "cpu").table.schema.names
+    assert empty.table.schema.names == full.output([]).table.schema.names
     assert empty.notes["bad"][0]["key"] == "a"
 
 

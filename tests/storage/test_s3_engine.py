@@ -14,6 +14,7 @@ from toy_bench import Bench
 
 from atlas_pipeline.engine import Store, artefact_of, plan, reach_of, reachable, remove, unreachable
 from atlas_pipeline.engine.cluster import local_cluster
+from atlas_pipeline.engine.lanes import cpu_lanes
 from atlas_pipeline.engine.lock import try_locks
 from atlas_pipeline.engine.part import write_part
 from atlas_pipeline.errors import ResourceError
@@ -91,7 +92,7 @@ def test_a_killed_run_is_resumed(far, undisturbed):
 
 
 def test_workers_share_it(far, undisturbed):
-    with local_cluster(2) as executor:
+    with local_cluster(cpu_lanes(2)) as executor:
         assert len(far.run(executor=executor)) == 9
         assert far.values() == undisturbed
     assert not [name for name in objects(far) if ".workers" in name]

@@ -72,7 +72,7 @@ def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
     numbers = [extent.cells_within(size) * extent.width for size, extent in known]
     num_tasks = -(-known[0][1].num_rows // ROWS_PER_TASK)
     num_bytes = (sum(numbers) + max(numbers)) * SUM_BYTES
-    need = MemoryNeed(f"binning {steps[0].layer}", num_bytes, LOWER_GRID, num_tasks=num_tasks)
+    need = MemoryNeed(f"binning {steps[0].layer}", num_bytes, LOWER_GRID)
     return Needs(4 * num_tasks * sum(numbers), if_large(need))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,20 +16,30 @@ from atlas_pipeline.config.run_settings import model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
-from atlas_pipeline.inversion.icon_numbers import legibility_numbers, legibility_of_real, noise_activation
+from atlas_pipeline.inversion.icon_numbers import (
+    RealCrops,
+    legibility_numbers,
+    noise_activation,
+    real_crops,
+    round_trip_on_device,
+    unit_rows,
+)
 from atlas_pipeline.inversion.settings import MID_GREY
 from atlas_pipeline.models.network_cache import opened_cut
 from atlas_pipeline.numerics import fidelity
-from atlas_pipeline.pictures.png_codec import over_ground, pixels, png_of
+from atlas_pipeline.pictures.png_codec import over_ground, pixels, pngs_of
+from atlas_pipeline.tables.artefact_cache import once_per_artefact
 from atlas_pipeline.tables.columns import column_matrix, columns_of_measures
 
 if TYPE_CHECKING:
     import torch
 
-    from atlas_pipeline.inversion import InversionSettings
+    from atlas_pipeline.inversion import Icons, InversionSettings
 
-# A killed run loses at most one task per worker. A GPU works on the cells of one task at a time.
+# A killed run loses at most one task per worker: about a minute's work of a CPU.
 CELLS_PER_TASK = 128
+# Most tasks of a call on a GPU: four batches of 1,024 icons.
+MOST_TASKS_TOGETHER = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,78 +82,189 @@ def icon_seed(seed: int, row: int, col: int) -> int:
 
 
 def _compute(task: Task, jobs: Sequence[InvertJob], runtime: Runtime) -> list[Output]:
+    (outputs,) = _compute_together([task], jobs, runtime)
+    return outputs
+
+
+def _compute_together(
+    tasks: Sequence[Task], jobs: Sequence[InvertJob], runtime: Runtime
+) -> list[list[Output]]:
+    (job,) = jobs
+    # While the device optimises a batch, a thread measures and encodes the icons of the one before.
+    with ThreadPoolExecutor(1, thread_name_prefix="finished-icons") as host:
+        finished = [host.submit(_outputs, job, _optimised(job, batch, runtime)) for batch in _batches(tasks)]
+        return [[output] for outputs in finished for output in outputs.result()]
+
+
+def _batches(tasks: Sequence[Task]) -> list[Sequence[Task]]:
+    """The tasks, in order, in the fewest batches of equal size that the device can optimise at once."""
+    from atlas_pipeline.inversion.batch_memory import LARGEST_BATCH
+
+    num_icons = sum(map(_num_icons, tasks))
+    num_batches = min(len(tasks), max(1, -(-num_icons // LARGEST_BATCH)))
+    ends = [index * len(tasks) // num_batches for index in range(num_batches + 1)]
+    return [tasks[start:stop] for start, stop in pairwise(ends)]
+
+
+def _num_icons(task: Task) -> int:
+    return task["stop"] - task["start"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Finished:
+    """Icons of some tasks, in order, with the numbers that the device measured."""
+
+    tasks: Sequence[Task]
+    cells: np.ndarray
+    """(icon,) int64: number of each icon's cell."""
+    icons: Icons
+    noise: np.ndarray
+    """(noise image, channel) float32."""
+    round_trip: np.ndarray
+    """(icon,) int32."""
+
+
+def _optimised(job: InvertJob, tasks: Sequence[Task], runtime: Runtime) -> _Finished:
     import torch
 
     from atlas_pipeline.inversion import InversionSettings, invert
 
-    (job,) = jobs
     settings = InversionSettings(**job.config.invert)
-    cells = job.inputs.bin.read(["row", "col", "activation"])
-    means = column_matrix(cells, "activation")
-    in_task = slice(task["start"], task["stop"])
-    rows, cols = cells["row"].to_numpy()[in_task], cells["col"].to_numpy()[in_task]
-    precision = column_matrix(job.inputs.whiten.read(), "precision")
-    crops = pixels(job.inputs.crops.read(["crop"])["crop"])
+    grid = _cells(job.inputs.bin)
+    cells = np.concatenate([np.arange(task["start"], task["stop"]) for task in tasks])
+    rows, cols, means = grid.rows[cells], grid.cols[cells], grid.means[cells]
+    precision = _precision(job.inputs.whiten).precision if settings.metric == "whitened" else None
     feature_map = opened_cut(job.settings.model, job.config.layer, runtime.device)
     icons = invert(
         feature_map,
-        torch.tensor(means[in_task]),
+        torch.tensor(means),
         seeds=[icon_seed(job.config.seed, int(r), int(c)) for r, c in zip(rows, cols, strict=True)],
         settings=settings,
-        precision=torch.tensor(precision) if settings.metric == "whitened" else None,
-        start=_start(job.inputs, means[in_task]),
-        magnitude=_magnitude(crops, settings),
+        precision=None if precision is None else torch.tensor(precision),
+        start=_start(job.inputs, means, torch.get_num_threads()),
+        magnitude=_magnitude(job.inputs.crops, settings) if settings.image == "maco" else None,
         device=runtime.device,
         batch_size=runtime.batch_size,
         advance=runtime.advance,
     )
-    images, activation = icons.images.numpy(), icons.activation.numpy()
-    noise = noise_activation(feature_map, settings.size_px, job.config.seed, runtime.device)
-    return [
-        Output(
-            table=pa.table(
-                {
-                    "row": rows,
-                    "col": cols,
-                    "icon": pa.array([png_of(image) for image in images], pa.binary()),
-                    "fidelity": fidelity.fidelity(activation, means[in_task]),
-                    "fidelity_whitened": fidelity.fidelity_whitened(activation, means[in_task], precision),
-                    "round_trip": fidelity.round_trip(
-                        activation, means, np.arange(task["start"], task["stop"])
-                    ),
-                    "noise": fidelity.chance_fidelity(noise, means[in_task]),
-                    "objective": icons.objective.numpy(),
-                    "steps": icons.steps.numpy(),
-                    **legibility_numbers(over_ground(images, MID_GREY), crops),
-                }
+    return _Finished(
+        tasks,
+        cells,
+        icons,
+        noise_activation(feature_map, settings.size_px, job.config.seed, runtime.device),
+        _round_trip(job, icons.activation.numpy(), cells, runtime.device),
+    )
+
+
+def _outputs(job: InvertJob, finished: _Finished) -> list[Output]:
+    """The output of each task."""
+    import torch
+
+    threads = torch.get_num_threads()
+    grid, crops = _cells(job.inputs.bin), _real_crops(job.inputs.crops, threads)
+    images, activation = finished.icons.images.numpy(), finished.icons.activation.numpy()
+    means = grid.means[finished.cells]
+    table = pa.table(
+        {
+            "row": grid.rows[finished.cells],
+            "col": grid.cols[finished.cells],
+            "icon": pa.array(pngs_of(images, threads), pa.binary()),
+            "fidelity": fidelity.fidelity(activation, means),
+            "fidelity_whitened": fidelity.fidelity_whitened(
+                activation, means, _precision(job.inputs.whiten).root
             ),
-            notes={"real_crops": legibility_of_real(crops)},
-        )
-    ]
+            "round_trip": finished.round_trip,
+            "noise": fidelity.chance_fidelity(finished.noise, means),
+            "objective": finished.icons.objective.numpy(),
+            "steps": finished.icons.steps.numpy(),
+            **legibility_numbers(over_ground(images, MID_GREY), crops.statistics, threads),
+        }
+    )
+    ends = accumulate(map(_num_icons, finished.tasks), initial=0)
+    parts = [table.slice(start, stop - start) for start, stop in pairwise(ends)]
+    return [Output(table=part, notes={"real_crops": crops.numbers}) for part in parts]
 
 
-def _start(inputs: InvertInputs, means: np.ndarray) -> torch.Tensor | None:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """The cells of a grid: rows and cols (cell,) int16, means (cell, channel)."""
+
+    rows: np.ndarray
+    cols: np.ndarray
+    means: np.ndarray
+
+
+# Two: a job's cells, and those of the coarser grid that its icons start from.
+@once_per_artefact(keep=2)
+def _cells(cells: Artefact) -> _Cells:
+    table = cells.read(["row", "col", "activation"])
+    return _Cells(table["row"].to_numpy(), table["col"].to_numpy(), column_matrix(table, "activation"))
+
+
+@once_per_artefact(keep=1)
+def _unit_means(cells: Artefact, device: str) -> torch.Tensor:
+    return unit_rows(_cells(cells).means, device)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Precision:
+    """A layer's precision (channel, channel), and its root for `fidelity_whitened`."""
+
+    precision: np.ndarray
+    root: np.ndarray
+
+
+@once_per_artefact(keep=2)
+def _precision(whiten: Artefact) -> _Precision:
+    precision = column_matrix(whiten.read(), "precision")
+    return _Precision(precision, fidelity.metric_root(precision))
+
+
+@once_per_artefact(keep=2)
+def _real_crops(crops: Artefact, num_threads: int) -> RealCrops:
+    return real_crops(_pixels_of(crops, "crop", num_threads), num_threads)
+
+
+@once_per_artefact(keep=2)
+def _magnitude(crops: Artefact, settings: InversionSettings) -> torch.Tensor:
+    import torch
+
+    from atlas_pipeline.inversion import magnitude_spectrum
+
+    return magnitude_spectrum(torch.tensor(_pixels_of(crops, "crop", 1)), settings)
+
+
+def _pixels_of(pictures: Artefact, column: str, num_threads: int) -> np.ndarray:
+    return pixels(pictures.read([column])[column], num_threads)
+
+
+@once_per_artefact(keep=1)
+def _icon_files(icons: Artefact) -> pa.ChunkedArray:
+    return icons.read(["icon"])["icon"]
+
+
+def _start(inputs: InvertInputs, means: np.ndarray, num_threads: int) -> torch.Tensor | None:
     """For each cell, the finished icon of the coarser cell whose mean has the nearest direction; or None."""
     import torch
 
-    if inputs.coarser_bin is None or inputs.coarser_icons is None:
+    if inputs.coarser_bin is None or inputs.coarser_icons is None or not len(means):
         return None
-    coarser = column_matrix(inputs.coarser_bin.read(["activation"]), "activation")
-    icons = inputs.coarser_icons.read(["icon"])["icon"]
-    return torch.tensor(pixels(icons.take(pa.array(fidelity.nearest(means, coarser)))))
+    nearest = fidelity.nearest(means, _cells(inputs.coarser_bin).means)
+    # Neighbouring cells often start from one icon: each is decoded once.
+    used, places = np.unique(nearest, return_inverse=True)
+    files = _icon_files(inputs.coarser_icons).take(pa.array(used))
+    return torch.tensor(pixels(files, num_threads)[places])
+
+
+def _round_trip(job: InvertJob, activation: np.ndarray, which: np.ndarray, device: str) -> np.ndarray:
+    if device == "cpu":
+        return fidelity.round_trip(activation, _cells(job.inputs.bin).means, which)
+    return round_trip_on_device(activation, _unit_means(job.inputs.bin, device), which)
 
 
 def _summarise(job: InvertJob, notes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     # The notes describe the real crops, and are equal for all tasks.
     return notes[0] if notes else {}
-
-
-def _magnitude(crops: np.ndarray, settings: InversionSettings) -> torch.Tensor | None:
-    import torch
-
-    from atlas_pipeline.inversion import magnitude_spectrum
-
-    return magnitude_spectrum(torch.tensor(crops), settings) if settings.image == "maco" else None
 
 
 INVERT = Stage(
@@ -152,8 +274,10 @@ INVERT = Stage(
     inputs=InvertInputs,
     unit="icons",
     split=_split,
-    size=lambda task: task["stop"] - task["start"],
+    size=_num_icons,
     compute=_compute,
+    compute_together=_compute_together,
+    most_together=MOST_TASKS_TOGETHER,
     summarise=_summarise,
     columns=(
         Column("row", pa.int16()),
@@ -163,6 +287,7 @@ INVERT = Stage(
         Column("objective", pa.float32()),
         *columns_of_measures("invert"),
     ),
+    uses_device=True,
     commands=("invert",),
     is_checked=True,
 )

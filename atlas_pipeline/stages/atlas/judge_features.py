@@ -18,12 +18,11 @@ from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.numerics.random_keys import random_keys
 from atlas_pipeline.pictures.png_codec import over_ground, pixels
 from atlas_pipeline.tables.cell_patches import NUM_PATCHES, cell_patches, cell_tasks
-from atlas_pipeline.tables.columns import matrix_column, narrow
+from atlas_pipeline.tables.columns import matrix_column
+from atlas_pipeline.tables.narrowing import narrow
 
 if TYPE_CHECKING:
     import torch
-
-BATCH = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +97,6 @@ class _Judge:
 
     def __init__(self, job: JudgeFeaturesJob, runtime: Runtime) -> None:
         self.network = opened_network(job.settings.judge, runtime.device)
-        self.batch_size = runtime.batch_size or BATCH
         self.device = runtime.device
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
@@ -116,7 +114,7 @@ class _Judge:
             fitted = interpolate(images, size=side, mode="bilinear", antialias=True).clamp(0, 1)
             return penultimate_features(self.network, fitted)
 
-        parts = list(in_batches(features, len(pictures), self.batch_size))
+        parts = list(in_batches(features, len(pictures), self.device))
         return torch.cat(parts).numpy() if parts else np.empty((0, 1), np.float32)
 
 

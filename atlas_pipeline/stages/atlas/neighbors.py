@@ -6,7 +6,7 @@ only fitted vertices are neighbours; they come first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,7 +78,17 @@ def _compute(
             "distances": matrix_column(near.distances[vertex]),
         }
     )
-    return [Output(table=table, notes={"num_fitted": near.same.num_fitted})]
+    return [Output(table=table, notes={"num_fitted": near.same.num_fitted, "search": dict(near.search)})]
+
+
+def _remarks(step: Step, artefact: Artefact) -> Iterator[str]:
+    """Report a GPU that had too little memory."""
+    # Artefacts of earlier versions do not say how they were searched.
+    if artefact.notes.get("search", {}).get("gpu_was_full"):
+        yield (
+            f"{step.layer}, {step.view}: the GPU's memory was too small for the search of neighbours, which "
+            "ran on the CPU; close other programs on the GPU, or fit on fewer activations (project.fit_on)"
+        )
 
 
 def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
@@ -108,8 +118,11 @@ NEIGHBORS = Stage(
         Column("indices", Vector((pa.int32(),), "neighbour")),
         Column("distances", Vector((pa.float32(),), "neighbour")),
     ),
+    uses_device=lambda config: config.method != "approximate",
+    uses_all_cores=True,
     commands=("project",),
     needs=_needs,
+    remarks=_remarks,
 )
 
 

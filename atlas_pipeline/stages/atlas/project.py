@@ -32,7 +32,6 @@ from atlas_pipeline.tables.population import ActivationBlocks, population
 from atlas_pipeline.views.view import View
 
 if TYPE_CHECKING:
-    from atlas_pipeline.layout.distinct import Distinct
     from atlas_pipeline.layout.layout_result import LayoutResult
     from atlas_pipeline.layout.neighbors import NearVertices
     from atlas_pipeline.layout.umap_layout import UmapSettings
@@ -113,7 +112,7 @@ def _population(job: ProjectJob) -> Artefact:
 
 def _compute(task: Task, jobs: Sequence[ProjectJob], runtime: Runtime) -> list[Output]:
     aligned = isinstance(jobs[0].config, UmapStepConfig) and jobs[0].config.aligned is not None
-    outputs = _aligned(jobs) if aligned else [_alone(job, runtime.device) for job in jobs]
+    outputs = _aligned(jobs, runtime.device) if aligned else [_alone(job, runtime.device) for job in jobs]
     runtime.advance(task["rows"])
     return outputs
 
@@ -138,7 +137,7 @@ def _alone(job: ProjectJob, device: str) -> Output:
         select = job.inputs.select
         x = comparison_axis(select.read(["value"])["value"].to_numpy(), select.notes["scale"])
         layout = np.column_stack([x, layout])
-    return _output(job, chosen, layout, result.same, result.agreement)
+    return _output(job, chosen, layout, result, result.agreement, device)
 
 
 def _neighbors(artefact: Artefact) -> NearVertices:
@@ -181,7 +180,7 @@ def _seeds(config: UmapStepConfig) -> list[int]:
     return [config.seed, config.seed + 1] if config.compare_seeds else [config.seed]
 
 
-def _aligned(jobs: Sequence[ProjectJob]) -> list[Output]:
+def _aligned(jobs: Sequence[ProjectJob], device: str) -> list[Output]:
     """Lay out all layers together; return the outputs of the jobs, which are the missing layouts."""
     from atlas_pipeline.layout.distinct import separate_equal
     from atlas_pipeline.layout.layout_result import aligned_umap_results
@@ -205,11 +204,11 @@ def _aligned(jobs: Sequence[ProjectJob]) -> list[Output]:
     layouts = [
         separate_equal(p, result.same, config.seed) for p, result in zip(together, results, strict=True)
     ]
-    return [_aligned_output(job, layouts, results) for job in jobs]
+    return [_aligned_output(job, layouts, results, device) for job in jobs]
 
 
 def _aligned_output(
-    job: ProjectJob, layouts: Sequence[np.ndarray], results: Sequence[LayoutResult]
+    job: ProjectJob, layouts: Sequence[np.ndarray], results: Sequence[LayoutResult], device: str
 ) -> Output:
     assert isinstance(job.config, UmapStepConfig)
     assert job.config.aligned is not None
@@ -217,24 +216,29 @@ def _aligned_output(
     figures = dict(results[this].agreement)
     if this + 1 < len(layouts):
         figures |= layout_alignment(layouts[this], layouts[this + 1], job.config.seed)
-    return _output(job, job.inputs.sample, layouts[this], results[this].same, figures)
+    return _output(job, job.inputs.sample, layouts[this], results[this], figures, device)
 
 
 def _output(
-    job: ProjectJob, chosen: Artefact, layout: np.ndarray, same: Distinct, figures: Mapping[str, Any]
+    job: ProjectJob,
+    chosen: Artefact,
+    layout: np.ndarray,
+    result: LayoutResult,
+    figures: Mapping[str, Any],
+    device: str,
 ) -> Output:
+    from atlas_pipeline.layout.layout_result import quality_on
     from atlas_pipeline.layout.tsne_layout import effective_perplexity
-    from atlas_pipeline.numerics.quality import layout_quality
 
-    config = job.config
+    config, same = job.config, result.same
     # Measure one activation of each group of equals: distances within a group are all zero.
     rows = np.sort(same.rows)
     blocks = ChosenRows(ActivationBlocks(chosen), rows)
-    quality = layout_quality(blocks, layout[rows], seed=config.seed, metric=config.metric)
+    quality = quality_on(device, blocks, layout[rows], config.seed, config.metric)
     equal = {"num_distinct": len(rows), "largest_group": same.largest_group}
     table = chosen.read(["image_id", "row", "col"])
     table = table.append_column("x", pa.array(layout[:, 0])).append_column("y", pa.array(layout[:, 1]))
-    notes: dict[str, Any] = {"quality": {**quality, **figures, **equal}}
+    notes: dict[str, Any] = {"quality": {**quality, **figures, **equal}, "made_by": dict(result.made_by)}
     if isinstance(config, TsneStepConfig):
         notes["perplexity"] = effective_perplexity(config.perplexity, len(rows))
     return Output(table=table, notes=notes)
@@ -267,11 +271,19 @@ def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
 
 
 def _remarks(step: Step, artefact: Artefact) -> Iterator[str]:
-    """Report a perplexity lower than configured, and many equal activations."""
+    """Report a perplexity lower than configured, many equal activations, and a GPU with too little memory."""
     num_rows, quality, where = artefact.num_rows, artefact.notes["quality"], f"{step.layer}, {step.view}"
     if not num_rows:
         # `select` reports why a selection is empty.
         return
+    # Artefacts of earlier versions do not say how they were made.
+    made_by = artefact.notes.get("made_by", {})
+    if made_by.get("gpu_was_full"):
+        yield (
+            f"{where}: the GPU's memory was too small for the layout, which the CPU made (engine "
+            f"{made_by['engine']}); close other programs on the GPU, or fit on fewer activations "
+            "(project.fit_on)"
+        )
     used = artefact.notes.get("perplexity")
     if used is not None and used < artefact.config["perplexity"]:
         yield (
@@ -285,6 +297,12 @@ def _remarks(step: Step, artefact: Artefact) -> Iterator[str]:
             f"group: {quality['largest_group']:,}), as on a blank background or behind a closed ReLU; equal "
             "activations share one place"
         )
+
+
+def _uses_device(config: TsneStepConfig | UmapStepConfig) -> bool:
+    if isinstance(config, TsneStepConfig) or config.aligned is not None:
+        return False
+    return config.engine in ("auto", "gpu")
 
 
 PROJECT = Stage(
@@ -303,6 +321,8 @@ PROJECT = Stage(
         Column("x", pa.float32()),
         Column("y", pa.float32()),
     ),
+    uses_device=_uses_device,
+    uses_all_cores=True,
     commands=("project",),
     needs=_needs,
     remarks=_remarks,

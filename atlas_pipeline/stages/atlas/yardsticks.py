@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 # Real crops over which the field is averaged, and those that stand for patches of other cells.
 NUM_FIELD, NUM_OTHERS = 32, 64
 NUM_NOISE = 64
-BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +105,7 @@ def _field(job: YardsticksJob, crops: np.ndarray, runtime: Runtime) -> np.ndarra
             torch.tensor(signs)[which].to(runtime.device),
         )
 
-    return mean_energy(torch.cat(list(in_batches(energy, len(images)))).numpy())
+    return mean_energy(torch.cat(list(in_batches(energy, len(images), runtime.device))).numpy())
 
 
 def _paths(
@@ -133,7 +132,7 @@ def _paths(
         def in_batch(which: torch.Tensor) -> torch.Tensor:
             return field_means(network, layers, images[which].to(runtime.device), weights)
 
-        return torch.cat(list(in_batches(in_batch, len(images), runtime.batch_size or BATCH))).numpy()
+        return torch.cat(list(in_batches(in_batch, len(images), runtime.device))).numpy()
 
     patches = cell_patches(
         job.inputs.index,

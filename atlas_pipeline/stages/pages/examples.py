@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,23 +95,25 @@ def _crops(
     for cell, of_cell in enumerate(examples):
         for rank, example in enumerate(of_cell):
             wanted.setdefault(example["image_id"], []).append((cell, rank, example))
-    for batch in batches_of(
+    batches = batches_of(
         job.inputs.index,
         list(wanted),
         job.settings,
         runtime.device,
         batch_size=IMAGES_AT_ONCE,
         num_workers=runtime.workers or 0,
-    ):
-        for image_id, image in zip(batch.image_id.tolist(), batch.images, strict=True):
-            for cell, rank, example in wanted[image_id]:
-                top, left = crop_window(
-                    (example["row"], example["col"]), field.map_size, side, field.image_px
-                )
-                cut = image[:, top : top + side, left : left + side].float()
-                if side != px:
-                    cut = interpolate(cut[None], size=px, mode="bilinear", antialias=True)[0]
-                crops[cell, rank] = cut.round().to(torch.uint8).permute(1, 2, 0).numpy()
+    )
+    with closing(batches):
+        for batch in batches:
+            for image_id, image in zip(batch.image_id.tolist(), batch.images, strict=True):
+                for cell, rank, example in wanted[image_id]:
+                    top, left = crop_window(
+                        (example["row"], example["col"]), field.map_size, side, field.image_px
+                    )
+                    cut = image[:, top : top + side, left : left + side].float()
+                    if side != px:
+                        cut = interpolate(cut[None], size=px, mode="bilinear", antialias=True)[0]
+                    crops[cell, rank] = cut.round().to(torch.uint8).permute(1, 2, 0).numpy()
     return crops
 
 

@@ -18,7 +18,7 @@ from atlas_pipeline.engine.fingerprint import canonical_json
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.models.network_cache import opened_cut, opened_network
 from atlas_pipeline.tables.chosen_images import batches_of
-from atlas_pipeline.tables.columns import float16_losses, narrow
+from atlas_pipeline.tables.narrowing import float16_losses, narrow
 
 if TYPE_CHECKING:
     import torch
@@ -212,6 +212,7 @@ CHECK = Stage(
     size=lambda task: NUM_IMAGES,
     compute=_compute,
     columns=columns_of(_ROWS),
+    uses_device=True,
     commands=("check",),
     is_checked=True,
     remarks=_remarks,

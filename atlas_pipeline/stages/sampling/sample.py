@@ -6,6 +6,8 @@ Each image takes one forward pass. All layers share one pass over the images.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 CPU_BATCH, GPU_BATCH = 64, 512
 # A row holds, beside its vectors: image, label, position and size of the map.
 _PLACE_BYTES = 20
-# Each number of a row takes float32 while a task gathers it, float16 when written, and one layer's copy.
+# Each number of a row takes float32 and float16 while a task gathers it, and float16 while the task before is
+# written.
 _NUMBER_BYTES = 8
 
 
@@ -65,7 +68,8 @@ def _split(job: SampleJob) -> list[Task]:
 
 
 def _compute(task: Task, jobs: Sequence[SampleJob], runtime: Runtime) -> list[Output]:
-    from atlas_pipeline.images.batches import image_batches, prepare_workers
+    from atlas_pipeline.images.batches import image_batches
+    from atlas_pipeline.images.decoding_processes import prepare_workers
     from atlas_pipeline.models import check_layers
 
     if runtime.workers:
@@ -86,15 +90,26 @@ def _compute(task: Task, jobs: Sequence[SampleJob], runtime: Runtime) -> list[Ou
         seed=settings.seed,
         batch_size=batch_size,
         num_workers=runtime.workers or 0,
-        pin=runtime.device.startswith("cuda"),
+        device=runtime.device,
     )
     bad: list[dict[str, Any]] = []
-    for batch in batches:
-        bad += [{"image_id": b.image_id, "key": b.key, "reason": b.reason} for b in batch.bad]
-        _refuse_too_many(bad, index.num_rows, settings.max_bad)
-        batch_size = add_batch(batch.image_id, batch.images, shards, network, runtime.device, batch_size)
-        runtime.advance(len(batch.image_id) + len(batch.bad))
-    return [shard.output(bad, network, runtime.device) for shard in shards]
+    # The next batch is read, and the last one's rows are gathered, while this one computes.
+    with closing(batches), ThreadPoolExecutor(1, thread_name_prefix="gather-rows") as thread:
+        gathered = thread.submit(_gather, [])
+        for batch in batches:
+            bad += [{"image_id": b.image_id, "key": b.key, "reason": b.reason} for b in batch.bad]
+            _refuse_too_many(bad, index.num_rows, settings.max_bad)
+            batch_size = add_batch(batch.image_id, batch.images, shards, network, runtime.device, batch_size)
+            gathered.result()
+            gathered = thread.submit(_gather, [(shard, shard.take_rows()) for shard in shards])
+            runtime.advance(len(batch.image_id) + len(batch.bad))
+        gathered.result()
+    return [shard.output(bad) for shard in shards]
+
+
+def _gather(rows: Sequence[tuple[LayerShard, list[dict[str, np.ndarray]]]]) -> None:
+    for shard, of_shard in rows:
+        shard.gather(of_shard)
 
 
 def add_batch(
@@ -131,16 +146,16 @@ def _columns_if_fit(
     image_ids: np.ndarray, images: torch.Tensor, shards: Sequence[LayerShard], network: Network, device: str
 ) -> list[dict[str, np.ndarray]] | None:
     """The rows of each layer; None if the GPU lacks memory for the images. A single image must fit."""
-    import torch
-
-    from atlas_pipeline.models.capture import feature_maps
+    from atlas_pipeline.models.layer_samples import layer_samples, on_host
     from atlas_pipeline.models.out_of_memory import is_out_of_memory
 
     try:
-        batch = images.to(device, non_blocking=True).float() / 255
-        with torch.no_grad():
-            maps = feature_maps(network, batch, [shard.layer for shard in shards])
-        return [shard.columns(image_ids, batch, maps[shard.layer], network) for shard in shards]
+        requests = [shard.request(image_ids) for shard in shards]
+        samples, is_finite = on_host(layer_samples(network, images.to(device, non_blocking=True), requests))
+        return [
+            shard.columns(image_ids, request, sample, is_finite)
+            for shard, request, sample in zip(shards, requests, samples, strict=True)
+        ]
     except RuntimeError as error:
         if len(image_ids) == 1 or not is_out_of_memory(error):
             raise
@@ -187,8 +202,6 @@ def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
         f"sampling {config.shard_size:,} images",
         held_bytes,
         f"lower sample.shard_size, or {FEWER_NUMBERS}",
-        num_tasks=-(-num_rows // shard_rows),
-        is_first=True,
     )
     return Needs(disk_bytes, if_large(need))
 
@@ -223,6 +236,7 @@ SAMPLE = Stage(
         Column("activation", Vector((pa.float16(), pa.float32()), "channel")),
         Column("attribution", Vector((pa.float16(), pa.float32()), "class"), optional=True),
     ),
+    uses_device=True,
     commands=("sample",),
     is_checked=True,
     needs=_needs,

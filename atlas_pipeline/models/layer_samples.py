@@ -1,0 +1,272 @@
+"""Activations of many layers at chosen positions, with their attributions, for a batch of images.
+
+B = batch, P = positions of an image, C = channels, K = classes. Positions are drawn on the host, so that all
+of them go to the device at once, and all results come back at once: a batch makes the host wait only there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atlas_pipeline.models.ablation import ablation
+from atlas_pipeline.models.arithmetic import ieee
+from atlas_pipeline.models.attribution import attribution, path_points
+from atlas_pipeline.models.attribution_mode import attribution_mode
+from atlas_pipeline.models.capture import feature_maps
+from atlas_pipeline.models.map_form import MapForm
+from atlas_pipeline.models.network import Network
+from atlas_pipeline.models.relaxed_pool import MaxPoolGradient
+from atlas_pipeline.models.shared_pass import SharedPass
+from atlas_pipeline.models.shared_trial import shared_pass
+
+# Directions of one pass: each holds a tangent beside every value.
+DIRECTIONS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributionRequest:
+    """How attributions are computed: see ``attribution`` and ``ablation``. classes: None for all."""
+
+    method: Literal["gradient", "integrated", "ablation"]
+    num_steps: int = 1
+    maxpool_gradient: MaxPoolGradient = "exact"
+    classes: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRequest:
+    """positions: (B, P, 2) integers, row and column in the layer's map. attribution: None for none."""
+
+    layer: str
+    positions: NDArray[Any]
+    attribution: AttributionRequest | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerSample:
+    """activations: (B, P, C) float32. attributions: (B, P, K) float32. remark: one line for the user."""
+
+    activations: Tensor
+    attributions: Tensor | None
+    remark: str | None = None
+
+
+def map_shape(network: Network, layer: str) -> tuple[int, int, int]:
+    """Channels, rows and columns of a layer's map, for images of the network's own size."""
+    form, shape = _form(network, layer), network.runs[layer].shape
+    assert shape is not None, layer
+    return (shape[0] if form.axes == "channels first" else shape[-1]), *form.grid(shape)
+
+
+@ieee()
+def layer_samples(network: Network, images: Tensor, requests: Sequence[LayerRequest]) -> list[LayerSample]:
+    """Activations and attributions of layers, on the device of the network.
+
+    Layers that the shared pass serves share one forward pass; the others take one more, and a product each.
+    Which of the two serves a layer does not depend on the other layers.
+
+    Args:   images: (B, 3, S, S) in [0, 1] or uint8, on the network's device, of the network's own size.
+    Raises: ModelError: as ``attribution``. IndexError: a position outside a map.
+    """
+    passes = [_pass_of(network, request) for request in requests]
+    together = [i for i, found in enumerate(passes) if isinstance(found, SharedPass)]
+    samples: dict[int, LayerSample] = {}
+    if together:
+        shared = passes[together[0]]
+        assert isinstance(shared, SharedPass)
+        found = _from_shared_pass(shared, images, [requests[i] for i in together])
+        samples = {i: sample for i, sample in zip(together, found, strict=True) if sample is not None}
+    alone = [i for i in range(len(requests)) if i not in samples]
+    if alone:
+        others = _one_by_one(network, images, [requests[i] for i in alone], [passes[i] for i in alone])
+        samples |= dict(zip(alone, others, strict=True))
+    return [samples[i] for i in range(len(requests))]
+
+
+def _pass_of(network: Network, request: LayerRequest) -> SharedPass | str | None:
+    """The pass that serves a request; why there is none; None where none is asked for."""
+    how = request.attribution
+    if how is None or how.method != "gradient":
+        return None
+    return shared_pass(network, request.layer, how.maxpool_gradient)
+
+
+class _Start:
+    """The direction of one activation of each image; keeps the activations (B, C)."""
+
+    def __init__(self, form: MapForm, places: Tensor) -> None:
+        self.form, self.places = form, places
+        self.activation = torch.empty(0)
+
+    def __call__(self, output: Tensor) -> Tensor:
+        index, direction = self.form.index(self.places), torch.zeros_like(output)
+        activation = output[index]
+        direction[index] = activation
+        self.activation = activation.float()
+        return direction
+
+
+def _from_shared_pass(
+    shared: SharedPass, images: Tensor, requests: Sequence[LayerRequest]
+) -> list[LayerSample | None]:
+    """Samples of layers that the pass serves; None where no derivative arrived."""
+    network = shared.network
+    forms = [_form(network, request.layer) for request in requests]
+    places = [
+        torch.stack([form.places(at, map_shape(network, request.layer)[1:]) for at in _by_position(request)])
+        for form, request in zip(forms, requests, strict=True)
+    ]
+    classes = [torch.tensor(_classes(request) or (), dtype=torch.long) for request in requests]
+    on_device = _sent([*places, *classes], images.device)
+    places, classes = on_device[: len(requests)], on_device[len(requests) :]
+    starts = {
+        (i, k): _Start(form, at[k])
+        for i, (form, at) in enumerate(zip(forms, places, strict=True))
+        for k in range(len(at))
+    }
+    derivatives: dict[Any, Tensor | None] = {}
+    for kind in ("exact", "smooth"):
+        # By position first: the layers of one position share a pass.
+        keys = sorted((key for key in starts if _kind(requests[key[0]]) == kind), key=lambda key: key[::-1])
+        for start in range(0, len(keys), DIRECTIONS_AT_ONCE):
+            some = keys[start : start + DIRECTIONS_AT_ONCE]
+            directions = {key: (requests[key[0]].layer, starts[key]) for key in some}
+            derivatives |= shared.derivatives(images, directions, kind)
+    samples: list[LayerSample | None] = []
+    for i, request in enumerate(requests):
+        keys = [key for key in starts if key[0] == i]
+        found = [along for key in keys if (along := derivatives[key]) is not None]
+        if len(found) < len(keys):
+            samples.append(None)
+            continue
+        if _classes(request) is not None:
+            found = [along[:, classes[i]] for along in found]
+        activations = torch.stack([starts[key].activation for key in keys], dim=1)
+        samples.append(LayerSample(activations=activations, attributions=torch.stack(found, dim=1)))
+    return samples
+
+
+def _one_by_one(
+    network: Network,
+    images: Tensor,
+    requests: Sequence[LayerRequest],
+    passes: Sequence[SharedPass | str | None],
+) -> list[LayerSample]:
+    """Samples of layers that take a product each, or that have no attributions.
+
+    Args: passes: by request, why the shared pass does not serve it. The first such reason is remarked on.
+    """
+    with torch.no_grad():
+        maps = feature_maps(network, images, [request.layer for request in requests])
+    places = [
+        torch.stack([torch.as_tensor(at.T, dtype=torch.long) for at in _by_position(request)])
+        for request in requests
+    ]
+    which = torch.arange(len(images), device=images.device)
+    samples: list[LayerSample] = []
+    is_said = False
+    for request, reason, places_of_layer in zip(requests, passes, _sent(places, images.device), strict=True):
+        feature_map = maps[request.layer]
+        activations = [feature_map[which, :, rows, columns] for rows, columns in places_of_layer]
+        attributions, remark = None, None
+        if request.attribution is not None:
+            found = [_attribution(network, images, request, at, feature_map) for at in _by_position(request)]
+            attributions = torch.stack(found, dim=1).float()
+            remark = _remark(network, request)
+            if remark is None and isinstance(reason, str) and not is_said:
+                remark, is_said = (
+                    f"each layer's attributions take a forward pass of their own: {reason}",
+                    True,
+                )
+        samples.append(
+            LayerSample(activations=torch.stack(activations, dim=1), attributions=attributions, remark=remark)
+        )
+    return samples
+
+
+def _attribution(
+    network: Network, images: Tensor, request: LayerRequest, positions: NDArray[Any], feature_map: Tensor
+) -> Tensor:
+    how = request.attribution
+    assert how is not None
+    if how.method == "ablation":
+        return ablation(network, images, request.layer, positions, feature_map, how.classes)
+    path = path_points(how.method, how.num_steps)
+    return attribution(
+        network, images, request.layer, positions, how.maxpool_gradient, feature_map, how.classes, path
+    )
+
+
+def _remark(network: Network, request: LayerRequest) -> str | None:
+    how = request.attribution
+    if how is None or how.method == "ablation":
+        return None
+    return attribution_mode(network, None, request.layer, how.maxpool_gradient).remark
+
+
+def _form(network: Network, layer: str) -> MapForm:
+    form = network.runs[layer].form
+    assert form is not None, layer
+    return form
+
+
+def _kind(request: LayerRequest) -> MaxPoolGradient:
+    return request.attribution.maxpool_gradient if request.attribution is not None else "exact"
+
+
+def _classes(request: LayerRequest) -> tuple[int, ...] | None:
+    return request.attribution.classes if request.attribution is not None else None
+
+
+def _by_position(request: LayerRequest) -> list[NDArray[Any]]:
+    """(B, 2) for each position of an image."""
+    return list(np.moveaxis(request.positions, 1, 0))
+
+
+def _sent(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Integer tensors on the device, by one copy for which the host does not wait."""
+    packed = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    if device.type == "cuda":
+        packed = packed.pin_memory().to(device, non_blocking=True)
+    parts = packed.split([tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSample:
+    """A ``LayerSample`` as NumPy arrays."""
+
+    activations: NDArray[np.float32]
+    attributions: NDArray[np.float32] | None
+    remark: str | None
+
+
+def on_host(samples: Sequence[LayerSample]) -> tuple[list[HostSample], bool]:
+    """Samples in the host's memory, by one copy that the host waits for, and whether all are finite."""
+    tensors = [t for s in samples for t in (s.activations, s.attributions) if t is not None]
+    device = tensors[0].device
+    packed = torch.cat([*(t.reshape(-1) for t in tensors), torch.zeros(1, device=device)])
+    packed[-1] = torch.isfinite(packed).all()
+    if device.type == "cuda":
+        there = packed.to("cpu", non_blocking=True)
+        torch.cuda.current_stream(device).synchronize()
+        # A copy: page-locked memory is scarce, and the rows are kept until the task ends.
+        packed = there.clone()
+    values, is_finite = packed[:-1], bool(packed[-1])
+    parts = iter(values.split([t.numel() for t in tensors]))
+    host = [
+        HostSample(
+            activations=next(parts).view(s.activations.shape).numpy(),
+            attributions=None if s.attributions is None else next(parts).view(s.attributions.shape).numpy(),
+            remark=s.remark,
+        )
+        for s in samples
+    ]
+    return host, is_finite
