@@ -93,7 +93,7 @@ def _field(job: YardsticksJob, crops: np.ndarray, runtime: Runtime) -> np.ndarra
     from atlas_pipeline.models.effective_field import gradient_energy
 
     cut = opened_cut(job.settings.model, job.config.layer, runtime.device)
-    images = _in_unit_range(crops)
+    images = _in_unit_range(torch.tensor(crops))
     with torch.no_grad():
         num_channels = cut(images[:1].to(runtime.device)).shape[1]
     signs = np.random.default_rng(job.config.seed).integers(0, 2, (len(images), num_channels)) * 2 - 1
@@ -128,11 +128,14 @@ def _paths(
         return layers, np.empty((len(icons), 0), np.float32), np.full(len(icons), np.nan, np.float32)
     weights = torch.tensor(field, dtype=torch.float32)
 
-    def means(images: torch.Tensor) -> np.ndarray:
-        def in_batch(which: torch.Tensor) -> torch.Tensor:
-            return field_means(network, layers, images[which].to(runtime.device), weights)
+    def means(pictures: np.ndarray) -> np.ndarray:
+        given = torch.tensor(pictures)
 
-        return torch.cat(list(in_batches(in_batch, len(images), runtime.device))).numpy()
+        def in_batch(which: torch.Tensor) -> torch.Tensor:
+            images = _in_unit_range(given[which].to(runtime.device))
+            return field_means(network, layers, images, weights)
+
+        return torch.cat(list(in_batches(in_batch, len(given), runtime.device))).numpy()
 
     patches = cell_patches(
         job.inputs.index,
@@ -143,9 +146,10 @@ def _paths(
         runtime.device,
         runtime.workers or 0,
     )
-    of_patches = means(_in_unit_range(np.concatenate(patches)))
-    of_noise = means(_noise(icons.shape[1], job.config.seed))
-    of_icons, of_crops = means(_in_unit_range(icons)), means(_in_unit_range(crops[:NUM_OTHERS]))
+    side = icons.shape[1]
+    noise = np.random.default_rng(job.config.seed).integers(0, 256, (NUM_NOISE, side, side, 3), np.uint8)
+    of_icons, of_crops, of_noise = means(icons), means(crops[:NUM_OTHERS]), means(noise)
+    of_patches = means(np.concatenate(patches))
     ends = np.cumsum([len(of_cell) for of_cell in patches])[:-1]
 
     def likeness() -> Iterator[np.ndarray]:
@@ -157,19 +161,9 @@ def _paths(
     return layers, every[:, 0], np.array(others, dtype=np.float32)
 
 
-def _noise(side: int, seed: int) -> torch.Tensor:
-    import torch
-
-    # The generator takes 64 bits; seeds may be longer.
-    generator = torch.Generator().manual_seed(seed % 2**63)
-    return torch.rand(NUM_NOISE, 3, side, side, generator=generator)
-
-
-def _in_unit_range(images: np.ndarray) -> torch.Tensor:
-    """(image, side, side, 3) uint8 -> (image, 3, side, side) in [0, 1]."""
-    import torch
-
-    return torch.tensor(images).permute(0, 3, 1, 2).float() / 255
+def _in_unit_range(pictures: torch.Tensor) -> torch.Tensor:
+    """(picture, side, side, 3) uint8 -> (picture, 3, side, side) in [0, 1]."""
+    return pictures.permute(0, 3, 1, 2).float() / 255
 
 
 def _summarise(job: YardsticksJob, notes: Sequence[Notes]) -> Notes:
