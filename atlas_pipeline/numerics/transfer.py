@@ -27,11 +27,15 @@ def own_cell_ranks(
              own: (picture,) index of each picture's cell; None: picture i belongs to cell i. own_features:
              (picture, feature), used for the own cell in place of its row of ``cells``.
     Returns: (picture,); 0 if its own cell is nearest. Ties count against the picture.
+    Raises:  ValueError: values are not finite.
 
     >>> cells = np.array([[2.0, 0.0], [0.0, 2.0], [-2.0, -2.0]])
     >>> own_cell_ranks(np.array([[3.0, 1.0], [3.0, 1.0]]), cells, own=np.array([0, 2])).tolist()
     [0, 2]
     """
+    given = (features, cells) if own_features is None else (features, cells, own_features)
+    if not all(np.isfinite(values).all() for values in given):
+        raise ValueError("features must be finite")
     if not len(features):
         return np.empty(0, dtype=np.int32)
     centre = np.asarray(cells, dtype=np.float64).mean(axis=0)

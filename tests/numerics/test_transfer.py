@@ -55,3 +55,8 @@ def test_a_derangement_moves_every_item(num):
     assert sorted(moved) == list(range(num))
     assert (moved != np.arange(num)).all()
     assert moved.tolist() == derangement(num, np.random.default_rng(3)).tolist()
+
+
+def test_features_that_are_no_numbers_have_no_rank():
+    with pytest.raises(ValueError, match="finite"):
+        own_cell_ranks(np.full((1, 8), np.nan), CELLS)

@@ -248,3 +248,16 @@ def test_a_judge_that_was_never_trained_is_remarked_on(judged, atlas):
     result = atlas("run", judged)
     assert result.exit_code == 0, result.stderr
     assert "the judge was never trained" in result.stdout + result.stderr
+
+
+def test_a_judge_whose_features_are_no_numbers_is_told(judged, tmp_path, atlas):
+    # Its input overflows: icons and patches differ from the grey images that a network is tried on.
+    (tmp_path / "judge.py").write_text(
+        JUDGE.replace("nn.ReLU()", "Steep()").replace(
+            "def build",
+            "class Steep(nn.Module):\n    def forward(self, x):\n        return (9e9 * x).exp()\n\ndef build",
+        )
+    )
+    result = atlas("run", judged)
+    assert result.exit_code != 0
+    assert "invert.judge: the features of judge are not finite" in result.stderr

@@ -13,6 +13,7 @@ from atlas_pipeline.config.run_settings import judge_config, model_config, run_s
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import Column, Vector
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.errors import ModelError
 from atlas_pipeline.inversion.settings import MID_GREY
 from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.numerics.random_keys import random_keys
@@ -52,7 +53,7 @@ def _compute(task: Task, jobs: Sequence[JudgeFeaturesJob], runtime: Runtime) -> 
     start, stop = task["start"], task["stop"]
     cells = job.inputs.bin.rows(start, stop, ["row", "col", "examples"])
     pngs = job.inputs.invert.rows(start, stop, ["icon"])["icon"]
-    # A selection may have no icons; its table then has vectors of no length.
+    # A selection may have no icons.
     icons = over_ground(pixels(pngs), MID_GREY) if len(pngs) else np.empty((0, 1, 1, 3), np.uint8)
     examples = [of_cell[:NUM_PATCHES] for of_cell in cells["examples"].to_pylist()]
     patches = cell_patches(
@@ -65,7 +66,8 @@ def _compute(task: Task, jobs: Sequence[JudgeFeaturesJob], runtime: Runtime) -> 
         runtime.workers or 0,
     )
     seen = _Judge(job, runtime)
-    of_patches = [seen(of_cell) for of_cell in patches]
+    ends = np.cumsum([len(of_cell) for of_cell in patches])[:-1]
+    of_patches = np.split(seen(np.concatenate(patches)), ends) if patches else []
     # The held-out patch is of middling nearness to the cell's mean.
     held_out = [len(of_cell) // 2 for of_cell in of_patches]
     vectors = {
@@ -100,6 +102,7 @@ class _Judge:
         self.device = runtime.device
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        """Raises: ModelError: a feature is infinite or NaN."""
         import torch
         from torch.nn.functional import interpolate
 
@@ -115,7 +118,13 @@ class _Judge:
             return penultimate_features(self.network, fitted)
 
         parts = list(in_batches(features, len(pictures), self.device))
-        return torch.cat(parts).numpy() if parts else np.empty((0, 1), np.float32)
+        found = torch.cat(parts).numpy() if parts else np.empty((0, 1), np.float32)
+        if not np.isfinite(found).all():
+            raise ModelError(
+                f"invert.judge: the features of {self.network.name} are not finite for some pictures; "
+                "name another judge"
+            )
+        return found
 
 
 def _noise(cells: pa.Table, side: int, seed: int) -> np.ndarray:
