@@ -10,10 +10,11 @@ from atlas_pipeline.errors import ResourceError
 
 
 def num_cores() -> int:
-    """Number of cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Number of cores that this process may run on: of its affinity, or of its container's CPU quota."""
+    # Import Dask only here: `atlas status` never asks.
+    from dask.system import cpu_count
+
+    return cpu_count()
 
 
 def resolved_device(device: str) -> str:

@@ -35,7 +35,7 @@ class Stepper:
         self._batch: IconBatch | None = None
         # By whether the transforms have ended: those steps differ.
         self._graphs: dict[bool, torch.cuda.CUDAGraph] = {}
-        self._is_warm: set[bool] = set()
+        self._is_warm = False
         self._pool: Any = None
 
     def held(self, batch: IconBatch) -> IconBatch:
@@ -55,26 +55,29 @@ class Stepper:
         return self._batch
 
     def step(self, batch: IconBatch) -> None:
-        """Take one step; see `Optimizer.step`.
-
-        The first step of each kind is a plain one, in which libraries make their plans and handles.
-        """
+        """Take one step; see `Optimizer.step`. The first step with a batch is a plain one."""
         is_still = self._optimizer.is_still(batch)
-        if self._captures and is_still in self._is_warm and is_still not in self._graphs:
+        if self._captures and self._is_warm and is_still not in self._graphs:
             self._capture(batch, is_still)
         if is_still in self._graphs:
             self._graphs[is_still].replay()
             batch.steps_since_join += 1
+        elif self._captures:
+            self._warm_up(batch)
         else:
-            self._plain_step(batch)
-            self._is_warm.add(is_still)
+            self._optimizer.step(batch)
 
-    def _plain_step(self, batch: IconBatch) -> None:
-        if not self._captures:
-            self._optimizer.step(batch)
-            return
+    def _warm_up(self, batch: IconBatch) -> None:
+        """Take a plain step, in which libraries make their plans and handles, and load all kernels.
+
+        The steps without transforms are tried with one icon only: later, the graphs hold the memory that a
+        plain step of the whole batch needs.
+        """
         with self._side_stream():
+            if not self._optimizer.is_still(batch):
+                self._optimizer.update(batch.selected([0]), is_still=True)
             self._optimizer.step(batch)
+        self._is_warm = True
 
     @contextmanager
     def _side_stream(self) -> Iterator[None]:
@@ -105,6 +108,7 @@ class Stepper:
             if any(is_out_of_memory(cause) for cause in _with_contexts(error)):
                 raise torch.OutOfMemoryError("out of memory while a step was recorded") from error
             self._captures = False
+            self.release()
             reason = (str(error) or type(error).__name__).splitlines()[0]
             warnings.warn(
                 f"icons take their steps operation by operation, which is slower: the network cannot be "

@@ -221,19 +221,21 @@ def magnitude_spectrum(images: Tensor, settings: InversionSettings) -> Tensor:
 
 
 def crop(images: Tensor, low: int, high: int) -> Tensor:
-    """Rows and columns [low, high) of images (B, P, side, side), a view; its gradient is padded once."""
+    """Rows and columns [low, high) of images (B, P, side, side), a view; its gradient is copied once."""
     return _Crop.apply(images, low, high)
 
 
 class _Crop(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, low: int, high: int) -> Tensor:
-        ctx.edges = [low, images.shape[-1] - high] * 2
+        ctx.shape, ctx.part = images.shape, slice(low, high)
         return images[..., low:high, low:high]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return torch.nn.functional.pad(gradients[0], ctx.edges), None, None
+        gradient = gradients[0].new_zeros(ctx.shape)
+        gradient[..., ctx.part, ctx.part] = gradients[0]
+        return gradient, None, None
 
 
 def middle(canvas: Tensor, size_px: int) -> Tensor:

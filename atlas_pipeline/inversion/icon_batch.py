@@ -7,7 +7,6 @@ B = icon in the batch, T = step, P = plane, C = canvas side, F = C // 2 + 1.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -157,7 +156,7 @@ class Optimizer:
             (self._by_age[batch.age] * active[:, None]).view(-1, 3, 1, 1, 1, 1).unbind(1)
         )
         scores, gradient = self._gradient(batch, is_still)
-        largest = torch.linalg.vector_norm(gradient.flatten(1), math.inf, dim=1)
+        largest = gradient.flatten(1).abs().amax(1)
         # False for 0, for infinity (0 times infinity is NaN) and for NaN.
         has_gradient = largest * 0 < largest
         gradient.masked_fill_(~_along_coefficients(has_gradient), 0.0)

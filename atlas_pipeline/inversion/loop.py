@@ -32,6 +32,7 @@ class Drawn:
     """(icon,) int32: steps taken."""
 
 
+@ieee()
 def optimise(
     objective: Objective,
     seeds: Sequence[int],
@@ -136,6 +137,8 @@ class _Loop:
             self._batch_size = max(1, min(self._batch_size, len(self._waiting)) // 2)
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()
+        # The finished icons' numbers need the memory of the graphs.
+        self._stepper.release()
         return Drawn(torch.stack([image for image in self._images if image is not None]), self._steps)
 
     def _fill(self, batch: IconBatch | None) -> IconBatch:

@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from atlas_pipeline.models.arithmetic import ieee
 from atlas_pipeline.models.layer_override import logits_with, scaled
 from atlas_pipeline.models.layers import check_layers
 from atlas_pipeline.models.network import Network
 
 
+@ieee()
 def ablation(
     network: Network,
     images: Tensor,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from atlas_pipeline.models.ablation import ablation
+from atlas_pipeline.models.arithmetic import ieee
 from atlas_pipeline.models.attribution_mode import AttributionMode, attribution_mode
 from atlas_pipeline.models.layer_override import logits_with, scaled
 from atlas_pipeline.models.layers import check_layers
@@ -35,6 +36,7 @@ def path_points(method: AttributionMethod, num_steps: int) -> tuple[float, ...]:
     return tuple((k + 0.5) / num_steps for k in range(num_steps))
 
 
+@ieee()
 def attribution(
     network: Network,
     images: Tensor,

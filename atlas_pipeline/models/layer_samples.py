@@ -7,6 +7,7 @@ of them go to the device at once, and all results come back at once: a batch mak
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from atlas_pipeline.models.attribution_mode import attribution_mode
 from atlas_pipeline.models.capture import feature_maps
 from atlas_pipeline.models.map_form import MapForm
 from atlas_pipeline.models.network import Network
+from atlas_pipeline.models.out_of_memory import is_out_of_memory
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient
 from atlas_pipeline.models.shared_pass import SharedPass
 from atlas_pipeline.models.shared_trial import shared_pass
@@ -234,7 +236,10 @@ def _sent(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     """Integer tensors on the device, by one copy for which the host does not wait."""
     packed = torch.cat([tensor.reshape(-1) for tensor in tensors])
     if device.type == "cuda":
-        packed = packed.pin_memory().to(device, non_blocking=True)
+        # Where no more memory can be locked, the host waits for the copy.
+        with suppress(RuntimeError):
+            packed = packed.pin_memory()
+        packed = packed.to(device, non_blocking=True)
     parts = packed.split([tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
@@ -248,25 +253,58 @@ class HostSample:
     remark: str | None
 
 
+class Arriving:
+    """Samples on their way to the host's memory, by one copy that starts when it is made."""
+
+    def __init__(self, samples: Sequence[LayerSample]) -> None:
+        tensors = [t for s in samples for t in (s.activations, s.attributions) if t is not None]
+        device = tensors[0].device
+        packed = torch.cat([*(t.reshape(-1) for t in tensors), torch.zeros(1, device=device)])
+        packed[-1] = torch.isfinite(packed).all()
+        self._shapes = [
+            (s.activations.shape, None if s.attributions is None else s.attributions.shape, s.remark)
+            for s in samples
+        ]
+        self._copied: torch.cuda.Event | None = None
+        self._packed = packed
+        if device.type == "cuda":
+            try:
+                self._packed = packed.to("cpu", non_blocking=True)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                # No page-locked memory is left: the host waits for this copy.
+                self._packed = packed.cpu()
+                return
+            # A thread that waits for it sleeps, and leaves its core to the processes that decode.
+            self._copied = torch.cuda.Event(blocking=True)
+            self._copied.record(torch.cuda.current_stream(device))
+
+    def wait(self) -> tuple[list[HostSample], bool]:
+        """Wait for the samples alone, not for what the device does after them; and whether all are finite."""
+        packed = self._packed
+        if self._copied is not None:
+            self._copied.synchronize()
+            # A copy: page-locked memory is scarce, and the rows are kept until the task ends.
+            packed = packed.clone()
+        start, host = 0, []
+
+        def taken(shape: torch.Size) -> NDArray[np.float32]:
+            nonlocal start
+            start += shape.numel()
+            return packed[start - shape.numel() : start].view(shape).numpy()
+
+        for activations, attributions, remark in self._shapes:
+            host.append(
+                HostSample(
+                    activations=taken(activations),
+                    attributions=None if attributions is None else taken(attributions),
+                    remark=remark,
+                )
+            )
+        return host, bool(packed[-1])
+
+
 def on_host(samples: Sequence[LayerSample]) -> tuple[list[HostSample], bool]:
     """Samples in the host's memory, by one copy that the host waits for, and whether all are finite."""
-    tensors = [t for s in samples for t in (s.activations, s.attributions) if t is not None]
-    device = tensors[0].device
-    packed = torch.cat([*(t.reshape(-1) for t in tensors), torch.zeros(1, device=device)])
-    packed[-1] = torch.isfinite(packed).all()
-    if device.type == "cuda":
-        there = packed.to("cpu", non_blocking=True)
-        torch.cuda.current_stream(device).synchronize()
-        # A copy: page-locked memory is scarce, and the rows are kept until the task ends.
-        packed = there.clone()
-    values, is_finite = packed[:-1], bool(packed[-1])
-    parts = iter(values.split([t.numel() for t in tensors]))
-    host = [
-        HostSample(
-            activations=next(parts).view(s.activations.shape).numpy(),
-            attributions=None if s.attributions is None else next(parts).view(s.attributions.shape).numpy(),
-            remark=s.remark,
-        )
-        for s in samples
-    ]
-    return host, is_finite
+    return Arriving(samples).wait()

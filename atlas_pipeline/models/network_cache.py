@@ -18,13 +18,26 @@ if TYPE_CHECKING:
 # Two: a run's network and its judge, which take turns. Each is held with its parameters: 28 MB for GoogLeNet.
 @lru_cache(maxsize=2)
 def _open(key: str, device: str) -> Network:
+    from atlas_pipeline.errors import ResourceError
     from atlas_pipeline.models import open_network
+    from atlas_pipeline.models.out_of_memory import is_out_of_memory
 
-    return open_network(pickle.loads(bytes.fromhex(key))).to(device)
+    network = open_network(pickle.loads(bytes.fromhex(key)))
+    try:
+        return network.to(device)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(
+            f"network {network.name} does not fit the free memory of {device}; free some, or use --device cpu"
+        ) from error
 
 
 def opened_network(spec: ModelSpec, device: str) -> Network:
-    """The network of ``spec`` on ``device``, opened once per process."""
+    """The network of ``spec`` on ``device``, opened once per process.
+
+    Raises: ResourceError: the device lacks the memory for it.
+    """
     # A spec may hold a mapping, which cannot be hashed; its pickle can.
     return _open(pickle.dumps(spec).hex(), device)
 

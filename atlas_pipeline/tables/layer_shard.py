@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from atlas_pipeline.models import Network
     from atlas_pipeline.models.layer_samples import HostSample, LayerRequest
 
+ComingRows = Callable[[], Mapping[str, np.ndarray]]
+"""The columns of a batch, by name; the call waits until they have arrived from the GPU."""
+
 COLUMNS = ("image_id", "label", "row", "col", "height", "width", "activation", "attribution")
 
 
@@ -29,7 +32,7 @@ class LayerShard:
         from atlas_pipeline.models.layer_samples import map_shape
 
         self.config, self.layer = job.config, job.config.layer
-        self.rows: list[dict[str, np.ndarray]] = []
+        self.rows: list[ComingRows] = []
         max_rows = len(index_rows) * self.config.positions_per_image
         # Attributions are also read by class, so their columns must be preserved too. Activations are read by
         # row only: a channel that hardly ever fires may lose precision.
@@ -114,25 +117,33 @@ class LayerShard:
                 f"or leave the image out"
             )
 
-    def take_rows(self) -> list[dict[str, np.ndarray]]:
+    def take_rows(self) -> list[ComingRows]:
         """The rows that are not gathered yet, which are the caller's from now on."""
         rows, self.rows = self.rows, []
         return rows
 
-    def gather(self, rows: Sequence[Mapping[str, np.ndarray]]) -> None:
-        """Add rows to the part, in order. Another thread may compute the next rows meanwhile."""
-        for row in rows:
-            for name, values in row.items():
-                if name in self._vectors:
-                    self._vectors[name].add(values)
-                else:
-                    self._gathered.setdefault(name, []).append(values)
+    def gather(self, coming: Sequence[ComingRows]) -> None:
+        """Wait for rows and add them to the part, in order.
+
+        Another thread may add the next batches meanwhile.
+
+        Raises: ModelError: as ``columns``.
+        """
+        for rows in coming:
+            self._add(rows())
+
+    def _add(self, rows: Mapping[str, np.ndarray]) -> None:
+        for name, values in rows.items():
+            if name in self._vectors:
+                self._vectors[name].add(values)
+            else:
+                self._gathered.setdefault(name, []).append(values)
 
     def output(self, bad: Sequence[Mapping[str, Any]]) -> Output:
         """The part as a table, with vectors as float16, or as float32 where float16 would lose too much."""
         self.gather(self.take_rows())
         if not self._gathered:
-            self.gather([self._no_rows()])
+            self._add(self._no_rows())
         columns: dict[str, Any] = {name: np.concatenate(parts) for name, parts in self._gathered.items()}
         for name, vectors in self._vectors.items():
             if name != "attribution" or self.classes is not None:

@@ -1,11 +1,19 @@
 """The device of a run: which one `auto` takes, and a word about a GPU that torch cannot use."""
 
+import os
 import stat
 
 import pytest
 import torch
+from dask import system
 
-from atlas_pipeline.engine.hardware import device_title, resolved_device, unusable_gpu, visible_gpus
+from atlas_pipeline.engine.hardware import (
+    device_title,
+    num_cores,
+    resolved_device,
+    unusable_gpu,
+    visible_gpus,
+)
 from atlas_pipeline.errors import ResourceError
 
 
@@ -71,3 +79,10 @@ def test_a_gpu_number_beyond_those_there_is_refused(driver):
     driver(OLD_DRIVER, found=2)
     with pytest.raises(ResourceError, match=r"finds 2 GPUs .* cuda:0 to cuda:1"):
         resolved_device("cuda:2")
+
+
+def test_a_container_with_a_quota_has_fewer_cores(monkeypatch):
+    monkeypatch.setattr(system, "_try_extract_cgroup_cpu_quota", lambda: (150_000, 100_000))
+    assert num_cores() == min(2, os.cpu_count())
+    monkeypatch.setattr(system, "_try_extract_cgroup_cpu_quota", lambda: (50_000, 100_000))
+    assert num_cores() == 1

@@ -97,6 +97,38 @@ def test_neighbours_equal_those_of_the_cpu_to_the_bit(kind, metric):
         assert np.array_equal(here.distances, there.distances)
 
 
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_float32_products_follow_no_switch(metric, monkeypatch):
+    """Where a GPU has no bfloat16 products, all rows depend on the precision of float32."""
+    monkeypatch.setattr(exact_search, "has_bfloat16_products", lambda device: False)
+    rng = np.random.default_rng(0)
+    # Groups of 60: float32 tells all their distances apart, TF32 none.
+    rows = np.repeat(rng.normal(size=(10, 64)), 60, axis=0) + 0.01 * rng.normal(size=(600, 64))
+    rows = rows.astype(np.float32)
+    with pretended_cuda(tf32=True):
+        torch.set_float32_matmul_precision("high")
+        try:
+            there = neighbors([rows], len(rows), K, metric=metric, device="cuda")
+        finally:
+            torch.set_float32_matmul_precision("highest")
+    assert np.array_equal(there.indices, neighbors([rows], len(rows), K, metric=metric).indices)
+
+
+def test_bfloat16_products_are_added_in_float32(gpu, monkeypatch):
+    """The proof counts on it; cuBLAS may add parts of a sum in bfloat16 unless torch forbids it."""
+    seen, top, matmul = [], ExactSearch._top, torch.backends.cuda.matmul
+
+    def watched(*args):
+        seen.append(matmul.allow_bf16_reduced_precision_reduction)
+        return top(*args)
+
+    monkeypatch.setattr(ExactSearch, "_top", watched)
+    before = matmul.allow_bf16_reduced_precision_reduction
+    assert compared("clusters") == [400]
+    assert seen == [False]
+    assert matmul.allow_bf16_reduced_precision_reduction == before
+
+
 def compared(kind, k=K):
     """Rows that each pass compared."""
     vectors = torch.from_numpy(np.unique(INPUTS[kind], axis=0)).cuda()

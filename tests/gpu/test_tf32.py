@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 import torch
 from pretended_cuda import Log, pretended_cuda
@@ -15,9 +16,11 @@ from atlas_pipeline.inversion.icon_numbers import noise_activation
 from atlas_pipeline.inversion.visible_window import visible_window
 from atlas_pipeline.layout.neighbors import neighbors
 from atlas_pipeline.models import ModelSpec, Network, feature_maps, open_network
-from atlas_pipeline.models.attribution import attribution
 from atlas_pipeline.models.attribution_mode import attribution_mode
 from atlas_pipeline.models.cut import cut
+from atlas_pipeline.models.layer_samples import AttributionRequest, LayerRequest, layer_samples
+from atlas_pipeline.models.shared_pass import SharedPass
+from atlas_pipeline.models.shared_trial import shared_pass
 
 LAYERS = ["mixed3", "mixed4", "mixed5"]
 SIDE = 64
@@ -44,17 +47,12 @@ def test_cut_gives_a_traced_network(layer):
     assert cut(demo("cuda"), layer).is_traced
 
 
-BEFORE_CONVOLUTIONS = pytest.mark.xfail(
-    strict=True, reason="the trial of attributions runs in TensorFloat-32"
-)
-
-
 @pytest.mark.usefixtures("rounding_gpu")
-@pytest.mark.parametrize(
-    "layer", [*(pytest.param(name, marks=BEFORE_CONVOLUTIONS) for name in LAYERS[:2]), LAYERS[2]]
-)
+@pytest.mark.parametrize("layer", LAYERS)
 def test_attributions_start_at_the_layer(layer):
-    assert attribution_mode(demo("cuda"), None, layer, "smooth").through_suffix
+    network = demo("cuda")
+    assert attribution_mode(network, None, layer, "smooth").through_suffix
+    assert isinstance(shared_pass(network, layer, "smooth"), SharedPass)
 
 
 @pytest.mark.usefixtures("rounding_gpu")
@@ -68,12 +66,18 @@ def test_visible_window_is_that_of_the_cpu(layer):
 
 
 def sampled(device: str) -> dict[str, Tensor]:
-    """Maps of all layers, and the attributions of one."""
+    """Maps of all layers, and their samples with attributions."""
     network, images = demo(device), random(2, 3, SIDE, SIDE).to(device)
-    positions = torch.ones(2, 2, dtype=torch.long, device=device)
     with torch.no_grad():
         found = feature_maps(network, images, LAYERS)
-    found["attribution"] = attribution(network, images, "mixed4", positions, "smooth")
+    how = AttributionRequest(method="gradient", maxpool_gradient="smooth")
+    positions = np.ones((2, 1, 2), np.int64)
+    requests = [LayerRequest(layer=layer, positions=positions, attribution=how) for layer in LAYERS]
+    for layer, sample in zip(LAYERS, layer_samples(network, images, requests), strict=True):
+        found[f"sample of {layer}"], found[f"attribution of {layer}"] = (
+            sample.activations,
+            sample.attributions,
+        )
     return {name: values.cpu() for name, values in found.items()}
 
 
@@ -160,9 +164,10 @@ def icons(arithmetic: str, device: str) -> Icons:
     return invert(cut(demo(device), "mixed3"), directions, range(2), settings, device=device)
 
 
-@pytest.mark.xfail(strict=True, reason="the backward pass runs outside the settings' arithmetic")
 @pytest.mark.usefixtures("switches", "rounding_gpu")
-def test_float32_icons_are_those_of_the_cpu():
+@pytest.mark.parametrize("switch", ["none", "products tf32"])
+def test_float32_icons_are_those_of_the_cpu(switch):
+    SWITCHES[switch]()
     assert torch.equal(icons("float32", "cuda").images, icons("float32", "cpu").images)
 
 

@@ -1,5 +1,7 @@
 """The optimiser's step: warm icons draw no noise; batches shrink to few sizes on a GPU."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -67,6 +69,18 @@ def test_finished_icons_stay_unchanged(feature_map, directions, settings):
     assert not torch.equal(batch.coefficients[1], before[1])
     assert batch.age.tolist() == [4, 4, 3, 4, 4, 4]
     assert optimizer.done(batch) == [False, False, True, False, False, False]
+
+
+def test_a_stopped_icon_stays_stopped_when_its_objective_rises_later(feature_map, directions, settings):
+    cpu, settings = torch.device("cpu"), dataclasses.replace(settings, steps=60, patience=3)
+    optimizer = Optimizer(Direction(feature_map, directions), settings, Canvas(settings, cpu), cpu)
+    batch = optimizer.new_batch(range(6), range(6), None)
+    batch.age[:], batch.best_age[:], batch.best[:] = 50, 49, -1e9
+    # Its objective rose last at age 46, so that patience stopped it at age 50.
+    batch.best_age[2], batch.num_steps[2] = 46, 50
+    for _ in range(2):
+        optimizer.step(batch)
+    assert batch.age.tolist() == [52, 52, 50, 52, 52, 52]
 
 
 def stepper(captures: bool) -> Stepper:

@@ -100,6 +100,15 @@ def test_activations_far_from_the_origin_keep_their_euclidean_neighbours():
     assert (near == far).mean() > 0.98
 
 
+def test_a_few_long_activations_do_not_blur_the_distances_of_the_others():
+    """Rounding is a share of the vectors that are compared, not of the longest one."""
+    rows = np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
+    long = 3e4 * rows[:4]
+    rows = np.concatenate([rows - rows.mean(axis=0), long, -long])
+    found = exact_neighbors(rows, 6, "euclidean")[0]
+    assert np.array_equal(found[:300], naive(rows, 6, "euclidean")[0][:300])
+
+
 @pytest.mark.parametrize("num_rows", [0, 1, 2, 5])
 def test_fewer_rows_than_neighbours(num_rows):
     indices, distances = exact_neighbors(activations(num_rows), 20)

@@ -11,6 +11,7 @@ import pytest
 from atlas_pipeline.engine.stage import Runtime
 from atlas_pipeline.images.listing import list_images
 from atlas_pipeline.models import ModelSpec
+from atlas_pipeline.models.layer_samples import Arriving
 from atlas_pipeline.stages.sampling import sample
 from atlas_pipeline.tables.layer_shard import LayerShard
 
@@ -87,11 +88,35 @@ def test_an_error_while_computing_ends_the_helpers(compute, monkeypatch, error):
     assert kept.value is not None
 
 
-def test_an_error_while_gathering_reaches_the_caller(compute, monkeypatch):
-    def fail(*_):
-        raise MemoryError("no room")
+def test_the_next_batch_starts_before_the_rows_of_the_last_are_waited_for(compute, monkeypatch):
+    num_started, two_started = [], threading.Event()
+    add_batch, wait = sample.add_batch, Arriving.wait
 
-    monkeypatch.setattr(LayerShard, "gather", fail)
+    def started(*args):
+        num_started.append(None)
+        if len(num_started) == 2:
+            two_started.set()
+        return add_batch(*args)
+
+    def waited(arriving):
+        assert two_started.wait(20)
+        return wait(arriving)
+
+    wanted = compute(0)
+    monkeypatch.setattr(sample, "add_batch", started)
+    monkeypatch.setattr(Arriving, "wait", waited)
+    assert compute(0) == wanted
+
+
+def test_an_error_while_gathering_reaches_the_caller(compute, monkeypatch):
+    gather = LayerShard.gather
+
+    def fail_in_thread(shard, coming):
+        if threading.current_thread().name.startswith("gather-rows"):
+            raise MemoryError("no room")
+        gather(shard, coming)
+
+    monkeypatch.setattr(LayerShard, "gather", fail_in_thread)
     with pytest.raises(MemoryError, match="no room"):
         compute(0)
     assert helpers() == []

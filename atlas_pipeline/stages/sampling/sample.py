@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, S
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.tables.extent import FEWER_NUMBERS, Extent, if_large
-from atlas_pipeline.tables.layer_shard import LayerShard
+from atlas_pipeline.tables.layer_shard import ComingRows, LayerShard
 
 if TYPE_CHECKING:
     import torch
@@ -93,7 +94,8 @@ def _compute(task: Task, jobs: Sequence[SampleJob], runtime: Runtime) -> list[Ou
         device=runtime.device,
     )
     bad: list[dict[str, Any]] = []
-    # The next batch is read, and the last one's rows are gathered, while this one computes.
+    # The next batch is read while this one computes. A thread waits for the last one's rows and gathers them,
+    # so that a GPU has the next batch to compute when it ends one.
     with closing(batches), ThreadPoolExecutor(1, thread_name_prefix="gather-rows") as thread:
         gathered = thread.submit(_gather, [])
         for batch in batches:
@@ -107,7 +109,7 @@ def _compute(task: Task, jobs: Sequence[SampleJob], runtime: Runtime) -> list[Ou
     return [shard.output(bad) for shard in shards]
 
 
-def _gather(rows: Sequence[tuple[LayerShard, list[dict[str, np.ndarray]]]]) -> None:
+def _gather(rows: Sequence[tuple[LayerShard, list[ComingRows]]]) -> None:
     for shard, of_shard in rows:
         shard.gather(of_shard)
 
@@ -120,7 +122,7 @@ def add_batch(
     device: str,
     batch_size: int,
 ) -> int:
-    """Run a batch forward and add its rows to every layer's shard.
+    """Run a batch forward and add its rows to every layer's shard, without waiting for them.
 
     Args:    batch_size: images per forward pass; halved while the GPU has no memory for so many.
     Returns: the batch size that fitted.
@@ -130,36 +132,45 @@ def add_batch(
     start = 0
     while start < len(image_ids):
         chunk = slice(start, start + batch_size)
-        columns = _columns_if_fit(image_ids[chunk], images[chunk], shards, network, device)
-        if columns is None:
+        rows = _rows_if_fit(image_ids[chunk], images[chunk], shards, network, device)
+        if rows is None:
             # Free memory here, not in the except clause: there the error still holds the tensors.
             torch.cuda.empty_cache()
             batch_size = len(image_ids[chunk]) // 2
             continue
-        for shard, new in zip(shards, columns, strict=True):
+        for shard, new in zip(shards, rows, strict=True):
             shard.rows.append(new)
         start += batch_size
     return batch_size
 
 
-def _columns_if_fit(
+def _rows_if_fit(
     image_ids: np.ndarray, images: torch.Tensor, shards: Sequence[LayerShard], network: Network, device: str
-) -> list[dict[str, np.ndarray]] | None:
+) -> list[ComingRows] | None:
     """The rows of each layer; None if the GPU lacks memory for the images. A single image must fit."""
-    from atlas_pipeline.models.layer_samples import layer_samples, on_host
+    from atlas_pipeline.models.layer_samples import Arriving, layer_samples
     from atlas_pipeline.models.out_of_memory import is_out_of_memory
 
     try:
         requests = [shard.request(image_ids) for shard in shards]
-        samples, is_finite = on_host(layer_samples(network, images.to(device, non_blocking=True), requests))
-        return [
-            shard.columns(image_ids, request, sample, is_finite)
-            for shard, request, sample in zip(shards, requests, samples, strict=True)
-        ]
+        arriving = Arriving(layer_samples(network, images.to(device, non_blocking=True), requests))
     except RuntimeError as error:
         if len(image_ids) == 1 or not is_out_of_memory(error):
             raise
         return None
+
+    @cache
+    def columns() -> list[Mapping[str, np.ndarray]]:
+        samples, is_finite = arriving.wait()
+        return [
+            shard.columns(image_ids, request, sample, is_finite)
+            for shard, request, sample in zip(shards, requests, samples, strict=True)
+        ]
+
+    def of_layer(number: int) -> Mapping[str, np.ndarray]:
+        return columns()[number]
+
+    return [partial(of_layer, number) for number in range(len(shards))]
 
 
 def _refuse_too_many(
