@@ -26,8 +26,9 @@ PREPROCESS = dict(resize=24, crop=24)
 
 @pytest.mark.parametrize("stage", ["yardsticks", "judge_features"])
 def test_a_gpu_measures_as_the_cpu_does(small, finished, tmp_path, stage):
-    (tmp_path / "judge.py").write_text(JUDGE)
-    judge = {"source": "python", "name": f"{tmp_path}/judge.py:build"}
+    # A name of its own: `finished` keeps runs by their config.
+    (tmp_path / "judge_for_gpu.py").write_text(JUDGE)
+    judge = {"source": "python", "name": f"{tmp_path}/judge_for_gpu.py:build"}
     small["invert"] |= {"yardsticks": True, "judge": judge}
     config = parse_config(finished(small))
     store = Store(config.run.workspace)
