@@ -15,11 +15,14 @@ from atlas_pipeline.stages.atlas import (
     bin,
     cell_sums,
     invert,
+    judge,
+    judge_features,
     neighbors,
     project,
     select,
     stitch,
     whiten,
+    yardsticks,
 )
 from atlas_pipeline.stages.figures import plot
 from atlas_pipeline.stages.pages import deep_zoom, examples, places, shares, tiles
@@ -61,13 +64,25 @@ def view_atlas(
         yield from (*sums.values(), *cells.values())
         for size, grid_icons in icons.items():
             yield grid_icons
-            atlas = stitch.step(config, view, images, chosen, layout, cells[size], grid_icons)
+            measured = _measured(config, images, cells[size], real_crops, grid_icons)
+            yield from measured.values()
+            atlas = stitch.step(config, view, images, chosen, layout, cells[size], grid_icons, measured)
             yield from (atlas, *deep_zoom.steps(config, atlas))
-            yield tiles.step(config, cells[size], grid_icons)
+            yield tiles.step(config, cells[size], grid_icons, measured)
             yield from examples.steps(config, images, cells[size])
             yield shares.step(config, images, layout, cells[size])
 
     return ViewAtlas(steps=tuple(steps()), cells=cells, icons=icons)
+
+
+def _measured(config: Config, images: Step, cells: Step, crops: Step, icons: Step) -> dict[str, Step]:
+    """The measures of finished icons that the config asks for, by role."""
+    seen = judge_features.step(config, images, cells, icons)
+    steps = {
+        "yardsticks": yardsticks.step(config, images, cells, crops, icons),
+        "judge": judge.step(config, seen),
+    }
+    return {role: step for role, step in steps.items() if step is not None}
 
 
 def layer_layouts(config: Config, samples: Mapping[str, Step]) -> dict[str, Step]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from atlas_pipeline.config.sections import Config
+from atlas_pipeline.config.sections import Config, ModelConfig
+from atlas_pipeline.errors import ConfigError, ModelError
 from atlas_pipeline.models.identity import model_identity
 from atlas_pipeline.models.named_file import named_file
 from atlas_pipeline.models.spec import ModelSpec, file_digest
@@ -15,7 +17,21 @@ from atlas_pipeline.models.spec import ModelSpec, file_digest
 
 def model_spec(config: Config) -> ModelSpec:
     """How to open the network of a run; picklable, never part of a fingerprint."""
-    model = config.model
+    return _spec(config.model, config.seed)
+
+
+def judge_spec(config: Config) -> ModelSpec | None:
+    """How to open the judge of the icons, a second network; None if the config names none.
+
+    Raises: ModelError: its weights key fits no weights.
+    """
+    if config.invert.judge is None:
+        return None
+    with about_judge():
+        return _spec(config.invert.judge, config.seed)
+
+
+def _spec(model: ModelConfig, seed: int) -> ModelSpec:
     overrides = model.preprocess.model_dump(exclude_none=True) if model.preprocess else None
     return ModelSpec(
         source=model.source,
@@ -24,13 +40,40 @@ def model_spec(config: Config) -> ModelSpec:
         weights_key=model.weights_key,
         labels=model.labels,
         preprocess=overrides,
-        seed=config.seed,
+        seed=seed,
     )
 
 
 def model_config(config: Config) -> Mapping[str, Any]:
     """The network's identity: everything about it that affects results; part of fingerprints."""
     return model_identity(model_spec(config))
+
+
+def judge_config(config: Config) -> Mapping[str, Any]:
+    """The judge's identity, for fingerprints.
+
+    Raises: ConfigError: the judge is the network that made the icons. ModelError: a file is missing.
+    """
+    with about_judge():
+        judge = model_identity(judge_spec(config) or model_spec(config))
+    own = model_config(config)
+    # One weights file is one network, whichever code builds it and however images are preprocessed.
+    same_file = "sha256" in judge["weights"] and judge["weights"] == own["weights"]
+    if same_file or {**judge, "preprocess": None} == {**own, "preprocess": None}:
+        raise ConfigError(
+            "invert.judge is the network that makes the icons, so its verdict would prove nothing; name "
+            "another network, or leave judge out"
+        )
+    return judge
+
+
+@contextmanager
+def about_judge() -> Iterator[None]:
+    """Say in errors that they are about the judge."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"invert.judge: {error}") from error
 
 
 def weights_set_note(config: Config) -> str | None:
@@ -54,7 +97,7 @@ class RunSettings:
     """How a step opens the network and reads the images; picklable, never part of a fingerprint.
 
     Attributes:
-        model: how to open the network.
+        model: how to open the network. judge: how to open the judge of its icons; None: there is none.
         source, path, root, label_column: see `config.sections.ImagesConfig`.
         seed: seed of generated images.
         max_bad: share of unreadable images above which a run stops.
@@ -69,6 +112,7 @@ class RunSettings:
     seed: int
     max_bad: float
     metadata: str | None
+    judge: ModelSpec | None = None
 
 
 def run_settings(config: Config) -> RunSettings:
@@ -83,4 +127,5 @@ def run_settings(config: Config) -> RunSettings:
         seed=config.seed,
         max_bad=images.max_bad,
         metadata=images.metadata,
+        judge=judge_spec(config),
     )

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -196,6 +197,18 @@ class ViewGridConfig(GridConfig):
     min_count: int = Field(4, ge=1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvertConfig(InversionSettings):
+    """How to make the icons, and how to measure the finished ones."""
+
+    yardsticks: bool = False
+    judge: ModelConfig | None = None
+
+    def of_icons(self) -> dict[str, Any]:
+        """The settings that change an icon, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(InversionSettings)}
+
+
 Sign = Literal["positive", "negative"]
 
 
@@ -307,7 +320,7 @@ class Config(_Section):
     sample: SampleConfig = SampleConfig()
     project: ProjectConfig = ProjectConfig()
     grid: GridConfig = GridConfig()
-    invert: InversionSettings = InversionSettings()
+    invert: InvertConfig = InvertConfig()
     stitch: StitchConfig = StitchConfig()
     classes: Annotated[tuple[ClassConfig, ...], BeforeValidator(_all_classes)] = ()
     comparisons: tuple[ComparisonConfig, ...] = ()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import ArrayLike
 
 from atlas_pipeline.document.atlas_json import atlas_head, baselines, document_json
 from atlas_pipeline.document.cell_objects import Cells, cell_objects
@@ -25,10 +26,11 @@ CELLS_AT_ONCE = 8192
 def document_pieces(job: Job, icon_px: int) -> Iterator[bytes]:
     """The JSON of the job's atlas, piece by piece.
 
-    Args: job: its inputs are index, bin, invert, project and, for a selection, select. icon_px: side of a
-          cell in the picture.
+    Args: job: its inputs are index, bin, invert, project and, where the run has them, select, yardsticks and
+          judge. icon_px: side of a cell in the picture.
     """
     model, cells, icons = job.config.model, job.inputs.bin, job.inputs.invert
+    yardsticks = job.inputs.yardsticks.notes if job.inputs.yardsticks else {}
     head = atlas_head(
         model=model_title(model),
         weights=weights_note(model),
@@ -43,9 +45,11 @@ def document_pieces(job: Job, icon_px: int) -> Iterator[bytes]:
         baselines=baselines(
             cells.num_rows,
             _baseline_columns(job),
-            real_crops=icons.notes["real_crops"],
+            real_crops=icons.notes["real_crops"] | yardsticks.get("real_crops", {}),
+            noise=yardsticks.get("noise"),
         ),
         provenance=provenance(job),
+        path_layers=yardsticks.get("path_layers"),
     )
     return document_json(head, _cells(job))
 
@@ -55,7 +59,7 @@ def _baseline_columns(job: Job) -> dict[str, np.ndarray]:
     of = {baseline.of for measure in table.MEASURES for baseline in measure.baselines}
     named = [measure for measure in table.MEASURES if measure.name in of]
     inputs = by_role(job.inputs)
-    return {m.name: inputs[m.source].read([m.name])[m.name].to_numpy() for m in named}
+    return {m.name: inputs[m.source].read([m.name])[m.name].to_numpy() for m in named if m.source in inputs}
 
 
 def _selection(job: Job) -> dict[str, Any] | None:
@@ -73,24 +77,32 @@ def _cells(job: Job) -> Iterator[list[dict[str, Any]]]:
     labels = class_labels(job.settings.model, cells.notes["num_classes"])
     keys = keys_of(job.inputs.index, _example_ids(cells).tolist())
     written = [name for name in cells.schema.names if name != "activation"]
-    of_icons = [measure.name for measure in table.MEASURES if measure.source == "invert"]
     for start in range(0, cells.num_rows, CELLS_AT_ONCE):
         stop = min(start + CELLS_AT_ONCE, cells.num_rows)
-        numbers = job.inputs.invert.rows(start, stop, of_icons)
-        yield cell_objects(
-            _columns(cells.rows(start, stop, written), numbers, keys), labels, cells.notes["classes"]
-        )
+        block = cells.rows(start, stop, written)
+        columns = _columns(block, {"bin": block, **_of_icons(job, start, stop)}, keys)
+        yield cell_objects(columns, labels, cells.notes["classes"])
 
 
-def _columns(cells: pa.Table, numbers: pa.Table, keys: dict[int, str]) -> Cells:
+def _of_icons(job: Job, start: int, stop: int) -> dict[str, pa.Table]:
+    """The measures of the icons of cells [start, stop), by the stage that made them."""
+    inputs, tables = by_role(job.inputs), dict[str, pa.Table]()
+    for source in dict.fromkeys(measure.source for measure in table.MEASURES):
+        if source != "bin" and source in inputs:
+            names = [measure.name for measure in table.MEASURES if measure.source == source]
+            tables[source] = inputs[source].rows(start, stop, names)
+    return tables
+
+
+def _columns(cells: pa.Table, tables: Mapping[str, pa.Table], keys: dict[int, str]) -> Cells:
     return Cells(
         row=cells["row"].to_numpy(),
         col=cells["col"].to_numpy(),
         count=cells["count"].to_numpy(),
         measures={
-            measure.name: source[measure.name].to_numpy()
+            measure.name: _values(tables[measure.source][measure.name])
             for measure in table.MEASURES
-            if measure.name in (source := {"bin": cells, "invert": numbers}[measure.source]).column_names
+            if measure.source in tables and measure.name in tables[measure.source].column_names
         },
         examples=[
             [{**example, "key": keys[example["image_id"]]} for example in cell_examples]
@@ -98,6 +110,12 @@ def _columns(cells: pa.Table, numbers: pa.Table, keys: dict[int, str]) -> Cells:
         ],
         attribution=column_matrix(cells, "attribution") if "attribution" in cells.column_names else None,
     )
+
+
+def _values(column: pa.ChunkedArray) -> ArrayLike:
+    """A column of numbers as an array with NaN for what is not known, or a column of lists as lists."""
+    is_list = pa.types.is_list(column.type)
+    return cast(ArrayLike, column.to_pylist()) if is_list else column.to_numpy()
 
 
 def _example_ids(cells: Artefact) -> np.ndarray:

@@ -32,13 +32,14 @@ def atlas_head(
     baselines: Mapping[str, Any],
     provenance: Mapping[str, Any],
     selection: Mapping[str, Any] | None = None,
+    path_layers: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """The document without its cells, as plain JSON values.
 
     Args: weights: a note of where the weights come from; it is stored in the provenance, as is
           ``random_weights``. icon_px: side of a cell in the picture. layout: quality measures of the layout,
           by name. baselines: see `baselines`. selection: how the view's activations were selected; None if
-          the view shows all.
+          the view shows all. path_layers: the layers of the measure path; None: the atlas lacks it.
     """
     return {
         "schema": SCHEMA_NAME,
@@ -50,6 +51,7 @@ def atlas_head(
         "num_activations": int(num_activations),
         **({} if selection is None else {"selection": plain_values(selection)}),
         "layout": plain_values(layout),
+        **({} if path_layers is None else {"path_layers": list(path_layers)}),
         "baselines": dict(baselines),
         "provenance": {
             **plain_values(provenance),
@@ -63,16 +65,21 @@ def baselines(
     num_cells: int,
     columns: Mapping[str, ArrayLike],
     real_crops: Mapping[str, float] | None = None,
+    noise: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Reference values for the cells' measures: from noise, real activations, chance and real crops.
 
-    Args:    columns: (cell,) measures whose medians are baselines, by name; NaN where not known. real_crops:
-             measures of real images, by name.
+    Args:    columns: (cell,) measures whose medians are baselines, by name; NaN where not known. real_crops,
+             noise: measures of real images and of images of noise, by name.
     Returns: Baseline name to value; None where no cell has a value.
     """
     declared = [baseline for measure in table.MEASURES for baseline in measure.baselines]
-    of_crops = {baseline.name for baseline in declared if baseline.source == "real crops"}
-    found: dict[str, Any] = {name: value for name, value in (real_crops or {}).items() if name in of_crops}
+    noted = {"real crops": real_crops or {}, "noise": noise or {}}
+    found: dict[str, Any] = {
+        baseline.name: noted[baseline.source][baseline.name]
+        for baseline in declared
+        if baseline.name in noted.get(baseline.source, {})
+    }
     for baseline in declared:
         if baseline.source == "median" and baseline.of in columns:
             values = np.asarray(columns[baseline.of], dtype=np.float64)

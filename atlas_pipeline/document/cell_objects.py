@@ -83,8 +83,10 @@ def _classes(
     ]
 
 
-def json_number(value: float) -> float | int | None:
-    """A cell's number, rounded to its significant digits; None for NaN and infinities."""
+def json_number(value: Any) -> Any:
+    """A cell's number, rounded to its significant digits; None for NaN and infinities; a list for a list."""
+    if isinstance(value, list):
+        return [json_number(each) for each in value]
     if isinstance(value, int):
         return value
     return float(f"{value:.{_SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else None

@@ -13,6 +13,8 @@ _TYPES: dict[str, dict[str, Any]] = {
     "share": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
     "distance": {"type": ["number", "null"], "minimum": 0},
     "rank": {"type": ["integer", "null"], "minimum": 0},
+    "ratio": {"$ref": "#/$defs/number"},
+    "ratios": {"type": "array", "items": {"$ref": "#/$defs/number"}},
 }
 # A probability of one over the number of cells, so it is never 0 or null.
 _CHANCE = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}

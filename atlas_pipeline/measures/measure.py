@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 # An atlas's JSON document.
 Document = Mapping[str, Any]
-# cosine: in [-1, 1]. share: in [0, 1]. distance: 0 or more. rank: an integer, 0 is best.
-Kind = Literal["cosine", "share", "distance", "rank"]
+# cosine: in [-1, 1]. share: in [0, 1]. distance: 0 or more. rank: an integer, 0 is best. ratio: any number.
+# ratios: a list of them, which is in the JSON alone.
+Kind = Literal["cosine", "share", "distance", "rank", "ratio", "ratios"]
+# The stage that computes a measure; those after invert make measures that a run may lack.
+Source = Literal["bin", "invert", "yardsticks", "judge"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,13 +24,13 @@ class Baseline:
     """A reference value for a measure, stored in the document's ``baselines``.
 
     Attributes: name: its key. description: for the JSON Schema. source: "median": the median over the cells
-                of another measure, ``of``; "chance": one over the number of cells; "real crops": the same
-                measure of real images.
+                of another measure, ``of``; "chance": one over the number of cells; "real crops", "noise": the
+                same measure of real images, or of noise.
     """
 
     name: str
     description: str
-    source: Literal["median", "chance", "real crops"]
+    source: Literal["median", "chance", "real crops", "noise"]
     of: str = ""
 
 
@@ -92,7 +95,7 @@ class Measure:
     """
 
     name: str
-    source: Literal["bin", "invert"]
+    source: Source
     kind: Kind
     description: str
     is_required: bool = False

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 
 from atlas_pipeline.measures.measure import Baseline, Column, InViewer, Measure, of_baseline, of_cells
+
+
+def _share_below(rank: int) -> Callable[[NDArray[np.float64]], float]:
+    return lambda ranks: float((ranks < rank).mean())
+
 
 MEASURES: tuple[Measure, ...] = (
     Measure(
@@ -241,6 +249,202 @@ MEASURES: tuple[Measure, ...] = (
         baselines=(
             Baseline(name="colour_distance", description="Median of real crops", source="real crops"),
         ),
+    ),
+    Measure(
+        name="transfer",
+        source="judge",
+        kind="rank",
+        description="Rank of the icon's own cell among all cells, by the features that a second network, the "
+        "judge, has of the icon and of the cells' real patches; 0: its own is nearest",
+        columns=(
+            Column(
+                name="transfer_top1",
+                heading="judge: nearest",
+                style="share",
+                value=of_cells("transfer", _share_below(1)),
+                meaning="Does a second network, which had no part in the icons, find their cells? The share "
+                "of icons whose own cell's real patches are the nearest of all cells' by the judge's "
+                "features, and the share for which they are among the nearest five. For comparison, the "
+                "second share for a real patch of the cell, for the icon of another cell, and for noise.",
+                large="own cell is the judge's nearest",
+                is_optional=True,
+            ),
+            Column(
+                name="transfer_top5",
+                heading="judge: of five",
+                style="share",
+                value=of_cells("transfer", _share_below(5)),
+                large="among the judge's nearest five",
+                is_optional=True,
+            ),
+            Column(
+                name="transfer_real_top5",
+                heading="real patches",
+                style="share",
+                value=of_cells("transfer_real", _share_below(5)),
+                large="real patches among five",
+                is_baseline=True,
+                is_optional=True,
+            ),
+            Column(
+                name="transfer_other_top5",
+                heading="other icons",
+                style="share",
+                value=of_cells("transfer_other", _share_below(5)),
+                large="other cells' icons among five",
+                is_baseline=True,
+                is_optional=True,
+            ),
+            Column(
+                name="transfer_noise_top5",
+                heading="noise to the judge",
+                style="share",
+                value=of_cells("transfer_noise", _share_below(5)),
+                large="noise among five",
+                is_baseline=True,
+                is_optional=True,
+            ),
+        ),
+        viewer=InViewer(
+            column="transfer",
+            colour="Transfer",
+            panel="Transfer",
+            help="whether a second network, the judge, finds the icon nearer to real patches of its own cell "
+            "than to those of any other.",
+        ),
+        figure="own cell's rank by a judge",
+    ),
+    Measure(
+        name="transfer_real",
+        source="judge",
+        kind="rank",
+        description="That rank for a real patch of the cell, left out of its cell's mean",
+    ),
+    Measure(
+        name="transfer_other",
+        source="judge",
+        kind="rank",
+        description="That rank for the icon of another cell",
+    ),
+    Measure(
+        name="transfer_noise",
+        source="judge",
+        kind="rank",
+        description="That rank for an image of noise",
+    ),
+    Measure(
+        name="path",
+        source="yardsticks",
+        kind="ratio",
+        description="Likeness of the icon to the cell's real patches in the earlier layers, the median over "
+        "them; 0: as noise, 1: as one of the patches",
+        baselines=(
+            Baseline(
+                name="path_other",
+                description="Median over the cells of their path_other: what a photo of other things has as "
+                "path",
+                source="median",
+                of="path_other",
+            ),
+        ),
+        columns=(
+            Column(
+                name="path_median",
+                heading="path",
+                style="decimal",
+                value=of_cells("path", np.median),
+                meaning="How alike the icon and real patches of its cell are in the earlier layers: the "
+                "cosine of their activations, on a scale from noise (0) to one of the patches (1); the "
+                "median over the layers, and then over the icons. For comparison, real crops of other "
+                "things. An icon below them is less like the cell's photos than other photos are.",
+                large="path, median",
+                is_optional=True,
+            ),
+            Column(
+                name="path_other",
+                heading="other photos",
+                style="decimal",
+                value=of_baseline("path_other"),
+                large="other photos",
+                is_baseline=True,
+                is_optional=True,
+            ),
+        ),
+        viewer=InViewer(
+            column="path",
+            colour="Path",
+            panel="Path",
+            beside=(("path_other", "other photos"),),
+            help="how alike the icon and real patches of its cell are in the earlier layers; 0: as noise, 1: "
+            "as one of the patches.",
+        ),
+        figure="path, 1 as a real patch",
+    ),
+    Measure(
+        name="path_other",
+        source="yardsticks",
+        kind="ratio",
+        description="That likeness for real crops of other things, their median",
+        viewer=InViewer(column="pathOther"),
+    ),
+    Measure(
+        name="path_by_layer",
+        source="yardsticks",
+        kind="ratios",
+        description="The likeness of the icon in each of the document's path_layers",
+    ),
+    Measure(
+        name="ground",
+        source="yardsticks",
+        kind="share",
+        description="Share of the icon's contrast that lies within the position's effective receptive field",
+        baselines=(
+            Baseline(name="ground_real", description="Median share in real crops", source="real crops"),
+            Baseline(
+                name="ground_noise",
+                description="That share in noise: the share of the icon's area that the field has",
+                source="noise",
+            ),
+        ),
+        columns=(
+            Column(
+                name="ground_median",
+                heading="ground",
+                style="share",
+                value=of_cells("ground", np.median),
+                meaning="Share of an icon's contrast that lies where the position looks (its effective "
+                "receptive field); the median over the icons. The higher, the quieter the ground around. For "
+                "comparison, real crops, and noise, whose share is that of the field's area.",
+                large="contrast where it is needed",
+                is_optional=True,
+            ),
+            Column(
+                name="ground_real",
+                heading="in real crops",
+                style="share",
+                value=of_baseline("ground_real"),
+                large="real crops",
+                is_baseline=True,
+                is_optional=True,
+            ),
+            Column(
+                name="ground_noise",
+                heading="in noise",
+                style="share",
+                value=of_baseline("ground_noise"),
+                large="noise",
+                is_baseline=True,
+                is_optional=True,
+            ),
+        ),
+        viewer=InViewer(
+            column="ground",
+            colour="Quiet ground",
+            panel="Ground",
+            note="of the contrast is in the field",
+            help="the share of the icon's contrast within the effective receptive field of its position.",
+        ),
+        figure="contrast in the field",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""A cache, so that a process opens a network once, however many tasks use it."""
+"""A cache, so that a process opens a network once, however many tasks use it; it holds two networks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from atlas_pipeline.models import Network
 
 
-@lru_cache(maxsize=1)
+# Two: a run's network and its judge, which take turns. Each is held with its parameters: 28 MB for GoogLeNet.
+@lru_cache(maxsize=2)
 def _open(key: str, device: str) -> Network:
     from atlas_pipeline.errors import ResourceError
     from atlas_pipeline.models import open_network

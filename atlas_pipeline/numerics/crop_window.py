@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 
 def crop_window(position: ArrayLike, map_size: ArrayLike, side_px: int, image_px: int) -> tuple[int, int]:
@@ -15,3 +15,34 @@ def crop_window(position: ArrayLike, map_size: ArrayLike, side_px: int, image_px
     centre = (np.asarray(position) + 0.5) / np.asarray(map_size) * image_px
     start = np.clip(np.floor(centre - side_px / 2 + 0.5), 0, image_px - side_px).astype(int)
     return int(start[0]), int(start[1])
+
+
+def window_like_icon(
+    position: ArrayLike, map_size: ArrayLike, image_px: int, icon_map: ArrayLike, icon_px: int
+) -> tuple[int, int]:
+    """Top and left of the square of an icon's size whose centre position lies on a spatial position.
+
+    The square may leave the image: see `continued`.
+
+    Args: position: row, col. map_size: rows and columns of the image's feature map. image_px: side of the
+          image. icon_map: rows and columns of the feature map of an image of the icon's size, ``icon_px``.
+          Its centre position is (rows // 2, columns // 2), see `inversion.objective.centre_position`.
+
+    >>> window_like_icon((7, 7), (14, 14), 224, (5, 5), 80)
+    (80, 80)
+    """
+    icon_map = np.asarray(icon_map)
+    in_image = (np.asarray(position) + 0.5) / np.asarray(map_size) * image_px
+    in_icon = (icon_map // 2 + 0.5) / icon_map * icon_px
+    start = np.floor(in_image - in_icon + 0.5).astype(int)
+    return int(start[0]), int(start[1])
+
+
+def continued(start: int, side: int, num: int) -> NDArray[np.int64]:
+    """Pixels [start, start + side) along an axis of ``num`` pixels, continued at both ends by reflection.
+
+    >>> continued(-2, 5, 3).tolist()
+    [1, 0, 0, 1, 2]
+    """
+    steps = np.arange(start, start + side) % (2 * num)
+    return np.where(steps < num, steps, 2 * num - 1 - steps)

@@ -64,7 +64,7 @@ def viewer_files(
         "scale": [_hex(colour) for colour in scale],
         "palette": [_hex(colour) for colour in QUALITATIVE],
     }
-    return page_files(run)
+    return page_files(run, {step.stage.name for step in made})
 
 
 def index_of(made: Mapping[Step, Artefact]) -> Artefact:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from atlas_pipeline.config.run_settings import about_judge, judge_spec
+from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Step, Store, artefacts_of, ordered
 from atlas_pipeline.engine.declaration import plain_config
 from atlas_pipeline.errors import ModelError, counted
+from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.stages.atlas.invert import INVERT
+from atlas_pipeline.stages.atlas.judge_features import JUDGE_FEATURES
 from atlas_pipeline.stages.sampling import check
 from atlas_pipeline.stages.sampling.check import CHECK, rows_of
 from atlas_pipeline.stages.sampling.sample import SAMPLE
@@ -46,6 +50,20 @@ def checks_for(left: Iterable[Step], steps: Sequence[Step]) -> list[Step]:
     wanted = [_network_and_layer(step) for step in left if step.stage.is_checked]
     # Search ``steps``, not ``left``: steps in ``left`` are copies, and a copy would count as another check.
     return [step for step in steps if step.stage.name == CHECK.name and _network_and_layer(step) in wanted]
+
+
+def refuse_judge(config: Config, left: Iterable[Step], device: str) -> None:
+    """Open the judge of the icons at the start of a run that needs it: its turn comes last.
+
+    Raises: ModelError: it cannot be opened, or has no features to compare.
+    """
+    spec = judge_spec(config)
+    if spec is None or all(step.stage.name != JUDGE_FEATURES.name for step in left):
+        return
+    from atlas_pipeline.models.penultimate import logits_module
+
+    with about_judge():
+        logits_module(opened_network(spec, device))
 
 
 def made_elsewhere(checks: Sequence[Step], store: Store, device: str) -> bool:

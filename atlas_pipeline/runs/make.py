@@ -13,7 +13,7 @@ from atlas_pipeline.engine import Reporter, Step, Store
 from atlas_pipeline.engine.hardware import device_title, resolved_device, unusable_gpu
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.models.network_cache import opened_network
-from atlas_pipeline.runs.checks import checks_for, made_elsewhere, refuse_failed, summary
+from atlas_pipeline.runs.checks import checks_for, made_elsewhere, refuse_failed, refuse_judge, summary
 from atlas_pipeline.runs.devices import check_engine
 from atlas_pipeline.runs.executors import LocalCluster, current_gpu, executor_for, uses_gpu_itself
 from atlas_pipeline.runs.preflight import memory_of_tasks, needs_by_siblings, refuse_unmet, total_needs
@@ -80,6 +80,7 @@ def make(
     if options.only is None or options.only - {INDEX.name}:
         with current_gpu(own_device):
             _check_names(config, steps, store, own_device)
+            refuse_judge(config, left, own_device)
     with (
         current_gpu(own_device),
         executor_for(device, options.local_cluster, options.cluster) as executor,

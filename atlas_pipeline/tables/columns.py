@@ -17,7 +17,7 @@ EXAMPLE_TYPE = pa.struct(POSITION_FIELDS)
 
 def columns_of_measures(stage: str) -> tuple[Column, ...]:
     """The columns of the measures that a stage computes, as `measures.table` lists them."""
-    types = {"rank": pa.int32()}
+    types = {"rank": pa.int32(), "ratios": pa.list_(pa.float32())}
     return tuple(
         Column(measure.name, types.get(measure.kind, pa.float32()), optional=not measure.is_required)
         for measure in measures.MEASURES

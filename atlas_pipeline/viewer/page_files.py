@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from html import escape
 from importlib import resources
 from string import Template
 from typing import Any
 
 from atlas_pipeline.viewer.bundle import bundle
-from atlas_pipeline.viewer.measure_files import measure_list
+from atlas_pipeline.viewer.measure_files import EVERY_RUN, measure_list
 from atlas_pipeline.viewer.scripts import script
 
 _ENTRY = "start.js"
 
 
-def page_files(run: Mapping[str, Any]) -> dict[str, bytes]:
+def page_files(run: Mapping[str, Any], stages: Collection[str] = EVERY_RUN) -> dict[str, bytes]:
     """The page, its style, its script and the run's description, by name below the run's folder.
 
     The page links to scripts with a digest of their content, so that a browser never uses an outdated script
     from its cache.
 
     Args: run: the description of the run's contents; its entry ``run`` is the name. The measures are added.
+          stages: names of the run's stages.
     """
     files = {
         "viewer/viewer.css": _asset("viewer.css"),
         "viewer/viewer.js": bundle(viewer_modules(), _ENTRY).encode(),
-        "viewer/run.js": script({**run, "measures": measure_list()}),
+        "viewer/run.js": script({**run, "measures": measure_list(stages)}),
     }
     tags = "\n".join(
         f'<script src="./{name}?{_digest(files[name])}" data-path="{name}" defer></script>'

@@ -133,6 +133,14 @@ def test_the_json_keeps_the_order_of_its_keys():
         "saturated",
         "spectrum_distance",
         "colour_distance",
+        "transfer",
+        "transfer_real",
+        "transfer_other",
+        "transfer_noise",
+        "path",
+        "path_other",
+        "path_by_layer",
+        "ground",
     ]
 
 
@@ -152,10 +160,12 @@ def test_numbers_of_every_kind_come_back_from_their_levels(monkeypatch):
             "round_trip": np.array([0, 70_000]),
             "fidelity": np.array([-0.5, np.nan]),
             "far": np.array([3.0, 40]),
+            "path": np.array([-0.5, 1.5]),
         }
     )
-    assert list(columns) == ["roundTrip", "farStep", "far", "fidelity"]
+    assert list(columns) == ["roundTrip", "farStep", "far", "fidelity", "pathStep", "path"]
     assert array(columns["roundTrip"]).tolist() == [0, 65_535]
     assert array(columns["fidelity"]).tolist() == [-5000, -32768]
     assert array(columns["far"]) * columns["farStep"] == pytest.approx([3, 40], abs=1e-3)
+    assert array(columns["path"]) * columns["pathStep"] == pytest.approx([-0.5, 1.5], abs=1e-4)
     assert [one["step"] for one in measure_list() if one["kind"] in ("rank", "distance")] == [1, None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -301,7 +301,7 @@ def steps(config: Config, grids: Mapping[int, Step], precision: Step, crops: Ste
     made: dict[int, Step] = {}
     for size, cells in grids.items():
         inputs = {"bin": cells, "whiten": precision, "crops": crops}
-        invert = asdict(config.invert)
+        invert = config.invert.of_icons()
         coarser = max((other for other in made if other < size), default=None)
         if coarser is not None and config.invert.warm_steps is not None:
             inputs |= {"coarser_bin": grids[coarser], "coarser_icons": made[coarser]}

@@ -37,13 +37,15 @@ class StitchStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StitchInputs:
-    """The images, the layout, the cells and their icons."""
+    """The images, the layout, the cells, their icons, and the measures that the run asks for."""
 
     index: Artefact
     select: Artefact | None = None
     project: Artefact
     bin: Artefact
     invert: Artefact
+    yardsticks: Artefact | None = None
+    judge: Artefact | None = None
 
 
 StitchJob = Job[StitchStepConfig, StitchInputs]
@@ -93,9 +95,16 @@ STITCH = Stage(
 
 
 def step(
-    config: Config, view: View, index: Step, select: Step | None, layout: Step, cells: Step, icons: Step
+    config: Config,
+    view: View,
+    index: Step,
+    select: Step | None,
+    layout: Step,
+    cells: Step,
+    icons: Step,
+    measured: Mapping[str, Step],
 ) -> Step:
-    """The atlas of one grid of a view."""
+    """The atlas of one grid of a view; measured: the further measures of its icons, by role."""
     grid, icon_px = int(cells.grid or 1), config.invert.size_px
     if select is not None:
         # A selection has few cells. Its icons are enlarged by a whole factor to keep the captions readable.
@@ -117,6 +126,7 @@ def step(
             "project": layout,
             "bin": cells,
             "invert": icons,
+            **measured,
         },
         settings=run_settings(config),
         layer=cells.layer,

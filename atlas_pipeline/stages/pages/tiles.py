@@ -35,10 +35,12 @@ class TilesStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TilesInputs:
-    """The cells and their icons."""
+    """The cells, their icons, and the measures of the icons that the run asks for."""
 
     bin: Artefact
     invert: Artefact
+    yardsticks: Artefact | None = None
+    judge: Artefact | None = None
 
 
 TilesJob = Job[TilesStepConfig, TilesInputs]
@@ -79,7 +81,7 @@ def _numbers(job: TilesJob) -> GridNumbers:
         measures={
             measure.name: inputs[measure.source].read([measure.name])[measure.name].to_numpy()
             for measure in in_tiles()
-            if measure.name in inputs[measure.source].schema.names
+            if measure.source in inputs and measure.name in inputs[measure.source].schema.names
         },
         attribution=column_matrix(cells.read(["attribution"]), "attribution") if attributed else None,
         labels=[str(labels[c]) if labels else f"class {c}" for c in notes["classes"]] if attributed else [],
@@ -128,8 +130,8 @@ TILES = Stage(
 )
 
 
-def step(config: Config, cells: Step, icons: Step) -> Step:
-    """The files of one grid that the viewer loads."""
+def step(config: Config, cells: Step, icons: Step, measured: Mapping[str, Step]) -> Step:
+    """The files of one grid that the viewer loads; measured: the further measures of its icons, by role."""
     return Step(
         stage=TILES,
         config=TilesStepConfig(
@@ -138,7 +140,7 @@ def step(config: Config, cells: Step, icons: Step) -> Step:
             icon_px=sheet_px(config.invert.size_px),
             grid=int(cells.grid or 0),
         ),
-        inputs={"bin": cells, "invert": icons},
+        inputs={"bin": cells, "invert": icons, **measured},
         settings=run_settings(config),
         layer=cells.layer,
         view=cells.view,
