@@ -40,9 +40,10 @@ def device_title(device: str) -> str:
     if device == "cpu":
         cores = num_cores()
         return f"CPU ({cores} core{'s' if cores > 1 else ''})"
-    import torch
-
-    return f"{device} ({torch.cuda.get_device_name(torch.device(device))})"
+    visible, number = visible_gpus(), int(device.partition(":")[2] or 0)
+    # By the driver: torch would initialise CUDA, and the GPU may belong to a worker.
+    found = _listed_gpus("name", visible[number]) if number < len(visible) else []
+    return f"{device} ({found[0]})" if found else device
 
 
 def unusable_gpu() -> str | None:
@@ -83,11 +84,12 @@ def _num_usable_gpus() -> int:
         return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def _listed_gpus(fields: str) -> list[str]:
-    """One line of ``nvidia-smi`` for each GPU; empty if there is no driver."""
+def _listed_gpus(fields: str, gpu: str | None = None) -> list[str]:
+    """One line of ``nvidia-smi`` for each GPU, or for one of them; empty if there is no driver."""
+    which = [] if gpu is None else [f"--id={gpu}"]
     try:
         listed = subprocess.run(
-            ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"],
+            ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader", *which],
             capture_output=True,
             text=True,
             timeout=30,

@@ -129,19 +129,23 @@ class _Planes(torch.autograd.Function):
 
 
 def colour_mix(contrast: float) -> Tensor:
-    """(3, 3): decorrelated colours to the logits of red, green and blue."""
-    return COLOUR_MIX * contrast
+    """(3, 3): decorrelated colours to half the logits of red, green and blue."""
+    return COLOUR_MIX * contrast / 2
 
 
 def colours(planes: Tensor, mix: Tensor, contrast: float) -> Tensor:
     """Convert decorrelated planes to RGB pixels in (0, 1); a fourth plane becomes opacity.
 
+    Pixels are sigmoids of logits, computed as (1 + tanh(logit / 2)) / 2. On a CPU, `torch.tanh` gives the
+    same bits for any number of threads. `torch.sigmoid` does not: it rounds the last elements of each
+    thread's share differently.
+
     Args: planes: (B, P, side, side). mix: `colour_mix` of the contrast, on the planes' device.
     """
-    pixels = torch.einsum("rk,bkyx->bryx", mix, planes[:, :3])
+    half_logits = torch.einsum("rk,bkyx->bryx", mix, planes[:, :3])
     if planes.shape[1] > 3:
-        pixels = torch.cat([pixels, contrast * planes[:, 3:]], dim=1)
-    return torch.sigmoid(pixels)
+        half_logits = torch.cat([half_logits, contrast / 2 * planes[:, 3:]], dim=1)
+    return torch.tanh(half_logits) * 0.5 + 0.5
 
 
 def planes_from_images(images: Tensor, settings: InversionSettings) -> Tensor:

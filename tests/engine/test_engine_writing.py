@@ -56,7 +56,8 @@ def test_an_error_in_writing_one_of_two_siblings_is_of_their_task(bench, on_open
     on_opening(2, fail_once)
     with pytest.raises(TasksFailedError, match=r"1 of 4 tasks .* the first: task 2 .* no luck"):
         bench.run(only={"sample"})
-    assert bench.run(only={"sample"}) in ([f"sample 2 {one}"] for one in "ab")
+    # The other part may be written before the error, or not begun.
+    assert bench.run(only={"sample"}) in ([f"sample 2 {left}"] for left in ("a", "b", "a,b"))
 
 
 def test_an_error_in_writing_is_of_its_own_task_and_the_rest_is_kept(bench, on_opening, monkeypatch):

@@ -24,26 +24,27 @@ def driver(tmp_path, monkeypatch):
 
     def listed(answers, found=0, cuda="13.0"):
         script = tmp_path / "nvidia-smi"
-        cases = "\n".join(f'*"{field}"*) echo "{answer}";;' for field, answer in answers.items())
-        script.write_text(f'#!/bin/sh\ncase "$1" in\n{cases}\nesac\n')
+        cases = "\n".join(f'*"={field} "*) echo "{answer}";;' for field, answer in answers.items())
+        script.write_text(f'#!/bin/sh\ncase "$1 $3 " in\n{cases}\nesac\n')
         script.chmod(script.stat().st_mode | stat.S_IEXEC)
         monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
         monkeypatch.setattr(torch.cuda, "is_available", lambda: found > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: found)
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"card {device.index or 0}")
         monkeypatch.setattr(torch.version, "cuda", cuda)
 
     return listed
 
 
 OLD_DRIVER = {"name,driver_version": "NVIDIA A100, 470.82", "index": "0"}
+TWO_CARDS = {"index": "0\n1", "name --id=0": "card 0", "name --id=1": "card 1"}
 
 
 def test_auto_takes_the_gpu_that_torch_finds(driver):
-    driver(OLD_DRIVER, found=2)
+    driver(TWO_CARDS, found=2)
     assert resolved_device("auto") == "cuda"
     assert resolved_device("cuda:1") == "cuda:1"
-    assert device_title("cuda:1") == "cuda:1 (card 1)"
+    assert [device_title("cuda"), device_title("cuda:1")] == ["cuda (card 0)", "cuda:1 (card 1)"]
+    assert device_title("cuda:7") == "cuda:7"
     assert unusable_gpu() is None
 
 

@@ -16,7 +16,7 @@ from atlas_pipeline.inversion.objectives import Direction
 CUDA = torch.device("cuda")
 NUM_CHANNELS = 12
 # Launches of a plain step beside those of the network and its gradient.
-BUDGETS = {"default": 72, "still": 70, "patience": 82, "whitened": 74, "alpha": 112, "maco": 90}
+BUDGETS = {"default": 76, "still": 74, "patience": 86, "whitened": 78, "alpha": 117, "maco": 95}
 SETTINGS = {
     "default": {},
     "still": {"settle": 0.0, "still": 1.0},

@@ -34,6 +34,21 @@ def test_planes_equal_the_sum_of_waves(size_px):
     torch.testing.assert_close(red, want, atol=1e-5, rtol=1e-4)
 
 
+def test_pixels_and_their_gradient_do_not_depend_on_the_number_of_threads():
+    planes = torch.randn(5, 4, 77, 77, generator=torch.Generator().manual_seed(0)).requires_grad_()
+
+    def pixels_and_gradient(num_threads: int) -> list[torch.Tensor]:
+        torch.set_num_threads(num_threads)
+        pixels = fourier.colours(planes, fourier.colour_mix(4.0), 4.0)
+        return [pixels, *torch.autograd.grad((pixels**2).sum(), planes)]
+
+    before = torch.get_num_threads()
+    try:
+        assert all(map(torch.equal, pixels_and_gradient(1), pixels_and_gradient(3)))
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_pixel_variance_at_the_start_does_not_depend_on_the_canvas_size():
     sds = []
     for size_px in (32, 128):

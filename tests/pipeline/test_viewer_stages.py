@@ -252,10 +252,10 @@ def test_a_run_with_failed_tasks_shows_what_is_done_and_an_interrupted_one_just_
 ):
     from atlas_pipeline.stages.atlas import invert
 
-    def fails(artefact):
+    def fails(images, num_threads):
         raise error("no luck")
 
-    monkeypatch.setattr(invert, "pixels", fails)
+    monkeypatch.setattr(invert, "pngs_of", fails)
     assert atlas("run", small).exit_code == exit_code
     folder = tmp_path / "workspace" / "runs" / "small"
     assert (folder / "index.html").exists() == is_shown
