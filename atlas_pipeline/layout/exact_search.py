@@ -197,7 +197,7 @@ class ExactSearch:
         if part.own is not None:
             at = (part.own - first).clamp(0, last - first - 1)[:, None]
             is_here = ((part.own >= first) & (part.own < last))[:, None]
-            scores.scatter_(1, at, torch.where(is_here, torch.inf, scores.gather(1, at)))
+            scores.scatter_(1, at, scores.gather(1, at).masked_fill(is_here, torch.inf))
         return scores
 
     def _resolution(self, part: _Asked, border: Tensor) -> Tensor:

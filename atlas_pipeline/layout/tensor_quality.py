@@ -63,12 +63,12 @@ def _distances(
             squares = (tile * tile).sum(dim=1)
             dots = asked @ tile.T
             if metric == "cosine":
-                distances = -dots / torch.where(squares > 0, squares, 1).sqrt()
+                distances = -dots / squares.masked_fill(squares == 0, 1).sqrt()
             else:
                 distances = squares - 2 * dots
             of_own = own - start
             is_here = ((of_own >= 0) & (of_own < len(tile)))[:, None]
             place = of_own.clamp(0, len(tile) - 1)[:, None]
-            distances.scatter_(1, place, torch.where(is_here, torch.inf, distances.gather(1, place)))
+            distances.scatter_(1, place, distances.gather(1, place).masked_fill(is_here, torch.inf))
             yield start, distances
             start += len(tile)

