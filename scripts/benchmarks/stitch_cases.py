@@ -164,13 +164,13 @@ def steps_of(folder: Path, case: Case) -> list[Step]:
     sizes = {"grid": case.grid, "num_classes": case.num_classes, "icon_px": case.icon_px}
     cells = Step(stage=BIN, config=sizes, **labels)
     icons = Step(stage=INVERT, config=sizes, **labels)
-    atlas = stitch.step(config, layer_view(config), index, None, layout, cells, icons)
+    atlas = stitch.step(config, layer_view(config), index, None, layout, cells, icons, {})
     return [
         index,
         layout,
         cells,
         icons,
         atlas,
-        tiles.step(config, cells, icons),
+        tiles.step(config, cells, icons, {}),
         *deep_zoom.steps(config, atlas),
     ]
