@@ -34,7 +34,7 @@ from atlas_pipeline.engine.stage import Job, Notes, Output, Runtime, Stage, Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """What a call asks of the machine that runs it.
+    """The device, memory and cores that a call needs.
 
     uses_device: see `Stage`. memory_bytes: peak memory, 0 if too little to count. priority: calls with a
     larger number start first. sharing: steps that share all cores (see `Stage.uses_all_cores`); 0: the call

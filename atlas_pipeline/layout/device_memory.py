@@ -1,4 +1,4 @@
-"""What a layout may take of a GPU."""
+"""Free memory and bfloat16 support of a device."""
 
 from __future__ import annotations
 

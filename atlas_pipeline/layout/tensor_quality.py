@@ -43,7 +43,7 @@ def compare_on_device(
             best, kept = best.topk(k, dim=1, largest=False)
             near = near.gather(1, kept)
     nearer = torch.zeros(shown.shape, dtype=torch.int64, device=device)
-    # The same products in the same shapes: distances equal those of the first pass to the bit.
+    # Products of equal shapes as in the first pass, so that the distances are equal to the bit.
     for _, distances in _distances(activations, own, asked, metric, device):
         nearer += torch.stack(
             [(distances < column[:, None]).sum(dim=1) for column in shown_distances.unbind(dim=1)], dim=1

@@ -67,7 +67,7 @@ def _nothing(*_: object) -> None:
 
 
 def _functions(pretended: Machine, free_bytes: int, peak_bytes: int) -> dict[str, Any]:
-    """What takes the place of the names of torch.cuda."""
+    """The functions of torch.cuda that are replaced, by name."""
     streams, held = pretended.streams, 1 << 30
 
     def synchronize(device: Any = None) -> None:

@@ -187,7 +187,7 @@ class Streams:
         stack = self._stack()
         stack[:] = [other for other in stack if other.device_index != stream.device_index] + [stream]
 
-    # What the host knows to be finished.
+    # Work that the host knows to be finished.
 
     def host_waits(self, reason: str, gpu: int, stream: Stream | None = None) -> None:
         """The host waits for a stream of a GPU; counts as a wait, and finishes its copies."""

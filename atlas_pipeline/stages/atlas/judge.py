@@ -27,7 +27,7 @@ class JudgeStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeInputs:
-    """What the judge makes of icons, noise and real patches."""
+    """The judge's features of icons, noise and real patches."""
 
     judge_features: Artefact
 

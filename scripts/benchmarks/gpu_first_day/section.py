@@ -23,7 +23,7 @@ DEMO = ("mixed3", "mixed4", "mixed5")
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What to measure on. quick: the smallest sizes, for a test of the script itself."""
+    """The device and sizes of a measurement. quick: the smallest sizes, for a test of the script itself."""
 
     device: str
     quick: bool = False
