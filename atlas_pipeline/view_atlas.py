@@ -25,7 +25,7 @@ from atlas_pipeline.stages.atlas import (
     yardsticks,
 )
 from atlas_pipeline.stages.figures import plot
-from atlas_pipeline.stages.pages import deep_zoom, examples, places, shares, tiles
+from atlas_pipeline.stages.pages import deep_zoom, examples, members, names, places, shares, tiles
 from atlas_pipeline.views.view import View, layer_view
 
 
@@ -62,6 +62,8 @@ def view_atlas(
         yield plot.step(config, sample, chosen, layout)
         yield places.step(config, images, chosen, layout)
         yield from (*sums.values(), *cells.values())
+        ranges = members.steps(config, sample, chosen, layout, cells)
+        yield from (*names.steps(config, cells), *ranges.values())
         for size, grid_icons in icons.items():
             yield grid_icons
             measured = _measured(config, images, cells[size], real_crops, grid_icons)
@@ -69,7 +71,7 @@ def view_atlas(
             atlas = stitch.step(config, view, images, chosen, layout, cells[size], grid_icons, measured)
             yield from (atlas, *deep_zoom.steps(config, atlas))
             yield tiles.step(config, cells[size], grid_icons, measured)
-            yield from examples.steps(config, images, cells[size])
+            yield from examples.steps(config, images, cells[size], ranges.get(size))
             yield shares.step(config, images, layout, cells[size])
 
     return ViewAtlas(steps=tuple(steps()), cells=cells, icons=icons)

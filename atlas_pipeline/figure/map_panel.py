@@ -15,7 +15,13 @@ from atlas_pipeline.figure.pictures import icons_picture
 from atlas_pipeline.figure.window import Window, cells_of
 from atlas_pipeline.numerics.boxes import leader_ends
 from atlas_pipeline.numerics.label_places import place_labels
-from atlas_pipeline.numerics.regions import connected_regions, innermost_cell, largest_regions, outline
+from atlas_pipeline.numerics.regions import (
+    agreeing_regions,
+    connected_regions,
+    innermost_cell,
+    largest_regions,
+    outline,
+)
 from atlas_pipeline.reader.atlas import Atlas
 
 POINTS = 7.0
@@ -33,11 +39,16 @@ class NamedRegion:
 
 
 def named_regions(atlas: Atlas, window: Window, most: int) -> list[NamedRegion]:
-    """The connected regions of one top class with the most activations within a window, largest first."""
+    """The connected regions of one top class with the most activations within a window, largest first.
+
+    Regions in which less than half of the activations agree on a class are left out, as on the viewer's map.
+    """
     cells = cells_of(atlas)
     inside = window.holds(cells)
     classes = np.where(inside, atlas.cells["class_index"].to_numpy(dtype=np.int64), -1)
     number = connected_regions(cells, classes, atlas.grid)
+    if "consistency" in atlas.cells:
+        number = agreeing_regions(number, atlas.cells["count"], atlas.cells["consistency"])
     regions = []
     for region in largest_regions(number, atlas.cells["count"], most).tolist():
         of_region = np.flatnonzero(number == region)

@@ -78,7 +78,8 @@ MEASURES: tuple[Measure, ...] = (
             colour="Fidelity",
             panel="Fidelity",
             beside=(("noise", "noise"), ("nearest", "nearest real")),
-            help="the cosine between what the icon really produces and that mean.",
+            help="the cosine between what the icon really produces and the cell's mean. Noise and the "
+            "nearest real activation show the scale.",
         ),
         figure="fidelity, a cosine",
     ),
@@ -158,7 +159,7 @@ MEASURES: tuple[Measure, ...] = (
         viewer=InViewer(
             column="roundTrip",
             panel="Round trip",
-            help="whether the icon's activation is nearer to its own cell than to any other.",
+            help="whether the icon's activation is nearer to the mean of its own cell than to any other's.",
         ),
     ),
     Measure(
@@ -182,7 +183,7 @@ MEASURES: tuple[Measure, ...] = (
             column="coherence",
             colour="Coherence",
             panel="Coherence",
-            help="how alike the cell's activations are.",
+            help="how alike the cell's activations are: their mean cosine to the cell's mean.",
         ),
         figure="coherence, a mean cosine",
     ),
@@ -209,6 +210,8 @@ MEASURES: tuple[Measure, ...] = (
             colour="Agreement on a class",
             panel="Agreement",
             note="share one top class",
+            help="the share of the cell's activations with the same class of highest attribution. Below one "
+            "half the cell has no name on the map.",
         ),
         figure="share of the commonest top class",
     ),

@@ -7,6 +7,8 @@ doubles its memory. Memory grows with the number of cells, not of rows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,20 +17,46 @@ from atlas_pipeline.numerics.grid import cell_of, flat_cell
 from atlas_pipeline.numerics.random_keys import random_keys
 
 
-class CellMembers:
-    """Accumulates the cosines of one grid's members to their cell means; add rows in order.
+class MeanCosines:
+    """Cosines of a grid's members to their cell means. The cosine with a zero vector is 0."""
 
-    The cosine with a zero vector is 0.
-    """
-
-    def __init__(self, cells: Cells, num_examples: int = 9):
-        self._cells = cells
+    def __init__(self, cells: Cells):
+        self._grid_size = cells.grid_size
         self._slot = np.full(cells.grid_size**2, -1, np.int64)
         self._slot[flat_cell(np.stack([cells.row, cells.col], axis=1), cells.grid_size)] = np.arange(
             len(cells.row)
         )
         norms = np.linalg.norm(cells.activation.astype(np.float64), axis=1, keepdims=True)
         self._unit_mean = cells.activation / np.where(norms > 0, norms, 1.0)
+
+    def of(
+        self, xy: NDArray[np.floating], activation: NDArray[np.floating]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
+        """Cosines of rows, in blocks.
+
+        Args:   xy: (activation, 2) in the unit square. activation: (activation, channel).
+        Yields: (member,) row numbers within the arguments, those outside the cells left out; (member,) number
+                of the row's cell; (member,) cosine.
+        """
+        check_same_length(xy, activation)
+        for start in range(0, len(xy), ROWS_AT_ONCE):
+            stop = min(start + ROWS_AT_ONCE, len(xy))
+            slot = self._slot[flat_cell(cell_of(xy[start:stop], self._grid_size), self._grid_size)]
+            kept = np.flatnonzero(slot >= 0)
+            yield start + kept, slot[kept], self._cosines(activation[start:stop][kept], slot[kept])
+
+    def _cosines(self, members: NDArray[np.floating], slot: NDArray[np.int64]) -> NDArray[np.float64]:
+        wide = members.astype(np.float64)
+        dots = np.einsum("ij,ij->i", wide, self._unit_mean[slot])
+        norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+        return dots / np.where(norms > 0, norms, 1.0)
+
+
+class CellMembers:
+    """Accumulates the cosines of one grid's members to their cell means; add rows in order."""
+
+    def __init__(self, cells: Cells, num_examples: int = 9):
+        self._cells, self._cosines = cells, MeanCosines(cells)
         self._cosine_sum = np.zeros(len(cells.row))
         self._best_cosine = np.full((len(cells.row), num_examples), -np.inf, np.float32)
         self._best_row = np.full((len(cells.row), num_examples), -1, np.int64)
@@ -37,21 +65,10 @@ class CellMembers:
 
     def add(self, xy: NDArray[np.floating], activation: NDArray[np.floating]) -> None:
         """Add rows: (activation, 2) in the unit square, (activation, channel)."""
-        check_same_length(xy, activation)
-        for start in range(0, len(xy), ROWS_AT_ONCE):
-            stop = min(start + ROWS_AT_ONCE, len(xy))
-            grid_size = self._cells.grid_size
-            slot = self._slot[flat_cell(cell_of(xy[start:stop], grid_size), grid_size)]
-            kept = np.flatnonzero(slot >= 0)
-            cosine = self._cosines(activation[start:stop][kept].astype(np.float64), slot[kept])
-            self._cosine_sum += np.bincount(slot[kept], weights=cosine, minlength=len(self._cosine_sum))
-            self._keep_best(slot[kept], cosine.astype(np.float32), self._num_rows + start + kept)
+        for kept, slot, cosine in self._cosines.of(xy, activation):
+            self._cosine_sum += np.bincount(slot, weights=cosine, minlength=len(self._cosine_sum))
+            self._keep_best(slot, cosine.astype(np.float32), self._num_rows + kept)
         self._num_rows += len(xy)
-
-    def _cosines(self, members: NDArray[np.float64], slot: NDArray[np.int64]) -> NDArray[np.float64]:
-        dots = np.einsum("ij,ij->i", members, self._unit_mean[slot])
-        norms = np.sqrt(np.einsum("ij,ij->i", members, members))
-        return dots / np.where(norms > 0, norms, 1.0)
 
     def _keep_best(
         self, slot: NDArray[np.int64], cosine: NDArray[np.float32], row: NDArray[np.int64]

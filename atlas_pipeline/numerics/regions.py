@@ -1,4 +1,4 @@
-"""Regions of a map: connected cells with the same top class, used to label the parts of a figure."""
+"""Regions of a map: connected cells with the same top class. Figures and the viewer name them by one rule."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from scipy.sparse.csgraph import connected_components
 
 # Share of the largest region's activations below which a region is too small to label.
 SMALLEST_SHARE = 0.05
+# Share of a region's activations that must agree on a class, or the region gets no name.
+MAJORITY = 0.5
 
 
 def connected_regions(cells: ArrayLike, classes: ArrayLike, grid_size: int) -> NDArray[np.int64]:
@@ -37,6 +39,30 @@ def connected_regions(cells: ArrayLike, classes: ArrayLike, grid_size: int) -> N
     renumbered = np.full(len(top) + 1, -1, dtype=np.int64)
     renumbered[known[known >= 0][order]] = np.arange(len(order))
     return renumbered[number]
+
+
+def agreeing_regions(regions: ArrayLike, counts: ArrayLike, agreement: ArrayLike) -> NDArray[np.int64]:
+    """Leave out the regions in which fewer than half of the activations agree on a class.
+
+    The mean attribution of a cell always has some highest class, even where its activations support a hundred
+    different ones. Such a class is no name for the place.
+
+    Args:    regions: (cell,) numbers, -1 for none. counts: (cell,) activations. agreement: (cell,) share of a
+             cell's activations with the commonest top class; NaN counts as 0.
+    Returns: (cell,) the numbers; -1 where less than half of the region's activations agree.
+
+    >>> agreeing_regions([0, 0, 1], [10, 30, 10], [1.0, 0.3, 0.6]).tolist()
+    [-1, -1, 1]
+    """
+    number, count = np.asarray(regions, dtype=np.int64), np.asarray(counts, dtype=np.float64)
+    agree = count * np.nan_to_num(np.asarray(agreement, dtype=np.float64))
+    # Cells without a region come last, in a region of their own that is never kept.
+    last = int(number.max(initial=-1)) + 1
+    of_cell = np.where(number >= 0, number, last)
+    total, agreed = (np.bincount(of_cell, weights=w, minlength=last + 1) for w in (count, agree))
+    kept = agreed >= MAJORITY * total
+    kept[last] = False
+    return np.where(kept[of_cell], number, -1)
 
 
 def largest_regions(regions: ArrayLike, counts: ArrayLike, most: int) -> NDArray[np.int64]:

@@ -43,6 +43,7 @@ class RunSummary:
                 come from. random_weights: the network was never trained, and the page says so in red.
                 provenance: name to value; mappings and lists are shown as JSON. sheets: pictures of many
                 atlases at once, link text to path. figures: paths of the pictures of class figures.
+                has_viewer: the viewer's page is beside this one, which links back to it.
     """
 
     name: str
@@ -53,6 +54,7 @@ class RunSummary:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     sheets: Mapping[str, str] = field(default_factory=dict)
     figures: Sequence[str] = ()
+    has_viewer: bool = False
 
 
 def entry_of(

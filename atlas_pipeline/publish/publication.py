@@ -86,13 +86,13 @@ def _publish(config: Config, steps: Sequence[Step], store: Store, by_command: Se
     if not config.stitch.examples:
         # The config forbids real patches; a contact sheet may be older than that setting.
         folder.stop_keeping(CONTACT_SHEET)
+    viewer = viewer_files(config, views, made, has_report=bool(entries))
     sheets: list[Sheet] = []
     if entries:
         sheets = sheets_of(config, entries, made, folder.path)
         shown = dict.fromkeys(n for n in (*figures, *folder.kept(current)) if n.endswith(".png"))
-        summary = _summary(config, made, sheets, list(shown))
+        summary = _summary(config, made, sheets, list(shown), has_viewer=bool(viewer))
         folder.write("report.html", report_page(summary, entries).encode())
-    viewer = viewer_files(config, views, made, has_report=bool(entries))
     for name, content in viewer.items():
         folder.write(name, content)
     # Sheets come late, because those of hundreds of atlases take long.
@@ -160,7 +160,12 @@ def _width_px(path: Location) -> int:
 
 
 def _summary(
-    config: Config, made: Mapping[Step, Artefact], sheets: Sequence[Sheet], figures: Sequence[str]
+    config: Config,
+    made: Mapping[Step, Artefact],
+    sheets: Sequence[Sheet],
+    figures: Sequence[str],
+    *,
+    has_viewer: bool,
 ) -> RunSummary:
     model = model_config(config)
     source = SOURCES[config.images.source]
@@ -174,4 +179,5 @@ def _summary(
         provenance={"config": config.model_dump(mode="json", exclude={"run"}), "model": model},
         sheets={sheet.words: sheet.file for sheet in sheets},
         figures=figures,
+        has_viewer=has_viewer,
     )

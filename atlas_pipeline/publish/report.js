@@ -1,3 +1,14 @@
+// The theme is the one chosen in the viewer, else the system's.
+function chosenTheme() {
+  try {
+    return localStorage.getItem("atlas-theme");
+  } catch {
+    return null; // some browsers keep nothing for pages at file://
+  }
+}
+const preferred = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+document.documentElement.dataset.theme = chosenTheme() ?? preferred;
+
 // This script shows one atlas at a time. Without it, the page shows all atlases, and the links jump to them.
 const atlases = [...document.querySelectorAll("section.atlas")];
 const links = [...document.querySelectorAll("nav a")];

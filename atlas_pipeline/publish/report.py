@@ -43,6 +43,7 @@ def report_page(run: RunSummary, entries: Sequence[AtlasEntry]) -> str:
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=_asset("report.css"),
         banner=_banner(run) if run.random_weights else "",
+        back='<p class="back"><a href="./index.html">← Back to the map</a></p>\n' if run.has_viewer else "",
         name=escape(run.name),
         lede=_lede(run, entries),
         picker=_picker(both),

@@ -116,6 +116,7 @@ def _view(run_name: str, view: View, layer: str, facts: Mapping[Step, ViewerFact
         # Identifies the map in links: a link to another run or to another layout has a different value.
         "map": _digest(run_name, known["layout"]),
         "grids": grids,
+        "names": known.get("names", False),
         "missing": "" if grids else known.get("missing", "its icons are not made yet"),
     }
 

@@ -72,6 +72,7 @@ def measure_list(stages: Collection[str] = EVERY_RUN) -> list[dict[str, Any]]:
             "note": of.note,
             "beside": [{"name": name, "words": words} for name, words in of.beside],
             "help": of.help,
+            "ofIcon": measure.source != "bin",
         }
         for measure in shown
         if (of := measure.viewer) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,13 @@ SHEET = 16
 # Cells along a side of a block, which the viewer loads to show the examples of one of its cells. A sheet is
 # divided into whole blocks.
 BLOCK = 4
-# Examples per cell, and per row of their square arrangement.
-NUM_CROPS, _CROPS_PER_ROW = 9, 3
+# Crops of a cell: the nearest to its mean, then members from the nearest to the farthest; crops per row of
+# their square arrangement.
+NUM_NEAREST, NUM_RANGE, _CROPS_PER_ROW = 9, 7, 4
+NUM_CROPS = NUM_NEAREST + NUM_RANGE
+# Icons fade out over this share of half their side, and their corners are rounded, so that the seams between
+# neighbours are soft. The border is a superellipse of this exponent. The viewer's sheets have the same edges.
+_FADE, _ROUNDNESS = 0.09, 9
 # Icons larger than this have a copy of this size, for a map that is zoomed out.
 LOW_PX = 24
 LARGEST_ICON_PX = 96
@@ -67,12 +73,14 @@ def block_files(
     crops: NDArray[np.uint8],
     rows: NDArray[np.integer],
     cols: NDArray[np.integer],
-    examples: Sequence[Sequence[Any]],
+    nearest: Sequence[Sequence[Any]],
+    ranges: Sequence[Sequence[Any]],
 ) -> dict[str, bytes]:
-    """``block-<block row>-<block col>.js``: the crops of each cell, three by three, and their origin.
+    """``block-<block row>-<block col>.js``: the crops of each cell, four by four, and their origin.
 
-    Args: crops: (cell, 9, side, side, 3) uint8. rows, cols: (cell,), all in one row of blocks. examples: for
-          each cell, the origin of its crops as [image id, row, column, key].
+    Args: crops: (cell, 16, side, side, 3) uint8: nine of the nearest, then seven of the range. rows, cols:
+          (cell,), all in one row of blocks. nearest: for each cell, the origin of its nearest crops as [image
+          id, row, column, key, label]. ranges: the same of its range, each with its cosine to the mean.
     """
     px, files = crops.shape[2], {}
     squares = crops.reshape(-1, _CROPS_PER_ROW, _CROPS_PER_ROW, px, px, 3).transpose(0, 1, 3, 2, 4, 5)
@@ -85,7 +93,8 @@ def block_files(
                 "px": px,
                 "picture": picture(block, PATCH_QUALITY),
                 "at": [[int(rows[cell]), int(cols[cell])] for cell in here.tolist()],
-                "cells": [examples[cell] for cell in here.tolist()],
+                "cells": [nearest[cell] for cell in here.tolist()],
+                "ranges": [ranges[cell] for cell in here.tolist()],
             }
         )
     return files
@@ -129,8 +138,16 @@ def overview(
         margin = (px - side) // 2
         top, left = row * px + margin, col * px + margin
         canvas[top : top + side, left : left + side, :3] = resized(one, side)
-        canvas[top : top + side, left : left + side, 3] = 255
+        canvas[top : top + side, left : left + side, 3] = soft_edges(side)
     return canvas
+
+
+@cache
+def soft_edges(side: int) -> NDArray[np.uint8]:
+    """Opacity of an icon with rounded, fading edges: (side, side) uint8, 255 inside."""
+    along = np.abs((np.arange(side) + 0.5) / side * 2 - 1) ** _ROUNDNESS
+    far = np.add.outer(along, along) ** (1 / _ROUNDNESS)
+    return np.rint(255 * np.clip((1 - far) / _FADE, 0, 1)).astype(np.uint8)
 
 
 def overview_px(grid: int, px: int) -> int:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from atlas_pipeline.numerics.region_names import GridClasses, region_names
 from atlas_pipeline.viewer.grid_files import GridNumbers, class_files, number_file, overview_files
 from atlas_pipeline.viewer.layout_files import key_file, place_file, thumbnail
+from atlas_pipeline.viewer.name_files import name_file
 from atlas_pipeline.viewer.page_files import page_files
 from atlas_pipeline.viewer.sprites import SHEET, sheet_files
 
@@ -69,8 +71,8 @@ def numbers_of(grid: int) -> GridNumbers:
     )
 
 
-def write_grid(folder: Path, grid: int) -> None:
-    """Write all files of a grid."""
+def write_grid(folder: Path, grid: int) -> GridClasses:
+    """Write all files of a grid; return the top classes of its cells."""
     numbers = numbers_of(grid)
     write(folder, "grid.js", number_file(numbers))
     for name, content in class_files(numbers):
@@ -88,6 +90,14 @@ def write_grid(folder: Path, grid: int) -> None:
     for name, content in sheet_files("icons", pictures, rows, cols, PX).items():
         write(folder, name, content)
     link_bands(folder, numbers, band)
+    assert numbers.attribution is not None
+    return GridClasses(
+        grid=grid,
+        cells=np.column_stack([numbers.row, numbers.col]),
+        classes=numbers.attribution.argmax(axis=1),
+        counts=numbers.count,
+        agreement=numbers.measures["consistency"],
+    )
 
 
 def link_bands(folder: Path, numbers: GridNumbers, made: int) -> None:
@@ -101,8 +111,10 @@ def link_bands(folder: Path, numbers: GridNumbers, made: int) -> None:
 
 def make_run(folder: Path, grids: tuple[int, ...]) -> None:
     """Write the whole folder."""
-    for grid in grids:
-        write_grid(folder / LAYERS[0] / "all" / f"tiles-{grid}", grid)
+    first = folder / LAYERS[0] / "all"
+    classes = [write_grid(first / f"tiles-{grid}", grid) for grid in grids]
+    labels = [f"class number {label}" for label in range(NUM_CLASSES)]
+    write(first, "names.js", name_file(region_names(classes), labels))
     finish_run(folder, grids)
 
 
@@ -122,7 +134,11 @@ def finish_run(folder: Path, grids: tuple[int, ...]) -> None:
     for layer in LAYERS[1:]:
         shutil.copytree(first, folder / layer / "all", copy_function=os.link)
     view = {"name": "all", "map": "bench", "kind": "all", "title": "All activations", "missing": ""}
-    view |= {"activations": 1_000_000, "grids": [{"size": grid, "cropPx": 0} for grid in grids]}
+    view |= {
+        "names": True,
+        "activations": 1_000_000,
+        "grids": [{"size": grid, "cropPx": 0} for grid in grids],
+    }
     run = {"run": "bench", "digest": "bench", "model": "synthetic", "weights": "none", "random": False}
     run |= {"images": 1_000_000, "known": NUM_KNOWN, "positions": 1, "generated": True}
     run |= {"shares": [], "keys": True, "report": False}

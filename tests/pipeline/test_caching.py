@@ -14,7 +14,7 @@ from atlas_pipeline.runs import make
 
 EARLY, LATE = "1", "4"
 AFTER_INVERT = {"stitch", "tiles"}
-AFTER_BIN = {"bin", "invert", "examples", "shares", *AFTER_INVERT}
+AFTER_BIN = {"bin", "invert", "examples", "members", "names", "shares", *AFTER_INVERT}
 AFTER_SUMS = {"cell_sums", *AFTER_BIN}
 AFTER_PROJECT = {"plot", "places", *AFTER_SUMS}
 
@@ -46,7 +46,9 @@ def test_a_finished_run_is_done_and_runs_no_task_again(done, atlas, states):
 
 def test_another_grid_runs_bin_invert_and_stitch_and_keeps_the_size_that_stays(done, states):
     changed = states(_changed(done, "grid.sizes", [3, 2]))
-    assert _to_run(changed) == {f"{stage} {LATE} all 2" for stage in AFTER_SUMS}
+    # The names of a map are those of all its grids.
+    of_grid = {f"{stage} {LATE} all 2" for stage in AFTER_SUMS - {"names"}}
+    assert _to_run(changed) == of_grid | {f"names {LATE} all"}
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,59 @@ def test_a_cells_first_example_is_the_patch_around_its_position(run):
     assert np.abs(shown - wanted).mean() < others
 
 
+def test_the_members_of_a_cell_go_from_the_nearest_to_the_farthest(run, store_of):
+    folder, small = run
+    made = store_of(small)
+    sample, layout = (made(name, view).read() for name, view in (("sample", None), ("project", "all")))
+    activation = np.array(sample["activation"].to_pylist(), dtype=np.float64)
+    x, y = (layout[name].to_numpy() for name in ("x", "y"))
+    cell_row, cell_col = 2 - np.minimum((y * 3).astype(int), 2), np.minimum((x * 3).astype(int), 2)
+    block = value(folder / LATE / "all" / "tiles-3" / "block-0-0.js")
+    labels = value(folder / "keys" / "keys.js")["labelNames"]
+    for (row, col), nearest, members in zip(block["at"], block["cells"], block["ranges"], strict=True):
+        here = np.flatnonzero((cell_row == row) & (cell_col == col))
+        mean = activation[here].mean(axis=0)
+        norms = np.linalg.norm(activation[here], axis=1) * np.linalg.norm(mean)
+        cosines = np.sort(activation[here] @ mean / norms)[::-1]
+        assert members[0][:5] == nearest[0]
+        assert members[0][4] in labels
+        assert len(members) == min(7, len(here))
+        shown = [one[5] for one in members]
+        assert shown[0] == pytest.approx(cosines[0], abs=2e-3)
+        assert shown[-1] == pytest.approx(cosines[-1], abs=2e-3)
+        assert shown == sorted(shown, reverse=True)
+
+
+def test_the_names_of_a_map_are_of_regions_whose_activations_agree(run):
+    folder, _ = run
+    listed = value(folder / "viewer" / "run.js")["layers"][0]["views"][0]
+    assert listed["names"] is True
+    file = value(folder / LATE / "all" / "names.js")
+    agreement = array(file["agreement"]) / 1000
+    assert len(agreement) == len(array(file["label"]))
+    assert (agreement >= 0.5).all()
+    # Every name is the top class of the cell at its place.
+    for label, row, col, grid in zip(
+        *(array(file[name]).tolist() for name in ("label", "row", "col", "grid")), strict=True
+    ):
+        cells = json.loads((folder / LATE / "all" / f"atlas-{grid}.json").read_text())["cells"]
+        at = (row * grid // 65536, col * grid // 65536)
+        (cell,) = (cell for cell in cells if (cell["row"], cell["col"]) == at)
+        assert cell["classes"][0]["label"] == file["labels"][label]
+    counts = sum(
+        cell["count"] for cell in json.loads((folder / LATE / "all" / "atlas-3.json").read_text())["cells"]
+    )
+    assert array(file["count"])[array(file["grid"]) == 3].sum() <= counts
+
+
+def test_a_run_without_attributions_has_no_names(small, finished, tmp_path):
+    small["sample"] = {**small.get("sample", {}), "attribution": "none"}
+    finished(small)
+    folder = tmp_path / "workspace" / "runs" / "small"
+    assert value(folder / "viewer" / "run.js")["layers"][0]["views"][0]["names"] is False
+    assert not list(folder.rglob("names.js"))
+
+
 def test_places_and_keys_are_of_the_same_images(run):
     folder, _ = run
     keys, places = value(folder / "keys" / "keys.js"), value(folder / LATE / "all" / "places.js")

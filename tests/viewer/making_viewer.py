@@ -9,15 +9,27 @@ from typing import Any
 import numpy as np
 
 from atlas_pipeline.numerics.grid import cell_of, flat_cell, unflat_cell
+from atlas_pipeline.numerics.region_names import GridClasses, region_names
 from atlas_pipeline.viewer.grid_files import GridNumbers, class_files, number_file, overview_files
 from atlas_pipeline.viewer.layout_files import key_file, place_file, thumbnail
+from atlas_pipeline.viewer.name_files import name_file
 from atlas_pipeline.viewer.page_files import page_files
 from atlas_pipeline.viewer.scripts import PATCH_QUALITY
-from atlas_pipeline.viewer.sprites import BLOCK, SHEET, block_files, sheet_files
+from atlas_pipeline.viewer.sprites import (
+    BLOCK,
+    NUM_CROPS,
+    NUM_NEAREST,
+    NUM_RANGE,
+    SHEET,
+    block_files,
+    sheet_files,
+)
 
 PX, CROP_PX = 32, 16
 NUM_IMAGES = 400
 CLASSES = ("ant", "bee", "cat", "dog", "emu")
+# Labels of the nearest patches, of cells with even and odd numbers.
+SEEN = ("pond", "")
 
 
 def images_xy(layer: int) -> np.ndarray:
@@ -102,9 +114,29 @@ def write_grid(folder: Path, xy: np.ndarray, grid: int, labels: Sequence[str], c
             )
     for strip in np.unique(numbers.row // BLOCK) if crops else ():
         here = np.flatnonzero(numbers.row // BLOCK == strip)
-        patches = np.repeat(255 - icons[here][:, None, :CROP_PX, :CROP_PX], 9, axis=1)
-        named = [[[cell, 1, 2, f"image-{cell}.jpg"]] * 9 for cell in here.tolist()]
-        write(folder, block_files(patches, numbers.row[here], numbers.col[here], named))
+        patches = np.repeat(255 - icons[here][:, None, :CROP_PX, :CROP_PX], NUM_CROPS, axis=1)
+        # Crops of the range are darker one by one.
+        patches[:, NUM_NEAREST:] //= np.arange(1, NUM_RANGE + 1, dtype=np.uint8)[None, :, None, None, None]
+        origins = [[cell, 1, 2, f"image-{cell}.jpg", SEEN[cell % 2]] for cell in here.tolist()]
+        nearest = [[origin] * NUM_NEAREST for origin in origins]
+        ranges = [[[*origin, 1 - rank / 10] for rank in range(NUM_RANGE)] for origin in origins]
+        write(folder, block_files(patches, numbers.row[here], numbers.col[here], nearest, ranges))
+
+
+def names_of(grids: Sequence[GridNumbers], labels: Sequence[str]) -> bytes:
+    """The file of names; all activations of a cell agree."""
+    levels = [
+        GridClasses(
+            grid=numbers.grid,
+            cells=np.column_stack([numbers.row, numbers.col]),
+            classes=numbers.attribution.argmax(axis=1),
+            counts=numbers.count,
+            agreement=np.ones(len(numbers.row)),
+        )
+        for numbers in grids
+        if numbers.attribution is not None
+    ]
+    return name_file(region_names(levels), labels)
 
 
 def make_viewer(
@@ -143,6 +175,10 @@ def make_viewer(
                     "thumbnail.webp": thumbnail(xy),
                 },
             )
+            has_names = bool(len(labels) and sizes)
+            if has_names:
+                numbers = [numbers_of(xy, grid, labels) for grid in sizes]
+                write(folder / layer / view, {"names.js": names_of(numbers, labels)})
             views.append(
                 {
                     "name": view,
@@ -151,6 +187,7 @@ def make_viewer(
                     "activations": len(xy),
                     "map": f"{layer}-{view}" + ("-moved" if f"{layer}-{view}" == moved else ""),
                     "grids": [{"size": grid, "cropPx": CROP_PX if grid == grids[0] else 0} for grid in sizes],
+                    "names": has_names,
                     "missing": "" if sizes else "its icons are not made yet",
                 }
             )

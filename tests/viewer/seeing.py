@@ -1,6 +1,10 @@
 """Helpers that read the screen of a viewer."""
 
+import io
+
+import numpy as np
 from making_viewer import images_xy, numbers_of
+from PIL import Image
 
 NEAR = 12  # largest error of WebP in a uniform colour, in levels of 255
 
@@ -55,3 +59,14 @@ def settle(page):
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     until(page, "atlas.isComplete()")
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def choose_colour(page, words):
+    """Choose what colours the map, in the field that narrows by typing."""
+    page.fill("#colour", words)
+    page.keyboard.press("Enter")
+
+
+def greyscale(page):
+    """The map as drawn: (row, col) levels."""
+    return np.asarray(Image.open(io.BytesIO(page.locator("#map").screenshot())).convert("L")).astype(int)

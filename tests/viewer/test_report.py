@@ -79,6 +79,12 @@ class Page(HTMLParser):
         return [attrs[attribute] for name, attrs in self.tags if name == tag and attribute in attrs]
 
 
+def test_there_is_a_way_back_to_the_map_where_there_is_one():
+    back = '<a href="./index.html">← Back to the map</a>'
+    assert back in report_page(dataclasses.replace(RUN, has_viewer=True), [entry()])
+    assert back not in report_page(RUN, [entry()])
+
+
 def test_every_atlas_is_on_the_page_with_its_pictures_data_and_figures():
     entries = [entry(layer, grid=grid) for layer in ("mixed3", "mixed4") for grid in (20, 40)]
     page = Page(report_page(RUN, entries))

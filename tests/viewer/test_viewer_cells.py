@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from making_viewer import colour_of, images_xy, make_viewer, numbers_of, write
-from seeing import NEAR, at_cell, centre, full_cells, pixel, settle, state, until
+from seeing import NEAR, at_cell, centre, choose_colour, full_cells, pixel, settle, state, until
 
 from atlas_pipeline.viewer.grid_files import share_file
 
@@ -12,7 +12,14 @@ def test_pointing_tells_the_cell_and_its_classes(opened):
     page = opened("#grid=8")
     numbers = numbers_of(images_xy(0), 8, ("ant", "bee", "cat", "dog", "emu"))
     cell = 21
-    page.mouse.move(*at_cell(page, numbers.row[cell], numbers.col[cell], 8))
+    row, col = int(numbers.row[cell]), int(numbers.col[cell])
+    page.mouse.move(*at_cell(page, row, col, 8))
+    page.wait_for_selector("#tip .nine canvas")
+    # The icon stands beside its real patches.
+    assert np.abs(np.subtract(shown_in(page, "#tip .icon"), colour_of(row, col, 8))).max() < NEAR
+    patch = shown_in(page, "#tip .nine canvas")
+    assert np.abs(patch - np.subtract(255, colour_of(row, col, 8))).max() < NEAR
+    assert page.locator("#tip .nine canvas").count() == 9
     tip = page.inner_text("#tip")
     assert f"Average of {numbers.count[cell]} activation" in tip
     best = int(numbers.attribution[cell].argmax())
@@ -20,6 +27,15 @@ def test_pointing_tells_the_cell_and_its_classes(opened):
     assert f"{numbers.attribution[cell, best]:.2f}" in tip
     page.mouse.move(*at_cell(page, 20, 20, 8))
     assert not page.locator("#tip").is_visible()
+
+
+def shown_in(page, selector):
+    """Colour of a small canvas on the page, near its corner."""
+    return page.evaluate(
+        """(selector) => [...document.querySelector(selector).getContext("2d").getImageData(9, 9, 1, 1).data]
+        .slice(0, 3)""",
+        selector,
+    )
 
 
 def test_a_chosen_cell_shows_its_icon_numbers_classes_and_nearest_patches(opened):
@@ -37,13 +53,19 @@ def test_a_chosen_cell_shows_its_icon_numbers_classes_and_nearest_patches(opened
     assert page.locator(".nine button").first.get_attribute("aria-label") == (
         f"Image {cell}, image-{cell}.jpg, position 1, 2: find it on the map"
     )
-    shown = page.evaluate("""() => { const icon = document.querySelector("#detail .icon");
-        return [...icon.getContext("2d").getImageData(9, 9, 1, 1).data].slice(0, 3); }""")
-    assert np.abs(np.subtract(shown, colour_of(row, col, 8))).max() < NEAR
+    assert np.abs(np.subtract(shown_in(page, "#detail .icon"), colour_of(row, col, 8))).max() < NEAR
+    best = ("ant", "bee", "cat", "dog", "emu")[int(numbers.attribution[cell].argmax())]
+    assert page.inner_text("#detail h2") == best
+    assert page.inner_text("#detail header .kicker").lower() == "speaks for"
     page.locator("#detail .class-bar").first.click()
     assert state(page)["lit"] == str(int(numbers.attribution[cell].argmax()))
     page.get_by_role("button", name="Close", exact=True).click()
     assert not page.locator("#detail").is_visible()
+
+
+def faded(page, place, colour):
+    """Whether an icon is faded towards the paper, but still there."""
+    return np.abs(np.subtract(pixel(page, *place), 0.8 * 255 + 0.2 * np.array(colour))).max() < NEAR
 
 
 def test_a_class_typed_lights_its_cells_and_dims_the_others(opened):
@@ -59,12 +81,16 @@ def test_a_class_typed_lights_its_cells_and_dims_the_others(opened):
     place = [centre(int(numbers.row[cell]), int(numbers.col[cell]), 8) for cell in (strongest, weakest)]
     colours = [colour_of(int(numbers.row[cell]), int(numbers.col[cell]), 8) for cell in (strongest, weakest)]
     assert np.abs(np.subtract(pixel(page, *place[0]), colours[0])).max() < NEAR
-    assert min(pixel(page, *place[1])) > 235
-    assert "+1.5" in page.inner_text("#class-note")
+    assert faded(page, place[1], colours[1])
+    legend = page.inner_text("#legend")
+    assert "Speaks for cat" in legend
+    assert page.locator("#legend .ends span").all_inner_texts() == ["0", "+0.75", "+1.50"]
+    # e to the power of 1.5
+    assert "multiplies the class's odds by 4.5" in legend
     page.get_by_role("button", name="against").click()
     settle(page)
     assert np.abs(np.subtract(pixel(page, *place[1]), colours[1])).max() < NEAR
-    assert min(pixel(page, *place[0])) > 235
+    assert faded(page, place[0], colours[0])
     page.get_by_role("button", name="Show all classes").click()
     settle(page)
     assert np.abs(np.subtract(pixel(page, *place[0]), colours[0])).max() < NEAR
@@ -80,12 +106,18 @@ def test_intensity_shows_more_of_what_is_weak(opened):
     assert after == pytest.approx(min(1, 4 * before))
 
 
-@pytest.mark.parametrize(("name", "ends"), [("fidelity", ["0.51", "0.98"]), ("coherence", ["0.02", "0.97"])])
-def test_a_colour_says_a_number_and_its_legend_the_range(opened, name, ends):
+@pytest.mark.parametrize(
+    ("name", "ticks"), [("fidelity", ["0.51", "0.75", "0.98"]), ("coherence", ["0.02", "0.49", "0.97"])]
+)
+def test_a_colour_says_a_number_and_its_legend_the_range(opened, name, ticks):
     page = opened("#grid=8&labels=false")
-    page.select_option("#colour", name)
+    choose_colour(page, name)
     settle(page)
-    assert page.locator("#legend .ends span").all_inner_texts() == ends
+    assert state(page)["colour"] == name
+    assert page.locator("#legend .ends span").all_inner_texts() == ticks
+    title = page.inner_text("#legend .legend-title")
+    assert title.startswith(name.capitalize())
+    assert title.endswith("cosine, 1 is best")
     low, high = (sum(pixel(page, *centre(row, col, 8))) for row, col in (full_cells()[1], full_cells()[-2]))
     assert low > high + 150
 
@@ -109,18 +141,26 @@ def test_a_share_of_images_colours_the_cells(opened, tmp_path):
     of_cat = np.where(np.arange(len(numbers.row)) == 20, np.nan, numbers.col / 8)
     write(folder / "early" / "all" / "tiles-8", {"share-0.js": share_file(of_cat)})
     page = opened("#grid=8&labels=false", folder)
-    page.select_option("#colour", label="label: cat")
+    page.click("#colour")
+    headings = page.locator("#colour-list .heading").all_inner_texts()
+    assert [words.lower() for words in headings] == [
+        "cells",
+        "icons",
+        "share of images by label",
+        "means of the images",
+    ]
+    choose_colour(page, "label: cat")
     settle(page)
     assert state(page)["colour"] == "share-0"
-    assert page.locator("#legend .ends span").all_inner_texts() == ["0 %", "88 %"]
+    assert page.locator("#legend .ends span").all_inner_texts() == ["0 %", "44 %", "88 %"]
     low, high = (sum(pixel(page, *centre(3, col, 8))) for col in (0, 7))
     assert low > high + 150
     # A cell without a value is grey.
     row, col = int(numbers.row[20]), int(numbers.col[20])
     grey = pixel(page, *centre(row, col, 8))
     assert max(grey) - min(grey) < 60
-    groups = page.locator("#colour optgroup").evaluate_all("groups => groups.map((one) => one.label)")
-    assert groups == ["Share of images by label", "Means of the images"]
+    page.get_by_role("button", name="No colour").click()
+    assert state(page)["colour"] == ""
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1200, 800)])
@@ -149,7 +189,11 @@ def test_what_is_told_is_of_the_cell_that_now_lies_under_a_resting_pointer(opene
 
 @pytest.mark.parametrize(
     ("value", "number", "words", "is_light"),
-    [("frog", 0.0, ["0 %"], True), ("frog", 0.5, ["0 %", "50 %"], False), (None, 3.0, ["3.00"], False)],
+    [
+        ("frog", 0.0, ["0 %"], True),
+        ("frog", 0.5, ["0 %", "25 %", "50 %"], False),
+        (None, 3.0, ["3.00"], False),
+    ],
 )
 def test_cells_that_are_all_alike_have_one_colour_and_of_none_the_lightest(
     opened, tmp_path, value, number, words, is_light

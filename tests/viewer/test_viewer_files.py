@@ -16,7 +16,7 @@ from atlas_pipeline.viewer.grid_files import class_files, number_file, overview_
 from atlas_pipeline.viewer.layout_files import place_file
 from atlas_pipeline.viewer.page_files import page_files, viewer_modules
 from atlas_pipeline.viewer.scripts import packed, script
-from atlas_pipeline.viewer.sprites import block_files, overview_px, sheet_files, sheet_px
+from atlas_pipeline.viewer.sprites import block_files, overview_px, sheet_files, sheet_px, soft_edges
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -119,21 +119,33 @@ def test_the_overview_is_transparent_between_icons_and_shrinks_them_by_density()
     density, full = (image(value(files[f"icons-overview-{name}.js"])) for name in ("density", "full"))
     px = overview_px(32, 32)
     assert density.shape == full.shape == (32 * px, 32 * px, 4)
-    assert (full[..., 3] > 0).sum() == len(numbers.row) * px**2
-    assert (density[..., 3] > 0).sum() == (icon_sides(numbers.count, px) ** 2).sum()
+    sides = icon_sides(numbers.count, px)
+    assert full[..., 3].sum() == len(numbers.row) * soft_edges(px).sum(dtype=int)
+    assert density[..., 3].sum() == sum(soft_edges(side).sum(dtype=int) for side in sides.tolist())
 
 
-def test_blocks_hold_nine_crops_a_cell_with_their_names():
-    crops = np.zeros((2, 9, 8, 8, 3), np.uint8)
-    crops[1, 5] = 250
-    files = block_files(crops, np.array([4, 5]), np.array([2, 9]), [["a"] * 9, ["b"] * 9])
+def test_icons_fade_at_their_edges_and_have_round_corners():
+    edges = soft_edges(64).astype(int)
+    assert (edges[32, 8:56] == 255).all()
+    assert 0 < edges[32, 0] < edges[32, 1] < 255
+    assert edges[0, 0] == edges[63, 63] == edges[1, 1] == 0
+    assert (edges == edges.T).all()
+    assert (edges == edges[::-1, ::-1]).all()
+    assert soft_edges(1).tolist() == [[255]]
+
+
+def test_blocks_hold_sixteen_crops_a_cell_with_their_origins():
+    crops = np.zeros((2, 16, 8, 8, 3), np.uint8)
+    crops[1, 6] = 250
+    origins = [["a"] * 9, ["b"] * 9], [["c"] * 7, ["d"] * 7]
+    files = block_files(crops, np.array([4, 5]), np.array([2, 9]), *origins)
     assert set(files) == {"block-1-0.js", "block-1-2.js"}
     block = value(files["block-1-2.js"])
-    assert (block["at"], block["cells"]) == ([[5, 9]], [["b"] * 9])
-    # Row 5 and column 9 are each the second of the block; crop 5 is the third in the second row.
+    assert (block["at"], block["cells"], block["ranges"]) == ([[5, 9]], [["b"] * 9], [["d"] * 7])
+    # Row 5 and column 9 are each the second of the block; crop 6 is the third in the second row.
     picture = image(block["picture"])
-    assert picture[1 * 24 + 12, 1 * 24 + 20].min() > 235
-    assert picture[1 * 24 + 12, 1 * 24 + 12].max() < 20
+    assert picture[1 * 32 + 12, 1 * 32 + 20].min() > 235
+    assert picture[1 * 32 + 12, 1 * 32 + 12].max() < 20
 
 
 def test_places_are_those_of_known_images_with_rows_from_the_top():

@@ -172,3 +172,43 @@ def test_activations_glide_from_layer_to_layer_while_icons_fade(opened):
     until(page, "!atlas.isGliding()")
     settle(page)
     assert np.abs(np.subtract(pixel(page, *centre(3, 3, 8)), colour_of(3, 3, 8))).max() < NEAR
+
+
+def test_a_saved_png_has_the_legends_of_the_screen(opened):
+    page = opened("#grid=8&labels=false&z=2&colour=fidelity&lit=2")
+    until(page, "atlas.attributionOf(atlas.gridShown())")
+    settle(page)
+    assert page.locator("#legend section").count() == 2
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save PNG").first.click()
+    saved = Image.open(download.value.path()).convert("RGB")
+    width, height = page.evaluate("[atlas.cameraOf().width, atlas.cameraOf().height]")
+    legend_px = page.evaluate("atlas.heightOfLegends()")
+    assert legend_px > 100
+    assert saved.size == (2 * width, 2 * (height + legend_px + 46))
+    # The ramp of the fidelity goes from its lightest to its darkest colour.
+    y = 2 * (height + 18 + 14 + 5)
+    colours = [sum(saved.getpixel((2 * (16 + x), round(y)))) for x in (2, 110, 217)]
+    assert colours[0] > colours[1] > colours[2]
+    # Words of the ticks are drawn below it.
+    below = np.asarray(saved.convert("L"))[round(y) + 12 : round(y) + 44, 30 : 2 * 240]
+    assert below.min() < 150
+
+
+def test_what_is_found_by_label_is_flown_to(opened):
+    page = opened("#grid=8&z=6&x=0.9&y=0.5")
+    page.fill("#find", "ant")
+    page.locator("#find-list li").first.click()
+    # The images of a label have a fifth of x, at the left in this layer.
+    until(page, "atlas.state.found === 'label:0' && atlas.state.x < 0.2")
+    left, right = page.evaluate("(({ left, scale }) => [left, left + scale / 5])(atlas.cameraOf())")
+    width = page.evaluate("atlas.cameraOf().width")
+    assert 0 < (left + right) / 2 < width
+
+
+def test_a_class_whose_cells_are_off_the_screen_is_flown_to(opened):
+    page = opened("#grid=8&z=6&x=0.9&y=0.5")
+    page.fill("#class", "ant")
+    page.keyboard.press("Enter")
+    until(page, "atlas.state.x < 0.3")
+    assert state(page)["lit"] == "0"

@@ -62,7 +62,7 @@ def test_a_layer_without_icons_shows_its_layout_and_says_what_is_missing(opened)
 
 
 def test_an_atlas_of_one_cell(opened, tmp_path):
-    page = opened("#colour=fidelity&crops=true", make_viewer(tmp_path, grids=(1,)))
+    page = opened("#colour=fidelity&crops=true&labels=false", make_viewer(tmp_path, grids=(1,)))
     assert page.evaluate("atlas.gridShown().cells") == 1
     page.mouse.click(*at_cell(page, 0, 0, 1))
     page.wait_for_selector("#detail .class-bar")

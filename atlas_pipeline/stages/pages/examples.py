@@ -1,4 +1,7 @@
-"""examples: crop the real image patches nearest each cell's mean, and pack them in sheets for the viewer."""
+"""examples: crop real image patches of each cell, and pack them in sheets for the viewer.
+
+They are the patches nearest the cell's mean, and some from the nearest to the farthest.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from atlas_pipeline.config.run_settings import model_config, run_settings
+from atlas_pipeline.config.run_settings import labels_digest, model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import FILES, Publishes, ViewerFacts
 from atlas_pipeline.engine.stage import Artefact, Job, Notes, Output, Runtime, Stage, Step, Task
@@ -21,7 +25,8 @@ from atlas_pipeline.tables.files import file_table
 from atlas_pipeline.tables.image_keys import keys_of, shown_key
 from atlas_pipeline.viewer.bands import band_of, num_bands
 from atlas_pipeline.viewer.scripts import PATCH_QUALITY
-from atlas_pipeline.viewer.sprites import BLOCK, NUM_CROPS, block_files, sheet_files, sheet_px
+from atlas_pipeline.viewer.sprites import BLOCK, NUM_CROPS, NUM_NEAREST, block_files, sheet_files, sheet_px
+from atlas_pipeline.views.class_names import names_of_labels
 
 LARGEST_CROP_PX = 56
 IMAGES_AT_ONCE = 256
@@ -29,21 +34,27 @@ IMAGES_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExamplesStepConfig:
-    """model: its preprocessing and receptive field decide what a crop shows. num: patches per cell."""
+    """model: its preprocessing and receptive field decide what a crop shows. num: nearest patches per cell.
+
+    labels, label_column: the source of the labels' names.
+    """
 
     model: Mapping[str, Any]
     layer: str
     size_px: int
     num: int
     grid: int
+    labels: str | None = None
+    label_column: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExamplesInputs:
-    """The images, and the cells with the spatial positions nearest their means."""
+    """The images, the cells with the positions nearest their means, and the range of their members."""
 
     index: Artefact
     bin: Artefact
+    members: Artefact
 
 
 ExamplesJob = Job[ExamplesStepConfig, ExamplesInputs]
@@ -56,20 +67,23 @@ def _compute(task: Task, jobs: Sequence[ExamplesJob], runtime: Runtime) -> list[
         return [Output(table=file_table({}))]
     cells = job.inputs.bin.rows(start, stop, ["row", "col", "examples"])
     rows, cols = (cells[name].to_numpy() for name in ("row", "col"))
-    examples = [of_cell[: job.config.num] for of_cell in cells["examples"].to_pylist()]
+    nearest = [of_cell[: job.config.num] for of_cell in cells["examples"].to_pylist()]
+    ranges = job.inputs.members.rows(start, stop, ["members"])["members"].to_pylist()
     field = receptive_field_of(job.settings.model, job.config.layer, runtime.device)
     side = min(job.config.size_px, field.field_px)
     px = sheet_px(min(side, LARGEST_CROP_PX))
+    origins = _Origins(job, [*nearest, *ranges])
     files: dict[str, bytes] = {}
-    nearest = []
-    # One strip of blocks at a time: nine crops per cell for a whole band of a fine grid are too many.
+    first = []
+    # One strip of blocks at a time: the crops of all cells for a whole band of a fine grid are too many.
     for strip in np.unique(rows // BLOCK):
         here = np.flatnonzero(rows // BLOCK == strip)
-        crops = _crops([examples[cell] for cell in here], job, runtime, field, side, px)
-        nearest.append(crops[:, 0])
-        named = _named([examples[cell] for cell in here], job)
-        files |= block_files(crops, rows[here], cols[here], named)
-    files |= sheet_files("crops", np.concatenate(nearest), rows, cols, px, PATCH_QUALITY)
+        wanted = [_in_places(nearest[cell], ranges[cell]) for cell in here]
+        crops = _crops(wanted, job, runtime, field, side, px)
+        first.append(crops[:, 0])
+        named = ([origins.of(of_cells[cell]) for cell in here] for of_cells in (nearest, ranges))
+        files |= block_files(crops, rows[here], cols[here], *named)
+    files |= sheet_files("crops", np.concatenate(first), rows, cols, px, PATCH_QUALITY)
     runtime.advance(1)
     table = file_table({f"tiles-{job.config.grid}/{name}": f for name, f in files.items()})
     return [Output(table=table, notes={"px": px})]
@@ -78,23 +92,28 @@ def _compute(task: Task, jobs: Sequence[ExamplesJob], runtime: Runtime) -> list[
 Example = Mapping[str, Any]
 
 
+def _in_places(nearest: Sequence[Example], members: Sequence[Example]) -> list[tuple[int, Example]]:
+    """The examples of a cell, each with its place among the cell's crops."""
+    return [*enumerate(nearest), *enumerate(members, start=NUM_NEAREST)]
+
+
 def _crops(
-    examples: Sequence[Sequence[Example]],
+    examples: Sequence[Sequence[tuple[int, Example]]],
     job: ExamplesJob,
     runtime: Runtime,
     field: ReceptiveField,
     side: int,
     px: int,
 ) -> np.ndarray:
-    """Squares around the positions: (cell, 9, px, px, 3) uint8; paper colour where an example is missing."""
+    """Squares around the positions: (cell, 16, px, px, 3) uint8; paper colour where an example is missing."""
     import torch
     from torch.nn.functional import interpolate
 
     crops = np.full((len(examples), NUM_CROPS, px, px, 3), PAPER, dtype=np.uint8)
     wanted: dict[int, list[tuple[int, int, Example]]] = {}
     for cell, of_cell in enumerate(examples):
-        for rank, example in enumerate(of_cell):
-            wanted.setdefault(example["image_id"], []).append((cell, rank, example))
+        for place, example in of_cell:
+            wanted.setdefault(example["image_id"], []).append((cell, place, example))
     batches = batches_of(
         job.inputs.index,
         list(wanted),
@@ -106,24 +125,43 @@ def _crops(
     with closing(batches):
         for batch in batches:
             for image_id, image in zip(batch.image_id.tolist(), batch.images, strict=True):
-                for cell, rank, example in wanted[image_id]:
+                for cell, place, example in wanted[image_id]:
                     top, left = crop_window(
                         (example["row"], example["col"]), field.map_size, side, field.image_px
                     )
                     cut = image[:, top : top + side, left : left + side].float()
                     if side != px:
                         cut = interpolate(cut[None], size=px, mode="bilinear", antialias=True)[0]
-                    crops[cell, rank] = cut.round().to(torch.uint8).permute(1, 2, 0).numpy()
+                    crops[cell, place] = cut.round().to(torch.uint8).permute(1, 2, 0).numpy()
     return crops
 
 
-def _named(examples: Sequence[Sequence[Example]], job: ExamplesJob) -> list[list[list[Any]]]:
-    """For each example of each cell: image id, row, col, and the image's key."""
-    keys = keys_of(job.inputs.index, {e["image_id"] for of_cell in examples for e in of_cell})
-    return [
-        [[e["image_id"], e["row"], e["col"], shown_key(keys[e["image_id"]])] for e in of_cell]
-        for of_cell in examples
-    ]
+class _Origins:
+    """Where crops come from, for the viewer."""
+
+    def __init__(self, job: ExamplesJob, examples: Sequence[Sequence[Example]]) -> None:
+        ids = sorted({example["image_id"] for of_cell in examples for example in of_cell})
+        self._keys = keys_of(job.inputs.index, set(ids))
+        labels = job.inputs.index.read(["label"])["label"].take(pa.array(ids, pa.int64())).to_pylist()
+        self._labels = dict(zip(ids, labels, strict=True))
+        self._names = names_of_labels(job.settings, max(labels, default=-1)) or ()
+
+    def of(self, examples: Sequence[Example]) -> list[list[Any]]:
+        """Image id, row, column, the image's key and label ("" for none), and the cosine if it is known."""
+        return [
+            [
+                example["image_id"],
+                example["row"],
+                example["col"],
+                shown_key(self._keys[example["image_id"]]),
+                self._label(self._labels[example["image_id"]]),
+                *([round(example["cosine"], 4)] if "cosine" in example else []),
+            ]
+            for example in examples
+        ]
+
+    def _label(self, label: int) -> str:
+        return "" if label < 0 else str(self._names[label]) if self._names else f"label {label}"
 
 
 def _summarise(job: ExamplesJob, notes: Sequence[Notes]) -> Notes:
@@ -133,7 +171,7 @@ def _summarise(job: ExamplesJob, notes: Sequence[Notes]) -> Notes:
 
 EXAMPLES = Stage(
     name="examples",
-    version=1,
+    version=2,
     config=ExamplesStepConfig,
     inputs=ExamplesInputs,
     unit="bands",
@@ -148,9 +186,9 @@ EXAMPLES = Stage(
 )
 
 
-def steps(config: Config, index: Step, cells: Step) -> Iterator[Step]:
-    """The real patches of one grid; none if ``stitch.examples`` is 0, for images that must stay private."""
-    if config.stitch.examples:
+def steps(config: Config, index: Step, cells: Step, members: Step | None) -> Iterator[Step]:
+    """The real patches of one grid; none without members, for images that must stay private."""
+    if members is not None:
         yield Step(
             stage=EXAMPLES,
             config=ExamplesStepConfig(
@@ -159,8 +197,10 @@ def steps(config: Config, index: Step, cells: Step) -> Iterator[Step]:
                 size_px=config.invert.size_px,
                 num=config.stitch.examples,
                 grid=int(cells.grid or 0),
+                labels=labels_digest(config),
+                label_column=config.images.label_column,
             ),
-            inputs={"index": index, "bin": cells},
+            inputs={"index": index, "bin": cells, "members": members},
             settings=run_settings(config),
             layer=cells.layer,
             view=cells.view,

@@ -116,7 +116,7 @@ def _split(job: TilesJob) -> list[Task]:
 
 TILES = Stage(
     name="tiles",
-    version=2,
+    version=3,
     config=TilesStepConfig,
     inputs=TilesInputs,
     unit="bands",

@@ -1,7 +1,8 @@
 // The position of the map on the screen, and its movement. Units: CSS pixels, and the unit square of the map.
 
 import { byId } from "./page.js";
-import { set, state, viewShown } from "./state.js";
+import { gridShown } from "./cells.js";
+import { isPlaced, PLACE, set, state, viewShown } from "./state.js";
 
 const MARGIN = 0.94; // side of the map at zoom 1, as a share of the canvas's shorter side
 
@@ -47,7 +48,6 @@ export const largestZoom = () => {
 };
 
 let animation = null; // {to: target place, at: the state that it set last, request: its next frame}
-const PLACE = ["x", "y", "z"];
 
 /** Whether the system settings ask for reduced motion. */
 export const prefersReducedMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -88,4 +88,45 @@ export const finishAnimation = () => {
   stopAnimation();
   if (to) set(to);
 };
-export const goHome = () => flyTo({ x: 0.5, y: 0.5, z: 1 });
+
+const WHOLE = { left: 0, top: 0, right: 1, bottom: 1 };
+
+/** The place {x, y, z} at which the cells of the shown grid, all together, just fit into a window. */
+export const fitted = ({ left, top, right, bottom }, width, height) => ({
+  x: (left + right) / 2,
+  y: (top + bottom) / 2,
+  z: Math.min(width / (right - left), height / (bottom - top)) / Math.min(width, height),
+});
+
+/** The place from which the whole map is seen; the unit square before a grid is loaded. */
+export const homePlace = () => {
+  const { width, height } = cameraOf();
+  const extent = (state.layer && gridShown()?.extent) || WHOLE;
+  return width && height ? fitted(extent, width, height) : fitted(extent, 1, 1);
+};
+
+const isAt = (place) => PLACE.every((name) => Math.abs(state[name] - place[name]) < 1e-6);
+let home = null; // the place to which the map was fitted last
+
+/** Fit the map again if it was fitted before and not moved since: to another window, layer or grid. */
+export const fitAgain = () => {
+  if (!gridShown() || isAnimating() || !(home ? isAt(home) : !isPlaced)) return;
+  home = homePlace();
+  set(home);
+};
+
+export const goHome = () => {
+  home = homePlace();
+  flyTo(home);
+};
+
+/** Whether all cells of the shown grid are on the screen. */
+export const isWholeSeen = ({ left, top, width, height, scale } = cameraOf()) => {
+  const box = gridShown()?.extent ?? WHOLE;
+  return (
+    left + box.left * scale >= -1 &&
+    top + box.top * scale >= -1 &&
+    left + box.right * scale <= width + 1 &&
+    top + box.bottom * scale <= height + 1
+  );
+};

@@ -1,8 +1,9 @@
 // The data of a grid's cells, and the choice of the grid that is shown.
 
 import { cameraOf, flyTo } from "./camera.js";
-import { fileStore, loadFile, unpackAll } from "./data.js";
+import { fileStore, loadFile, run, unpackAll } from "./data.js";
 import { arrived } from "./legend.js";
+import { shortLabel } from "./names.js";
 import { byId } from "./page.js";
 import { SHEET } from "./sheets.js";
 import { set, state, viewShown } from "./state.js";
@@ -27,12 +28,18 @@ async function read(folder, size, crop) {
   Object.assign(grid, { size, folder, cropPx: crop, at: new Int32Array(size * size).fill(-1) });
   // The names of existing sheets. Sheets without a cell are never made, so they must not be requested.
   grid.sheets = new Set();
+  const extent = { left: 1, top: 1, right: 0, bottom: 0 };
   for (let cell = 0; cell < grid.cells; cell++) {
     const row = grid.row[cell],
       col = grid.col[cell];
     grid.at[row * size + col] = cell;
     grid.sheets.add(`${Math.floor(row / SHEET)}-${Math.floor(col / SHEET)}`);
+    extent.left = Math.min(extent.left, col / size);
+    extent.top = Math.min(extent.top, row / size);
+    extent.right = Math.max(extent.right, (col + 1) / size);
+    extent.bottom = Math.max(extent.bottom, (row + 1) / size);
   }
+  grid.extent = grid.cells ? extent : null;
   return grid;
 }
 
@@ -73,6 +80,12 @@ export const topClasses = (grid, cell) => {
     });
   }
   return top;
+};
+
+/** The share of a cell's activations that agree on a class; 1 where the run does not know it. */
+export const agreementOf = (grid, cell) => {
+  const measure = run.measures.find(({ name }) => name === "consistency");
+  return (measure && measureOf(grid, measure, cell)) ?? 1;
 };
 
 /** The cell at a point of the unit square; -1 if there is none. */
@@ -122,6 +135,15 @@ export const wordsFor = (grid, cell) => {
 };
 
 export const numberWords = (value) => value.toLocaleString("en");
+
+/** The cell's class of highest mean attribution, without synonyms; "" without attributions. */
+export const shortLabelOf = (grid, cell) => {
+  const top = topClasses(grid, cell)[0];
+  return top ? shortLabel(top.label) : "";
+};
+
+/** A number with two decimals and its sign. */
+export const signed = (value) => (value > 0 ? `+${decimals(value)}` : decimals(value));
 
 /** A number with two decimals and a typographic minus sign; numbers that round to zero have no sign. */
 export const decimals = (value) =>

@@ -1,7 +1,7 @@
 // A text field with a list of options that narrows during typing (ARIA combobox), and the class field.
 
 import { gridShown, numberWords } from "./cells.js";
-import { attributionOf } from "./overlay.js";
+import { lightClass } from "./lit.js";
 import { byId, element } from "./page.js";
 import { onChange, set, state, viewShown } from "./state.js";
 
@@ -9,7 +9,7 @@ const MAX_SHOWN = 60;
 
 /**
  * Turn an input and a list into a combobox: {input, list, find, choose}. find(text, isTyped) returns
- * [{words, beside?, value, isChosen?}] or a promise of it. An option without a value cannot be chosen.
+ * [{words, beside?, value, isChosen?, isHeading?}] or a promise of it. An option without a value cannot be chosen.
  * choose(value) is called with the chosen option's value.
  */
 export const choiceField = ({ input, list, find, choose }) => {
@@ -70,8 +70,10 @@ export const choiceField = ({ input, list, find, choose }) => {
     );
     list.hidden = false;
     input.setAttribute("aria-expanded", "true");
+    for (const [at, { isHeading }] of shown.entries()) list.children[at].classList.toggle("heading", Boolean(isHeading));
     // Enter takes the first match of typed text. Without text, it takes the option that is already chosen.
-    activate(isAsked && found.length ? 0 : shown.findIndex(({ isChosen }) => isChosen));
+    const first = shown.findIndex(({ value }) => value !== undefined);
+    activate(isAsked ? first : shown.findIndex(({ isChosen }) => isChosen));
   }
 
   input.addEventListener("input", () => {
@@ -137,13 +139,6 @@ export function showClass() {
   const column = lit === "" ? -1 : grid.classIndices.indexOf(Number(lit));
   if (document.activeElement !== byId("class")) byId("class").value = column < 0 ? "" : grid.classes[column];
   byId("class-clear").hidden = byId("class-how").hidden = column < 0;
-  const attribution = column < 0 ? null : attributionOf(grid);
-  if (!attribution) return;
-  const amount = state.sign === "for" ? attribution.most : attribution.least;
-  const sign = state.sign === "for" ? "+" : "−";
-  byId("class-note").textContent = amount
-    ? `Opacity: mean attribution; the strongest cell has ${sign}${amount.toPrecision(3)} logits.`
-    : `No cell speaks ${state.sign} it.`;
 }
 
 export const startClasses = () => {
@@ -154,7 +149,7 @@ export const startClasses = () => {
     find: (text, isTyped) => matching(classes(), isTyped ? text : ""),
     choose: (index) => {
       byId("class").blur();
-      set({ lit: String(index) });
+      lightClass(String(index));
     },
   });
   byId("class").addEventListener("blur", showClass);

@@ -4,8 +4,10 @@ import { cameraOf, flyTo, goHome, largestZoom } from "./camera.js";
 import { gridShown, numberWords } from "./cells.js";
 import { run } from "./data.js";
 import { detailLoaded, paint, theme, themeChanged } from "./draw.js";
-import { MEASURES } from "./measures.js";
-import { byId, element, notice } from "./page.js";
+import { filtersOf } from "./filter.js";
+import { drawLegends, heightOfLegends } from "./legend_picture.js";
+import { measured, MEASURES } from "./measures.js";
+import { byId, element, notice, remember, remembered } from "./page.js";
 import { currentLink, onChange, set, state, viewShown } from "./state.js";
 
 const valueOf = (text) => ({ true: true, false: false })[text] ?? text;
@@ -18,7 +20,6 @@ function showState() {
     );
   }
   byId("labels").checked = state.labels;
-  byId("colour").value = state.colour;
   byId("strength").value = Math.log2(state.strength);
   byId("strength").setAttribute("aria-valuetext", `${state.strength.toFixed(2)} times`);
   for (const button of byId("grids").children) {
@@ -44,17 +45,6 @@ function showGrids() {
   byId("grids").hidden = grids.length < 2;
 }
 
-function fillColours() {
-  const groups = new Map();
-  for (const [name, { words, group = "" }] of Object.entries(MEASURES)) {
-    groups.set(group, [...(groups.get(group) ?? []), new Option(words, name)]);
-  }
-  byId("colour").replaceChildren(new Option("None", ""));
-  for (const [label, options] of groups) {
-    byId("colour").append(...(label ? [element("optgroup", { label }, ...options)] : options));
-  }
-}
-
 /** Download a blob under a name in which characters that file systems may refuse are replaced. */
 export const saveFile = (blob, name) => {
   const link = element("a", {
@@ -68,26 +58,26 @@ export const saveFile = (blob, name) => {
 const CAPTION_PX = 46;
 let isSaving = false;
 
-/** Save the visible map with a caption as PNG. */
+/** Save the visible map with its legends and a caption as PNG. */
 async function saveView() {
   if (isSaving) return;
   isSaving = true;
   const ratio = Math.max(2, devicePixelRatio || 1);
   // The picture has more pixels than the screen, for which finer sheets may have to be loaded.
   await detailLoaded(ratio).finally(() => (isSaving = false));
-  const camera = cameraOf();
-  const canvas = element("canvas", {
-    width: camera.width * ratio,
-    height: (camera.height + CAPTION_PX) * ratio,
-  });
+  const camera = cameraOf(),
+    legendPx = heightOfLegends(),
+    below = camera.height + legendPx;
+  const canvas = element("canvas", { width: camera.width * ratio, height: (below + CAPTION_PX) * ratio });
   const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
-  paint(context, camera, ratio);
+  paint(context, camera, ratio, "high");
   context.fillStyle = theme().paper;
-  context.fillRect(0, camera.height, camera.width, CAPTION_PX);
+  context.fillRect(0, camera.height, camera.width, legendPx + CAPTION_PX);
+  drawLegends(context, 16, camera.height, camera.width - 32);
   context.fillStyle = theme().ink;
   Object.assign(context, { font: "13px system-ui, sans-serif", textAlign: "left", textBaseline: "middle" });
-  context.fillText(caption(), 16, camera.height + CAPTION_PX / 2, camera.width - 32);
+  context.fillText(caption(), 16, below + CAPTION_PX / 2, camera.width - 32);
   canvas.toBlob((blob) => saveFile(blob, `${run.run}-${state.layer}-${viewShown().title}.png`));
 }
 
@@ -101,6 +91,8 @@ export const caption = () => {
   parts.push(`${numberWords(viewShown().activations)} activations`);
   const column = grid && state.lit !== "" ? grid.classIndices.indexOf(Number(state.lit)) : -1;
   if (column >= 0) parts.push(`what speaks ${state.sign} ${grid.classes[column]}`);
+  for (const [name, ends] of filtersOf(state.only))
+    parts.push(`only ${MEASURES[name].words.toLowerCase()} ${ends.map((end) => measured(name, end)).join(" – ")}`);
   if (state.colour && MEASURES[state.colour])
     parts.push(`colour: ${MEASURES[state.colour].words.toLowerCase()}`);
   return parts.join(" · ");
@@ -117,21 +109,25 @@ async function copyLink() {
   }
 }
 
-function setTheme(dark) {
-  document.documentElement.dataset.theme = dark ? "dark" : "light";
+function setTheme(theme) {
+  const dark = theme === "dark";
+  document.documentElement.dataset.theme = theme;
   byId("theme").textContent = dark ? "Light" : "Dark";
   themeChanged();
 }
-export const toggleTheme = () => setTheme(document.documentElement.dataset.theme !== "dark");
+export const toggleTheme = () => {
+  const chosen = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+  remember("theme", chosen);
+  setTheme(chosen);
+};
 
 export const startControls = () => {
-  fillColours();
-  setTheme(matchMedia("(prefers-color-scheme: dark)").matches);
+  const preferred = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  setTheme(remembered("theme") ?? preferred);
   for (const button of document.querySelectorAll("[data-state]")) {
     button.onclick = () => set({ [button.dataset.state]: valueOf(button.dataset.value) });
   }
   byId("labels").onchange = (event) => set({ labels: event.target.checked });
-  byId("colour").onchange = (event) => set({ colour: event.target.value });
   byId("strength").oninput = (event) => set({ strength: 2 ** Number(event.target.value) });
   byId("zoom-in").onclick = () => flyTo({ z: Math.min(largestZoom(), state.z * 1.6) });
   byId("zoom-out").onclick = () => flyTo({ z: Math.max(0.5, state.z / 1.6) });

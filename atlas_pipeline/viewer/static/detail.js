@@ -1,11 +1,9 @@
-// Details of one cell: the tooltip at the pointer, and the panel of the chosen cell.
+// The panel of the chosen cell: what it stands for, its icon and real patches, its classes and its numbers.
 
 import { chosenCell, decimals, measureOf, numberWords, topClasses, wordsFor } from "./cells.js";
 import { run } from "./data.js";
-import { attributionOf } from "./overlay.js";
-import { byId, element, say, warn } from "./page.js";
-import { findImage } from "./search.js";
-import { cellExamples, cellPicture } from "./sheets.js";
+import { fillIcon, headingElements, headingOf, patchElements, patchesOf } from "./evidence.js";
+import { byId, element, say } from "./page.js";
 import { set } from "./state.js";
 import { lightUp } from "./travel.js";
 
@@ -18,7 +16,7 @@ export function measureWords(grid, measure, cell) {
 }
 
 /** Bars of a cell's top classes; with `choose` they are buttons that call it with the class index. */
-function bars(grid, cell, choose) {
+export const classBars = (grid, cell, choose) => {
   const top = topClasses(grid, cell),
     most = Math.max(...top.map(({ value }) => Math.abs(value)), 1e-9);
   return top.map(({ index, label, value }) => {
@@ -37,108 +35,91 @@ function bars(grid, cell, choose) {
         )
       : element("div", { className: "class-bar" }, ...content);
   });
-}
-
-/** Show the tooltip of a cell at a point of the screen, or hide it (cell -1). */
-export const showTip = (grid, cell, x, y) => {
-  const tip = byId("tip");
-  tip.hidden = cell < 0;
-  if (cell < 0) return;
-  // The highlighted class has a line of its own as soon as its attribution is loaded.
-  const attribution = attributionOf(grid),
-    name = `${attribution?.column ?? ""}#${grid.folder}#${cell}`;
-  if (tip.dataset.cell !== name) {
-    const lines = [
-      element("p", {
-        textContent: `Average of ${numberWords(grid.count[cell])} activation${grid.count[cell] === 1 ? "" : "s"}`,
-      }),
-      ...bars(grid, cell),
-    ];
-    if (attribution) {
-      const level = attribution.levels[cell],
-        value = (level * (level > 0 ? attribution.most : attribution.least)) / 127;
-      lines.push(
-        element(
-          "p",
-          { className: "of-class" },
-          element("bdi", { textContent: grid.classes[attribution.column] }),
-          ` ${decimals(value)}`,
-        ),
-      );
-    }
-    tip.replaceChildren(...lines);
-    tip.dataset.cell = name;
-  }
-  const { width, height } = tip.getBoundingClientRect();
-  tip.style.left = `${x + 18 + width > innerWidth ? Math.max(4, x - 18 - width) : x + 18}px`;
-  tip.style.top = `${y + 18 + height > innerHeight ? Math.max(4, y - 12 - height) : y + 18}px`;
 };
 
-/** The rows of a cell's panel: [[name, value, text next to it]]. */
+const sentence = (words) => words && words[0].toUpperCase() + words.slice(1);
+
+/** The rows of a cell's panel: [{name, value, small: text next to it, help, scale?: [[share, words], ...]}]. */
 export function panelRows(grid, cell) {
   const available = run.measures.filter(({ column }) => grid[column]),
     known = new Map(available.map((measure) => [measure.name, measure]));
   const rows = available
     .filter(({ panel }) => panel)
     .map((measure) => {
-      const beside = measure.beside
+      const baselines = measure.beside
         .filter(({ name }) => known.has(name))
-        .map(({ name, words }) => `${words} ${measureWords(grid, known.get(name), cell)}`);
+        .map(({ name, words }) => [known.get(name), words]);
+      const beside = baselines.map(([other, words]) => `${words} ${measureWords(grid, other, cell)}`);
       if (measure.kind === "rank") beside.unshift(`of ${numberWords(grid.cells)}`);
       if (measure.note) beside.unshift(measure.note);
-      return [measure.panel, measureWords(grid, measure, cell), beside.join(", ")];
+      // A cosine is shown on a line from 0 to 1, together with its baselines.
+      const marks = [[measure, ""], ...baselines]
+        .map(([other, words]) => [measureOf(grid, other, cell), words])
+        .filter(([value]) => value !== null);
+      return {
+        name: measure.panel,
+        value: measureWords(grid, measure, cell),
+        small: beside.join(", "),
+        help: sentence(measure.help),
+        scale: ["cosine", "share"].includes(measure.kind) ? marks : null,
+      };
     });
-  return [["Activations", numberWords(grid.count[cell]), ""], ...rows];
+  const help = "Activations of real images in this cell; the icon stands for their mean.";
+  return [{ name: "Activations", value: numberWords(grid.count[cell]), small: "", help, scale: null }, ...rows];
+}
+
+function scaleLine(marks) {
+  const line = element("span", { className: "scale", "aria-hidden": "true" });
+  for (const [value, words] of marks) {
+    const mark = element("span", { className: words ? "baseline" : "mark", title: words });
+    mark.style.left = `${100 * Math.min(1, Math.max(0, value))}%`;
+    line.append(mark);
+  }
+  return line;
 }
 
 function numberList(grid, cell) {
   return element(
     "dl",
     { className: "numbers" },
-    ...panelRows(grid, cell).map(([name, value, small]) =>
+    ...panelRows(grid, cell).map(({ name, value, small, help, scale }) =>
       element(
         "div",
         {},
         element("dt", { textContent: name }),
-        element("dd", { textContent: value }, small ? element("small", { textContent: small }) : null),
+        element(
+          "dd",
+          { textContent: value },
+          small ? element("small", { textContent: small }) : null,
+          scale?.length ? scaleLine(scale) : null,
+          help ? element("p", { className: "note", textContent: help }) : null,
+        ),
       ),
     ),
   );
 }
 
-async function fillPicture(canvas, grid, cell) {
-  const picture = await cellPicture(grid, cell);
-  Object.assign(canvas, { width: picture.width, height: picture.height });
-  canvas.getContext("2d").drawImage(picture, 0, 0);
+async function fillPatches(parts, grid, cell) {
+  const patches = await patchesOf(grid, cell);
+  if (!parts.head.isConnected) return;
+  const { nine, range, words } = patchElements(patches);
+  parts.head.replaceChildren(...headParts(grid, cell, patches.nearest));
+  parts.nine.replaceChildren(nine);
+  if (patches.range.length > 1)
+    parts.range.replaceChildren(
+      element(
+        "h3",
+        { textContent: "From the nearest to the farthest" },
+        element("small", { textContent: "members of the cell, with their cosine to its mean" }),
+      ),
+      range,
+    );
+  parts.words.replaceChildren(words);
 }
 
-async function fillExamples(place, grid, cell) {
-  const examples = await cellExamples(grid, cell),
-    words = element("p", { className: "note" });
-  const tell = ({ image, row, col, key }) =>
-    words.replaceChildren(element("bdi", { textContent: key }), ` · image ${image}, position ${row}, ${col}`);
-  const shown = examples.map((example) => {
-    example.canvas.setAttribute("aria-hidden", "true");
-    const tellThis = () => tell(example);
-    return element(
-      "button",
-      {
-        "aria-label": `Image ${example.image}, ${example.key}, position ${example.row}, ${example.col}: find it on the map`,
-        title: `${example.key} · image ${example.image}, position ${example.row}, ${example.col}`,
-        onpointerenter: tellThis,
-        onfocus: tellThis,
-        onclick: () => findImage(example.image),
-      },
-      example.canvas,
-    );
-  });
-  if (examples.length) tell(examples[0]);
-  place.replaceChildren(
-    element("h3", { textContent: "Nearest real patches" }),
-    element("div", { className: "nine" }, ...shown),
-    words,
-  );
-}
+const headParts = (grid, cell, nearest) => [
+  ...headingElements(headingOf(grid, cell, nearest), "h2").filter((one) => one !== null),
+];
 
 let shownCell = "";
 
@@ -157,17 +138,14 @@ export const showDetail = () => {
     role: "img",
     "aria-label": `Icon of ${wordsFor(grid, cell)}`,
   });
-  const examples = element("div", {}),
-    top = bars(grid, cell, (index) => set({ lit: String(index) }));
+  const parts = Object.fromEntries(["head", "nine", "range", "words"].map((one) => [one, element("div", {})])),
+    top = classBars(grid, cell, (index) => set({ lit: String(index) }));
+  parts.head.append(...headParts(grid, cell, []));
   panel.replaceChildren(
     element(
       "header",
       {},
-      element(
-        "h2",
-        { textContent: `Row ${grid.row[cell] + 1}, column ${grid.col[cell] + 1}` },
-        element("small", { textContent: `${grid.size} × ${grid.size} grid` }),
-      ),
+      parts.head,
       element("button", {
         className: "plain",
         "aria-label": "Close",
@@ -175,8 +153,32 @@ export const showDetail = () => {
         onclick: () => set({ cell: "" }),
       }),
     ),
-    icon,
+    element(
+      "div",
+      { className: "pictures" },
+      element("figure", {}, icon, element("figcaption", { textContent: "Icon, made to excite the layer" })),
+      grid.cropPx
+        ? element("figure", {}, parts.nine, element("figcaption", { textContent: "Nearest real patches" }))
+        : "",
+    ),
+    parts.words,
+    parts.range,
+    ...(top.length
+      ? [
+          element(
+            "h3",
+            { textContent: "Classes it speaks for" },
+            element("small", { textContent: "mean attribution, logits; click one to light it up" }),
+          ),
+          element("div", {}, ...top),
+        ]
+      : []),
+    element("h3", { textContent: "How far to trust it" }),
     numberList(grid, cell),
+    element("p", {
+      className: "note where",
+      textContent: `Row ${grid.row[cell] + 1}, column ${grid.col[cell] + 1} of the ${grid.size} × ${grid.size} grid`,
+    }),
     run.layers.length > 1
       ? element("button", {
           className: "link",
@@ -185,20 +187,9 @@ export const showDetail = () => {
           onclick: lightUp,
         })
       : "",
-    ...(top.length
-      ? [
-          element(
-            "h3",
-            { textContent: "Speaks for" },
-            element("small", { textContent: "mean attribution, logits" }),
-          ),
-          element("div", {}, ...top),
-        ]
-      : []),
-    examples,
   );
   panel.scrollTop = 0;
-  fillPicture(icon, grid, cell).catch((error) => warn(error.message));
-  if (grid.cropPx) fillExamples(examples, grid, cell).catch((error) => warn(error.message));
+  fillIcon(icon, grid, cell);
+  if (grid.cropPx) fillPatches(parts, grid, cell);
   say(wordsFor(grid, cell));
 };

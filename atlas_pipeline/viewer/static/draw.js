@@ -1,17 +1,17 @@
 // Drawing of the map on its canvas, whenever something changed.
 
 import { drawFound, drawPlaces } from "./brush.js";
-import { cameraOf, toMap } from "./camera.js";
+import { cameraOf, fitAgain, toMap } from "./camera.js";
 import { cellAt, chooseCell, chosenCell, gridShown } from "./cells.js";
-import { showTip } from "./detail.js";
 import { drawGlide, isGliding } from "./glide.js";
 import { drawLabels } from "./labels.js";
 import { drawAxis, drawFrames, outlineCell } from "./marks.js";
 import { drawMinimap } from "./minimap.js";
-import { coloursOver, dimmingOver } from "./overlay.js";
+import { coloursOver, dimmingOver, filterOver } from "./overlay.js";
 import { byId } from "./page.js";
 import { isComplete, loadWanted, overviewOf, SHEET, sheetOf } from "./sheets.js";
 import { set, state } from "./state.js";
+import { showTip } from "./tip.js";
 import { drawTrace } from "./trace.js";
 
 let dirty = true;
@@ -103,11 +103,14 @@ function drawOver(target, grid, { left, top, scale }, picture) {
   target.imageSmoothingEnabled = true;
 }
 
-/** Draw the map with everything on it onto a context, for the screen or for a saved PNG. */
-export const paint = (target, camera, ratio) => {
+/**
+ * Draw the map with everything on it onto a context, for the screen or for a saved PNG. quality: of enlarged
+ * icons; "high" takes too long for a map that moves.
+ */
+export const paint = (target, camera, ratio, quality = "low") => {
   const { paper, ink, accent } = theme(),
     grid = gridShown();
-  target.imageSmoothingQuality = "low"; // pictures are near their own size, and this runs every frame
+  target.imageSmoothingQuality = quality;
   target.fillStyle = paper;
   target.fillRect(0, 0, camera.width, camera.height);
   if (grid) {
@@ -115,7 +118,9 @@ export const paint = (target, camera, ratio) => {
     drawOver(target, grid, camera, coloursOver(grid));
     const dimming = dimmingOver(grid);
     drawOver(target, grid, camera, dimming);
-    if (dimming) drawFrames(target, grid, camera);
+    const filtered = filterOver(grid);
+    drawOver(target, grid, camera, filtered);
+    if (dimming || filtered) drawFrames(target, grid, camera);
   } else {
     drawPlaces(target, camera);
   }
@@ -123,7 +128,7 @@ export const paint = (target, camera, ratio) => {
   if (grid && hovered?.grid === grid) outlineCell(target, grid, hovered.cell, camera, ink, 1);
   const chosen = chosenCell();
   if (chosen) outlineCell(target, chosen.grid, chosen.cell, camera, accent, 2.5);
-  if (grid && state.labels) drawLabels(target, grid, camera);
+  if (grid) drawLabels(target, grid, camera);
   drawAxis(target, camera);
   drawGlide(target, camera);
   drawTrace(target, camera);
@@ -138,10 +143,27 @@ function showPointed() {
   showTip(grid, cell, ...screen);
 }
 
+const REST_MS = 120; // time without a move after which enlarged icons are drawn smoothly
+let lastCamera = {};
+let resting = 0;
+
+/** Whether the map has moved since the last frame; if so, it is drawn again once it rests. */
+function isMoved(camera) {
+  const moved = Object.keys(camera).some((name) => camera[name] !== lastCamera[name]);
+  lastCamera = camera;
+  if (moved) {
+    clearTimeout(resting);
+    resting = setTimeout(redraw, REST_MS);
+  }
+  return moved;
+}
+
 function drawFrame(context) {
   const { canvas } = context;
   if (dirty && canvas.clientWidth) {
     dirty = false;
+    const camera = cameraOf(),
+      isMoving = isMoved(camera);
     const ratio = devicePixelRatio || 1,
       width = Math.round(canvas.clientWidth * ratio),
       height = Math.round(canvas.clientHeight * ratio);
@@ -149,7 +171,7 @@ function drawFrame(context) {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     // The map may have moved while the pointer stayed in place.
     if (pointer) showPointed();
-    paint(context, cameraOf(), Math.max(ratio, minRatio));
+    paint(context, camera, Math.max(ratio, minRatio), isMoving ? "low" : "high");
     drawMinimap();
     loadWanted();
   }
@@ -186,6 +208,9 @@ export const pickAt = (x, y) => {
 
 export const startDrawing = () => {
   const canvas = byId("map");
-  new ResizeObserver(redraw).observe(canvas);
+  new ResizeObserver(() => {
+    fitAgain();
+    redraw();
+  }).observe(canvas);
   requestAnimationFrame(() => drawFrame(canvas.getContext("2d")));
 };

@@ -1,120 +1,94 @@
-// Class names on the map where there is room for them: for regions with one top class, and for large cells.
+// The names on the map: of regions, and of the strongest cells of a highlighted class.
 
-import { measureOf } from "./cells.js";
-import { run } from "./data.js";
-import { eachVisible, theme } from "./draw.js";
+import { theme } from "./draw.js";
+import { litNames } from "./lit.js";
+import { namesAt, viewNames } from "./names.js";
+import { placeNames } from "./placing.js";
 import { state } from "./state.js";
 
-const APART = [150, 64]; // width and height of a field in CSS pixels; a field has at most one name
-const FILLED = 0.4; // share of a field that cells of the class must fill; two cells at an edge do not suffice
-const MAJORITY = 0.5; // share of a field's cells, and of their activations if known, that must have the class
-const NAMED_PX = 96; // size of cells on the screen from which each has a name
-const LONGEST = 22;
-const FONT = '550 12.5px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
+const FONT = '600 13px system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif';
+const LINE_PX = 16; // height of a line in CSS pixels
+const PAD = 3; // free space around a name
 const LEVELS = 4; // zoom levels per factor of two; names are placed once for each level
-const placed = new Map(); // names by grid and zoom level
+const placed = new Map(); // placed names by view, grid and zoom level
 
-const short = (label) =>
-  [...label].length > LONGEST ? [...label].slice(0, LONGEST - 1).join("") + "…" : label;
+/** The size of a name in CSS pixels: [width, height]. context: with the font of the names. */
+const sizeOfName = (context, lines) => [
+  Math.max(...lines.map((line) => context.measureText(line).width)) + 2 * PAD,
+  lines.length * LINE_PX + 2 * PAD,
+];
 
-/**
- * The fields of a grid at a scale, fixed to the map so that names keep their places while it is moved. Returns
- * {found: field -> class column -> [cells, sum of x, sum of y, sum of agreement], stride, least: needed cells}.
- */
-function fields(grid, scale) {
-  const across = Math.max(1, Math.round(scale / APART[0])),
-    down = Math.max(1, Math.round(scale / APART[1]));
-  const consistency = run.measures.find(({ name }) => name === "consistency");
-  // Each row ends with an empty column, so that its last field is not a neighbour of the next row's first.
-  const stride = across + 1,
-    found = new Map();
-  for (let cell = 0; cell < grid.cells; cell++) {
-    const x = (grid.col[cell] + 0.5) / grid.size,
-      y = (grid.row[cell] + 0.5) / grid.size;
-    const field = Math.floor(y * down) * stride + Math.floor(x * across);
-    if (!found.has(field)) found.set(field, new Map());
-    const column = grid.top[cell * grid.numTop],
-      sums = found.get(field);
-    if (!sums.has(column)) sums.set(column, [0, 0, 0, 0]);
-    const sum = sums.get(column);
-    sum[0]++;
-    sum[1] += x;
-    sum[2] += y;
-    sum[3] += (consistency && measureOf(grid, consistency, cell)) ?? 1;
+/** The regions' names with their boxes in units of the map, computed once for each zoom level. */
+function regionNames(context, grid, camera) {
+  const all = viewNames();
+  if (!all) return [];
+  const level = Math.round(Math.log2(camera.scale) * LEVELS),
+    zoom = Math.round(Math.log2(state.z) * LEVELS),
+    isWide = camera.width > camera.height;
+  const name = `${state.layer}/${state.view}/${grid.size}#${level}#${zoom}#${isWide}`;
+  if (!placed.has(name)) {
+    const wanted = namesAt(all, 2 ** (zoom / LEVELS)).map((one) => ({
+      ...one,
+      size: sizeOfName(context, one.lines),
+    }));
+    placed.set(name, placeNames(wanted, grid, 2 ** (level / LEVELS), isWide));
   }
-  return { found, stride, least: Math.max(2, (FILLED * grid.size ** 2) / (across * down)) };
-}
-
-/** The names of regions at a scale, in descending order of cells: [{text, x, y, weight}]. */
-export function regions(grid, scale) {
-  const { found, stride, least } = fields(grid, scale);
-  const names = new Map(),
-    labels = [];
-  for (const [field, sums] of [...found].sort((a, b) => a[0] - b[0])) {
-    const [column, [count, x, y, agree]] = [...sums].sort((a, b) => b[1][0] - a[1][0] || a[0] - b[0])[0];
-    const all = [...sums.values()].reduce((sum, one) => sum + one[0], 0);
-    // Skip fields without a majority class among the cells, or whose activations disagree within each cell.
-    if (count < least || count < all * MAJORITY || agree < all * MAJORITY) continue;
-    names.set(field, column);
-    // Skip a field if a neighbour to the left or above already has the same name.
-    const around = [field - 1, field - stride, field - stride - 1, field - stride + 1];
-    if (around.some((other) => names.get(other) === column)) continue;
-    labels.push({ text: short(grid.classes[column]), x: x / count, y: y / count, weight: count });
-  }
-  return labels.sort((a, b) => b.weight - a.weight);
-}
-
-/** The names of regions at a zoom level, cached because computing them visits every cell of the grid. */
-function regionsAt(grid, level) {
-  const name = `${grid.folder}#${level}`;
-  if (!placed.has(name)) placed.set(name, regions(grid, 2 ** (level / LEVELS)));
   if (placed.size > 100) placed.delete(placed.keys().next().value);
   return placed.get(name);
 }
 
-function cellNames(grid, camera) {
-  const labels = [];
-  eachVisible(grid, camera, (cell) => {
-    const text = short(grid.classes[grid.top[cell * grid.numTop]]);
-    labels.push({
-      text,
-      x: (grid.col[cell] + 0.5) / grid.size,
-      y: (grid.row[cell] + 1) / grid.size,
-      up: 12,
-      weight: 1,
-    });
-  });
-  return labels;
+function drawLeader(context, x, y, box) {
+  const endX = Math.min(box.right, Math.max(box.left, x)),
+    endY = Math.min(box.bottom, Math.max(box.top, y));
+  if (endX === x && endY === y) return;
+  const { ink, paper } = theme(),
+    line = new Path2D();
+  line.moveTo(x, y);
+  line.lineTo(endX, endY);
+  for (const [colour, width, radius] of [
+    [paper, 3.5, 4],
+    [ink, 1, 2.2],
+  ]) {
+    Object.assign(context, { strokeStyle: colour, fillStyle: colour, lineWidth: width });
+    context.stroke(line);
+    context.beginPath();
+    context.arc(x, y, radius, 0, 7);
+    context.fill();
+  }
 }
 
-/** Draw the names, leaving out those that would overlap an earlier one. */
-export const drawLabels = (context, grid, camera) => {
-  if (!grid.numTop) return;
-  let labels;
-  if (camera.scale / grid.size >= NAMED_PX) {
-    labels = cellNames(grid, camera);
-  } else {
-    labels = regionsAt(grid, Math.round(Math.log2(camera.scale) * LEVELS));
-  }
-  const { ink, muted, paper } = theme(),
-    taken = [];
-  Object.assign(context, {
-    font: FONT,
-    textAlign: "center",
-    textBaseline: "middle",
-    lineJoin: "round",
-    lineWidth: 3.5,
+function drawWords(context, lines, x, top, colour) {
+  const { paper } = theme();
+  Object.assign(context, { strokeStyle: paper, lineWidth: 4, fillStyle: colour });
+  lines.forEach((line, at) => {
+    const y = top + PAD + (at + 0.5) * LINE_PX;
+    context.strokeText(line, x, y);
+    context.fillText(line, x, y);
   });
-  for (const { text, x, y, up = 0 } of labels) {
-    const left = camera.left + x * camera.scale,
-      top = camera.top + y * camera.scale - up;
-    if (left < 0 || top < 0 || left > camera.width || top > camera.height) continue;
-    const half = context.measureText(text).width / 2 + 5;
-    if (taken.some(([l, t, h]) => Math.abs(l - left) < h + half && Math.abs(t - top) < 19)) continue;
-    taken.push([left, top, half]);
-    context.strokeStyle = paper;
-    context.strokeText(text, left, top);
-    context.fillStyle = state.lit ? muted : ink;
-    context.fillText(text, left, top);
-  }
+}
+
+/** Draw the names; a name that would overlap an earlier one is left out. Returns the words drawn. */
+export const drawLabels = (context, grid, camera) => {
+  const { ink, muted, accent } = theme(),
+    { left, top, scale, width, height } = camera;
+  Object.assign(context, { font: FONT, textAlign: "center", textBaseline: "middle", lineJoin: "round" });
+  const taken = [],
+    drawn = [];
+  const isFree = (box) =>
+    !taken.some((t) => t.left < box.right && box.left < t.right && t.top < box.bottom && box.top < t.bottom);
+  const draw = ({ lines, x, y, anchor, size }, colour) => {
+    const [w, h] = size ?? sizeOfName(context, lines),
+      px = left + x * scale,
+      py = top + y * scale;
+    const box = { left: px - w / 2, right: px + w / 2, top: py - h / 2, bottom: py + h / 2 };
+    if (box.right < 0 || box.bottom < 0 || box.left > width || box.top > height || !isFree(box)) return;
+    taken.push(box);
+    drawn.push(lines.join(" "));
+    if (anchor) drawLeader(context, left + anchor[0] * scale, top + anchor[1] * scale, box);
+    drawWords(context, lines, px, box.top, colour);
+  };
+  if (!state.labels) return drawn;
+  for (const name of litNames(grid, scale)) draw(name, accent);
+  for (const name of regionNames(context, grid, camera)) draw(name, state.lit ? muted : ink);
+  return drawn;
 };

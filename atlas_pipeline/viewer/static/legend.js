@@ -1,66 +1,61 @@
-// The legend of the map's colours, and the status line.
+// The legends of what the map shows, and the status line.
 
 import { iconlessPlaces } from "./brush.js";
+import { fitAgain } from "./camera.js";
 import { gridShown, numberWords } from "./cells.js";
 import { showClass } from "./choice.js";
 import { showDetail } from "./detail.js";
 import { redraw } from "./draw.js";
-import { measured, MEASURES, rangeOf } from "./measures.js";
-import { commonest, scaleColour, sharesOf } from "./overlay.js";
+import { legends } from "./scales.js";
+import { showHistograms } from "./histograms.js";
+import { showSought } from "./lit.js";
 import { byId, element } from "./page.js";
-import { onChange, state, viewShown } from "./state.js";
+import { onChange, viewShown } from "./state.js";
+import { offerTour } from "./tour.js";
 import { showStrip } from "./trace.js";
 
-function showLegend() {
-  const { colour } = state,
-    grid = gridShown(),
-    legend = byId("legend");
-  legend.hidden = !(colour && grid && MEASURES[colour]);
-  if (legend.hidden) return;
-  const name = `${grid.folder}#${colour}`;
-  if (legend.dataset.name === name) return;
-  legend.dataset.name = name;
-  if (colour === "classes" && grid.numTop) {
-    const rows = commonest(grid).map(({ label, count, colour: fill }) => {
-      const swatch = element("span", { className: "swatch" });
-      swatch.style.background = fill;
-      return element(
-        "li",
+function scaleParts({ title, unit, ramp, rows, ticks, note }) {
+  const head = element("p", { className: "legend-title" }, element("b", {}, element("bdi", { textContent: title })));
+  if (unit) head.append(element("small", { textContent: ` ${unit}` }));
+  const parts = [head];
+  if (ramp) {
+    const canvas = element("canvas", { width: ramp.length, height: 1, className: "ramp" }),
+      context = canvas.getContext("2d");
+    ramp.forEach((colour, x) => ((context.fillStyle = colour), context.fillRect(x, 0, 1, 1)));
+    const words = ticks.map((tick) => element("span", { textContent: tick.words }));
+    parts.push(canvas, element("p", { className: "ends" }, ...words));
+  }
+  if (rows)
+    parts.push(
+      element(
+        "ul",
         {},
-        swatch,
-        element("bdi", { textContent: label }),
-        element("small", { textContent: numberWords(count) }),
-      );
-    });
-    const others = new Set(grid.top.filter((_, at) => at % grid.numTop === 0)).size - rows.length;
-    legend.replaceChildren(
-      element("ul", {}, ...rows),
-      others > 0
-        ? element("p", { className: "note", textContent: `grey: ${numberWords(others)} other classes` })
-        : "",
+        ...rows.map(({ colour, words, beside }) => {
+          const swatch = element("span", { className: "swatch" });
+          swatch.style.background = colour;
+          return element(
+            "li",
+            {},
+            swatch,
+            element("bdi", { textContent: words }),
+            element("small", { textContent: beside }),
+          );
+        }),
+      ),
     );
-    return;
-  }
-  if (MEASURES[colour].ready?.(grid) === false) {
-    // Remove the legend of the previous measure until the numbers are loaded.
-    legend.replaceChildren();
-    return void (legend.dataset.name = "");
-  }
-  const range = colour === "classes" ? null : rangeOf(grid, colour);
-  if (!range)
-    return void legend.replaceChildren(
-      element("p", { className: "note", textContent: "Not known in this atlas" }),
-    );
-  const ramp = element("canvas", { width: 128, height: 1, className: "ramp" }),
-    context = ramp.getContext("2d"),
-    [from, to] = range.map(sharesOf(colour, range));
-  for (let x = 0; x < 128; x++) {
-    context.fillStyle = `rgb(${scaleColour(from + ((to - from) * x) / 127).map(Math.round)})`;
-    context.fillRect(x, 0, 1, 1);
-  }
-  // If all cells are equal, the scale has a single number.
-  const words = [...new Set(range)].map((value) => element("span", { textContent: measured(colour, value) }));
-  legend.replaceChildren(ramp, element("p", { className: "ends" }, ...words));
+  if (note) parts.push(element("p", { className: "note", textContent: note }));
+  return parts;
+}
+
+let lastLegends = null;
+
+function showLegend() {
+  const shown = legends(),
+    legend = byId("legend");
+  if (shown === lastLegends) return;
+  lastLegends = shown;
+  legend.hidden = !shown.length;
+  legend.replaceChildren(...shown.map((one) => element("section", {}, ...scaleParts(one))));
 }
 
 function showStatus() {
@@ -90,9 +85,13 @@ const refresh = () => {
 
 /** Update everything after a grid or a part of its data was loaded. */
 export const arrived = () => {
+  fitAgain();
   refresh();
   showClass();
+  showSought();
   showStrip();
+  offerTour();
+  showHistograms();
 };
 
 export const startLegend = () => onChange(refresh);

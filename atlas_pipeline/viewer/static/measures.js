@@ -4,7 +4,7 @@ import { decimals, levelled, measureOf, numberWords } from "./cells.js";
 import { fileStore, loadFile, run, unpackAll } from "./data.js";
 import { arrived } from "./legend.js";
 
-/** name -> {words, value(grid, cell), log?, percent?, group?, ready?(grid)}; a value is null if not known. */
+/** name -> {words, value(grid, cell), log?, percent?, group, unit, ready?(grid)}; a value is null if not known. */
 export const MEASURES = {};
 
 const shares = fileStore(40);
@@ -15,19 +15,45 @@ function share(grid, number) {
   return shares.get(file, () => loadFile(file).then(unpackAll), arrived);
 }
 
+/** The units of measures by kind. */
+const UNITS = {
+  cosine: "cosine, 1 is best",
+  share: "share",
+  rank: "rank, 0 is best",
+  distance: "distance",
+  ratio: "1: as a real patch",
+};
+
 /** Fill MEASURES with the run's measures, and with the shares and means of the images' columns. */
 export const startMeasures = () => {
-  MEASURES.count = { words: "Activations", value: (grid, cell) => grid.count[cell], log: true };
+  const cells = "Cells",
+    icons = "Icons";
+  MEASURES.count = {
+    words: "Activations",
+    value: (grid, cell) => grid.count[cell],
+    log: true,
+    unit: "number in a cell",
+    group: cells,
+  };
   for (const measure of run.measures) {
-    const { name, colour: words } = measure;
-    if (words) MEASURES[name] = { words, value: (grid, cell) => measureOf(grid, measure, cell) };
+    const { name, kind, colour: words, ofIcon } = measure;
+    if (!words) continue;
+    MEASURES[name] = {
+      words,
+      value: (grid, cell) => measureOf(grid, measure, cell),
+      percent: kind === "share",
+      unit: name === "consistency" ? "share of a cell's activations" : UNITS[kind],
+      group: ofIcon ? icons : cells,
+    };
   }
-  MEASURES.classes = { words: "Top class" };
+  MEASURES.classes = { words: "Top class", group: cells };
   run.shares.forEach(({ column, value }, number) => {
     MEASURES[`share-${number}`] = {
       words: value === null ? `Mean ${column}` : `${column}: ${value}`,
       group: value === null ? "Means of the images" : `Share of images by ${column}`,
       percent: value !== null,
+      isShare: true,
+      unit: value === null ? "mean of a cell's images" : "share of a cell's activations",
       ready: (grid) => share(grid, number) !== null,
       value: (grid, cell) => {
         const numbers = share(grid, number);

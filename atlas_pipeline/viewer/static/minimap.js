@@ -1,8 +1,8 @@
 // The minimap: the whole map in a corner, with a frame around the visible part, which can be dragged.
 
 import { drawPlaces } from "./brush.js";
-import { cameraOf } from "./camera.js";
-import { gridOf } from "./cells.js";
+import { cameraOf, isWholeSeen } from "./camera.js";
+import { gridShown } from "./cells.js";
 import { theme } from "./draw.js";
 import { byId } from "./page.js";
 import { overviewOf } from "./sheets.js";
@@ -23,6 +23,8 @@ function reduced(whole, name, side) {
 
 export const drawMinimap = () => {
   const canvas = byId("minimap");
+  // It would repeat the map, which is all on the screen.
+  canvas.hidden = isWholeSeen();
   const context = canvas.getContext("2d");
   const side = canvas.clientWidth,
     ratio = devicePixelRatio || 1;
@@ -32,10 +34,10 @@ export const drawMinimap = () => {
   context.clearRect(0, 0, side, side);
   const { grids } = viewShown(),
     camera = { left: 0, top: 0, width: side, height: side, scale: side };
-  const coarsest = grids.length ? gridOf(grids[0].size) : null;
-  if (coarsest) {
-    const whole = overviewOf(coarsest, state.full);
-    const name = `${coarsest.folder}#${state.full}#${canvas.width}`;
+  const grid = gridShown();
+  if (grid) {
+    const whole = overviewOf(grid, state.full);
+    const name = `${grid.folder}#${state.full}#${canvas.width}`;
     if (whole) context.drawImage(reduced(whole, name, canvas.width), 0, 0, side, side);
   } else if (!grids.length) {
     drawPlaces(context, camera);

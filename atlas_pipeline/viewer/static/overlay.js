@@ -3,22 +3,25 @@
 
 import { fileStore, loadFile, run, unpackAll } from "./data.js";
 import { paint, theme } from "./draw.js";
+import { filtersOf, maskOfFilters } from "./filter.js";
 import { arrived } from "./legend.js";
 import { MEASURES, rangeOf } from "./measures.js";
 import { state } from "./state.js";
 
-const DIMMING = 0.95; // opacity over cells without attribution to the class, which leaves a trace of the map
+export const DIMMING = 0.8; // opacity over cells without attribution to the class; the map stays readable below
+const FILTERED = 0.88; // opacity over cells outside the filters
 const COLOUR = 0.82; // opacity of a colour over its icon
 const GREY = [150, 150, 150]; // colour of unknown numbers, and of classes without a colour of their own
 
-const parts = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+/** "#rrggbb" -> [red, green, blue]. */
+export const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
 /** A share from 0 to 1 -> [red, green, blue] on the run's colour scale. */
 export const scaleColour = (share) => {
   const stops = run.scale,
     at = Math.min(Math.max(share, 0), 1) * (stops.length - 1);
   const low = Math.min(Math.floor(at), stops.length - 2),
-    [a, b] = [parts(stops[low]), parts(stops[low + 1])];
+    [a, b] = [channels(stops[low]), channels(stops[low + 1])];
   return a.map((value, channel) => value + (b[channel] - value) * (at - low));
 };
 
@@ -75,7 +78,7 @@ function canvasOf(grid, paint) {
 function coloured(grid, name) {
   const alpha = Math.round(255 * COLOUR);
   if (name === "classes") {
-    const colours = new Map(commonest(grid).map(({ column, colour }) => [column, parts(colour)]));
+    const colours = new Map(commonest(grid).map(({ column, colour }) => [column, channels(colour)]));
     return canvasOf(grid, (cell, put) => {
       if (grid.numTop) put(...(colours.get(grid.top[cell * grid.numTop]) ?? GREY), alpha);
     });
@@ -124,7 +127,7 @@ export const opacityOf = (attribution, cell) => {
 function dimmed(grid) {
   const attribution = attributionOf(grid);
   if (!attribution) return null;
-  const [red, green, blue] = parts(theme().paper);
+  const [red, green, blue] = channels(theme().paper);
   return canvasOf(grid, (cell, put) =>
     put(red, green, blue, 255 * DIMMING * (1 - opacityOf(attribution, cell))),
   );
@@ -151,6 +154,18 @@ export const dimmingOver = (grid) => {
   if (lit === "") return null;
   const name = `${lit}/${sign}/${strength}/${theme().paper}`;
   return cachedOverlay(grid, "dimming", name, () => dimmed(grid));
+};
+
+/** The overlay that fades the cells outside the filters; null without filters. */
+export const filterOver = (grid) => {
+  const names = [...filtersOf(state.only).keys()];
+  // While the numbers of a filter load, the map is shown without filters.
+  if (!names.length || names.some((name) => MEASURES[name].ready?.(grid) === false)) return null;
+  return cachedOverlay(grid, "filter", `${state.only}/${theme().paper}`, () => {
+    const mask = maskOfFilters(grid, state.only),
+      [red, green, blue] = channels(theme().paper);
+    return canvasOf(grid, (cell, put) => put(red, green, blue, mask[cell] ? 0 : 255 * FILTERED));
+  });
 };
 
 /** The overlay with the colours of the chosen measure; null without a measure. */

@@ -27,6 +27,24 @@ export const warn = (words) => notice(words, 15);
 /** Announce words to screen readers. */
 export const say = (words) => (byId("said").textContent = words);
 
+/** A value that an earlier visit remembered by name; null if there is none, or the browser keeps nothing. */
+export const remembered = (name) => {
+  try {
+    return localStorage.getItem(`atlas-${name}`);
+  } catch {
+    return null;
+  }
+};
+
+/** Remember a value for later visits, if the browser allows it. */
+export const remember = (name, value) => {
+  try {
+    localStorage.setItem(`atlas-${name}`, value);
+  } catch {
+    // Some browsers keep nothing for pages at file://.
+  }
+};
+
 /** Open or close the options, which on a phone are hidden at first. */
 export function showSide(on) {
   document.body.classList.toggle("side-open", on);

@@ -1,6 +1,6 @@
 // Search for images by number, name and label.
 
-import { flyTo, largestZoom } from "./camera.js";
+import { cameraOf, fitted, flyTo, homePlace, largestZoom } from "./camera.js";
 import { numberWords } from "./cells.js";
 import { choiceField, matching } from "./choice.js";
 import { cachedFile, run, unpackAll } from "./data.js";
@@ -94,6 +94,24 @@ async function goToImage(image) {
   const wanted = Math.max(z, Math.min(4, largestZoom()));
   flyTo({ x: middle(x), y: middle(y), z: Math.max(1, Math.min(wanted, nearest)) });
 }
+/** Select the images of a label and move to where most of their activations are. */
+async function goToLabel(found) {
+  set({ found });
+  const selection = await searched(found),
+    { layer, view } = state,
+    places = await placesOf(layer, view);
+  const chosen = [...places.number.keys()].filter((n) => selection?.mask[places.number[n]]);
+  if (!chosen.length) return void notice("None of these images is in this view.");
+  // Leave out the outermost tenth on every side, so that a few strays do not keep the map from moving.
+  const [x, y] = [places.x, places.y].map((all) => chosen.map((n) => all[n]).sort((a, b) => a - b));
+  const inner = (values) => [0.1, 0.9].map((part) => values[Math.round(part * (values.length - 1))]);
+  const [[left, right], [top, bottom]] = [inner(x), inner(y)];
+  const { width, height } = cameraOf(),
+    home = homePlace();
+  const place = fitted({ left, top, right: right + 1e-6, bottom: bottom + 1e-6 }, width, height);
+  flyTo({ ...place, z: Math.min(largestZoom(), 6, Math.max(home.z, 0.8 * place.z)) });
+}
+
 export const findImage = (image) => goToImage(image).catch((error) => warn(error.message));
 
 export const startSearch = () => {
@@ -105,7 +123,7 @@ export const startSearch = () => {
       const [kind, number] = found.split(":");
       byId("find").blur();
       if (kind === "image") findImage(Number(number));
-      else set({ found });
+      else goToLabel(found).catch((error) => warn(error.message));
     },
   });
 };

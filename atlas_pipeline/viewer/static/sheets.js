@@ -1,5 +1,6 @@
 // Sheets of 16 x 16 pictures. Visible sheets are loaded, resized once, and kept within a limit of memory.
 
+import { groundUnder } from "./density.js";
 import { decodedImage, failureSet, fileCache, loadFile } from "./data.js";
 import { redraw } from "./draw.js";
 import { warn } from "./page.js";
@@ -15,12 +16,34 @@ let frame = 0;
 let lacking = 0;
 let wanted = [];
 
+const FADE = 0.09; // share of half an icon's side over which it fades out at its edges
+const ROUNDNESS = 9; // exponent of the superellipse that is an icon's border; both as in sprites.py
+const softened = new Map(); // side -> picture with the opacity of an icon of this side
+
+/** An icon's opacity with rounded, fading edges, as a picture. */
+function softEdges(side) {
+  if (softened.has(side)) return softened.get(side);
+  const canvas = new OffscreenCanvas(side, side),
+    context = canvas.getContext("2d"),
+    image = context.createImageData(side, side);
+  const along = Array.from({ length: side }, (_, at) => Math.abs(((at + 0.5) / side) * 2 - 1) ** ROUNDNESS);
+  for (let at = 0; at < side * side; at++) {
+    const far = (along[at % side] + along[Math.floor(at / side)]) ** (1 / ROUNDNESS);
+    image.data[4 * at + 3] = 255 * Math.min(1, Math.max(0, (1 - far) / FADE));
+  }
+  context.putImageData(image, 0, 0);
+  softened.set(side, canvas);
+  return canvas;
+}
+
 /** A sheet with icons sized by density, or full, scaled to a `share` of its own size. */
 function arranged(image, grid, band, column, { full, share }) {
   const from = image.width / SHEET,
     px = from * share;
   const canvas = new OffscreenCanvas(px * SHEET, px * SHEET);
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d"),
+    edges = new OffscreenCanvas(px * SHEET, px * SHEET),
+    opacity = edges.getContext("2d");
   context.imageSmoothingQuality = "high";
   for (let row = band * SHEET; row < Math.min(grid.size, (band + 1) * SHEET); row++) {
     for (let col = column * SHEET; col < Math.min(grid.size, (column + 1) * SHEET); col++) {
@@ -31,8 +54,13 @@ function arranged(image, grid, band, column, { full, share }) {
         side = full ? px : (grid.side[cell] / 255) * px;
       const [left, top] = [x, y].map((at) => at * px + (px - side) / 2);
       context.drawImage(image, x * from, y * from, from, from, left, top, side, side);
+      opacity.drawImage(softEdges(px), left, top, side, side);
     }
   }
+  context.globalCompositeOperation = "destination-in";
+  context.drawImage(edges, 0, 0);
+  const span = SHEET / grid.size;
+  groundUnder(context, grid, [column * span, band * span, span], px * SHEET);
   return canvas.transferToImageBitmap();
 }
 
@@ -97,8 +125,17 @@ export const isComplete = () => loading.size + lacking === 0;
 /** The picture of the whole grid's icons, or null while it loads. */
 export const overviewOf = (grid, full) => {
   const file = `${grid.folder}/icons-overview-${full ? "full" : "density"}.js`;
-  return bitmap({ path: file, file, far: -2, make: (image) => image });
+  return bitmap({ path: file, file, far: -2, make: (image) => onGround(image, grid) });
 };
+
+/** The picture of the whole grid with the ground behind its icons. */
+function onGround(image, grid) {
+  const canvas = new OffscreenCanvas(image.width, image.height),
+    context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  groundUnder(context, grid, [0, 0, 1], image.width);
+  return canvas.transferToImageBitmap();
+}
 
 const fileOf = (grid, kind, band, column, low) =>
   `${grid.folder}/${kind}-${band}-${column}${low ? "-low" : ""}.js`;
@@ -134,21 +171,30 @@ export const cellPicture = async (grid, cell, kind = "icons") => {
 };
 
 const BLOCK = 4;
+const CROPS = 4; // crops along a side of a cell's square
+const NEAREST = 9; // places of the nearest patches in it; those of the range follow
 
-/** The nearest real patches of a cell: [{canvas, image, row, col, key}]. */
+/**
+ * The real patches of a cell: {nearest, range: from the nearest to the farthest from its mean}, each
+ * [{canvas, image, row, col, key, label, cosine?}].
+ */
 export const cellExamples = async (grid, cell) => {
   const row = grid.row[cell],
     col = grid.col[cell];
   const file = `${grid.folder}/block-${Math.floor(row / BLOCK)}-${Math.floor(col / BLOCK)}.js`;
   const block = await blocks(file, async (read) => ({ ...read, image: await decodedImage(read.picture) }));
-  const listed = block.cells[block.at.findIndex((at) => at[0] === row && at[1] === col)] ?? [];
-  return listed.map(([image, atRow, atCol, key], rank) => {
+  const here = block.at.findIndex((at) => at[0] === row && at[1] === col);
+  const patch = (place, [image, atRow, atCol, key, label, cosine]) => {
     const canvas = document.createElement("canvas"),
       px = block.px;
     canvas.width = canvas.height = px;
-    const x = ((col % BLOCK) * 3 + (rank % 3)) * px,
-      y = ((row % BLOCK) * 3 + Math.floor(rank / 3)) * px;
+    const x = ((col % BLOCK) * CROPS + (place % CROPS)) * px,
+      y = ((row % BLOCK) * CROPS + Math.floor(place / CROPS)) * px;
     canvas.getContext("2d").drawImage(block.image, x, y, px, px, 0, 0, px, px);
-    return { canvas, image, row: atRow, col: atCol, key };
-  });
+    return { canvas, image, row: atRow, col: atCol, key, label, cosine };
+  };
+  return {
+    nearest: (block.cells[here] ?? []).map((origin, rank) => patch(rank, origin)),
+    range: (block.ranges[here] ?? []).map((origin, rank) => patch(NEAREST + rank, origin)),
+  };
 };

@@ -3,10 +3,12 @@
 import { startBrush } from "./brush.js";
 import { numberWords } from "./cells.js";
 import { startClasses } from "./choice.js";
+import { startColours } from "./colours.js";
 import { startControls } from "./controls.js";
 import { retryFailed, run } from "./data.js";
 import { startDrawing } from "./draw.js";
 import { startFound } from "./found.js";
+import { startHistograms } from "./histograms.js";
 import { startKeyboard } from "./keyboard.js";
 import { startLegend } from "./legend.js";
 import { startLists } from "./lists.js";
@@ -16,6 +18,8 @@ import { byId, element, showSide, warn } from "./page.js";
 import { startPointers } from "./pointers.js";
 import { startSearch } from "./search.js";
 import { followAddress, onChange } from "./state.js";
+import { startTalk } from "./talk.js";
+import { startTour } from "./tour.js";
 import { startTrace } from "./trace.js";
 
 function fillHead() {
@@ -39,6 +43,10 @@ function fillHead() {
       .flatMap(({ panel, help }) => [element("b", { textContent: panel }), `: ${help} `]),
   );
   byId("find").closest("section").hidden = !run.keys;
+  const isTouch = matchMedia("(pointer: coarse)").matches;
+  byId("intro-how").textContent = isTouch
+    ? "Tap one for its real images, drag to move, pinch to zoom."
+    : "Point at one to see its real images, click it for its numbers, drag to move, scroll to zoom.";
 }
 
 function start() {
@@ -56,10 +64,14 @@ function start() {
   startLists();
   startLegend();
   startClasses();
+  startColours();
+  startHistograms();
   startFound();
   startBrush();
   startSearch();
   startTrace();
+  startTour();
+  startTalk();
   byId("open-side").onclick = () => showSide(!document.body.classList.contains("side-open"));
   byId("close-side").onclick = () => showSide(false);
   followAddress((isForeign) => {

@@ -1,5 +1,6 @@
 // The viewer's state, which links contain. The screen follows from it, and controls change it with set.
 
+import { homePlace } from "./camera.js";
 import { run } from "./data.js";
 import { MEASURES } from "./measures.js";
 
@@ -20,7 +21,11 @@ const DEFAULTS = {
   cell: "", // chosen cell: grid.row.col
   found: "", // selection in all layers: box:..., image:... or label:...
   path: "", // x,y,x,y,...
+  only: "", // filters: name~low~high;...
+  stops: "", // the stops of a talk, one a line: see stops.js
 };
+export const PLACE = ["x", "y", "z"];
+const REPLACED = [...PLACE, "strength", "only"]; // changes of these add no entry to the browser's history
 export let state = { ...DEFAULTS };
 const listeners = [];
 
@@ -61,14 +66,14 @@ export const addressOf = (shown) => {
   return parts.toString();
 };
 
-/** The fragment of an address -> {state, map}. Unknown names are ignored; missing ones have defaults. */
+/** The fragment of an address -> {state, map, hasPlace}. Unknown names are ignored; missing ones have defaults. */
 export const stateOf = (address) => {
   const parts = new URLSearchParams(address.replace(/^#/, ""));
   const named = { ...DEFAULTS };
   for (const name of Object.keys(DEFAULTS)) {
     if (parts.has(name)) named[name] = readValue(name, parts.get(name));
   }
-  return { state: named, map: parts.get("map") };
+  return { state: named, map: parts.get("map"), hasPlace: PLACE.some((name) => parts.has(name)) };
 };
 
 /** A state with invalid values corrected: a known layer and view, one of its grids, numbers within bounds. */
@@ -99,30 +104,53 @@ export const layerShown = () => run.layers.find((one) => one.name === state.laye
 export const viewShown = () => layerShown().views.find((one) => one.name === state.view);
 
 let timer = 0;
+let isStep = false; // whether a change since the last write deserves its own entry in the history
+let isFollowing = false;
 let writtenHash = null; // null: nothing was written yet; an empty hash is valid too
 
+/** Whether the address that was followed last names a place. */
+export let isPlaced = false;
+
 function write() {
+  const how = isStep ? "pushState" : "replaceState";
   timer = 0;
+  isStep = false;
+  if (location.hash === "#" + addressOf(state)) return;
   writtenHash = "#" + addressOf(state);
   try {
-    history.replaceState(null, "", writtenHash);
+    history[how](null, "", writtenHash);
   } catch {
     // Some browsers do not let a page at file:// rewrite its address, but all allow a jump within the page.
-    location.replace(writtenHash);
+    if (how === "pushState") location.hash = writtenHash;
+    else location.replace(writtenHash);
   }
 }
 
-/** Read the state from the address, and keep both in sync. Browsers limit how often it can be written. */
+/**
+ * Read the state from the address, and keep both in sync. Browsers limit how often it can be written. Moves of
+ * the map and the intensity replace the entry in the history; every other change adds one, so Back undoes it.
+ */
 export const followAddress = (onForeign) => {
   const take = () => {
     if (location.hash === writtenHash) return;
-    const { state: named, map } = stateOf(location.hash);
+    writtenHash = location.hash;
+    clearTimeout(timer);
+    timer = 0;
+    isStep = false;
+    const { state: named, map, hasPlace } = stateOf(location.hash);
     onForeign(Boolean(map) && map !== mapOf(named));
-    set(named);
+    isPlaced = hasPlace;
+    isFollowing = true;
+    set(hasPlace ? named : { ...named, ...homePlace() });
+    isFollowing = false;
   };
   take();
   addEventListener("hashchange", take);
-  onChange(() => (timer ||= setTimeout(write, 300)));
+  onChange((names) => {
+    if (isFollowing) return;
+    isStep ||= [...names].some((name) => !REPLACED.includes(name));
+    timer ||= setTimeout(write, 300);
+  });
 };
 
 /** The address of the present state; it is written without delay. */

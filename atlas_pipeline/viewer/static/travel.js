@@ -1,6 +1,6 @@
 // Changes of the layer or view: the chosen activations are highlighted, and visible ones stay visible.
 
-import { cameraOf, finishAnimation, flyTo, isAnimating, toMap } from "./camera.js";
+import { cameraOf, finishAnimation, flyTo, isAnimating, isWholeSeen, toMap } from "./camera.js";
 import { chosenCell } from "./cells.js";
 import { boxName, maskWithin, placesOf, resolved } from "./found.js";
 import { startGlide } from "./glide.js";
@@ -35,11 +35,12 @@ async function travel(layer, view) {
   const before = state,
     box = chosenBox();
   if (box && (!before.found || before.found === automatic)) set({ found: (automatic = box) });
-  const camera = cameraOf();
+  const camera = cameraOf(),
+    wasWhole = isWholeSeen(camera);
   const seen = [toMap(0, 0), toMap(camera.width, camera.height)].flat();
   set({ layer, view, cell: "" });
   startGlide(before, state);
-  if (before.z < 1.4 || (before.layer === state.layer && before.view === state.view)) return;
+  if (wasWhole || (before.layer === state.layer && before.view === state.view)) return;
   const target = state;
   const mask = state.found
     ? (await resolved(state.found))?.mask

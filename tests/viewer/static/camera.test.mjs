@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cameraAt, toMap, zoomedAt } from "../../../atlas_pipeline/viewer/static/camera.js";
+import { cameraAt, fitted, toMap, zoomedAt } from "../../../atlas_pipeline/viewer/static/camera.js";
 
 const near = (found, wanted) =>
   found.forEach((value, n) => assert.ok(Math.abs(value - wanted[n]) < 1e-9, `${found} is not ${wanted}`));
@@ -30,4 +30,20 @@ test("what is under the pointer stays there when the map is zoomed", () => {
 test("zoomed at its middle the map keeps its place", () => {
   const { x, y } = zoomedAt({ x: 0.3, y: 0.6, z: 2 }, 5, 400, 300, 800, 600);
   near([x, y], [0.3, 0.6]);
+});
+
+test("a map is fitted to the window by the cells that it has", () => {
+  const box = { left: 0.2, top: 0.1, right: 0.6, bottom: 0.9 };
+  for (const [width, height] of [
+    [1000, 500],
+    [500, 1000],
+  ]) {
+    const place = fitted(box, width, height),
+      { left, top, scale } = cameraAt(place, width, height);
+    const [across, down] = [0.4 * scale, 0.8 * scale];
+    // The tighter of both sides is filled to 94 %, and the middle of the cells is the window's.
+    near([Math.max(across / width, down / height)], [0.94]);
+    near([left + 0.4 * scale, top + 0.5 * scale], [width / 2, height / 2]);
+  }
+  assert.deepEqual(fitted({ left: 0, top: 0, right: 1, bottom: 1 }, 800, 600), { x: 0.5, y: 0.5, z: 1 });
 });

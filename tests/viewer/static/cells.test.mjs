@@ -11,6 +11,7 @@ import {
   wordsFor,
 } from "../../../atlas_pipeline/viewer/static/cells.js";
 import { measureWords, panelRows } from "../../../atlas_pipeline/viewer/static/detail.js";
+import { headingOf } from "../../../atlas_pipeline/viewer/static/evidence.js";
 import { giveRun, gridOfSize, MISSING, RUN } from "./given.mjs";
 
 giveRun();
@@ -58,14 +59,44 @@ test("a measure in words is that of its kind", () => {
 
 test("the panel has a row for every measure that the run shows there and the grid has", () => {
   const { far, ...without } = GRID;
-  assert.deepEqual(panelRows(without, 1), [
+  const shown = (grid) => panelRows(grid, 1).map(({ name, value, small }) => [name, value, small]);
+  assert.deepEqual(shown(without), [
     ["Activations", "20", ""],
     ["Fidelity", "−0.25", "noise 0.10"],
     ["Round trip", "rank 5", "of 4"],
     ["Agreement", "33 %", "share one top class"],
   ]);
-  assert.deepEqual(panelRows(GRID, 1).at(-1), ["Far", "50.00", ""]);
+  assert.deepEqual(shown(GRID).at(-1), ["Far", "50.00", ""]);
   assert.ok(far);
+});
+
+test("a row explains its number, and a cosine has a scale with its baselines", () => {
+  const [activations, fidelity, roundTrip, agreement] = panelRows(GRID, 1);
+  assert.match(activations.help, /^Activations of real images/);
+  assert.equal(fidelity.help, "How near.");
+  assert.deepEqual(fidelity.scale, [
+    [-0.25, ""],
+    [0.1, "noise"],
+  ]);
+  assert.equal(roundTrip.scale, null);
+  assert.equal(agreement.scale.length, 1);
+  assert.ok(Math.abs(agreement.scale[0][0] - 0.3333) < 1e-9);
+});
+
+const patches = (...labels) => labels.map((label) => ({ label }));
+
+test("a cell is called by the class that half of it agrees on, else by what its patches show", () => {
+  const agreed = gridOfSize(2, { ...GRID, consistency: Int16Array.of(5000, 4999, 0, MISSING) });
+  const title = (cell, nearest) => {
+    const { kicker, title: words } = headingOf(agreed, cell, nearest);
+    return [kicker, words];
+  };
+  assert.deepEqual(title(0, patches("pond", "pond", "pond")), ["Speaks for", "bee"]);
+  assert.deepEqual(title(1, patches("pond", "pond", "sky")), ["Looks like", "pond"]);
+  assert.deepEqual(title(1, patches("pond", "", "sky")), ["Speaks for many classes, first", "ant, bee"]);
+  assert.deepEqual(title(2, []), ["A group of", "30 similar activations"]);
+  // A run that does not know how far activations agree has no reason to doubt the class.
+  assert.deepEqual(title(3, []), ["Speaks for", "ant"]);
 });
 
 test("top classes come with their own indices, and without what is missing", () => {

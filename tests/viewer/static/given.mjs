@@ -45,6 +45,7 @@ export const RUN = {
     measure("fidelity", "cosine", {
       colour: "Fidelity",
       panel: "Fidelity",
+      help: "how near.",
       beside: [
         { name: "noise", words: "noise" },
         { name: "nearest", words: "nearest real" },

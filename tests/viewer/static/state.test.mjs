@@ -17,7 +17,12 @@ test("an address holds what differs from the default, and comes back", () => {
   const changed = { ...DEFAULTS, layer: "late/2", x: 0.123456789, labels: false, lit: "3", colour: "far" };
   const address = addressOf(changed);
   assert.equal(address, "map=late-all&layer=late%2F2&x=0.12346&lit=3&colour=far&labels=false");
-  assert.deepEqual(stateOf(`#${address}`), { state: { ...changed, x: 0.12346 }, map: "late-all" });
+  assert.deepEqual(stateOf(`#${address}`), {
+    state: { ...changed, x: 0.12346 },
+    map: "late-all",
+    hasPlace: true,
+  });
+  assert.equal(stateOf("#lit=3").hasPlace, false);
 });
 
 test("of a broken address what can be read is read", () => {
