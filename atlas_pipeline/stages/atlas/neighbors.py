@@ -27,13 +27,17 @@ from atlas_pipeline.views.view import View
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeighborsStepConfig:
-    """See `config.sections.ProjectConfig`."""
+    """euclidean_search: version of the Euclidean search; None for the cosine metric.
+
+    The other fields: see `config.sections.ProjectConfig`.
+    """
 
     num_neighbors: int
     metric: Metric
     method: Literal["auto", "exact", "approximate"]
     seed: int
     fit_on: int | None
+    euclidean_search: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +140,10 @@ def step(config: Config, view: View, sample: Step, select: Step | None) -> Step:
             method=config.project.neighbors,
             seed=config.seed,
             fit_on=view.layout.fit_on,
+            # Version 1 ranked squared distances as equal if they differed by about 1e-6 of the longest
+            # activation's square: with a few very long ones, the neighbours of all others could be wrong.
+            # Cosine neighbours, of vectors of one length, are the same.
+            euclidean_search=2 if config.project.metric == "euclidean" else None,
         ),
         inputs={"sample": sample, **({"select": select} if select else {})},
         layer=sample.layer,
