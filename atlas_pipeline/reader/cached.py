@@ -24,6 +24,8 @@ def read_layout(files: RunFiles, inputs: Mapping[str, Mapping[str, Any]]) -> pd.
     Args:   inputs: from the atlas's provenance: role -> stage and fingerprint.
     Raises: MissingInputError: the run is an archive, or the cache no longer has the artefacts.
     """
+    import pandas as pd
+
     columns = ["image_id", "row", "col", "x", "y"]
     layout = _artefact(files, inputs["project"]).read(columns).to_pandas()
     index = _artefact(files, inputs["index"]).read(["image_id", "label"]).to_pandas()
@@ -31,7 +33,9 @@ def read_layout(files: RunFiles, inputs: Mapping[str, Mapping[str, Any]]) -> pd.
     names = np.array([*label_names(files), None], dtype=object)
     number = label.to_numpy()
     is_named = (number >= 0) & (number < len(names) - 1)
-    return layout.assign(label=label, label_name=names[np.where(is_named, number, -1)])
+    # Without the dtype, pandas would turn None into NaN.
+    label_name = pd.Series(names[np.where(is_named, number, -1)], index=layout.index, dtype=object)
+    return layout.assign(label=label, label_name=label_name)
 
 
 def read_means(
