@@ -6,7 +6,7 @@ import queue
 import time
 import uuid
 from asyncio import CancelledError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError as FutureCancelled
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -14,6 +14,7 @@ from functools import cached_property
 from itertools import cycle
 from typing import Any
 
+from atlas_pipeline.engine.hardware import resolved_device
 from atlas_pipeline.engine.lanes import GPU, Lanes
 from atlas_pipeline.engine.location import Location, state_of
 from atlas_pipeline.engine.stage import Runtime, ignore
@@ -76,11 +77,21 @@ class DaskExecutor:
         client.subscribe_topic(self._topic, lambda event: self._heard.put(event[1]))
         return client
 
-    def num_workers(self, demand: Demand) -> int:
-        """Number of workers that share calls of this demand. Raises: ResourceError: see `client`."""
+    def num_gpus(self, device: str) -> int:
+        """See `Executor`; 0 also if some workers of a scheduler find no GPU. Raises: see `client`."""
         if self.lanes is not None:
-            return self.lanes.num_workers(demand)
-        return len(self.client.scheduler_info(n_workers=-1)["workers"])
+            return len(self.lanes.gpus)
+        if device == "cpu":
+            return 0
+        workers = self._workers()
+        with_gpu = [address for address, worker in workers.items() if GPU in worker["resources"]]
+        asked = with_gpu or list(workers)
+        if device == "auto":
+            # Only the workers know their machines.
+            found = self.client.run(resolved_device, device, workers=asked, on_error="return")
+            if any(answer != "cuda" for answer in found.values() if not _worker_is_lost(answer)):
+                return 0
+        return len(asked)
 
     def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
         """Raises: ResourceError: no workers, or one that has other versions or cannot see the workspace."""
@@ -127,8 +138,11 @@ class DaskExecutor:
             return self.lanes.resource(demand)
         if not demand.uses_device:
             return ""
-        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        return GPU if any(GPU in worker["resources"] for worker in workers) else ""
+        return GPU if any(GPU in worker["resources"] for worker in self._workers().values()) else ""
+
+    def _workers(self) -> Mapping[str, Any]:
+        """Facts about the workers of a scheduler, by address."""
+        return self.client.scheduler_info(n_workers=-1)["workers"]
 
     def _worker_runtime(self, call: TaskCall) -> Runtime:
         runtime = replace(call.runtime, advance=ignore)

@@ -178,8 +178,8 @@ class _Run:
                 self._reporter.say(f"{describe(step)}: {', '.join(found.damage)} damaged; making it again")
         try:
             demand = self._demand(group)
-            num_workers = partial(self._executor.num_workers, demand)
-            calls = group.open(survey, self._runtime, demand, num_workers, self._reporter)
+            num_gpus = partial(self._executor.num_gpus, self._runtime.device)
+            calls = group.open(survey, self._runtime, demand, num_gpus, self._reporter)
         except CorruptArtefactError as error:
             calls, group.corrupt = [], error
         for call in calls:

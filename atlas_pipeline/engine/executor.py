@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
-from atlas_pipeline.engine.task import Demand, Outcome, TaskCall, compute_task, write_task
+from atlas_pipeline.engine.task import Outcome, TaskCall, compute_task, write_task
 
 
 class Executor(Protocol):
@@ -18,8 +18,8 @@ class Executor(Protocol):
     def concurrent(self) -> bool:
         """Whether several steps may run at once."""
 
-    def num_workers(self, demand: Demand) -> int:
-        """Number of workers that share calls of this demand."""
+    def num_gpus(self, device: str) -> int:
+        """Number of workers, each with a GPU, that share the calls for the run's device; 0: CPUs do."""
 
     def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
         """Accept a call. advance: reports its progress; a report of 0 units says that it began."""
@@ -48,9 +48,9 @@ class InlineExecutor:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write-parts")
         self._written: Future[Outcome] | None = None
 
-    def num_workers(self, demand: Demand) -> int:
-        """The number is 1: this process."""
-        return 1
+    def num_gpus(self, device: str) -> int:
+        """At most 1: this process."""
+        return int(device.startswith("cuda"))
 
     def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
         self._calls.append((call, advance))

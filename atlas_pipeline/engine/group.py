@@ -54,12 +54,12 @@ class Group:
         survey: Survey,
         runtime: Runtime,
         demand: Demand,
-        num_workers: Callable[[], int],
+        num_gpus: Callable[[], int],
         reporter: Reporter,
     ) -> list[TaskCall]:
         """Split the work and adopt existing parts; returns the calls that remain.
 
-        Args: demand: what each call asks of the machine. num_workers: counts the workers that share calls.
+        Args: demand: what each call asks of the machine. num_gpus: see `put_together`.
 
         Raises: CorruptArtefactError: an input is damaged. AtlasError: the stage stops the run.
         """
@@ -77,7 +77,7 @@ class Group:
         sizes = [self.stage.size(task) for task in tasks]
         left = sum(sizes[index] for index in self._calls)
         self._bar = reporter.bar(self.label, self.stage.unit, total=sum(sizes), done=sum(sizes) - left)
-        calls = put_together([call for call, _ in self._calls.values()], num_workers)
+        calls = put_together([call for call, _ in self._calls.values()], num_gpus)
         for call in calls:
             indices = [call.index, *(other.index for other in call.others)]
             self._together |= dict.fromkeys(indices, indices)
@@ -184,13 +184,13 @@ class Group:
         )
 
 
-def put_together(calls: Sequence[TaskCall], num_workers: Callable[[], int]) -> list[TaskCall]:
-    """On a GPU, the calls for tasks that the stage computes together; the workers get equal shares.
+def put_together(calls: Sequence[TaskCall], num_gpus: Callable[[], int]) -> list[TaskCall]:
+    """On GPUs, the calls for tasks that the stage computes together; the workers get equal shares.
 
-    Args: calls: of one group, in order. num_workers: counts the workers that share them.
+    Args: calls: of one group, in order. num_gpus: counts the GPU workers that share them (see `Executor`).
     """
     most = calls[0].stage.most_together if calls else 1
-    if most == 1 or not (calls[0].demand.uses_device and calls[0].runtime.device.startswith("cuda")):
+    if most == 1 or not calls[0].demand.uses_device or not (shares := num_gpus()):
         return list(calls)
     # The tasks that lack the parts of some siblings only are computed for these alone.
     alike: list[list[TaskCall]] = []
@@ -199,7 +199,6 @@ def put_together(calls: Sequence[TaskCall], num_workers: Callable[[], int]) -> l
             alike[-1].append(call)
         else:
             alike.append([call])
-    shares = max(1, min(num_workers(), len(calls)))
     most = min(most, -(-len(calls) // shares))
     found = []
     for run in alike:

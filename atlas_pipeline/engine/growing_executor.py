@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from atlas_pipeline.engine.executor import InlineExecutor
-from atlas_pipeline.engine.task import Demand, Outcome, TaskCall
+from atlas_pipeline.engine.task import Outcome, TaskCall
 from atlas_pipeline.errors import ResourceError
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class GrowingExecutor:
     def concurrent(self) -> bool:
         return self._has_grown or self._is_time()
 
-    def num_workers(self, demand: Demand) -> int:
-        return (self._workers if self._has_grown else self._inline).num_workers(demand)
+    def num_gpus(self, device: str) -> int:
+        return (self._workers if self._has_grown else self._inline).num_gpus(device)
 
     def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
         if self._began is None:

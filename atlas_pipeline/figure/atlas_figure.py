@@ -8,7 +8,7 @@ from atlas_pipeline.errors import ConfigError, counted
 from atlas_pipeline.figure.arrangement import MARGIN, WITH_COLUMN_FROM, Arrangement, arrange, cell_side
 from atlas_pipeline.figure.facts import Facts
 from atlas_pipeline.figure.lettering import fitted, line_height, wrapped
-from atlas_pipeline.figure.map_panel import draw_labels, draw_map, named_regions
+from atlas_pipeline.figure.map_panel import draw_labels, draw_map, named_regions, place_names
 from atlas_pipeline.figure.page import ALARM, MUTED, Page
 from atlas_pipeline.figure.request import COLOURS, DEFAULT_LABELS, FigureRequest
 from atlas_pipeline.figure.side_panels import (
@@ -45,14 +45,18 @@ def draw_atlas(run: AtlasRun, request: FigureRequest) -> tuple[Page, list[Facts]
     title = title_lines(request.title or title_of(facts), request.size.width_mm)
     axis_height = _AXIS if compared else _SCALE
     layout = arrange(request.size.width_mm, request.size.dpi, shown, loupes, head_height(title), axis_height)
-    extras = _extras(request, len(loupes), len(regions))
+    lines_of_loupes = loupe_lines(loupes, shown, layout)
+    labels = place_names(
+        atlas, shown, layout, regions, loupes, lines_of_loupes.reshape(-1, 2, 2), request.size.width_mm
+    )
+    extras = _extras(request, len(loupes), len(labels))
     caption = caption_of(facts, None if request.region is None else shown.region(atlas.grid), extras)
     lines = wrapped(caption, POINTS, request.size.width_mm - 2 * MARGIN)
     height = layout.foot + 1.5 + line_height(POINTS) * (len(lines) + 1.5 * facts.random_weights) + MARGIN
     page = Page(request.size.width_mm, height, request.size.dpi)
     draw_head(page, title, subtitle_of(facts))
     draw_map(page, atlas, shown, layout)
-    draw_labels(page, atlas, shown, layout, regions, loupe_lines(loupes, shown, layout).reshape(-1, 2, 2))
+    draw_labels(page, shown, layout, labels)
     draw_loupes(page, atlas, loupes, shown, layout)
     draw_colours(page, atlas, request.measure, shown, loupes, layout.colours)
     draw_sizes(page, atlas, layout.cell, layout.sizes)

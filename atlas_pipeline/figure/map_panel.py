@@ -38,10 +38,21 @@ class NamedRegion:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A region's name in lines, and its box on the page; its leader line runs to ``anchor``, x and y."""
+
+    region: NamedRegion
+    lines: tuple[str, ...]
+    box: Box
+    anchor: tuple[float, float]
+
+
 def named_regions(atlas: Atlas, window: Window, most: int) -> list[NamedRegion]:
     """The connected regions of one top class with the most activations within a window, largest first.
 
     Regions in which less than half of the activations agree on a class are left out, as on the viewer's map.
+    If several regions have one name, the largest of them has it alone.
     """
     cells = cells_of(atlas)
     inside = window.holds(cells)
@@ -49,14 +60,14 @@ def named_regions(atlas: Atlas, window: Window, most: int) -> list[NamedRegion]:
     number = connected_regions(cells, classes, atlas.grid)
     if "consistency" in atlas.cells:
         number = agreeing_regions(number, atlas.cells["count"], atlas.cells["consistency"])
-    regions = []
-    for region in largest_regions(number, atlas.cells["count"], most).tolist():
+    regions: dict[str, NamedRegion] = {}
+    for region in largest_regions(number, atlas.cells["count"], len(cells)).tolist():
         of_region = np.flatnonzero(number == region)
         first = atlas.cells.iloc[int(of_region[0])]
         row, col = cells[of_region][innermost_cell(cells[of_region])].tolist()
         name = one_line(first["label"] or "") or f"class {first['class_index']}"
-        regions.append(NamedRegion(cells[of_region], (row, col), name))
-    return regions
+        regions.setdefault(name, NamedRegion(cells[of_region], (row, col), name))
+    return list(regions.values())[:most]
 
 
 def draw_map(page: Page, atlas: Atlas, window: Window, layout: Arrangement) -> None:
@@ -66,32 +77,40 @@ def draw_map(page: Page, atlas: Atlas, window: Window, layout: Arrangement) -> N
     page.picture(icons_picture(atlas, window, cell_px), box.left, box.top, box.width, box.height)
 
 
-def draw_labels(
-    page: Page,
+def place_names(
     atlas: Atlas,
     window: Window,
     layout: Arrangement,
     regions: Sequence[NamedRegion],
+    loupes: Sequence[Window],
     avoided: NDArray[np.float64],
-) -> int:
-    """Outline and label regions.
+    page_width: float,
+) -> list[Label]:
+    """Place the names of regions where they hide no icon; a name without such a place is left out.
 
-    Args:    avoided: (line, 2, 2) on the page, lines that labels and leaders should not cross.
-    Returns: the number of labels that were placed.
+    Args: loupes: windows on the map, on whose frames no label may lie. avoided: (line, 2, 2) on the page,
+          lines on which no label may lie.
     """
     lines = [wrapped(region.name, POINTS, _WIDEST_LABEL, most=2) for region in regions]
-    sizes = [_size(label_lines) for label_lines in lines]
+    sizes = np.array([_size(label_lines) for label_lines in lines]).reshape(-1, 2)
     anchors = np.array([_centre(region.anchor, window, layout) for region in regions]).reshape(-1, 2)
-    area = _label_area(page, layout)
-    ink = _ink(atlas, window, layout, area)
-    places = place_labels(anchors, np.array(sizes).reshape(-1, 2), area, ink, avoided)
-    placed = np.isfinite(places).all(axis=1)
-    _draw_outlines(page, [regions[number] for number in np.flatnonzero(placed).tolist()], window, layout)
-    for number in np.flatnonzero(placed).tolist():
-        box = Box(float(places[number, 0]), float(places[number, 1]), *sizes[number])
-        _draw_leader(page, box, anchors[number])
-        _draw_words(page, box, lines[number], anchors[number])
-    return int(placed.sum())
+    area = _label_area(page_width, layout)
+    ink = _ink(atlas, window, layout, area, loupes)
+    labels = []
+    for number, (x, y) in enumerate(place_labels(anchors, sizes, area, ink, avoided).tolist()):
+        if np.isfinite(x):
+            box = Box(x, y, *sizes[number].tolist())
+            anchor = (float(anchors[number, 0]), float(anchors[number, 1]))
+            labels.append(Label(regions[number], tuple(lines[number]), box, anchor))
+    return labels
+
+
+def draw_labels(page: Page, window: Window, layout: Arrangement, labels: Sequence[Label]) -> None:
+    """Outline the labelled regions, and draw the labels with their leader lines."""
+    _draw_outlines(page, [label.region for label in labels], window, layout)
+    for label in labels:
+        _draw_leader(page, label)
+        _draw_words(page, label)
 
 
 def _size(lines: Sequence[str]) -> tuple[float, float]:
@@ -110,9 +129,9 @@ def _centre(cell: tuple[int, int], window: Window, layout: Arrangement) -> tuple
     return corner(cell[0] + 0.5, cell[1] + 0.5, window, layout)
 
 
-def _label_area(page: Page, layout: Arrangement) -> tuple[float, float, float, float]:
+def _label_area(page_width: float, layout: Arrangement) -> tuple[float, float, float, float]:
     """Area where labels may lie: the map and the free space at its sides."""
-    right = min(box.left for box in (*layout.loupes, layout.colours)) if layout.beside else page.width
+    right = min(box.left for box in (*layout.loupes, layout.colours)) if layout.beside else page_width
     return (MARGIN, layout.map.top, right - MARGIN, layout.map.bottom)
 
 
@@ -121,15 +140,17 @@ def _ink(
     window: Window,
     layout: Arrangement,
     area: tuple[float, float, float, float],
+    loupes: Sequence[Window],
 ) -> NDArray[np.float64]:
-    """(row, col) raster of the area: 1 where icons are, else 0."""
+    """(row, col) raster of the area: 1 where icons and the windows of loupes are, else 0."""
     shape = [max(1, int((area[k + 2] - area[k]) / _INK_STEP)) for k in (1, 0)]
     ink = np.zeros(shape)
     scale = np.array([shape[1] / (area[2] - area[0]), shape[0] / (area[3] - area[1])])
-    for row, col in cells_of(atlas)[window.holds(cells_of(atlas))].tolist():
+    cells = [(row, col, 1, 1) for row, col in cells_of(atlas)[window.holds(cells_of(atlas))].tolist()]
+    for row, col, rows, cols in (*cells, *((w.top, w.left, w.rows, w.cols) for w in loupes)):
         low = np.array(corner(row, col, window, layout)) - area[:2]
         left, top = np.floor(low * scale).astype(int)
-        right, bottom = np.ceil((low + layout.cell) * scale).astype(int)
+        right, bottom = np.ceil((low + np.array([cols, rows]) * layout.cell) * scale).astype(int)
         ink[max(top, 0) : bottom, max(left, 0) : right] = 1
     return ink
 
@@ -144,22 +165,23 @@ def _draw_outlines(page: Page, regions: Sequence[NamedRegion], window: Window, l
     page.lines(ends, colour=INK, points=0.6)
 
 
-def _draw_leader(page: Page, box: Box, anchor: NDArray[np.float64]) -> None:
+def _draw_leader(page: Page, label: Label) -> None:
+    box, anchor = label.box, np.array(label.anchor)
     end = leader_ends([[box.left, box.top, box.right, box.bottom]], anchor)[0]
     page.lines([[anchor, end]], colour=PAPER, points=1.6)
     page.lines([[anchor, end]], colour=INK, points=0.5)
-    page.dot(float(anchor[0]), float(anchor[1]), 0.55)
+    page.dot(*label.anchor, 0.55)
 
 
-def _draw_words(page: Page, box: Box, lines: Sequence[str], anchor: NDArray[np.float64]) -> None:
-    page.rectangle(box.left, box.top, box.width, box.height, fill=PAPER, opacity=0.88)
+def _draw_words(page: Page, label: Label) -> None:
+    box = label.box
     # Align the text towards its target, so that the leader meets the words and not the gap beside a short
     # line.
     x, align = box.left + box.width / 2, "center"
-    if anchor[0] < box.left:
+    if label.anchor[0] < box.left:
         x, align = box.left + _LABEL_MARGIN, "left"
-    elif anchor[0] > box.right:
+    elif label.anchor[0] > box.right:
         x, align = box.right - _LABEL_MARGIN, "right"
-    for number, line in enumerate(lines):
+    for number, line in enumerate(label.lines):
         y = box.top + _LABEL_MARGIN + line_height(POINTS) * (number + 0.75)
         page.text(x, y, line, POINTS, align=align)

@@ -118,16 +118,18 @@ def draw_sizes(page: Page, atlas: Atlas, cell: float, box: Box) -> None:
         return
     counts = atlas.cells["count"].to_numpy()
     sides = icon_sides(counts, _FINE_PX) / _FINE_PX
+    # The cell nearest in size gives the number (the smallest count among full cells): the mosaic has the
+    # rule. Several sizes may have one nearest cell.
+    nearest = dict.fromkeys(int(np.lexsort([counts, np.abs(sides - share)])[0]) for share in _SIDES)
+    if len(nearest) == 1:
+        return  # all icons have one size
     title = first_fitting(["icon size: activations", "icon size"], POINTS, box.width)
     page.text(box.left, box.top + 2.8, title, POINTS, colour=MUTED)
     side, step = min(cell, 7.0), box.width / len(_SIDES)
-    for number, share in enumerate(_SIDES):
-        # The cell nearest in size gives the number (the smallest count among full cells): the mosaic has the
-        # rule.
-        nearest = np.lexsort([counts, np.abs(sides - share)])[0]
+    for number, cell_number in enumerate(nearest):
         middle, top = box.left + step * (number + 0.5), box.top + 4.0
-        inner = side * float(sides[nearest])
+        inner = side * float(sides[cell_number])
         page.rectangle(middle - side / 2, top, side, side, edge=FAINT, points=0.4)
         page.rectangle(middle - inner / 2, top + (side - inner) / 2, inner, inner, fill=GREY)
-        words = f"{'≥ ' if sides[nearest] == 1 else ''}{int(counts[nearest]):,}"
+        words = f"{'≥ ' if sides[cell_number] == 1 else ''}{int(counts[cell_number]):,}"
         page.text(middle, top + side + 2.8, words, POINTS, align="center")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from atlas_pipeline.figure.facts import Facts, differing_settings
@@ -36,7 +37,7 @@ def caption_of(facts: Facts, region: Region | None, extras: Sequence[str]) -> st
         else ""
     )
     return (
-        f"{title_of(facts)} ({'weights: ' if not facts.random_weights else ''}{facts.weights}). "
+        f"{title_of(facts)} {_weights(facts)}. "
         f"{_sample(facts)}, laid out by {facts.layout_words}, under a grid of {atlas.grid} × {atlas.grid} "
         f"cells; a cell of {facts.min_count} or more has an icon, the feature inversion of its mean "
         f"activation.{shown} {fidelity_of(facts)} {' '.join([*extras, ''])}"
@@ -59,12 +60,18 @@ def sheet_caption_of(facts: Sequence[Facts]) -> str:
     medians = [m for m in (f.median("fidelity") for f in facts) if m is not None]
     fidelity = f" Median fidelity {min(medians):.2f} to {max(medians):.2f}." if medians else ""
     return (
-        f"{first.model} ({'' if first.random_weights else 'weights: '}{first.weights}) on {first.images}; "
+        f"{first.model} {_weights(first)} on {first.images}; "
         f"{layers}; laid out {layout}{apart}; {sizes} grids; {min(icons)} to "
         f"{max(icons)} icons, each the feature inversion of the mean activation of a cell that holds "
         f"{least}.{fidelity} {first.software}, fingerprint of the first "
         f"{first.fingerprint}."
     )
+
+
+def _weights(facts: Facts) -> str:
+    """The origin of the weights in brackets; brackets within it become commas."""
+    words = re.sub(r"\s*\(([^()]*)\)", r", \1", facts.weights)
+    return f"({'' if facts.random_weights else 'weights: '}{words})"
 
 
 def _sample(facts: Facts) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from atlas_pipeline.errors import ResourceError
+from atlas_pipeline.models.device_memory import free_bytes
 from atlas_pipeline.models.out_of_memory import is_out_of_memory
 
 CPU_BATCH = 32
@@ -105,13 +106,6 @@ class PeakMemory:
     def __exit__(self, *_: object) -> None:
         torch.cuda.synchronize(self._device)
         self.peak_bytes = torch.cuda.max_memory_allocated(self._device) - self._before
-
-
-def free_bytes(device: torch.device) -> int:
-    """Available memory of a CUDA device: free in the driver, plus unused memory held by torch's allocator."""
-    free, _ = torch.cuda.mem_get_info(device)
-    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return free + held
 
 
 def in_batches(

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from atlas_pipeline.layout.coarse import CoarseVectors, float32_sums
-from atlas_pipeline.layout.device_memory import free_bytes, has_bfloat16_products
 from atlas_pipeline.layout.search import EXTRA_CANDIDATES
 from atlas_pipeline.models.arithmetic import ieee
+from atlas_pipeline.models.device_memory import free_bytes, has_bfloat16_products
 from atlas_pipeline.models.out_of_memory import is_out_of_memory
 from atlas_pipeline.numerics.near_rows import Metric
 

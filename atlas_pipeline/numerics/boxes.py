@@ -34,10 +34,18 @@ def count_crossings(
     stops: NDArray[np.float64],
 ) -> NDArray[np.int64]:
     """(box,): number of lines, (1, line, 2) starts and stops, that a new label or its leader crosses."""
-    number = segments_cross(point[None, None], ends[:, None], starts, stops)
-    for one, other in DIAGONALS:
-        number += segments_cross(boxes[:, None, one], boxes[:, None, other], starts, stops)
-    return number.sum(axis=1)
+    leaders = segments_cross(point[None, None], ends[:, None], starts, stops)
+    return leaders.sum(axis=1) + count_lines_across(boxes, starts, stops)
+
+
+def count_lines_across(
+    boxes: NDArray[np.float64], starts: NDArray[np.float64], stops: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """(box,): number of lines, (1, line, 2) starts and stops, across each diagonal of a box, added up."""
+    across = [
+        segments_cross(boxes[:, None, one], boxes[:, None, other], starts, stops) for one, other in DIAGONALS
+    ]
+    return np.asarray(sum(across)).sum(axis=1)
 
 
 def segments_cross(

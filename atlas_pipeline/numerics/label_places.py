@@ -13,10 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from atlas_pipeline.numerics.boxes import DIAGONALS, count_crossings, leader_ends, overlap, segments_cross
+from atlas_pipeline.numerics.boxes import (
+    DIAGONALS,
+    count_crossings,
+    count_lines_across,
+    leader_ends,
+    overlap,
+    segments_cross,
+)
 
-# In label heights: cost of covering ink, cost of crossing a line, length from which a leader is costly.
-_COVER_COST, _CROSSING_COST, _LONG_LEADER = 40.0, 30.0, 3.0
+# In label heights: cost of crossing a line, length from which a leader is costly.
+_CROSSING_COST, _LONG_LEADER = 30.0, 3.0
 _NO_PLACE_COST = 1e6
 # Free space around a label and the step of the lattice, in label heights.
 _PADDING, _STEP = 0.35, 0.5
@@ -33,10 +40,10 @@ def place_labels(
     """Find the top left corner of each label; the most important label comes first.
 
     Args:    anchors: (label, 2) x, y of the labelled points. sizes: (label, 2) width, height, > 0.
-             page: left, top, right, bottom. ink: (row, col) in [0, 1] over the page: how much a label at this
-             position would hide. lines: (line, 2, 2), from x, y to x, y: existing lines that labels should
-             not cross.
-    Returns: (label, 2) x, y; NaN for a label that fits nowhere without overlap.
+             page: left, top, right, bottom. ink: (row, col) over the page: above 0 where no label may lie.
+             lines: (line, 2, 2), from x, y to x, y: existing lines, on which no label may lie and which
+             leader lines should not cross.
+    Returns: (label, 2) x, y; NaN for a label that fits nowhere.
     """
     point, size = np.asarray(anchors, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
     if len(point) == 0:
@@ -81,12 +88,10 @@ def _choices(
     # A label must not hide a labelled point, its own or another's.
     hidden = overlap(boxes, np.concatenate([points, points], axis=1), unit * _PADDING).sum(axis=1)
     across = count_crossings(boxes, ends, points[label], lines[None, :, 0], lines[None, :, 1])
-    cost = (
-        length
-        + (length / _LONG_LEADER) ** 2
-        + _COVER_COST * covered.share(boxes)
-        + _CROSSING_COST * (hidden + across)
-    )
+    cost = length + (length / _LONG_LEADER) ** 2 + _CROSSING_COST * (hidden + across)
+    is_free = covered.share(boxes) == 0
+    is_free &= count_lines_across(boxes, lines[None, :, 0], lines[None, :, 1]) == 0
+    boxes, ends, cost = boxes[is_free], ends[is_free], cost[is_free]
     order = np.argsort(cost, kind="stable")
     return _Choices(boxes[order], ends[order], cost[order])
 

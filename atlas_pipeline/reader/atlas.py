@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
@@ -16,15 +19,21 @@ from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.measures.table import MEASURES
 from atlas_pipeline.numerics.grid import cell_centre
 from atlas_pipeline.numerics.mosaic import icon_sides
+from atlas_pipeline.reader.cell import Cell, Gallery
 from atlas_pipeline.reader.file_names import RunFiles
+from atlas_pipeline.reader.viewer_values import viewer_value
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from atlas_pipeline.reader.inline_viewer import InlineViewer
 
 
 ViewKind = Literal["all", "class", "comparison"]
 # Cells follow it, one a line: see `document.atlas_json`.
 _CELLS = b'"cells":['
+# Cells along a side of a block of patches, as `viewer.sprites` writes them.
+_BLOCK = 4
 
 
 def head_of(files: RunFiles, name: str) -> dict[str, Any]:
@@ -117,15 +126,110 @@ class Atlas:
 
         Raises: KeyError: the cell has no icon.
         """
-        if (row, col) not in self._boxes:
-            raise KeyError(f"cell ({row}, {col}) of {self!r} has no icon")
-        return self.image.crop(self._boxes[row, col])
+        return self.image.crop(self._box(row, col))
+
+    def patches(self, row: int, col: int) -> Image.Image | None:
+        """Real patches nearest a cell's mean, three by three, the nearest first; None if the page has none.
+
+        Raises: KeyError: the cell has no icon.
+        """
+        self._box(row, col)
+        try:
+            block = viewer_value(self._files, f"{self._tiles}/block-{row // _BLOCK}-{col // _BLOCK}.js")
+        except KeyError:
+            return None
+        side = 3 * block["px"]
+        left, top = col % _BLOCK * side, row % _BLOCK * side
+        picture = Image.open(io.BytesIO(base64.b64decode(block["picture"])))
+        return picture.convert("RGB").crop((left, top, left + side, top + side))
+
+    def cell(self, row: int, col: int) -> Cell:
+        """A cell with its icon, patches and numbers. Raises: KeyError: the cell has no icon."""
+        self._box(row, col)
+        is_asked = (self.cells["row"] == row) & (self.cells["col"] == col)
+        return Cell(
+            layer=self.layer,
+            view=self.view,
+            grid=self.grid,
+            row=row,
+            col=col,
+            numbers=self.cells[is_asked].iloc[0],
+            icon=self.icon(row, col),
+            patches=self.patches(row, col),
+        )
+
+    def gallery(self, cells: pd.DataFrame) -> Gallery:
+        """Some rows of ``cells`` as pictures, in their order.
+
+        >>> from atlas_pipeline.reader import open_run
+        >>> atlas = open_run("data/runs/quickstart").atlas("mixed5")
+        >>> atlas.gallery(atlas.cells.nlargest(5, "fidelity"))[0].patches is None
+        True
+        """
+        return Gallery(self, cells)
+
+    def means(self) -> NDArray[np.float32]:
+        """The mean activation of each cell: (cell, channel), in the order of ``cells``.
+
+        Raises: MissingInputError: the run is an archive, or the workspace's cache no longer has the means.
+        """
+        from atlas_pipeline.reader.cached import read_means
+
+        return read_means(self._files, self.provenance["inputs"], "activation", self.cells)[0]
+
+    def attributions(self) -> pd.DataFrame:
+        """The mean attribution of each cell to every class, logits: rows as in ``cells``, a column a class.
+
+        Columns are the classes' names; a name that several classes have is followed by the class index.
+
+        Raises: MissingInputError: see ``means``; or the run has no attributions.
+        """
+        import pandas as pd
+
+        from atlas_pipeline.reader.cached import read_means
+
+        inputs = self.provenance["inputs"]
+        values, artefact = read_means(self._files, inputs, "attribution", self.cells)
+        indices = artefact.notes["classes"]
+        try:
+            names = viewer_value(self._files, f"{self._tiles}/grid.js")["classes"]
+        except KeyError:
+            names = [f"class {index}" for index in indices]
+        repeated = {name for name, times in Counter(names).items() if times > 1}
+        titles = [
+            f"{name} ({index})" if name in repeated else name
+            for name, index in zip(names, indices, strict=True)
+        ]
+        return pd.DataFrame(values, index=self.cells.index, columns=titles)
+
+    def show(self, height_px: int = 640, max_mb: float = 50) -> InlineViewer:
+        """The viewer of this layer and view inside a notebook; see ``AtlasRun.show``."""
+        from atlas_pipeline.reader.inline_viewer import InlineViewer
+
+        only = (self.layer, self.view)
+        return InlineViewer(self._files, height_px=height_px, max_mb=max_mb, only=only)
+
+    def _repr_html_(self) -> str:
+        from atlas_pipeline.reader.notebook import atlas_html
+
+        return atlas_html(self)
+
+    @property
+    def _folder(self) -> str:
+        return self._name.rpartition("/")[0]
+
+    @property
+    def _tiles(self) -> str:
+        """The folder of the viewer's files for the grid."""
+        return f"{self._folder}/tiles-{self.grid}"
 
     def _picture(self) -> Image.Image:
-        try:
-            return _png(self._files.read(f"{self._name}.png"))
-        except KeyError:
-            raise ConfigError(f"{self._name}.png is missing beside its JSON; run atlas run again") from None
+        return picture_of(self._files, f"{self._name}.png")
+
+    def _box(self, row: int, col: int) -> tuple[int, int, int, int]:
+        if (row, col) not in self._boxes:
+            raise KeyError(f"cell ({row}, {col}) of {self!r} has no icon")
+        return self._boxes[row, col]
 
     @cached_property
     def _boxes(self) -> dict[tuple[int, int], tuple[int, int, int, int]]:
@@ -138,6 +242,14 @@ class Atlas:
             left, top = col * px + (px - side) // 2, row * px + (px - side) // 2
             boxes[row, col] = (left, top, left + side, top + side)
         return boxes
+
+
+def picture_of(files: RunFiles, name: str) -> Image.Image:
+    """A PNG of the run. Raises: ConfigError: it is missing."""
+    try:
+        return _png(files.read(name))
+    except KeyError:
+        raise ConfigError(f"{name} is missing in the run's folder; run atlas run again") from None
 
 
 def _png(content: bytes) -> Image.Image:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
@@ -22,9 +21,8 @@ class RunFiles(Protocol):
     def folder(self) -> Location | None:
         """The run's folder; None in a zip."""
 
-    @property
-    def documents(self) -> list[str]:
-        """Names of all JSON files, sorted."""
+    def names(self, suffix: str, folder: str = "") -> list[str]:
+        """Names of all files with a suffix, such as ``.json``, in the run or one of its folders; sorted."""
 
     def read(self, name: str) -> bytes:
         """The bytes of a file. Raises: KeyError: no file has that name."""
@@ -39,11 +37,11 @@ class FolderFiles:
 
     folder: Location
 
-    @cached_property
-    def documents(self) -> list[str]:
+    def names(self, suffix: str, folder: str = "") -> list[str]:
         depth = len(self.folder.parts)
-        with disk_errors(self.folder):
-            return sorted("/".join(path.parts[depth:]) for path in self.folder.rglob("*.json"))
+        within = self.folder / folder if folder else self.folder
+        with disk_errors(within):
+            return sorted("/".join(path.parts[depth:]) for path in within.rglob(f"*{suffix}"))
 
     def read(self, name: str) -> bytes:
         try:
@@ -67,11 +65,11 @@ class ZipFiles:
     top: str
     folder: None = None
 
-    @cached_property
-    def documents(self) -> list[str]:
+    def names(self, suffix: str, folder: str = "") -> list[str]:
+        within = f"{self.top}{folder}/" if folder else self.top
         with zipfile.ZipFile(self.path) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".json")]
-        return sorted(name.removeprefix(self.top) for name in names if name.startswith(self.top))
+            found = [name for name in archive.namelist() if name.endswith(suffix)]
+        return sorted(name.removeprefix(self.top) for name in found if name.startswith(within))
 
     def read(self, name: str) -> bytes:
         with zipfile.ZipFile(self.path) as archive:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
 from atlas_pipeline.engine.location import Location
-from atlas_pipeline.errors import ConfigError, MissingInputError, unknown_name
-from atlas_pipeline.reader.atlas import Atlas, ViewKind, head_of, kind_of
+from atlas_pipeline.errors import ConfigError, unknown_name
+from atlas_pipeline.reader.atlas import Atlas, ViewKind, head_of, kind_of, picture_of
 from atlas_pipeline.reader.file_names import CONFIG_FILE, RunFiles, files_at
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL import Image
+
+    from atlas_pipeline.reader.inline_viewer import InlineViewer
 
 _DOCUMENT = re.compile(r"(?P<layer>.+)/(?P<view>[^/]+)/atlas-(?P<grid>\d+)\.json")
 
@@ -108,29 +111,51 @@ class AtlasRun:
         return Atlas(self._files, self._documents[layer][view][chosen])
 
     def layout(self, layer: str, view: str = "all") -> pd.DataFrame:
-        """The layout: one row per activation, columns image_id, row, col, x, y and label.
+        """The layout: one row per activation, columns image_id, row, col, x, y, label and label_name.
 
-        row and col are the spatial position in the feature map; x and y are in [0, 1], y up; label is -1 for
-        images without a label. The layout is read from the workspace's cache, which lies next to ``runs/``
-        and is not part of an archive.
+        row and col are the spatial position in the feature map; x and y are in [0, 1], y up. label is -1 for
+        images without a label; label_name is None where no name is known. The layout is read from the
+        workspace's cache, which lies next to ``runs/`` and is not part of an archive.
 
         Raises: ConfigError: unknown layer or view. MissingInputError: the cache is missing.
         """
-        from atlas_pipeline.reader.layout import read_layout
+        from atlas_pipeline.reader.cached import read_layout
 
         inputs = self.atlas(layer, view, self.grids(layer, view)[0]).provenance["inputs"]
-        if self.folder is None:
-            raise MissingInputError(
-                f"run '{self.name}' is an archive; its layouts are in the workspace that it is from"
-            )
-        # Not parents[1]: a run that was unpacked to /made, outside a workspace, has only one parent.
-        return read_layout(self.folder.absolute().parent.parent, inputs)
+        return read_layout(self._files, inputs)
+
+    def layout_picture(
+        self, layer: str, view: str = "all", kind: Literal["scatter", "density"] = "scatter"
+    ) -> Image.Image:
+        """A picture of the layout: its activations coloured by label, or how dense they lie.
+
+        Raises: ConfigError: unknown layer or view, or the picture is missing.
+        """
+        self.grids(layer, view)  # refuses an unknown name
+        return picture_of(self._files, f"{layer}/{view}/{kind}.png")
+
+    def show(self, height_px: int = 640, max_mb: float = 50) -> InlineViewer:
+        """The viewer inside a notebook (Jupyter, VS Code, Colab), with all layers and views.
+
+        The page and its files are part of the cell's output, so that it needs neither a server nor the run's
+        folder. Grids that would make it larger than ``max_mb`` are left out, the finest first.
+
+        Raises: ConfigError: the coarsest grids alone are larger, or the run has no viewer.
+        """
+        from atlas_pipeline.reader.inline_viewer import InlineViewer
+
+        return InlineViewer(self._files, height_px=height_px, max_mb=max_mb)
+
+    def _repr_html_(self) -> str:
+        from atlas_pipeline.reader.notebook import run_html
+
+        return run_html(self)
 
     @cached_property
     def _documents(self) -> dict[str, dict[str, dict[int, str]]]:
         """layer -> view -> grid -> name of the document without its suffix."""
         found: dict[str, dict[str, dict[int, str]]] = {name: {} for name in self.config.get("layers", ())}
-        for name in self._files.documents:
+        for name in self._files.names(".json"):
             if match := _DOCUMENT.fullmatch(name):
                 views = found.setdefault(match["layer"], {})
                 views.setdefault(match["view"], {})[int(match["grid"])] = name.removesuffix(".json")

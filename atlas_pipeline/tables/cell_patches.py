@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +23,18 @@ _CELLS_PER_TASK = 128
 _IMAGES_AT_ONCE = 64
 
 Example = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IconInputs:
+    """Inputs of a stage that measures icons beside real patches of their cells.
+
+    index: the images. bin: the cells, with the positions nearest their means. invert: the icons.
+    """
+
+    index: Artefact
+    bin: Artefact
+    invert: Artefact
 
 
 def cell_tasks(cells: Artefact) -> list[Task]:

@@ -1,12 +1,16 @@
 """On a GPU a call computes several tasks; parts, resuming and failures stay those of single tasks."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 import toy_stages
+from test_engine_workers import own_scheduler
 
 from atlas_pipeline.engine import Output, Runtime, Stage, Step, artefact_of, task
+from atlas_pipeline.engine.cluster import existing_cluster
 from atlas_pipeline.engine.executor import InlineExecutor
 from atlas_pipeline.engine.task import Outcome, run_task
 from atlas_pipeline.errors import ImagesError, TasksFailedError
@@ -73,6 +77,20 @@ def test_a_gpu_gets_several_tasks_a_call_and_a_cpu_one(bench, many):
     assert alone.read()["row"].to_pylist() == list(range(50))
 
 
+@pytest.mark.extended
+@pytest.mark.parametrize("gpu", ["0", ""], ids=["gpu", "cpu"])
+def test_a_worker_of_a_scheduler_gets_what_its_device_asks_for(bench, many, tmp_path, gpu):
+    tests = Path(toy_stages.__file__).parents[1]
+    environment = {
+        "PYTHONPATH": os.pathsep.join(str(tests / folder) for folder in ("engine", "gpu")),
+        "CUDA_VISIBLE_DEVICES": gpu,
+        "DASK_DISTRIBUTED__WORKER__PRELOAD": "['pretended_worker']",
+    }
+    with own_scheduler(tmp_path, **environment) as (address, _), existing_cluster(address) as executor:
+        ran = bench.run([many()], executor=executor, runtime=Runtime(device="auto"))
+    assert ran == (ALL if gpu else [f"many {number} " for number in range(10)])
+
+
 def test_a_run_begun_on_a_cpu_goes_on_on_a_gpu(bench, many):
     for number in (0, 2, 3, 9):
         bench.order(f"many-{number}", "bug")
@@ -100,13 +118,13 @@ def test_an_error_of_the_user_stops_the_run_with_its_type(bench, many):
 
 
 class Workers(InlineExecutor):
-    """An executor that says how many workers it has, and does `on_call` before each call."""
+    """An executor that says how many GPUs it has, and does `on_call` before each call."""
 
     def __init__(self, num=1, on_call=lambda call: None):
         super().__init__()
         self.num, self.on_call, self.calls = num, on_call, []
 
-    def num_workers(self, demand):
+    def num_gpus(self, device):
         return self.num
 
     def submit(self, call, advance):

@@ -25,12 +25,17 @@ def test_no_two_labels_overlap_and_all_are_on_the_page(seed):
     rng = np.random.default_rng(seed)
     anchors = rng.uniform(PAGE[:2], PAGE[2:], (25, 2))
     sizes = np.stack([rng.uniform(5, 30, 25), np.full(25, 4.0)], axis=1)
-    placed = place_labels(anchors, sizes, PAGE, rng.uniform(size=(40, 50)) > 0.5)
+    ink = rng.uniform(size=(40, 50)) > 0.99
+    placed = place_labels(anchors, sizes, PAGE, ink)
     boxes = boxes_of(placed, sizes)
     assert np.isfinite(placed).all()
     assert overlapping(boxes) == 0
     assert (boxes[:, :2] >= np.array(PAGE[:2]) - 1e-9).all()
     assert (boxes[:, 2:] <= np.array(PAGE[2:]) + 1e-9).all()
+    # Pixels of ink are 2 x 2.
+    for row, col in np.argwhere(ink).tolist():
+        low = np.array([PAGE[0] + 2 * col, PAGE[1] + 2 * row])
+        assert not ((low + 2 > boxes[:, :2] + 1e-9) & (low < boxes[:, 2:] - 1e-9)).all(axis=1).any()
 
 
 def test_a_label_takes_the_empty_ground():
@@ -51,6 +56,7 @@ def test_what_fits_nowhere_is_left_out():
     placed = place_labels([[60, 60], [60, 60]], [[90, 70], [90, 70]], PAGE, np.zeros((8, 10)))
     assert np.isfinite(placed).all(axis=1).tolist() == [True, False]
     assert np.isnan(place_labels([[60, 60]], [[101, 4]], PAGE, np.zeros((8, 10)))).all()
+    assert np.isnan(place_labels([[60, 60]], [[12, 4]], PAGE, np.ones((8, 10)))).all()
     assert place_labels(np.empty((0, 2)), np.empty((0, 2)), PAGE, np.zeros((8, 10))).shape == (0, 2)
 
 

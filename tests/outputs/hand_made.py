@@ -67,7 +67,7 @@ def write_atlas(folder: Path, layer: str, view: str, grid: int, random_weights: 
                     "fingerprint": "0" * 16,
                     "config": {"method": "umap", "num_neighbors": 20, "min_dist": 0.1, "metric": "cosine"},
                 },
-                "bin": {"config": {"min_count": 4}},
+                "bin": {"stage": "bin", "fingerprint": "0" * 16, "config": {"min_count": 4}},
                 "invert": {"config": {"invert": {"steps": 96, "size_px": ICON_PX}}},
             },
         },

@@ -145,7 +145,7 @@ def test_the_example_of_the_docs_runs(done, monkeypatch, tmp_path):
     docs = Path(__file__).parents[2] / "docs"
     text = (docs / "reading.md").read_text() + (docs / "figures.md").read_text()
     blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(done))
     known: dict = {}

@@ -1,6 +1,7 @@
 """Content of a figure: words, regions, loupes and grids; refused requests."""
 
-from itertools import combinations
+import re
+from itertools import combinations, cycle
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.figure import FigureRequest, SheetRequest, save_figure
 from atlas_pipeline.figure.arrangement import arrange, cell_side
 from atlas_pipeline.figure.atlas_figure import draw_atlas
-from atlas_pipeline.figure.map_panel import named_regions
+from atlas_pipeline.figure.map_panel import corner, named_regions, place_names
 from atlas_pipeline.figure.request import Loupe, Print, Region, parse_loupe, parse_region
+from atlas_pipeline.figure.sheet import draw_sheet
+from atlas_pipeline.figure.side_panels import loupe_lines
 from atlas_pipeline.figure.window import Window, loupe_window, window_of
 from atlas_pipeline.reader import open_run
 
@@ -74,6 +77,90 @@ def test_every_named_region_contains_its_anchor_and_is_of_its_class(made_run):
     for region in regions:
         assert list(region.anchor) in region.cells.tolist()
         assert {names[tuple(cell)] for cell in region.cells.tolist()} == {region.name}
+
+
+def test_regions_of_one_class_have_their_name_once(made_run):
+    atlas = open_run(made_run()).atlas("conv2", grid=12)
+    cells = atlas.cells
+    # A column of class 2 cuts the left half, of class 0, in two: the right part is the larger one.
+    divides = cells["col"] == 2
+    atlas.__dict__["cells"] = cells.assign(
+        class_index=np.where(divides, 2, cells["class_index"]),
+        label=np.where(divides, "cost $5 or $6", cells["label"]),
+    )
+    regions = named_regions(atlas, Window(0, 0, 12, 12), 5)
+    assert sorted(region.name for region in regions) == ["ant", "bee & <wasp>", "cost $5 or $6"]
+    (ant,) = [region for region in regions if region.name == "ant"]
+    assert ant.cells[:, 1].min() == 3
+    assert len(named_regions(atlas, Window(0, 0, 12, 12), 2)) == 2
+
+
+def test_labels_lie_neither_on_icons_nor_on_loupes(made_run):
+    atlas = open_run(made_run()).atlas("conv2", grid=12)
+    whole, loupes = Window(0, 0, 12, 12), [Window(8, 0, 4, 4), Window(0, 8, 4, 4)]
+    layout = arrange(180, 300, whole, loupes, 12, 5)
+    lines = loupe_lines(loupes, whole, layout).reshape(-1, 2, 2)
+    labels = place_names(atlas, whole, layout, named_regions(atlas, whole, 5), loupes, lines, 180)
+    assert len(labels) == 3
+    squares = [(row, col, 1) for row, col in atlas.cells[["row", "col"]].to_numpy().tolist()]
+    for row, col, cells in (*squares, *((loupe.top, loupe.left, loupe.rows) for loupe in loupes)):
+        left, top = corner(row, col, whole, layout)
+        side = cells * layout.cell
+        for label in labels:
+            box = label.box
+            assert (
+                box.right <= left + 0.01
+                or box.left >= left + side - 0.01
+                or box.bottom <= top + 0.01
+                or box.top >= top + side - 0.01
+            ), (label.region.name, row, col)
+    # A map without free ground names nothing, and its caption does not speak of outlines.
+    packed = Window(4, 4, 4, 4)
+    layout = arrange(180, 300, packed, [], 12, 5)
+    wide = layout.map.right + 2
+    assert place_names(atlas, packed, layout, named_regions(atlas, packed, 5), [], lines[:0], wide) == []
+
+
+def test_a_caption_speaks_of_outlines_only_if_there_are_some(made_run):
+    run = open_run(made_run())
+    for request, is_said in (({}, True), ({"num_labels": 0}, False)):
+        _, _, caption = draw_atlas(run, FigureRequest(layer="conv2", **request))
+        assert ("Outlined" in caption) == is_said
+
+
+def deepest(text):
+    """How deep brackets are nested in a text."""
+    depth = most = 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        most = max(most, depth)
+    return most
+
+
+def test_brackets_in_captions_are_not_nested(made_run):
+    run = open_run(made_run(random_weights=True))
+    for view in ("all", "class-cost-5-or-6", "compare-ant-dog"):
+        _, _, caption = draw_atlas(run, FigureRequest(layer="conv2", view=view))
+        assert "(RANDOM WEIGHTS, seed 0)" in caption
+        assert deepest(caption) == 1
+    assert deepest(draw_sheet(run, SheetRequest(kind="layers"))[2]) == 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "legend"),
+    [([3, 10, 40, 40, 40], ["3", "10", "≥ 40"]), ([4, 34, 64], ["4", "≥ 34"]), ([10, 20], []), ([20], [])],
+)
+def test_the_legend_of_sizes_has_no_repeats(made_run, tmp_path, counts, legend):
+    folder = made_run()
+    document = folder / "conv2" / "all" / "atlas-12.json"
+    each = cycle(counts)
+    document.write_text(re.sub(r'"count":\d+', lambda _: f'"count":{next(each)}', document.read_text()))
+    drawn(folder, tmp_path / "fig.pdf", num_labels=0)
+    text = text_of(tmp_path / "fig.pdf")
+    assert ("icon size" in text) == bool(legend)
+    if legend:
+        after = text.split("icon size: activations")[1].split()
+        assert " ".join(after)[: len(" ".join(legend))] == " ".join(legend)
 
 
 def test_a_region_is_rounded_out_to_whole_cells(made_run):

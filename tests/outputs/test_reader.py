@@ -126,7 +126,7 @@ def test_a_run_at_the_top_of_the_tree_has_no_cache_either(made_run):
         def __init__(self):
             super().__init__(Path("/made"))
 
-        documents = FolderFiles(folder).documents
+        names = FolderFiles(folder).names
         read = FolderFiles(folder).read
 
     with pytest.raises(MissingInputError, match="not there any more"):

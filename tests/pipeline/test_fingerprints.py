@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,15 @@ def fingerprints(values: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.parametrize("name", [*SHIPPED, "everything", "aligned"])
 def test_every_step_keeps_its_fingerprint(name: str, tmp_path: Path) -> None:
     assert fingerprints(configs(tmp_path)[name]) == json.loads(TABLE.read_text())[name]
+
+
+def test_euclidean_neighbours_of_the_first_search_are_not_reused(tmp_path: Path) -> None:
+    (tmp_path / "network.py").write_text(NETWORK)
+    model = {"source": "python", "name": f"{tmp_path}/network.py:build"}
+    steps = steps_of(parse_config({**EVERYTHING, "model": model, "project": {"metric": "euclidean"}}))
+    step = next(step for step in steps if step.stage.name == "neighbors")
+    first = replace(step.config, euclidean_search=None)
+    assert fingerprint(step.stage, step.config, {}) != fingerprint(step.stage, first, {})
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ import pyarrow as pa
 from atlas_pipeline.config.run_settings import judge_config, model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import Column, Vector
-from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.inversion.settings import MID_GREY
 from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.numerics.random_keys import random_keys
 from atlas_pipeline.pictures.png_codec import over_ground, pixels
-from atlas_pipeline.tables.cell_patches import NUM_PATCHES, cell_patches, cell_tasks
+from atlas_pipeline.tables.cell_patches import NUM_PATCHES, IconInputs, cell_patches, cell_tasks
 from atlas_pipeline.tables.columns import matrix_column
 from atlas_pipeline.tables.narrowing import narrow
 
@@ -36,16 +36,7 @@ class JudgeFeaturesStepConfig:
     seed: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeFeaturesInputs:
-    """The images, the cells with the positions nearest their means, and the icons."""
-
-    index: Artefact
-    bin: Artefact
-    invert: Artefact
-
-
-JudgeFeaturesJob = Job[JudgeFeaturesStepConfig, JudgeFeaturesInputs]
+JudgeFeaturesJob = Job[JudgeFeaturesStepConfig, IconInputs]
 
 
 def _compute(task: Task, jobs: Sequence[JudgeFeaturesJob], runtime: Runtime) -> list[Output]:
@@ -153,7 +144,7 @@ JUDGE_FEATURES = Stage(
     name="judge_features",
     version=1,
     config=JudgeFeaturesStepConfig,
-    inputs=JudgeFeaturesInputs,
+    inputs=IconInputs,
     unit="icons",
     split=lambda job: cell_tasks(job.inputs.bin),
     size=lambda task: task["stop"] - task["start"],

@@ -10,30 +10,32 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import pyarrow as pa
-
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.engine.declaration import Column, MemoryNeed, Needs, Vector
+from atlas_pipeline.engine.declaration import MemoryNeed, Needs
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.layout.fitted import fitted_rows
 from atlas_pipeline.layout.layout_memory import FEWER_ACTIVATIONS, layout_bytes
 from atlas_pipeline.numerics.near_rows import Metric
-from atlas_pipeline.tables.columns import matrix_column
 from atlas_pipeline.tables.extent import Extent
+from atlas_pipeline.tables.neighbor_table import NEIGHBOR_COLUMNS, neighbor_table
 from atlas_pipeline.tables.population import ActivationBlocks, population
 from atlas_pipeline.views.view import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeighborsStepConfig:
-    """See `config.sections.ProjectConfig`."""
+    """euclidean_search: version of the Euclidean search; None for the cosine metric.
+
+    The other fields: see `config.sections.ProjectConfig`.
+    """
 
     num_neighbors: int
     metric: Metric
     method: Literal["auto", "exact", "approximate"]
     seed: int
     fit_on: int | None
+    euclidean_search: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +72,8 @@ def _compute(
         device=runtime.device,
         advance=runtime.advance,
     )
-    vertex = near.same.vertex
-    table = pa.table(
-        {
-            "vertex": pa.array(vertex),
-            "indices": matrix_column(near.indices[vertex]),
-            "distances": matrix_column(near.distances[vertex]),
-        }
-    )
-    return [Output(table=table, notes={"num_fitted": near.same.num_fitted, "search": dict(near.search)})]
+    notes = {"num_fitted": near.same.num_fitted, "search": dict(near.search)}
+    return [Output(table=neighbor_table(near), notes=notes)]
 
 
 def _remarks(step: Step, artefact: Artefact) -> Iterator[str]:
@@ -113,11 +108,7 @@ NEIGHBORS = Stage(
     split=lambda job: [{"rows": _population(job).num_rows}],
     size=lambda task: task["rows"],
     compute=_compute,
-    columns=(
-        Column("vertex", pa.int32()),
-        Column("indices", Vector((pa.int32(),), "neighbour")),
-        Column("distances", Vector((pa.float32(),), "neighbour")),
-    ),
+    columns=NEIGHBOR_COLUMNS,
     uses_device=lambda config: config.method != "approximate",
     uses_all_cores=True,
     commands=("project",),
@@ -136,6 +127,10 @@ def step(config: Config, view: View, sample: Step, select: Step | None) -> Step:
             method=config.project.neighbors,
             seed=config.seed,
             fit_on=view.layout.fit_on,
+            # Version 1 ranked squared distances as equal if they differed by about 1e-6 of the longest
+            # activation's square: with a few very long ones, the neighbours of all others could be wrong.
+            # Cosine neighbours, of vectors of one length, are the same.
+            euclidean_search=2 if config.project.metric == "euclidean" else None,
         ),
         inputs={"sample": sample, **({"select": select} if select else {})},
         layer=sample.layer,

@@ -8,7 +8,7 @@ In a class comparison x is the axis between the two classes, and only y comes fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,28 +18,25 @@ import pyarrow as pa
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import Column, MemoryNeed, Needs, ViewerFacts, many
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
-from atlas_pipeline.errors import ImagesError, counted
+from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.layout.fitted import fitted_rows
 from atlas_pipeline.layout.layout_memory import FEWER_ACTIVATIONS, aligned_layout_bytes, layout_bytes
 from atlas_pipeline.numerics.alignment import layout_alignment
-from atlas_pipeline.numerics.blocks import ChosenRows
 from atlas_pipeline.numerics.comparison import comparison_axis
 from atlas_pipeline.numerics.near_rows import Metric
 from atlas_pipeline.numerics.normalise import normalise_layout, normalise_together
-from atlas_pipeline.tables.columns import column_matrix
 from atlas_pipeline.tables.extent import Extent
+from atlas_pipeline.tables.layout_notes import layout_notes, layout_remarks
+from atlas_pipeline.tables.neighbor_table import near_vertices
 from atlas_pipeline.tables.population import ActivationBlocks, population
 from atlas_pipeline.views.view import View
 
 if TYPE_CHECKING:
     from atlas_pipeline.layout.layout_result import LayoutResult
-    from atlas_pipeline.layout.neighbors import NearVertices
     from atlas_pipeline.layout.umap_layout import UmapSettings
 
 # A row holds image, position, x and y.
 _ROW_BYTES = 20
-# Share of repeated activations above which the run prints a remark.
-_MANY_EQUAL = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +125,7 @@ def _alone(job: ProjectJob, device: str) -> Output:
         result = tsne_result(blocks, config.metric, config.seed, num_dimensions, config.perplexity)
     else:
         assert job.inputs.neighbors is not None
-        near, settings = _neighbors(job.inputs.neighbors), _umap_settings(config, device)
+        near, settings = near_vertices(job.inputs.neighbors), _umap_settings(config, device)
         result = umap_result(blocks, near, settings, _seeds(config), num_dimensions)
     # Normalise before equal activations are placed: each vertex counts once in the bounds for outliers.
     layout = separate_equal(normalise_layout(result.places), result.same, config.seed)
@@ -138,17 +135,6 @@ def _alone(job: ProjectJob, device: str) -> Output:
         x = comparison_axis(select.read(["value"])["value"].to_numpy(), select.notes["scale"])
         layout = np.column_stack([x, layout])
     return _output(job, chosen, layout, result, result.agreement, device)
-
-
-def _neighbors(artefact: Artefact) -> NearVertices:
-    from atlas_pipeline.layout.distinct import Distinct
-    from atlas_pipeline.layout.neighbors import NearVertices
-
-    table = artefact.read()
-    vertex = table["vertex"].to_numpy()
-    rows = np.unique(vertex, return_index=True)[1]
-    same = Distinct(vertex=vertex, rows=rows, num_fitted=artefact.notes["num_fitted"])
-    return NearVertices(column_matrix(table, "indices")[rows], column_matrix(table, "distances")[rows], same)
 
 
 def _umap_settings(config: UmapStepConfig, device: str) -> UmapSettings:
@@ -194,7 +180,7 @@ def _aligned(jobs: Sequence[ProjectJob], device: str) -> list[Output]:
     _refuse_different_images(samples)
     results = aligned_umap_results(
         [ActivationBlocks(sample) for sample in samples],
-        [_neighbors(inputs.all_neighbors[number]) for number in numbers],
+        [near_vertices(inputs.all_neighbors[number]) for number in numbers],
         fitted_rows(samples[0].num_rows, config.fit_on, config.seed),
         _umap_settings(config, "cpu"),
         Alignment(regularisation=config.aligned.regularisation, window_size=config.aligned.window_size),
@@ -227,20 +213,19 @@ def _output(
     figures: Mapping[str, Any],
     device: str,
 ) -> Output:
-    from atlas_pipeline.layout.layout_result import quality_on
-    from atlas_pipeline.layout.tsne_layout import effective_perplexity
-
-    config, same = job.config, result.same
-    # Measure one activation of each group of equals: distances within a group are all zero.
-    rows = np.sort(same.rows)
-    blocks = ChosenRows(ActivationBlocks(chosen), rows)
-    quality = quality_on(device, blocks, layout[rows], config.seed, config.metric)
-    equal = {"num_distinct": len(rows), "largest_group": same.largest_group}
+    config = job.config
+    notes = layout_notes(
+        ActivationBlocks(chosen),
+        layout,
+        result,
+        figures,
+        seed=config.seed,
+        metric=config.metric,
+        device=device,
+        perplexity=config.perplexity if isinstance(config, TsneStepConfig) else None,
+    )
     table = chosen.read(["image_id", "row", "col"])
     table = table.append_column("x", pa.array(layout[:, 0])).append_column("y", pa.array(layout[:, 1]))
-    notes: dict[str, Any] = {"quality": {**quality, **figures, **equal}, "made_by": dict(result.made_by)}
-    if isinstance(config, TsneStepConfig):
-        notes["perplexity"] = effective_perplexity(config.perplexity, len(rows))
     return Output(table=table, notes=notes)
 
 
@@ -270,35 +255,6 @@ def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
     return Needs(disk_bytes, tuple(memory))
 
 
-def _remarks(step: Step, artefact: Artefact) -> Iterator[str]:
-    """Report a perplexity lower than configured, many equal activations, and a GPU with too little memory."""
-    num_rows, quality, where = artefact.num_rows, artefact.notes["quality"], f"{step.layer}, {step.view}"
-    if not num_rows:
-        # `select` reports why a selection is empty.
-        return
-    # Artefacts of earlier versions do not say how they were made.
-    made_by = artefact.notes.get("made_by", {})
-    if made_by.get("gpu_was_full"):
-        yield (
-            f"{where}: the GPU's memory was too small for the layout, which the CPU made (engine "
-            f"{made_by['engine']}); close other programs on the GPU, or fit on fewer activations "
-            "(project.fit_on)"
-        )
-    used = artefact.notes.get("perplexity")
-    if used is not None and used < artefact.config["perplexity"]:
-        yield (
-            f"{where}: t-SNE's perplexity lowered to {used:.3g}, because it has only "
-            f"{counted(quality['num_distinct'], 'distinct activation')}"
-        )
-    num_repeated = num_rows - quality["num_distinct"]
-    if num_repeated > _MANY_EQUAL * num_rows:
-        yield (
-            f"{where}: {num_repeated:,} of {num_rows:,} activations repeat another one exactly (the largest "
-            f"group: {quality['largest_group']:,}), as on a blank background or behind a closed ReLU; equal "
-            "activations share one place"
-        )
-
-
 def _uses_device(config: TsneStepConfig | UmapStepConfig) -> bool:
     if isinstance(config, TsneStepConfig) or config.aligned is not None:
         return False
@@ -325,7 +281,7 @@ PROJECT = Stage(
     uses_all_cores=True,
     commands=("project",),
     needs=_needs,
-    remarks=_remarks,
+    remarks=layout_remarks,
     viewer=lambda artefact: ViewerFacts(
         view={"activations": artefact.num_rows, "layout": artefact.fingerprint}
     ),

@@ -22,12 +22,16 @@ class WhitenInputs:
 
 
 def _compute(task: Task, jobs: Sequence[Job[Any, WhitenInputs]], runtime: Runtime) -> list[Output]:
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     (job,) = jobs
     moment = SecondMoment()
-    for part in job.inputs.sample.parts(["activation"]):
-        moment.add(column_matrix(part, "activation"))
-        runtime.advance(part.num_rows)
-    columns = {"mean": moment.mean(), "precision": matrix_column(precision(moment.value()))}
+    # With other numbers of threads BLAS sums in another order. One thread gives the same bits everywhere.
+    with threadpool_limits(1, user_api="blas"):
+        for part in job.inputs.sample.parts(["activation"]):
+            moment.add(column_matrix(part, "activation"))
+            runtime.advance(part.num_rows)
+        columns = {"mean": moment.mean(), "precision": matrix_column(precision(moment.value()))}
     return [Output(table=pa.table(columns))]
 
 

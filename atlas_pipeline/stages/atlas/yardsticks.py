@@ -18,7 +18,7 @@ from atlas_pipeline.models.network_cache import opened_cut, opened_network
 from atlas_pipeline.numerics.ground import field_mask, mean_energy, share_in_field
 from atlas_pipeline.numerics.path_likeness import over_layers, path_likeness
 from atlas_pipeline.pictures.png_codec import over_ground, pixels
-from atlas_pipeline.tables.cell_patches import NUM_PATCHES, cell_patches, cell_tasks
+from atlas_pipeline.tables.cell_patches import NUM_PATCHES, IconInputs, cell_patches, cell_tasks
 from atlas_pipeline.tables.columns import columns_of_measures
 
 if TYPE_CHECKING:
@@ -39,13 +39,10 @@ class YardsticksStepConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class YardsticksInputs:
-    """The images, the cells with the positions nearest their means, real crops, and the icons."""
+class YardsticksInputs(IconInputs):
+    """crops: real crops of the icons' size."""
 
-    index: Artefact
-    bin: Artefact
     crops: Artefact
-    invert: Artefact
 
 
 YardsticksJob = Job[YardsticksStepConfig, YardsticksInputs]

@@ -6,7 +6,7 @@ import torch
 
 
 def free_bytes(device: torch.device) -> int:
-    """Free memory of a GPU: the driver's, and what torch's allocator holds and does not use."""
+    """Free memory of a GPU: free in the driver, plus unused memory held by torch's allocator."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
