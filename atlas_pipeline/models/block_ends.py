@@ -41,11 +41,12 @@ def block_ends(network: Network) -> list[str]:
     ['mixed4', 'mixed5']
     """
     maps = [name for name, run in network.runs.items() if run.is_map and run.times == 1]
-    trunk = _trunk(network.module, maps)
-    if trunk is None:
-        trunk = _in_containers(network.module, maps)
+    outermost = _trunk(network.module, maps)
+    if outermost is None:
+        outermost = {name: name for name in _in_containers(network.module, maps)}
     modules = dict(network.module.named_modules())
-    blocks = _blocks(trunk, modules)
+    blocks = _blocks(list(outermost), modules)
+    trunk = [name for name, outer in outermost.items() if name == outer]
     ends = list[str]()
     for _, same_size in groupby(trunk, key=lambda name: _map_size(network, name)):
         group = list(same_size)
@@ -75,20 +76,20 @@ def proposed_layers(ends: Sequence[LayerInfo]) -> list[str]:
     return [deep[place].name for place in places]
 
 
-def _trunk(module: nn.Module, maps: Sequence[str]) -> list[str] | None:
-    """The layers that everything passes through, outermost first among equal outputs; None: not traceable."""
+def _trunk(module: nn.Module, maps: Sequence[str]) -> dict[str, str] | None:
+    """The layers that everything passes through, each with the outermost layer of equal output.
+
+    None: the network cannot be traced.
+    """
     traced = trace(module)
     if traced is None:
         return None
     passed = _passed_nodes(traced.graph)
-    named: dict[fx.Node, str] = {}
-    for name in maps:
-        node = traced.outputs.get(name)
-        if node in passed and (node not in named or len(name) < len(named[node])):
-            named[node] = name
-    # A layer that only renames the output of an earlier one, and one inside it, ends where that one ends.
-    kept = set(named.values())
-    return [name for name in maps if name in kept]
+    found = {name: traced.outputs[name] for name in maps if traced.outputs.get(name) in passed}
+    outermost: dict[fx.Node, str] = {}
+    for name, node in found.items():
+        outermost[node] = min(outermost.get(node, name), name, key=len)
+    return {name: outermost[node] for name, node in found.items()}
 
 
 def _passed_nodes(graph: fx.Graph) -> set[fx.Node]:
