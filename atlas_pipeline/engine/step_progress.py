@@ -64,9 +64,9 @@ class StepProgress:
         """How much is done: ``12 of 83 rows``, ``14 % of 83 icons``; "" for a step of one unit."""
         if self.total <= 1:
             return ""
-        if self._in_percent:
-            # Fractions add up to the total only nearly.
-            return f"{100 * self.done / self.total + 1e-6:.0f} % of {self.total:,} {self.unit}"
+        # Fractions add up to the total only nearly.
+        if self._in_percent and self.total - self.done > 1e-6:
+            return f"{100 * self.done / self.total:.0f} % of {self.total:,} {self.unit}"
         return f"{self.done:,.0f} of {self.total:,} {self.unit}"
 
     def speed(self) -> str:

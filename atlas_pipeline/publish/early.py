@@ -41,9 +41,12 @@ class EarlyPublication:
         with suppress(AtlasError):
             page = self._publish()
         self._is_stale = False
+        if page is None:
+            # There is little to compare yet, and the page should come soon.
+            return None
         ended_at = time.monotonic()
         self._not_before = ended_at + (ended_at - started) / _SHARE
-        if page is None or self._has_page:
+        if self._has_page:
             return None
         self._has_page = True
         return f"to watch the run, open {page}, and reload it as layers and icons are finished"

@@ -20,8 +20,9 @@ from atlas_pipeline.runs.layer_list import layer_list
 if TYPE_CHECKING:
     from atlas_pipeline.models import LayerInfo, Network
 
-# Icons as large as the article's, unless the map would have fewer than three positions a side.
-_LEAST_ICON_PX, _POSITIONS, _MULTIPLE_PX = 80, 3, 16
+# Icons as large as the article's; larger if their map would have fewer than three positions a side, smaller
+# if a position sees less.
+_ARTICLE_PX, _POSITIONS, _LEAST_PX, _MULTIPLE_PX = 80, 3, 32, 16
 # With so many backward passes an image, sampling takes longer than everything else.
 _MOST_BACKWARD_PASSES = 50
 _TIMED_IMAGES, _TIMED_ICONS, _TIMED_STEPS = 4, 8, 3
@@ -126,7 +127,8 @@ def _icon_size(network: Network, spec: ModelSpec, deepest: LayerInfo) -> int:
     import torch
 
     crop = network.preprocess.crop
-    wanted = min(deepest.receptive_field_px or crop, max(_LEAST_ICON_PX, _POSITIONS * deepest.stride_px))
+    wanted = max(_ARTICLE_PX, _POSITIONS * deepest.stride_px)
+    wanted = max(_LEAST_PX, min(wanted, deepest.receptive_field_px or crop))
     size_px = min(crop, -(-wanted // _MULTIPLE_PX) * _MULTIPLE_PX)
     try:
         with torch.no_grad():

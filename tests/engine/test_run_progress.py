@@ -32,6 +32,14 @@ def test_fractions_of_icons_are_shown_in_percent(now):
     assert step.line() == "invert mixed4: 16 % of 80 icons, 1.2 icons/s, 0:54 left"
 
 
+def test_at_the_end_fractions_are_whole_icons(now):
+    step = step_of(now, total=7)
+    for _ in range(21):
+        now[0] += 1
+        step.add(1 / 3)
+    assert step.last_line(True) == "invert mixed4: 7 of 7 icons, 0.33 icons/s, done after 0:21"
+
+
 def test_the_time_left_counts_down_between_reports_and_no_further(now):
     step = step_of(now, total=100, unit="rows")
     now[0] = 10
