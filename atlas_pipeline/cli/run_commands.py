@@ -44,7 +44,7 @@ def _run(config: str, overrides: tuple[str, ...], pipeline: str | None, **option
     loaded = load(config, overrides, options.pop("device"), options.pop("workers"))
     result = commands.run(loaded, pipeline, **options)
     print_result(result)
-    if not options["quiet"]:
+    if result.tasks_run and not options["quiet"]:
         print_next(_next_commands(config, overrides, result))
 
 

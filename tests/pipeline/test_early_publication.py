@@ -51,6 +51,11 @@ def test_each_atlas_is_there_when_it_is_stitched_and_the_page_before(small, atla
         f"to watch the run, open {folder / 'index.html'}, and reload it as layers and icons are finished"
     ]
     assert f"to watch the run, open {folder / 'index.html'}" in result.stderr
+    # The end says what to do next.
+    *_, view, figure = result.stderr.splitlines()
+    assert view.startswith("next: atlas view ")
+    assert figure.strip().startswith("atlas figure ")
+    assert figure.endswith(" --layer 4")
     # Nothing remains to be done, and nothing is left of earlier states.
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert "0 tasks run" in atlas("run", small).stdout
