@@ -94,6 +94,19 @@ def test_overrides_reach_nested_keys_and_read_yaml_values(tmp_path):
     assert config.images.num_images is None
 
 
+def test_a_single_number_or_name_is_a_list_of_one(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump({**LEAST, "patch_test": {"sizes": 0.3}}))
+    config = load_config(path, ["grid.sizes=24", "layers=mixed4", "classes=[{class: a, layers: mixed4}]"])
+    assert config.grid.sizes == (24,)
+    assert config.layers == ("mixed4",)
+    assert config.classes[0].layers == ("mixed4",)
+    assert config.patch_test.sizes == (0.3,)
+    for text in ("grid.sizes=0", "grid.sizes=true", "grid.sizes=fine", "layers=true"):
+        with pytest.raises(ConfigError, match=rf"{text.partition('=')[0]}.* it must be"):
+            load_config(path, [text])
+
+
 @pytest.mark.parametrize("text", ["invert.steps", "=3", "grid.sizes=[1"])
 def test_an_override_that_cannot_be_read_is_refused(tmp_path, text):
     path = tmp_path / "run.yaml"

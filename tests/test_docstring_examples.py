@@ -22,6 +22,7 @@ MODULES = [
     "models.arithmetic",
     "models.attribution",
     "models.capture",
+    "models.block_ends",
     "models.cut",
     "models.labels",
     "models.layers",
@@ -34,6 +35,7 @@ MODULES = [
     "reader",
     "reader.atlas",
     "reader.run",
+    "runs.init_text",
 ]
 
 

@@ -71,10 +71,12 @@ def test_of_layers(capsys):
         sees_whole_image=False,
         form="channels first",
     )
-    tables.print_layers(f"a network ({ODD})", [info])
+    title = f"a network ({ODD})"
+    tables.print_layers(SimpleNamespace(title=title, infos=[info], proposed=["blocks[0].mlp"], num_all=1))
     out = capsys.readouterr().out
     assert f"a network ({ODD})\n" in out
-    assert "blocks[0].mlp" in out
+    assert "* blocks[0].mlp" in out
+    assert out.endswith("layers: ['blocks[0].mlp']\n")
     assert out.count(ODD) == 2
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from atlas_pipeline import __version__
-from atlas_pipeline.cli import output_commands, run_commands, workspace_commands
+from atlas_pipeline.cli import init_command, output_commands, run_commands, workspace_commands
 from atlas_pipeline.cli.options import DEBUG
 from atlas_pipeline.errors import AtlasError, TasksFailedError, UserError, nearest_name
 
@@ -50,6 +50,9 @@ class _Commands(click.Group):
     """A click group that turns an error into one line on stderr and an exit code."""
 
     def main(self, *args: Any, **options: Any) -> Any:
+        if sys.platform == "win32":
+            # Locks, signals and folder syncs are those of POSIX.
+            _fail("this program runs on Linux and macOS; on Windows use it within WSL 2", EXIT_USER)
         try:
             result = super().main(*args, **{**options, "standalone_mode": False})
         except click.ClickException as error:
@@ -113,6 +116,7 @@ def main() -> None:
 
 
 for _command in (
+    init_command.init,
     *(run_commands.stage_command(name, words) for name, words in run_commands.STAGE_COMMANDS.items()),
     run_commands.run,
     run_commands.check,

@@ -26,11 +26,14 @@ def _with(*options: Callable[[Command], Command]) -> Callable[[Command], Command
     return decorate
 
 
-config_options = _with(
-    click.argument("config", type=click.Path()),
-    click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a key of the config."),
-    click.option("--debug", is_flag=True, expose_value=False, callback=_note_debug, help="Show tracebacks."),
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="A.B=C", help="Override a key of the config."
 )
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, callback=_note_debug, help="Show tracebacks."
+)
+config_options = _with(click.argument("config", type=click.Path()), set_option, debug_option)
+"""CONFIG is a YAML file, the folder of a run, or the name of a config of ours."""
 
 pipeline_option = click.option(
     "--pipeline",

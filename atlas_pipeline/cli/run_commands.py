@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from atlas_pipeline.cli.options import config_options, load, no_deps_option, pipeline_option, run_options
 from atlas_pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from atlas_pipeline.runs.commands import RunResult
 
 # Stages name the commands that bring them up to date: `Stage.commands`.
 STAGE_COMMANDS = {
@@ -33,11 +38,29 @@ def run(config: str, overrides: tuple[str, ...], pipeline: str | None, **options
 
 
 def _run(config: str, overrides: tuple[str, ...], pipeline: str | None, **options: Any) -> None:
-    from atlas_pipeline.cli.printing import print_result
+    from atlas_pipeline.cli.printing import print_next, print_result
     from atlas_pipeline.runs import commands
 
     loaded = load(config, overrides, options.pop("device"), options.pop("workers"))
-    print_result(commands.run(loaded, pipeline, **options))
+    result = commands.run(loaded, pipeline, **options)
+    print_result(result)
+    if result.tasks_run and not options["quiet"]:
+        print_next(_next_commands(config, overrides, result))
+
+
+def _next_commands(config: str, overrides: tuple[str, ...], result: RunResult) -> list[str]:
+    """The commands that show what a run has made."""
+    page, atlases = result.published.page, result.published.atlases
+    if page is None:
+        return []
+    named = shlex.join([config, *(word for text in overrides for word in ("--set", text))])
+    if overrides and isinstance(page, Path):
+        # The run's folder holds the config with its overrides.
+        named = shlex.quote(str(page.parent))
+    shown = [f"atlas view {named}"]
+    if atlases:
+        shown.append(f"atlas figure {named} --layer {shlex.quote(atlases[-1].layer)}")
+    return shown
 
 
 def stage_command(name: str, words: str) -> click.Command:

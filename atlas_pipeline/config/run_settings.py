@@ -17,7 +17,7 @@ from atlas_pipeline.models.spec import ModelSpec, file_digest
 
 def model_spec(config: Config) -> ModelSpec:
     """How to open the network of a run; picklable, never part of a fingerprint."""
-    return _spec(config.model, config.seed)
+    return network_spec(config.model, config.seed)
 
 
 def judge_spec(config: Config) -> ModelSpec | None:
@@ -28,10 +28,11 @@ def judge_spec(config: Config) -> ModelSpec | None:
     if config.invert.judge is None:
         return None
     with about_judge():
-        return _spec(config.invert.judge, config.seed)
+        return network_spec(config.invert.judge, config.seed)
 
 
-def _spec(model: ModelConfig, seed: int) -> ModelSpec:
+def network_spec(model: ModelConfig, seed: int) -> ModelSpec:
+    """How to open a network. seed: of random parameters."""
     overrides = model.preprocess.model_dump(exclude_none=True) if model.preprocess else None
     return ModelSpec(
         source=model.source,

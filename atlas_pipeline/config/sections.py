@@ -51,6 +51,16 @@ def _per_channel(value: Any) -> Any:
 Colour = Annotated[tuple[float, float, float], BeforeValidator(_per_channel)]
 
 
+def _one_as_list(value: Any) -> Any:
+    """A single number or name as a list of one: ``--set grid.sizes=24``, ``--set layers=layer4``."""
+    return [value] if isinstance(value, int | float | str) and not isinstance(value, bool) else value
+
+
+OneOrMore = BeforeValidator(_one_as_list)
+GridSizes = Annotated[tuple[Annotated[int, Field(ge=1, le=2000)], ...], OneOrMore]
+Layers = Annotated[tuple[str, ...], OneOrMore]
+
+
 def _named_in(registry: Mapping[str, Any]) -> BeforeValidator:
     """A validator for a key of ``registry``, which may grow; its error reads like that of a ``Literal``."""
 
@@ -180,7 +190,7 @@ class ProjectConfig(_Section):
 class GridConfig(_Section):
     """The grids over a layout."""
 
-    sizes: tuple[Annotated[int, Field(ge=1, le=2000)], ...] = (20, 40)
+    sizes: GridSizes = (20, 40)
     min_count: int = Field(10, ge=1)
 
     @model_validator(mode="after")
@@ -193,7 +203,7 @@ class GridConfig(_Section):
 class ViewGridConfig(GridConfig):
     """The grids over the layout of a selection; coarser by default, because a selection is small."""
 
-    sizes: tuple[Annotated[int, Field(ge=1, le=2000)], ...] = (8,)
+    sizes: GridSizes = (8,)
     min_count: int = Field(4, ge=1)
 
 
@@ -224,7 +234,7 @@ Sign = Literal["positive", "negative"]
 class _ViewConfig(_Section):
     """Keys that class atlases and comparisons share: layers, layout and grids of the selection."""
 
-    layers: tuple[str, ...] | None = Field(None, min_length=1, description="null: all of the run's")
+    layers: Layers | None = Field(None, min_length=1, description="null: all of the run's")
     method: Literal["tsne", "umap"] = "tsne"
     perplexity: float = Field(30.0, gt=0, description="for t-SNE")
     num_neighbors: int = Field(20, ge=2, description="for UMAP")
@@ -260,7 +270,7 @@ class HighlightConfig(_Section):
     """The attribution to one class, shown as opacity in a whole layer atlas."""
 
     class_: ClassName = Field(alias="class")
-    layers: tuple[str, ...] | None = Field(None, min_length=1, description="null: all of the run's")
+    layers: Layers | None = Field(None, min_length=1, description="null: all of the run's")
     sign: Sign = "positive"
 
 
@@ -268,7 +278,7 @@ class VocabularyConfig(_Section):
     """The cells of each layer that carry most of a class's attribution, one strip per layer."""
 
     class_: ClassName = Field(alias="class")
-    layers: tuple[str, ...] | None = Field(None, min_length=1, description="null: all of the run's")
+    layers: Layers | None = Field(None, min_length=1, description="null: all of the run's")
     num_cells: int = Field(12, ge=1, description="icons per strip")
 
 
@@ -279,7 +289,7 @@ class PatchTestConfig(_Section):
         1000, ge=1, description="most images of the left class that the network gets right"
     )
     num_patches: int = Field(10, ge=1, description="cells that pull hardest to the right class")
-    sizes: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+    sizes: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], OneOrMore] = Field(
         (0.2, 0.3, 0.4), min_length=1, description="sides of the patch, as shares of the image's side"
     )
     fixed_size: float = Field(0.3, gt=0, le=1, description="size for the summary's rates at the top left")
@@ -325,7 +335,7 @@ class Config(_Section):
     seed: int = Field(0, ge=0)
     model: ModelConfig
     images: ImagesConfig
-    layers: tuple[str, ...] = Field(min_length=1)
+    layers: Layers = Field(min_length=1)
     sample: SampleConfig = SampleConfig()
     project: ProjectConfig = ProjectConfig()
     grid: GridConfig = GridConfig()

@@ -42,7 +42,7 @@ class _Sent:
 
     call: TaskCall
     future: Any
-    advance: Callable[[int], None]
+    advance: Callable[[float], None]
 
 
 class DaskExecutor:
@@ -62,7 +62,7 @@ class DaskExecutor:
     def __init__(self, connect: Callable[[], Any], stack: ExitStack, lanes: Lanes | None = None) -> None:
         self.lanes = lanes
         self._connect, self._stack = connect, stack
-        self._held: list[tuple[TaskCall, Callable[[int], None]]] = []
+        self._held: list[tuple[TaskCall, Callable[[float], None]]] = []
         # Hold every future: the scheduler drops a task whose future is released.
         self._pending: dict[str, _Sent] = {}
         # Futures that are done, and the progress of calls: (key, units).
@@ -93,7 +93,7 @@ class DaskExecutor:
                 return 0
         return len(asked)
 
-    def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
+    def submit(self, call: TaskCall, advance: Callable[[float], None]) -> None:
         """Raises: ResourceError: no workers, or one that has other versions or cannot see the workspace."""
         # Check the workers with the first call, whether or not it is held back.
         self._requirements_for(call.folders[0].parents[1])
@@ -110,7 +110,7 @@ class DaskExecutor:
         begun = set(chosen)
         self._held = [held for number, held in enumerate(self._held) if number not in begun]
 
-    def _send(self, call: TaskCall, advance: Callable[[int], None]) -> None:
+    def _send(self, call: TaskCall, advance: Callable[[float], None]) -> None:
         from distributed.protocol.pickle import dumps
 
         call = replace(call, runtime=self._worker_runtime(call))

@@ -168,7 +168,12 @@ class MemoryNeed:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Resources that steps will need. disk_bytes: bytes still to be written, uncompressed."""
+    """Resources that steps will need.
+
+    Attributes: disk_bytes: bytes still to be written, uncompressed. warnings: lines on results that the steps
+                will lack, said before the work starts.
+    """
 
     disk_bytes: int = 0
     memory: tuple[MemoryNeed, ...] = ()
+    warnings: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
 from atlas_pipeline.engine.agenda import Agenda
@@ -31,6 +31,10 @@ def nothing_to_count(step: Step) -> int:
     return 0
 
 
+def nothing_to_say(ended: Sequence[Step]) -> None:
+    """Work between tasks that does nothing."""
+
+
 def run(
     steps: Iterable[Step],
     store: Store,
@@ -42,6 +46,7 @@ def run(
     runtime: Runtime | None = None,
     reporter: Reporter | None = None,
     memory_of: Callable[[Step], int] = nothing_to_count,
+    between: Callable[[Sequence[Step]], str | None] = nothing_to_say,
 ) -> RunReport:
     """Make every missing artefact of the steps.
 
@@ -53,6 +58,8 @@ def run(
         runtime: device, batch size and workers for the tasks. reporter: receives the progress.
         memory_of: peak memory of a task of the step, in bytes. Workers of this machine do not begin tasks
             that together need more than is free.
+        between: called after each task with the steps that have ended since its last call; may return a line
+            for the user.
     Raises:
         MissingInputError: an input is missing and no_deps is set. UserError: from a stage or from the disk;
         stops the run, and finished work is kept. TasksFailedError: some tasks failed; the rest of their stage
@@ -70,6 +77,7 @@ def run(
         runtime or Runtime(),
         reporter or SilentReporter(),
         memory_of,
+        between,
     )
     try:
         work.run_all()
@@ -91,13 +99,15 @@ class _Run:
         runtime: Runtime,
         reporter: Reporter,
         memory_of: Callable[[Step], int],
+        between: Callable[[Sequence[Step]], str | None],
     ) -> None:
         self.reports: list[StepReport] = []
         self.tasks_run = 0
         self.failed: list[Group] = []
         self._agenda, self._store = agenda, store
         self._executor, self._runtime, self._reporter = executor, runtime, reporter
-        self._memory_of = memory_of
+        self._memory_of, self._between = memory_of, between
+        self._just_ended: list[Step] = []
         self._groups: dict[int, Group] = {}
         self._num_groups = 0
         self._waiting = False
@@ -115,10 +125,16 @@ class _Run:
                     group.accept(outcome)
                     if group.is_drained:
                         self._end(group)
+                self._call_between()
             elif self._waiting:
                 time.sleep(POLL_S)
             elif not self._ready():
                 return
+
+    def _call_between(self) -> None:
+        ended, self._just_ended = self._just_ended, []
+        if (line := self._between(ended)) is not None:
+            self._reporter.say(line)
 
     def release(self) -> None:
         """Cancel running work and release its locks. Finished work is kept."""
@@ -207,6 +223,8 @@ class _Run:
             self._repair(group, group.corrupt)
         elif group.failures:
             self.failed.append(group)
+        else:
+            self._just_ended += group.steps
         del self._groups[group.number]
         group.close()
         self.tasks_run += group.tasks_run

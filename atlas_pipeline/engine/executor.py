@@ -21,7 +21,7 @@ class Executor(Protocol):
     def num_gpus(self, device: str) -> int:
         """Number of workers, each with a GPU, that share the calls for the run's device; 0: CPUs do."""
 
-    def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
+    def submit(self, call: TaskCall, advance: Callable[[float], None]) -> None:
         """Accept a call. advance: reports its progress; a report of 0 units says that it began."""
 
     def wait(self, timeout_s: float | None) -> list[Outcome]:
@@ -43,7 +43,7 @@ class InlineExecutor:
     def __init__(self, *, decoders: int | None = None) -> None:
         """decoders: processes that decode images, unless the runtime of a call has a number."""
         self._decoders = decoders
-        self._calls: deque[tuple[TaskCall, Callable[[int], None]]] = deque()
+        self._calls: deque[tuple[TaskCall, Callable[[float], None]]] = deque()
         self._finished: deque[Outcome] = deque()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="write-parts")
         self._written: Future[Outcome] | None = None
@@ -52,7 +52,7 @@ class InlineExecutor:
         """At most 1: this process."""
         return int(device.startswith("cuda"))
 
-    def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
+    def submit(self, call: TaskCall, advance: Callable[[float], None]) -> None:
         self._calls.append((call, advance))
 
     @property
@@ -65,7 +65,7 @@ class InlineExecutor:
         """Whether there is an outcome to wait for."""
         return bool(self._calls or self._finished or self._written)
 
-    def take_waiting(self) -> list[tuple[TaskCall, Callable[[int], None]]]:
+    def take_waiting(self) -> list[tuple[TaskCall, Callable[[float], None]]]:
         """Remove the calls that are not begun, with their progress callbacks."""
         waiting = list(self._calls)
         self._calls.clear()

@@ -40,7 +40,7 @@ class Group:
         self._artefacts: list[UnfinishedArtefact] = []
         self._bar: Bar | None = None
         self._is_finished = False
-        self._reported: dict[int, int] = {}
+        self._reported: dict[int, float] = {}
         # For each task, the tasks of its call.
         self._together: dict[int, list[int]] = {}
 
@@ -76,19 +76,26 @@ class Group:
                 self._calls[index] = self._call(index, task, incomplete, runtime, demand), incomplete
         sizes = [self.stage.size(task) for task in tasks]
         left = sum(sizes[index] for index in self._calls)
-        self._bar = reporter.bar(self.label, self.stage.unit, total=sum(sizes), done=sum(sizes) - left)
+        self._bar = reporter.bar(
+            self.label,
+            self.stage.unit,
+            total=sum(sizes),
+            done=sum(sizes) - left,
+            stage=self.stage.name,
+            num_steps=len(self.steps),
+        )
         calls = put_together([call for call, _ in self._calls.values()], num_gpus)
         for call in calls:
             indices = [call.index, *(other.index for other in call.others)]
             self._together |= dict.fromkeys(indices, indices)
         return calls
 
-    def advance(self, index: int) -> Callable[[int], None]:
+    def advance(self, index: int) -> Callable[[float], None]:
         """The progress callback of a call."""
         indices = self._together[index]
         sizes = {one: self.stage.size(self._calls[one][0].task) for one in indices}
 
-        def advance(units: int) -> None:
+        def advance(units: float) -> None:
             for one in indices:
                 # A stage that counts wrongly must not push the bar beyond its end.
                 added = min(units, sizes[one] - self._reported.get(one, 0))
@@ -97,7 +104,7 @@ class Group:
 
         return advance
 
-    def _report(self, index: int, units: int) -> None:
+    def _report(self, index: int, units: float) -> None:
         self._reported[index] = self._reported.get(index, 0) + units
         if self._bar:
             self._bar.advance(units)

@@ -39,7 +39,7 @@ class GrowingExecutor:
     def num_gpus(self, device: str) -> int:
         return (self._workers if self._has_grown else self._inline).num_gpus(device)
 
-    def submit(self, call: TaskCall, advance: Callable[[int], None]) -> None:
+    def submit(self, call: TaskCall, advance: Callable[[float], None]) -> None:
         if self._began is None:
             self._began = time.monotonic()
         (self._workers if self._has_grown else self._inline).submit(call, advance)

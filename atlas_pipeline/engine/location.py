@@ -19,6 +19,7 @@ from typing import IO, Any, TypeAlias
 from upath import UPath
 
 from atlas_pipeline.errors import ConfigError, ResourceError
+from atlas_pipeline.extras import install_command
 
 Location: TypeAlias = Path | UPath
 """A plain `Path` for local file systems, else a `UPath` (which is not a `Path`)."""
@@ -53,7 +54,7 @@ def location_of(workspace: str | Location) -> Location:
         location = UPath(workspace, use_listings_cache=False)
         _ = location.fs
     except ImportError as error:
-        remedy = f"atlas-pipeline[{_EXTRAS[protocol]}]" if protocol in _EXTRAS else f"it ({error})"
+        remedy = f"it with: {install_command(_EXTRAS[protocol])}" if protocol in _EXTRAS else f"it ({error})"
         raise ResourceError(f"'{workspace}' needs a package for {protocol}://; install {remedy}") from error
     except ValueError as error:
         raise ConfigError(

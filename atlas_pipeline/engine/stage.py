@@ -77,7 +77,7 @@ class Artefact(Protocol):
         """Rows [start, stop), across parts; opens only the parts and row groups that hold them."""
 
 
-def ignore(units: int) -> None:
+def ignore(units: float) -> None:
     """A progress callback that does nothing."""
 
 
@@ -87,14 +87,14 @@ class Runtime:
 
     device: a torch device name. batch_size: None leaves it to the stage. workers: processes that decode
     images; None leaves it to the stage, 0 means none. threads: most threads of the kernels; None: as many as
-    the process has. advance: reports how many units were done.
+    the process has. advance: reports how many units were done; fractions of a unit may be reported.
     """
 
     device: str = "cpu"
     batch_size: int | None = None
     workers: int | None = None
     threads: int | None = None
-    advance: Callable[[int], None] = ignore
+    advance: Callable[[float], None] = ignore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,7 +94,7 @@ class Computed:
     others: tuple[Computed | Outcome, ...] = ()
 
 
-def run_task(call: TaskCall, advance: Callable[[int], None] = ignore) -> Outcome:
+def run_task(call: TaskCall, advance: Callable[[float], None] = ignore) -> Outcome:
     """Compute and write the parts of one call.
 
     Errors of the stage are returned, not raised: the scheduler's retries are only for lost workers.
@@ -103,7 +103,7 @@ def run_task(call: TaskCall, advance: Callable[[int], None] = ignore) -> Outcome
     return computed if isinstance(computed, Outcome) else write_task(computed)
 
 
-def compute_task(call: TaskCall, advance: Callable[[int], None] = ignore) -> Computed | Outcome:
+def compute_task(call: TaskCall, advance: Callable[[float], None] = ignore) -> Computed | Outcome:
     """First half of a call: the computed outputs, or the outcome if nothing remains to be written."""
     if call.others:
         return _compute_together(call, advance)
@@ -178,7 +178,7 @@ def _existing_parts(call: TaskCall) -> Outcome | None:
     )
 
 
-def _compute(call: TaskCall, advance: Callable[[int], None]) -> Computed:
+def _compute(call: TaskCall, advance: Callable[[float], None]) -> Computed:
     started = time.perf_counter()
     outputs = call.stage.compute(call.task, call.jobs, replace(call.runtime, advance=advance))
     if len(outputs) != len(call.jobs):
@@ -187,7 +187,7 @@ def _compute(call: TaskCall, advance: Callable[[int], None]) -> Computed:
     return Computed(call=call, made=_provenances(call), outputs=tuple(outputs), seconds=seconds)
 
 
-def _compute_together(call: TaskCall, advance: Callable[[int], None]) -> Computed | Outcome:
+def _compute_together(call: TaskCall, advance: Callable[[float], None]) -> Computed | Outcome:
     """As `compute_task`, for a call with others."""
     finished: dict[int, Outcome] = {}
     calls = [replace(call, others=()), *call.others]

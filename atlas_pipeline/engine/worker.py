@@ -179,18 +179,18 @@ def runtime_here(runtime: Runtime) -> Runtime:
 class Progress:
     """Passes the progress of a task on, a few times a second. The first report, of 0 units, says it began."""
 
-    def __init__(self, report: Callable[[int], None]) -> None:
+    def __init__(self, report: Callable[[float], None]) -> None:
         self._report = report
-        self._units = 0
+        self._units = 0.0
         self._reported_at = time.monotonic()
         report(0)
 
-    def advance(self, units: int) -> None:
+    def advance(self, units: float) -> None:
         self._units += units
         now = time.monotonic()
         if now - self._reported_at >= _REPORT_EVERY_S:
             self._report(self._units)
-            self._units, self._reported_at = 0, now
+            self._units, self._reported_at = 0.0, now
 
 
 def mismatch_error(worker: str, mismatch: str) -> ResourceError:

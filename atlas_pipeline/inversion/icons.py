@@ -47,7 +47,7 @@ def invert(
     magnitude: Tensor | None = None,
     device: str | torch.device = "cpu",
     batch_size: int | None = None,
-    advance: Callable[[int], None] | None = None,
+    advance: Callable[[float], None] | None = None,
 ) -> Icons:
     """Make an icon for each direction: an image whose centre activation points along it.
 
@@ -93,7 +93,7 @@ def invert(
         magnitude=magnitude,
         device=device,
         batch_size=batch_size,
-        advance=_count_icons(advance, attempts),
+        advance=None if advance is None else lambda num: advance(num / attempts),
     )
     activation, scores = _evaluate(goal, drawn.images, torch.device(device), directions.shape[1])
     _check_finite(activation, attempts)
@@ -111,20 +111,6 @@ def attempt_seed(seed: int, attempt: int) -> int:
         return seed
     digest = hashlib.blake2b(f"{seed}/{attempt}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
-
-
-def _count_icons(advance: Callable[[int], None] | None, attempts: int) -> Callable[[int], None] | None:
-    """Convert a callback that counts icons to one that counts attempts."""
-    if advance is None or attempts == 1:
-        return advance
-    done = 0
-
-    def counted(num: int) -> None:
-        nonlocal done
-        before, done = done // attempts, done + num
-        advance(done // attempts - before)
-
-    return counted
 
 
 def _evaluate(

@@ -15,6 +15,7 @@ from atlas_pipeline.inversion.captured_step import Stepper
 from atlas_pipeline.inversion.icon_batch import IconBatch, Optimizer
 from atlas_pipeline.inversion.objectives import Objective
 from atlas_pipeline.inversion.settings import InversionSettings
+from atlas_pipeline.inversion.steps_taken import StepsTaken
 from atlas_pipeline.inversion.vignette import contrast_map
 from atlas_pipeline.models.arithmetic import ieee
 from atlas_pipeline.models.out_of_memory import is_out_of_memory
@@ -43,7 +44,7 @@ def optimise(
     magnitude: Tensor | None = None,
     device: str | torch.device = "cpu",
     batch_size: int | None = None,
-    advance: Callable[[int], None] | None = None,
+    advance: Callable[[float], None] | None = None,
 ) -> Drawn:
     """Optimise one image for each icon of an objective.
 
@@ -54,7 +55,8 @@ def optimise(
     Args:    seeds: one per icon. start: (icon, S, S, P) uint8, icons to start from: they take `warm_steps`
              steps without transforms. magnitude: for image "maco", from `fourier.magnitude_spectrum`.
              batch_size: icons optimised together; None: 32 on a CPU; on a GPU as many as fit, up to 1,024.
-             advance: called with the number of icons just finished.
+             advance: called with the progress since its last call, in icons: a step of 8 icons that take
+             512 each is 8/512. The calls add up to the number of icons.
     Raises:  ValueError: arguments of different lengths, shapes or types, or an invalid batch size.
              ModelError: the network rejects images of this size, or its map has an unexpected shape.
              ResourceError: not even one icon fits in memory.
@@ -99,10 +101,11 @@ class _Loop:
         canvas: Canvas,
         device: torch.device,
         batch_size: int | None,
-        advance: Callable[[int], None] | None,
+        advance: Callable[[float], None] | None,
     ) -> None:
         self._seeds, self._settings, self._start = seeds, settings, start
-        self._canvas, self._device, self._advance = canvas, device, advance
+        self._canvas, self._device = canvas, device
+        self._taken = StepsTaken(advance, settings.steps, device)
         self._waiting = deque(range(len(seeds)))
         self._images: list[Tensor | None] = [None] * len(seeds)
         self._steps = torch.zeros(len(seeds), dtype=torch.int32)
@@ -124,8 +127,10 @@ class _Loop:
             try:
                 batch = self._stepper.held(self._fill(batch))
                 in_batch = batch.numbers
+                self._taken.join(number for number in in_batch if self._images[number] is None)
                 for _ in range(steps_per_check):
                     self._stepper.step(batch)
+                    self._taken.step()
                 batch = self._remove_finished(batch)
                 continue
             except RuntimeError as error:
@@ -134,7 +139,9 @@ class _Loop:
                 if self._batch_size == 1:
                     raise batch_memory.out_of_memory_error(self._settings.size_px, self._device) from error
             # Outside the except block: the traceback keeps the tensors that did not fit alive.
-            self._waiting.extendleft(reversed([n for n in in_batch if self._images[n] is None]))
+            lost = [number for number in in_batch if self._images[number] is None]
+            self._waiting.extendleft(reversed(lost))
+            self._taken.restart(lost)
             batch = None
             self._stepper.release()
             self._batch_size = max(1, min(self._batch_size, len(self._waiting)) // 2)
@@ -163,6 +170,7 @@ class _Loop:
     def _remove_finished(self, batch: IconBatch) -> IconBatch | None:
         """Store the finished icons and remove them from the batch."""
         done = self._optimizer.done(batch)
+        self._taken.all_taken()
         new = [row for row, number in enumerate(batch.numbers) if done[row] and self._images[number] is None]
         if not new:
             return batch
@@ -171,8 +179,7 @@ class _Loop:
         for number, image, taken in zip(finished.numbers, images, steps, strict=True):
             self._images[number] = image
             self._steps[number] = taken
-        if self._advance is not None:
-            self._advance(len(images))
+        self._taken.finish(finished.numbers)
         if all(done):
             return None
         kept = self._stepper.kept_rows(done, len(self._waiting), self._batch_size)

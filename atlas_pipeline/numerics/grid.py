@@ -73,6 +73,30 @@ def counts_of(xy: ArrayLike, grid_size: int) -> NDArray[np.int64]:
     return np.bincount(flat, minlength=grid_size**2).reshape(grid_size, grid_size)
 
 
+# Layouts fill about half of the unit square.
+_SHARE_FILLED = 0.5
+
+
+def fitting_grid(num_activations: int, min_count: int) -> int:
+    """The grid size whose filled cells have about twice ``min_count`` activations: most of them get an icon.
+
+    >>> fitting_grid(300, min_count=4), fitting_grid(20_000, min_count=10)
+    (8, 44)
+    """
+    return max(1, int((num_activations / min_count) ** 0.5))
+
+
+def is_too_fine(num_activations: int, grid_size: int, min_count: int) -> bool:
+    """Whether few cells or none can be expected to have ``min_count`` activations.
+
+    The mean count of the filled cells is then below a quarter of it.
+
+    >>> is_too_fine(300, grid_size=20, min_count=10), is_too_fine(20_000, grid_size=40, min_count=10)
+    (True, False)
+    """
+    return num_activations / (_SHARE_FILLED * grid_size**2) < min_count / 4
+
+
 def largest_grid_with(xy: NDArray[np.floating], min_count: int, up_to: int) -> int:
     """A grid size with at least one cell of ``min_count`` activations, to suggest when a grid has none.
 

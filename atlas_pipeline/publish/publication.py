@@ -32,6 +32,7 @@ from atlas_pipeline.patch_test.patch_report import CONTACT_SHEET
 from atlas_pipeline.publish.entries import AtlasEntry, RunSummary, entry_of
 from atlas_pipeline.publish.report import report_page
 from atlas_pipeline.publish.run_folder import RunFolder, folder_lock, opened, run_folder, sweep_run
+from atlas_pipeline.publish.run_record import read_record
 from atlas_pipeline.publish.sheets import Sheet, sheets_of
 from atlas_pipeline.publish.viewer_files import index_of, viewer_files
 from atlas_pipeline.reader.file_names import CONFIG_FILE
@@ -64,6 +65,21 @@ def publish(
         if is_locked:
             sweep_run(run_folder(config))
         return _publish(config, steps, store, by_command)
+
+
+def publish_early(
+    config: Config, steps: Sequence[Step], store: Store, by_command: Sequence[Step] = ()
+) -> Publication | None:
+    """`publish` while a run goes on, if the folder only gains by it; otherwise None.
+
+    A folder that was made from artefacts that are no longer the run's, or not again yet, stays whole until
+    the run ends.
+    """
+    current = {artefact.fingerprint for artefact in artefacts_of(steps, store).values()}
+    record = read_record(run_folder(config))
+    if record is not None and not record.artefacts_of_run <= current:
+        return None
+    return publish(config, steps, store, by_command)
 
 
 def _publish(config: Config, steps: Sequence[Step], store: Store, by_command: Sequence[Step]) -> Publication:

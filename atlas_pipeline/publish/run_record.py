@@ -48,6 +48,12 @@ class Record:
         kept = (fingerprint for kept in self.by_command.values() for fingerprint in kept["own"])
         return {*self.artefacts, *kept}
 
+    @property
+    def artefacts_of_run(self) -> set[str]:
+        """Fingerprints of the run's own artefacts that the folder was made from."""
+        beneath = (fingerprint for kept in self.by_command.values() for fingerprint in kept["beneath"])
+        return {*self.artefacts, *beneath}
+
     def as_json(self) -> dict[str, Any]:
         """The JSON form of the record; entries that do not apply are left out."""
         to_come = {"fingerprints": sorted(self.to_come.fingerprints), "stages": sorted(self.to_come.stages)}

@@ -8,7 +8,9 @@ classes.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from atlas_pipeline.config.loading import parse_config
@@ -18,6 +20,7 @@ from atlas_pipeline.engine.fingerprint import recipes
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.figure.request import FigureRequest, SheetRequest
+from atlas_pipeline.reader.file_names import CONFIG_FILE
 from atlas_pipeline.reader.run import AtlasRun
 from atlas_pipeline.stages.sampling import crops, index, sample
 from atlas_pipeline.view_atlas import layer_layouts, view_atlas
@@ -88,10 +91,18 @@ def _config_of(run: AtlasRun, config: Config) -> Config | None:
 
 def _refuse(run: AtlasRun, difference: Difference) -> None:
     was, now = (json.dumps(value, ensure_ascii=False) for value in (difference.was, difference.now))
+    key = _words(difference.key, run)
+    # --set reaches no single entry of a list.
+    repeat = f"repeat --set {shlex.quote(f'{key}={was}')}, or " if key == difference.key else ""
     raise ConfigError(
-        f"run '{run.name}' was made with {_words(difference.key, run)}: {was}, not {now}; make it anew with: "
-        "atlas run"
+        f"run '{run.name}' was made with {key}: {was}, not {now}; {repeat}give {_own_config(run)} as CONFIG, "
+        f"or bring the run up to date with: atlas run"
     )
+
+
+def _own_config(run: AtlasRun) -> str:
+    """The config in the run's folder, which all commands take."""
+    return str(run.folder / CONFIG_FILE) if isinstance(run.folder, Path) else f"the run's {CONFIG_FILE}"
 
 
 def _atlases(config: Config, request: Request) -> dict[AtlasKey, str]:

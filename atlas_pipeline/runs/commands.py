@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from atlas_pipeline import engine
-from atlas_pipeline.config.run_settings import model_config, model_spec
+from atlas_pipeline.config.run_settings import model_spec
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Step, StepState, Store
 from atlas_pipeline.engine.location import Location, disk_errors, location_of, refuse_unreachable
@@ -22,22 +22,19 @@ from atlas_pipeline.errors import (
     ResourceError,
     TasksFailedError,
 )
-from atlas_pipeline.models.network_cache import opened_network
-from atlas_pipeline.models.network_name import network_name, weights_note
 from atlas_pipeline.patch_test.patch_report import PATCH_REPORT, PatchSummary, summary_of
 from atlas_pipeline.patch_test.steps import with_patch_test
-from atlas_pipeline.publish.publication import Publication, files_in_folder, publish
+from atlas_pipeline.publish.early import EarlyPublication
+from atlas_pipeline.publish.publication import Publication, files_in_folder, publish, publish_early
 from atlas_pipeline.publish.run_folder import record_reach, run_folder
 from atlas_pipeline.publish.run_record import recorded_reach
 from atlas_pipeline.runs.checks import refuse_failed, with_checks
 from atlas_pipeline.runs.executors import LocalCluster
+from atlas_pipeline.runs.layer_list import network_title
 from atlas_pipeline.runs.make import CHECKS, RunOptions, make
 from atlas_pipeline.runs.pipeline_file import steps_of
 from atlas_pipeline.runs.remarks import image_remarks, remarks
 from atlas_pipeline.stages.sampling.check import rows_of
-
-if TYPE_CHECKING:
-    from atlas_pipeline.models import LayerInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +120,16 @@ def _run(
 ) -> RunResult:
     start = time.monotonic()
     note = partial(_note, config, [*own, *steps], store, options.force)
+
+    def publish_now() -> Location | None:
+        published = publish_early(config, own, store, by_command)
+        # The folder's record now names less than this run will need, if it is forced.
+        note()
+        return published.page if published else None
+
+    early = EarlyPublication(publish_now)
     try:
-        tasks_run = make(config, steps, store, options, note)
+        tasks_run = make(config, steps, store, options, note, early)
     except TasksFailedError:
         # Publish what is done. If that fails too, the failed tasks are the error to report.
         with suppress(AtlasError):
@@ -249,7 +254,7 @@ def check(config: Config, pipeline: str | None = None, **options: Any) -> CheckR
     make(config, steps, store, RunOptions(only=CHECKS, **options), note)
     made = engine.artefacts_of(checks, store)
     return CheckResult(
-        title=_network_title(config),
+        title=network_title(model_spec(config)),
         num_images=max(artefact.notes["num_images"] for artefact in made.values()),
         rows=tuple(rows_of(made.values())),
         refuse=partial(refuse_failed, checks, store, cached=False),
@@ -259,18 +264,6 @@ def check(config: Config, pipeline: str | None = None, **options: Any) -> CheckR
 def remarks_on_images(config: Config, pipeline: str | None = None) -> list[str]:
     """Lines about files that the listing left out, and about missing labels."""
     return image_remarks(steps_of(config, pipeline), _store(config))
-
-
-def layers(config: Config) -> tuple[str, list[LayerInfo]]:
-    """A title, and the network's layers that have a spatial map, in the order in which they run."""
-    from atlas_pipeline.models import list_layers
-
-    return _network_title(config), list_layers(opened_network(model_spec(config), "cpu"))
-
-
-def _network_title(config: Config) -> str:
-    name = network_name(config.model.source, config.model.name)
-    return f"{name} ({weights_note(model_config(config))})"
 
 
 def page(config: Config) -> Location:

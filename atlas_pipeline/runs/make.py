@@ -10,6 +10,7 @@ from atlas_pipeline import engine
 from atlas_pipeline.config.run_settings import model_spec, weights_set_note
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Reporter, Step, Store
+from atlas_pipeline.engine.execute import nothing_to_say
 from atlas_pipeline.engine.hardware import device_title, resolved_device, unusable_gpu
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.models.network_cache import opened_network
@@ -53,11 +54,12 @@ def make(
     store: Store,
     options: RunOptions,
     note: Callable[[], None] = lambda: None,
+    between: Callable[[Sequence[Step]], str | None] = nothing_to_say,
 ) -> int:
     """Make the steps that are not done.
 
     Args:    note: called before anything is made, and again after the images are listed, because the listing
-             decides the fingerprints of later artefacts.
+             decides the fingerprints of later artefacts. between: see `engine.run`.
     Returns: number of tasks that ran.
     Raises:  AtlasError, see `errors`.
     """
@@ -93,7 +95,9 @@ def make(
             executor=executor,
             runtime=_runtime(config, device),
             reporter=reporter,
+            between=between,
         )
+        reporter.expect([step.stage.name for step in left])
         _say_device(configured, device, options, reporter)
         if line := weights_set_note(config):
             reporter.say(line)
@@ -150,9 +154,12 @@ def _say_device(configured: str, device: str, options: RunOptions, reporter: Rep
 def _check_needs(
     config: Config, left: Sequence[Step], store: Store, device: str, options: RunOptions, reporter: Reporter
 ) -> Callable[[Step], int]:
-    """Refuse a run that lacks disk or memory; returns the memory of a task of each step."""
+    """Refuse a run that lacks disk or memory, and warn of empty grids; the memory of a task of each step."""
     needs = needs_by_siblings(config, left, store, device)
-    if line := refuse_unmet(config, total_needs(needs), is_here=options.cluster is None):
+    total = total_needs(needs)
+    if line := refuse_unmet(config, total, is_here=options.cluster is None):
+        reporter.say(line)
+    for line in total.warnings:
         reporter.say(line)
     return memory_of_tasks(needs)
 

@@ -46,14 +46,16 @@ def needs_by_siblings(
 
 
 def total_needs(needs_of_all: Iterable[tuple[Sequence[Step], Needs]]) -> Needs:
-    """The disk of all steps together, and the memory of each kind of task."""
-    disk_bytes, memory = 0, dict[str, MemoryNeed]()
+    """The disk of all steps together, the memory of each kind of task, and each warning once."""
+    disk_bytes, memory, warnings = 0, dict[str, MemoryNeed](), dict[str, None]()
     for _, needs in needs_of_all:
         disk_bytes += needs.disk_bytes
+        # All layers of a run have the same grids.
+        warnings |= dict.fromkeys(needs.warnings)
         for need in needs.memory:
             if need.task not in memory or need.num_bytes > memory[need.task].num_bytes:
                 memory[need.task] = need
-    return Needs(disk_bytes, tuple(memory.values()))
+    return Needs(disk_bytes, tuple(memory.values()), tuple(warnings))
 
 
 def memory_of_tasks(needs_of_all: Iterable[tuple[Sequence[Step], Needs]]) -> Callable[[Step], int]:

@@ -7,7 +7,7 @@ import toy_stages
 from atlas_pipeline.engine import PlainReporter, SilentReporter, open_reporter
 from atlas_pipeline.engine import progress as progress_module
 from atlas_pipeline.engine.bars import BarsReporter
-from atlas_pipeline.engine.progress import duration, rate_text
+from atlas_pipeline.engine.step_progress import duration, rate_text
 
 
 class Listener(SilentReporter):
@@ -16,7 +16,7 @@ class Listener(SilentReporter):
     def __init__(self):
         self.bars = []
 
-    def bar(self, label, unit, *, total, done):
+    def bar(self, label, unit, *, total, done, **_):
         self.bars.append([label, unit, total, done, 0, None])
         return _Heard(self.bars[-1])
 
@@ -137,5 +137,4 @@ def test_where_lines_go():
 
 def test_numbers_for_people():
     assert (duration(42), duration(3909)) == ("0:42", "1:05:09")
-    assert rate_text(None, "icons") == "- icons/s"
     assert (rate_text(312.4, "images"), rate_text(0.4231, "icons")) == ("312 images/s", "0.42 icons/s")

@@ -148,7 +148,7 @@ class Hearing(Listener):
         super().__init__()
         self._heard = heard
 
-    def bar(self, label, unit, *, total, done):
+    def bar(self, label, unit, *, total, done, **_):
         bar = super().bar(label, unit, total=total, done=done)
         advance = bar.advance
 

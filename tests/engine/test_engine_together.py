@@ -229,7 +229,7 @@ class Reported:
     def __init__(self):
         self.units, self.total = [], 0
 
-    def bar(self, label, unit, *, total, done):
+    def bar(self, label, unit, *, total, done, **_):
         self.total = total
         return self
 

@@ -73,9 +73,11 @@ def test_the_global_generator_is_left_alone(feature_map, directions, settings):
 
 
 def test_progress_counts_every_icon_once(feature_map, directions, settings):
-    counts: list[int] = []
+    counts: list[float] = []
     invert(feature_map, directions, SEEDS, settings, batch_size=4, advance=counts.append)
-    assert counts == [4, 2]
+    # A batch of four, then one of two; each step of theirs is told.
+    steps = settings.steps
+    assert counts == pytest.approx([4 / steps] * steps + [2 / steps] * steps)
 
 
 def test_no_directions_no_icons(feature_map, settings):
@@ -174,7 +176,7 @@ def test_default_settings_hold():
 
 def test_of_several_attempts_the_most_faithful_is_kept(feature_map, directions, settings):
     settings = dataclasses.replace(settings, steps=6)
-    counts: list[int] = []
+    counts: list[float] = []
     best = invert(
         feature_map,
         directions,
@@ -190,7 +192,7 @@ def test_of_several_attempts_the_most_faithful_is_kept(feature_map, directions, 
     wanted = torch.stack([icons.fidelity for icons in each]).amax(0)
     torch.testing.assert_close(best.fidelity, wanted, atol=TOLERANCE_COSINE, rtol=0)
     assert (best.fidelity > each[0].fidelity + TOLERANCE_COSINE).any()
-    assert sum(counts) == 6
+    assert sum(counts) == pytest.approx(6)
 
 
 def test_fidelity_is_the_cosine_of_the_finished_icon(feature_map, directions, settings):

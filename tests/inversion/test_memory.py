@@ -26,12 +26,12 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(feature_map, direction
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return feature_map(images)
 
-    counts: list[int] = []
+    counts: list[float] = []
     icons = invert(small_memory, directions, SEEDS, settings, advance=counts.append)
     # The first calls use one image to find the window that the centre sees.
     batches = [size for size in sizes if size > 1]
     assert batches[:2] == [6, 3]
-    assert counts == [3, 1, 1, 1]
+    assert sum(counts) == pytest.approx(6)
     assert_same_icons(icons, invert(feature_map, directions, SEEDS, settings))
 
 
@@ -54,9 +54,11 @@ def test_icons_in_the_batch_start_again_when_memory_runs_short(feature_map, dire
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return feature_map(images)
 
-    counts: list[int] = []
+    counts: list[float] = []
     icons = invert(shrinking, directions, SEEDS, settings, advance=counts.append)
-    assert sum(counts) == 6
+    assert sum(counts) == pytest.approx(6)
+    # Steps that were lost are not counted again.
+    assert min(counts) > 0
     assert_same_icons(icons, invert(feature_map, directions, SEEDS, settings))
 
 
@@ -199,9 +201,9 @@ def test_icons_are_optimised_in_the_batch_chosen_for_their_network(
         return 2
 
     monkeypatch.setattr(memory, "chosen_batch", chosen)
-    counts: list[int] = []
+    counts: list[float] = []
     icons = invert(feature_map, directions, SEEDS, settings, advance=counts.append)
-    assert counts == [2, 2, 2]
+    assert counts == pytest.approx([2 / settings.steps] * 3 * settings.steps)
     assert asked == [(6, "cpu", feature_map, settings)]
     monkeypatch.undo()
     assert_same_icons(icons, invert(feature_map, directions, SEEDS, settings))

@@ -43,7 +43,7 @@ def test_s3_without_its_package(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "s3fs", None)
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
-    with pytest.raises(ResourceError, match=r"'s3://a/b' needs .* s3://; install atlas-pipeline\[s3\]"):
+    with pytest.raises(ResourceError, match=r"'s3://a/b' needs .* s3://; install it with: .*s3fs>="):
         location_of("s3://a/b")
 
 

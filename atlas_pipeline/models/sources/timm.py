@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from atlas_pipeline.errors import ModelError, unknown_name
+from atlas_pipeline.extras import install_command
 from atlas_pipeline.models.model_source import ModelSource, Opened
 from atlas_pipeline.models.preprocess import INTERPOLATIONS, Preprocess
 from atlas_pipeline.models.spec import ModelSpec
@@ -23,7 +24,7 @@ def load_timm() -> Any:
         import timm
     except ImportError as error:
         raise ModelError(
-            f"model.source: timm needs the package timm ({error}); pip install 'atlas-pipeline[timm]'"
+            f"model.source: timm needs the package timm ({error}); install it with: {install_command('timm')}"
         ) from error
     return timm
 

@@ -18,7 +18,7 @@ from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, S
 from atlas_pipeline.errors import ImagesError, counted
 from atlas_pipeline.numerics.cell_members import CellMembers
 from atlas_pipeline.numerics.cells import Cells
-from atlas_pipeline.numerics.grid import largest_grid_with
+from atlas_pipeline.numerics.grid import fitting_grid, is_too_fine, largest_grid_with
 from atlas_pipeline.tables.cell_sums_table import LOWER_GRID, SUM_BYTES, added_sums
 from atlas_pipeline.tables.columns import EXAMPLE_TYPE, column_matrix, columns_of_measures, matrix_column
 from atlas_pipeline.tables.extent import Extent, if_large
@@ -26,6 +26,8 @@ from atlas_pipeline.tables.population import layout_xy, placed_rows, population
 from atlas_pipeline.views.view import View
 
 NUM_EXAMPLES = 9
+# A mean over fewer activations is hardly a mean.
+LEAST_COUNT = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +151,18 @@ def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
     numbers = [extent.cells_within(size) * extent.width for size, extent in known]
     num_bytes = 2 * max(numbers) * SUM_BYTES
     need = MemoryNeed(f"binning {steps[0].layer}", num_bytes, LOWER_GRID)
-    return Needs(4 * sum(numbers), if_large(need))
+    too_fine = [size for size, extent in known if is_too_fine(extent.num_rows, size, min_count)]
+    warnings = (_few_icons(too_fine, num_rows, min_count),) if too_fine else ()
+    return Needs(4 * sum(numbers), if_large(need), warnings)
+
+
+def _few_icons(sizes: Sequence[int], num_rows: int, min_count: int) -> str:
+    lower = min(min_count, LEAST_COUNT)
+    return (
+        f"grid.sizes {', '.join(map(str, sizes))}: of {counted(num_rows, 'activation')}, few cells or none "
+        f"will have grid.min_count ({min_count}), and a grid without icons ends the run; "
+        f"grid.sizes={fitting_grid(num_rows, lower)} with grid.min_count={lower} would suit them"
+    )
 
 
 def _remarks(step: Step, artefact: Artefact) -> list[str]:
