@@ -1,14 +1,21 @@
 """Arithmetic of the inversion benchmark: time to a fidelity, roofline, shares."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from atlas_pipeline.models import ModelSpec
+from atlas_pipeline.pictures.png_codec import pngs_of
+from atlas_pipeline.tables.columns import matrix_column
+from atlas_pipeline.tables.icon_bank import write_bank
+from scripts.benchmarks.inversion.cases import timing_case
+from scripts.benchmarks.inversion.engines import Engine, our_engine
 from scripts.benchmarks.inversion.options import numbers, parse
 from scripts.benchmarks.inversion.peers import PeerUse, as_icons, centre_scores
 from scripts.benchmarks.inversion.profiling import difference, part_of, shares
-from scripts.benchmarks.inversion.race import seconds_to, time_to_end
+from scripts.benchmarks.inversion.race import race, seconds_to, time_to_end
 from scripts.benchmarks.inversion.roofline import Operation, OperationLog, account, bound_seconds, total_flops
 from scripts.benchmarks.inversion.sheet import CAPTION_PX, GAP_PX, sheet
 from scripts.benchmarks.report import plain_table
@@ -147,3 +154,37 @@ def test_options_and_plain_table():
         "4",
     )
     assert plain_table(["a", "long"], [["12", "3"]]) == "a   long\n12  3"
+
+
+def test_an_engine_starts_from_the_nearest_banked_icons(tmp_path):
+    """After one step, an icon still looks like the one that it started from."""
+    case = timing_case(ModelSpec(source="demo", weights="random"), "mixed3", 16, 3, "cpu")
+    num_channels = case.directions.shape[1]
+    icons = np.zeros((2, 16, 16, 3), np.uint8) + np.array([60, 190], np.uint8)[:, None, None, None]
+    table = pa.table(
+        {
+            "direction": matrix_column(
+                np.stack([-np.ones(num_channels), np.ones(num_channels)]).astype("f4")
+            ),
+            "icon": pa.array(pngs_of(icons), pa.binary()),
+            "fidelity": np.ones(2, np.float32),
+        }
+    )
+    bank = write_bank(tmp_path, {}, 16, 3, {"mixed3": table})
+    made = our_engine(case, ["bank"], "cpu", bank.folder)(case.directions, 1).float()
+    assert (made.mean((1, 2, 3)) - 190).abs().max() < 25
+    cold = our_engine(case, [], "cpu")(case.directions, 1).float()
+    assert (cold.mean((1, 2, 3)) - 128).abs().max() < 25
+    with pytest.raises(SystemExit, match="--bank"):
+        our_engine(case, ["bank"], "cpu")
+    with pytest.raises(SystemExit, match="has no icons of mixed4"):
+        our_engine(type(case)(**{**vars(case), "layer": "mixed4"}), ["bank"], "cpu", bank.folder)
+
+
+def test_a_race_counts_the_seconds_of_its_clock():
+    case = timing_case(ModelSpec(source="demo", weights="random"), "mixed3", 16, 2, "cpu")
+    case = type(case)(**{**vars(case), "crops": torch.randint(0, 256, (8, 16, 16, 3), dtype=torch.uint8)})
+    ticks = iter(range(0, 1000, 7))
+    engine = Engine("ours", lambda directions, steps: torch.zeros(len(directions), 16, 16, 3).byte())
+    rows, _ = race(case, [engine], {"ours": [1]}, "cpu", 1, clock=lambda: next(ticks))
+    assert rows[0]["seconds"] == 7

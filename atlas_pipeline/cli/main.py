@@ -128,6 +128,7 @@ for _command in (
     workspace_commands.status,
     workspace_commands.layers,
     workspace_commands.view,
+    workspace_commands.bank,
     workspace_commands.clean,
 ):
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""The commands that inspect a workspace: status, layers, page, artefacts to remove."""
+"""The commands that inspect a workspace: status, layers, page, bank of icons, artefacts to remove."""
 
 from __future__ import annotations
 
@@ -100,6 +100,22 @@ def _serve(page: Path, port: int) -> None:
         click.echo("then open the address above. Ctrl-C ends this.", err=True)
         with suppress(KeyboardInterrupt):
             server.serve_forever()
+
+
+@click.command(short_help="Collect finished icons, from which other runs can start theirs.")
+@config_options
+def bank(config: str, overrides: tuple[str, ...]) -> None:
+    """Collect the workspace's finished icons of CONFIG's network and layers into a bank; print its digest.
+
+    Runs start their icons from it with --set invert.bank=DIGEST.
+    """
+    from atlas_pipeline.runs import commands
+    from atlas_pipeline.runs.icon_banks import bank_lines
+
+    made = commands.bank(load(config, overrides))
+    for line in (*bank_lines(made), str(made.bank.folder)):
+        click.echo(line, err=True)
+    click.echo(made.bank.digest)
 
 
 @click.command(short_help="List or remove cached artefacts that no run needs.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from atlas_pipeline.config.sections import Config, ModelConfig
+from atlas_pipeline.engine.location import Location
 from atlas_pipeline.errors import ConfigError, ModelError
 from atlas_pipeline.models.identity import model_identity
 from atlas_pipeline.models.named_file import named_file
@@ -103,6 +104,7 @@ class RunSettings:
         seed: seed of generated images.
         max_bad: share of unreadable images above which a run stops.
         metadata: path of the table of image metadata.
+        bank: folder of the bank that icons start from; None: there is none.
     """
 
     model: ModelSpec
@@ -114,6 +116,7 @@ class RunSettings:
     max_bad: float
     metadata: str | None
     judge: ModelSpec | None = None
+    bank: Location | None = None
 
 
 def run_settings(config: Config) -> RunSettings:

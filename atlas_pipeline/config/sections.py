@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from atlas_pipeline.errors import nearest_name
 from atlas_pipeline.images import sources as image_sources
 from atlas_pipeline.inversion import STYLES, InversionSettings
+from atlas_pipeline.inversion.settings import SettingError
 from atlas_pipeline.models import sources as model_sources
 
 
@@ -214,6 +215,20 @@ class InvertConfig(InversionSettings):
     style: Literal["vivid", "faithful"] = "vivid"
     yardsticks: bool = False
     judge: ModelConfig | None = None
+    bank: str | None = None
+    """Bank of finished icons to start from: its digest, or its folder (docs/icons.md)."""
+    bank_cosine: float = 0.9
+    """Least cosine between a cell's mean and the direction of the banked icon that it starts from."""
+
+    def __post_init__(self) -> None:
+        # Zero-argument super fails in a dataclass with slots, which is another class than the one written.
+        InversionSettings.__post_init__(self)
+        if not -1 <= self.bank_cosine <= 1:
+            raise SettingError("bank_cosine", self.bank_cosine, "between -1 and 1")
+        if self.bank is not None and self.warm_steps is None:
+            raise SettingError(
+                "warm_steps", None, "a number of steps, because invert.bank gives icons to start from"
+            )
 
     def of_icons(self) -> dict[str, Any]:
         """The settings that change an icon, by name."""

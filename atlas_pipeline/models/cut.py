@@ -21,6 +21,7 @@ from atlas_pipeline.models.layers import check_layers
 from atlas_pipeline.models.network import Network, Normalise
 from atlas_pipeline.models.out_of_memory import is_out_of_memory
 from atlas_pipeline.models.parts import split_graph
+from atlas_pipeline.models.response_norm import replace_response_norms
 from atlas_pipeline.models.strided import replace_strided_convolutions
 
 
@@ -48,6 +49,7 @@ def cut(network: Network, layer: str) -> nn.Module:
         fold_batch_norms(body)
         if network.device.type == "cpu":
             replace_strided_convolutions(body)
+            replace_response_norms(body)
         whole: nn.Module = CutNetwork(network, layer, body)
         if _agrees(whole, network, layer):
             return whole

@@ -125,11 +125,24 @@ def nearest(vectors: Floats, means: Floats) -> NDArray[np.int64]:
     >>> nearest(np.array([[0.2, 1.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])).tolist()
     [1]
     """
+    return nearest_with_cosine(vectors, means)[0]
+
+
+def nearest_with_cosine(vectors: Floats, means: Floats) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """`nearest`, and the cosine of each vector with the row: (vector,) int64, (vector,) float64.
+
+    >>> nearest_with_cosine(np.array([[3.0, 4.0]]), np.array([[1.0, 0.0], [0.0, 1.0]]))[1].tolist()
+    [0.8]
+    """
     h, v = _checked(vectors, means)
     h, v = _unit(h), _unit(v)
-    starts = range(0, len(h), _CHUNK)
-    parts = [(h[start : start + _CHUNK] @ v.T).argmax(axis=1) for start in starts]
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+    rows, cosines = np.zeros(len(h), dtype=np.int64), np.zeros(len(h))
+    for start in range(0, len(h), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        table = h[part] @ v.T
+        rows[part] = table.argmax(axis=1)
+        cosines[part] = table.max(axis=1)
+    return rows, cosines
 
 
 def _checked(activations: Floats, means: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

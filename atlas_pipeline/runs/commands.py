@@ -30,6 +30,7 @@ from atlas_pipeline.publish.run_folder import record_reach, run_folder
 from atlas_pipeline.publish.run_record import recorded_reach
 from atlas_pipeline.runs.checks import refuse_failed, with_checks
 from atlas_pipeline.runs.executors import LocalCluster
+from atlas_pipeline.runs.icon_banks import MadeBank, make_bank
 from atlas_pipeline.runs.layer_list import network_title
 from atlas_pipeline.runs.make import CHECKS, RunOptions, make
 from atlas_pipeline.runs.pipeline_file import steps_of
@@ -280,6 +281,11 @@ def page(config: Config) -> Location:
             f"run '{config.name}' has no atlas yet ({path} does not exist); make it with: atlas run"
         )
     return path.absolute()
+
+
+def bank(config: Config) -> MadeBank:
+    """Collect the finished icons of the workspace that fit a config; see `icon_banks.make_bank`."""
+    return make_bank(config, _store(config))
 
 
 def clean(config: Config, pipeline: str | None = None, *, remove: bool) -> list[tuple[Location, int]]:

@@ -17,6 +17,7 @@ from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.runs.checks import checks_for, made_elsewhere, refuse_failed, refuse_judge, summary
 from atlas_pipeline.runs.devices import check_engine
 from atlas_pipeline.runs.executors import LocalCluster, current_gpu, executor_for, uses_gpu_itself
+from atlas_pipeline.runs.icon_banks import refuse_bank
 from atlas_pipeline.runs.preflight import memory_of_tasks, needs_by_siblings, refuse_unmet, total_needs
 from atlas_pipeline.stages.sampling.check import CHECK
 from atlas_pipeline.stages.sampling.index import INDEX
@@ -79,6 +80,7 @@ def make(
         forced = forced | CHECKS
     if options.only != CHECKS and CHECK.name not in forced:
         refuse_failed(checks, store, cached=True)
+    bank_lines = refuse_bank(config, left)
     if options.only is None or options.only - {INDEX.name}:
         with current_gpu(own_device):
             _check_names(config, steps, store, own_device)
@@ -99,7 +101,7 @@ def make(
         )
         reporter.expect([step.stage.name for step in left])
         _say_device(configured, device, options, reporter)
-        if line := weights_set_note(config):
+        for line in filter(None, (weights_set_note(config), *bank_lines)):
             reporter.say(line)
         note()
         tasks_run = 0

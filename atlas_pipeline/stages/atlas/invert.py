@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 from atlas_pipeline.config.run_settings import model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import Column
-from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
+from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task, describe
 from atlas_pipeline.inversion.icon_numbers import (
     RealCrops,
     legibility_numbers,
@@ -27,9 +27,11 @@ from atlas_pipeline.inversion.icon_numbers import (
 from atlas_pipeline.inversion.settings import MID_GREY
 from atlas_pipeline.models.network_cache import opened_cut
 from atlas_pipeline.numerics import fidelity
+from atlas_pipeline.pictures.icon_starts import Starts, made_with_starts, nearest_starts
 from atlas_pipeline.pictures.png_codec import over_ground, pixels, pngs_of
 from atlas_pipeline.tables.artefact_cache import once_per_artefact
 from atlas_pipeline.tables.columns import column_matrix, columns_of_measures
+from atlas_pipeline.tables.icon_bank import FinishedIcons, bank_digest, bank_folder, read_bank
 
 if TYPE_CHECKING:
     import torch
@@ -44,12 +46,18 @@ MOST_TASKS_TOGETHER = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvertStepConfig:
-    """invert: see `inversion.InversionSettings`; warm_steps is None for icons without a warm start."""
+    """invert: see `inversion.InversionSettings`; warm_steps is None for icons without a warm start.
+
+    bank: digest of the bank of icons to start from. bank_cosine: see `config.sections.InvertConfig`; both are
+    None without a bank.
+    """
 
     model: Mapping[str, Any]
     layer: str
     seed: int
     invert: Mapping[str, Any]
+    bank: str | None = None
+    bank_cosine: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +130,8 @@ class _Finished:
     """(noise image, channel) float32."""
     round_trip: np.ndarray
     """(icon,) int32."""
+    is_banked: np.ndarray
+    """(icon,) bool: whether it started from an icon of the bank."""
 
 
 def _optimised(job: InvertJob, tasks: Sequence[Task], runtime: Runtime) -> _Finished:
@@ -135,24 +145,31 @@ def _optimised(job: InvertJob, tasks: Sequence[Task], runtime: Runtime) -> _Fini
     rows, cols, means = grid.rows[cells], grid.cols[cells], grid.means[cells]
     precision = _whitening(job.inputs.whiten).precision if settings.whitening else None
     feature_map = opened_cut(job.settings.model, job.config.layer, runtime.device)
-    icons = invert(
-        feature_map,
-        torch.tensor(means),
-        seeds=[icon_seed(job.config.seed, int(r), int(c)) for r, c in zip(rows, cols, strict=True)],
-        settings=settings,
-        precision=None if precision is None else torch.tensor(precision),
-        start=_start(job.inputs, means, torch.get_num_threads()),
-        magnitude=_magnitude(job.inputs.crops, settings) if settings.image == "maco" else None,
-        device=runtime.device,
-        batch_size=runtime.batch_size,
-        advance=runtime.advance,
-    )
+    seeds = [icon_seed(job.config.seed, int(r), int(c)) for r, c in zip(rows, cols, strict=True)]
+
+    def made(which: np.ndarray, start: np.ndarray | None) -> Icons:
+        return invert(
+            feature_map,
+            torch.tensor(means[which]),
+            seeds=[seeds[icon] for icon in which],
+            settings=settings,
+            precision=None if precision is None else torch.tensor(precision),
+            start=None if start is None else torch.tensor(start),
+            magnitude=_magnitude(job.inputs.crops, settings) if settings.image == "maco" else None,
+            device=runtime.device,
+            batch_size=runtime.batch_size,
+            advance=runtime.advance,
+        )
+
+    starts = _starts(job, means, torch.get_num_threads())
+    icons = made_with_starts(made, starts)
     return _Finished(
         tasks,
         cells,
         icons,
         noise_activation(feature_map, settings.size_px, job.config.seed, runtime.device),
         _round_trip(job, icons.activation.numpy(), cells, runtime.device),
+        starts.is_banked,
     )
 
 
@@ -181,8 +198,18 @@ def _outputs(job: InvertJob, finished: _Finished) -> list[Output]:
         }
     )
     ends = accumulate(map(_num_icons, finished.tasks), initial=0)
-    parts = [table.slice(start, stop - start) for start, stop in pairwise(ends)]
-    return [Output(table=part, notes={"real_crops": crops.numbers}) for part in parts]
+    return [
+        Output(
+            table=table.slice(start, stop - start),
+            notes={"real_crops": crops.numbers} | _banked(job, finished.is_banked[start:stop]),
+        )
+        for start, stop in pairwise(ends)
+    ]
+
+
+def _banked(job: InvertJob, is_banked: np.ndarray) -> dict[str, int]:
+    """The number of icons that started from the bank, for the notes; nothing without a bank."""
+    return {} if job.config.bank is None else {"num_banked": int(is_banked.sum())}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -245,17 +272,14 @@ def _icon_files(icons: Artefact) -> pa.ChunkedArray:
     return icons.read(["icon"])["icon"]
 
 
-def _start(inputs: InvertInputs, means: np.ndarray, num_threads: int) -> torch.Tensor | None:
-    """For each cell, the finished icon of the coarser cell whose mean has the nearest direction; or None."""
-    import torch
-
-    if inputs.coarser_bin is None or inputs.coarser_icons is None or not len(means):
-        return None
-    nearest = fidelity.nearest(means, _cells(inputs.coarser_bin).means)
-    # Neighbouring cells often start from one icon: each is decoded once.
-    used, places = np.unique(nearest, return_inverse=True)
-    files = _icon_files(inputs.coarser_icons).take(pa.array(used))
-    return torch.tensor(pixels(files, num_threads)[places])
+def _starts(job: InvertJob, means: np.ndarray, num_threads: int) -> Starts:
+    """The start images of the icons: those of the nearest directions in the coarser grid and the bank."""
+    coarser = bank = None
+    if job.inputs.coarser_bin is not None and job.inputs.coarser_icons is not None:
+        coarser = FinishedIcons(_cells(job.inputs.coarser_bin).means, _icon_files(job.inputs.coarser_icons))
+    if job.config.bank is not None:
+        bank = read_bank(job.settings.bank, job.config.bank, job.config.layer)
+    return nearest_starts(means, coarser, bank, job.config.bank_cosine or 0.0, num_threads)
 
 
 def _round_trip(job: InvertJob, activation: np.ndarray, which: np.ndarray, device: str) -> np.ndarray:
@@ -265,8 +289,19 @@ def _round_trip(job: InvertJob, activation: np.ndarray, which: np.ndarray, devic
 
 
 def _summarise(job: InvertJob, notes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    # The notes describe the real crops, and are equal for all tasks.
-    return notes[0] if notes else {}
+    if not notes:
+        return {}
+    # The numbers of the real crops are equal for all tasks.
+    banked = [note["num_banked"] for note in notes if "num_banked" in note]
+    return {**notes[0], **({"num_banked": sum(banked)} if banked else {})}
+
+
+def _remarks(step: Step, icons: Artefact) -> Iterator[str]:
+    if step.config.bank is not None:
+        yield (
+            f"{describe(step)}: {icons.notes.get('num_banked', 0):,} of {icons.num_rows:,} icons started "
+            f"from an icon of bank {step.config.bank}"
+        )
 
 
 INVERT = Stage(
@@ -292,12 +327,14 @@ INVERT = Stage(
     uses_device=True,
     commands=("invert",),
     is_checked=True,
+    remarks=_remarks,
 )
 
 
 def steps(config: Config, grids: Mapping[int, Step], precision: Step, crops: Step) -> dict[int, Step]:
     """The icons of every grid of a view; each grid starts from the next coarser grid listed before it.
 
+    With a bank, an icon starts from it where its nearest direction is nearer than those of the coarser grid.
     Only grids listed before count, so that adding a grid at the end leaves the other icons unchanged.
     """
     made: dict[int, Step] = {}
@@ -307,7 +344,7 @@ def steps(config: Config, grids: Mapping[int, Step], precision: Step, crops: Ste
         coarser = max((other for other in made if other < size), default=None)
         if coarser is not None and config.invert.warm_steps is not None:
             inputs |= {"coarser_bin": grids[coarser], "coarser_icons": made[coarser]}
-        else:
+        elif config.invert.bank is None:
             # warm_steps has no effect without a warm start, so it must not change the fingerprint.
             invert["warm_steps"] = None
         made[size] = _step(config, cells, inputs, invert)
@@ -315,13 +352,21 @@ def steps(config: Config, grids: Mapping[int, Step], precision: Step, crops: Ste
 
 
 def _step(config: Config, cells: Step, inputs: Mapping[str, Step], invert: Mapping[str, Any]) -> Step:
+    bank, workspace, settings = config.invert.bank, config.run.workspace, run_settings(config)
+    if bank is not None:
+        settings = replace(settings, bank=bank_folder(workspace, bank))
     return Step(
         stage=INVERT,
         config=InvertStepConfig(
-            model=model_config(config), layer=str(cells.layer), seed=config.seed, invert=invert
+            model=model_config(config),
+            layer=str(cells.layer),
+            seed=config.seed,
+            invert=invert,
+            bank=None if bank is None else bank_digest(workspace, bank),
+            bank_cosine=None if bank is None else config.invert.bank_cosine,
         ),
         inputs=inputs,
-        settings=run_settings(config),
+        settings=settings,
         layer=cells.layer,
         view=cells.view,
         grid=cells.grid,

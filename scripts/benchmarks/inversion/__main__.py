@@ -12,6 +12,7 @@ lucent on PYTHONPATH, and pass the root of a checkout of Captum's optim branch a
 from __future__ import annotations
 
 import argparse
+import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -60,7 +61,8 @@ def bench_race(options: argparse.Namespace) -> dict[str, Any]:
     engines, missing = _engines(options, case)
     own, peers = numbers(options.own_steps), numbers(options.peer_steps)
     steps_of = {engine.name: own if engine.name.startswith("ours") else peers for engine in engines}
-    rows, icons = race(case, engines, steps_of, options.device, options.repeats)
+    clock = {"wall": time.perf_counter, "cpu": time.process_time}[options.clock]
+    rows, icons = race(case, engines, steps_of, options.device, options.repeats, clock)
     ours = [engine.name for engine in engines if engine.name.startswith("ours")]
     ends = [row for name in ours for row in time_to_end(rows, name)]
     crops = case.crops.numpy()
@@ -120,7 +122,8 @@ def _engines(options: argparse.Namespace, case: Case) -> tuple[list[Engine], lis
         raise SystemExit(
             f"--engines {options.engines}: the first must be ours, because the others are compared with it"
         )
-    engines, missing = open_engines(names, case, options.device, options.captum)
+    bank = getattr(options, "bank", None)
+    engines, missing = open_engines(names, case, options.device, options.captum, bank)
     print(*missing, sep="\n", end="\n" if missing else "")
     return engines, missing
 

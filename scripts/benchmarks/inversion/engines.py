@@ -1,7 +1,8 @@
 """Engines that make a batch of icons at once, by name.
 
-A name consists of words joined by hyphens: `ours`, `ours-float32`, `ours-cosine`, `lucent-cosine`,
-`lucent-power`, `captum-cosine`. Peers also accept `-shipped` and `-frozen` (see `peers.PeerUse`).
+A name consists of words joined by hyphens: `ours`, `ours-float32`, `ours-cosine`, `ours-bank`,
+`lucent-cosine`, `lucent-power`, `captum-cosine`. Peers also accept `-shipped` and `-frozen` (see
+`peers.PeerUse`).
 B = icon in a batch, K = channel, S = icon side.
 """
 
@@ -10,8 +11,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from atlas_pipeline.inversion import invert
@@ -29,14 +32,16 @@ class Engine:
 
 
 def open_engines(
-    names: list[str], case: Case, device: str, captum: Path | None
+    names: list[str], case: Case, device: str, captum: Path | None, bank: Path | None = None
 ) -> tuple[list[Engine], list[str]]:
     """Open the engines and try each for one step.
 
+    Args:    captum: root of a checkout of its optim branch. bank: folder of the icons that `ours-bank` starts
+             from.
     Returns: the engines that work, and a message for each peer that does not.
     Raises:  SystemExit: an unknown engine name.
     """
-    makers = {"ours": our_engine, "lucent": lucent_engine, "captum": captum_engine}
+    makers = {"ours": partial(our_engine, bank=bank), "lucent": lucent_engine, "captum": captum_engine}
     engines, missing = [], []
     for name in names:
         kind, *words = name.split("-")
@@ -56,29 +61,54 @@ def open_engines(
     return engines, missing
 
 
-def our_engine(case: Case, words: list[str], device: str) -> Callable[[Tensor, int], Tensor]:
-    """The engine of this package; a word from `ARITHMETICS` or `OBJECTIVES` overrides that setting."""
+def our_engine(
+    case: Case, words: list[str], device: str, bank: Path | None = None
+) -> Callable[[Tensor, int], Tensor]:
+    """The engine of this package; a word from `ARITHMETICS` or `OBJECTIVES` overrides that setting.
+
+    With the word `bank`, each icon starts from the banked icon of the nearest direction, and all its steps
+    are those of a warm start.
+    """
     settings, feature_map = case.settings, case.cut()
     for word in words:
         if word in ARITHMETICS:
             settings = replace(settings, arithmetic=word)
         elif word in OBJECTIVES:
             settings = replace(settings, objective=word)
-        else:
-            known = ", ".join((*ARITHMETICS, *OBJECTIVES))
-            raise ValueError(f"'{word}' is neither an arithmetic nor an objective; known: {known}")
+        elif word != "bank":
+            known = ", ".join((*ARITHMETICS, *OBJECTIVES, "bank"))
+            raise ValueError(f"'{word}' is neither an arithmetic, an objective nor the bank; known: {known}")
+    start = _nearest_icons(case, bank) if "bank" in words else None
 
     def make(directions: Tensor, steps: int) -> Tensor:
         return invert(
             feature_map,
             directions,
             range(len(directions)),
-            replace(settings, steps=steps),
+            replace(settings, **({"steps": steps} if start is None else {"warm_steps": steps})),
+            start=None if start is None else start(directions),
             device=device,
             batch_size=len(directions),
         ).images[..., :3]
 
     return make
+
+
+def _nearest_icons(case: Case, folder: Path | None) -> Callable[[Tensor], Tensor]:
+    """A function from directions (B, K) to the banked icons (B, S, S, P) of the nearest directions."""
+    import numpy as np
+
+    from atlas_pipeline.pictures.icon_starts import nearest_starts
+    from atlas_pipeline.tables.icon_bank import open_bank, read_bank
+
+    if folder is None:
+        raise SystemExit("ours-bank needs a bank: --bank FOLDER, as `atlas bank` prints it")
+    icons = read_bank(folder, open_bank(folder).digest, case.layer)
+    if icons is None:
+        raise SystemExit(f"{folder} has no icons of {case.layer}")
+    return lambda directions: torch.tensor(
+        nearest_starts(np.asarray(directions), None, icons, least_cosine=-1.0).images
+    )
 
 
 def _find_captum(path: Path | None) -> None:

@@ -78,6 +78,15 @@ def _add_race(race: argparse.ArgumentParser) -> None:
     race.add_argument("--num-directions", type=int, default=32, help="directions, made in one batch")
     race.add_argument("--save-case", type=Path, metavar="FILE", help="save network and directions (.pt)")
     race.add_argument("--case", type=Path, metavar="FILE", help="use a case that --save-case wrote")
+    race.add_argument(
+        "--bank", type=Path, metavar="FOLDER", help="bank of icons that `ours-bank` starts from"
+    )
+    race.add_argument(
+        "--clock",
+        choices=["wall", "cpu"],
+        default="wall",
+        help="seconds to count; cpu: those of the process's threads, for a machine that is shared",
+    )
     race.add_argument("--own-steps", default="4,8,12,16,24,32,64,96,512")
     race.add_argument("--peer-steps", default="32,128,512")
     race.add_argument("--sheet", type=Path, help="write a PNG contact sheet of every engine's longest run")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -18,13 +19,18 @@ Row = dict[str, Any]
 
 
 def race(
-    case: Case, engines: Sequence[Engine], steps_of: Mapping[str, Sequence[int]], device: str, repeats: int
+    case: Case,
+    engines: Sequence[Engine],
+    steps_of: Mapping[str, Sequence[int]],
+    device: str,
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[list[Row], dict[tuple[str, int], Tensor]]:
     """Run every engine with each number of steps, starting afresh each time.
 
     Shorter runs come first, and the engines take turns.
 
-    Args:    steps_of: numbers of steps by engine name.
+    Args:    steps_of: numbers of steps by engine name. clock: the seconds to count; wall time.
     Returns: one row per engine and number of steps; icons (N, S, S, 3) uint8 by (engine, steps).
     """
     runs = sorted(((e, n) for e in engines for n in steps_of[e.name]), key=lambda run: run[1])
@@ -34,7 +40,7 @@ def race(
         engine.make(case.directions, FEW)
     for _ in range(repeats):
         for engine, steps in runs:
-            taken, icons[engine.name, steps] = timed(engine, case.directions, steps, device)
+            taken, icons[engine.name, steps] = timed(engine, case.directions, steps, device, clock)
             seconds[engine.name, steps].append(taken)
     feature_map = case.cut()
     rows = [
