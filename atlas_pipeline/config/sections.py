@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from atlas_pipeline.errors import nearest_name
 from atlas_pipeline.images import sources as image_sources
-from atlas_pipeline.inversion import InversionSettings
+from atlas_pipeline.inversion import STYLES, InversionSettings
 from atlas_pipeline.models import sources as model_sources
 
 
@@ -201,12 +201,21 @@ class ViewGridConfig(GridConfig):
 class InvertConfig(InversionSettings):
     """How to make the icons, and how to measure the finished ones."""
 
+    style: Literal["vivid", "faithful"] = "vivid"
     yardsticks: bool = False
     judge: ModelConfig | None = None
 
     def of_icons(self) -> dict[str, Any]:
         """The settings that change an icon, by name."""
         return {field.name: getattr(self, field.name) for field in fields(InversionSettings)}
+
+
+def _with_style(given: Any) -> Any:
+    """Fill in the settings of the section's style; the section's own keys come first."""
+    if not isinstance(given, Mapping):
+        return given
+    style = given.get("style", "vivid")
+    return {**STYLES[style], **given} if isinstance(style, str) and style in STYLES else given
 
 
 Sign = Literal["positive", "negative"]
@@ -320,7 +329,7 @@ class Config(_Section):
     sample: SampleConfig = SampleConfig()
     project: ProjectConfig = ProjectConfig()
     grid: GridConfig = GridConfig()
-    invert: InvertConfig = InvertConfig()
+    invert: Annotated[InvertConfig, BeforeValidator(_with_style)] = InvertConfig(**STYLES["vivid"])
     stitch: StitchConfig = StitchConfig()
     classes: Annotated[tuple[ClassConfig, ...], BeforeValidator(_all_classes)] = ()
     comparisons: tuple[ComparisonConfig, ...] = ()

@@ -100,7 +100,10 @@ def _optimisation_words(settings: Mapping[str, Any]) -> str:
         "cosine": "the cosine of h and v at the map's centre",
         "dot": "h·v at the map's centre",
     }
-    whitened = " in the whitened metric" if settings.get("metric") == "whitened" else ""
+    power_of_precision = settings.get("whitening", 0)
+    whitened = {0: "", 1: " in the whitened metric"}.get(
+        power_of_precision, f" in the metric of the precision to the power {power_of_precision:g}"
+    )
     images = {
         "fourier": "the Fourier coefficients, in decorrelated colours, of images",
         "maco": "the phases, under the magnitudes of real images [@fel2023maco], of images",

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from atlas_pipeline.inversion.loop import Drawn, optimise, score
     from atlas_pipeline.inversion.objective import centre_activation, centre_position
     from atlas_pipeline.inversion.objectives import Channel, DeepDream, Direction, Logit, Neuron, Objective
-    from atlas_pipeline.inversion.settings import InversionSettings
+    from atlas_pipeline.inversion.settings import STYLES, InversionSettings
     from atlas_pipeline.inversion.visible_window import FeatureMap
 
 __all__ = [
+    "STYLES",
     "Channel",
     "DeepDream",
     "Direction",
@@ -49,6 +50,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
+        "STYLES": "settings",
         "Channel": "objectives",
         "DeepDream": "objectives",
         "Direction": "objectives",

@@ -18,17 +18,24 @@ from atlas_pipeline.inversion import fourier
 from atlas_pipeline.inversion.settings import MID_GREY, InversionSettings
 
 _TINY = 1e-8
+# Below this contrast, the levels of a finished icon's pixels say nothing about the canvas.
+_LEAST_CONTRAST = 0.1
 
 
 class Canvas:
     """Renders coefficients (B, P, C, F, 2) float32.
 
     Args:   magnitude: (3, C, F), from `fourier.magnitude_spectrum`; only for image "maco".
+            contrast: (C, C), from `vignette.contrast_map`; None: no vignette.
     Raises: ValueError: the image type and the magnitude do not match, or the magnitude has a wrong shape.
     """
 
     def __init__(
-        self, settings: InversionSettings, device: torch.device, magnitude: Tensor | None = None
+        self,
+        settings: InversionSettings,
+        device: torch.device,
+        magnitude: Tensor | None = None,
+        contrast: Tensor | None = None,
     ) -> None:
         if (settings.image == "maco") != (magnitude is not None):
             raise ValueError(
@@ -48,6 +55,11 @@ class Canvas:
         self._weights = torch.cat([colour, opacity]).contiguous().to(device)
         # On the device once: a copy at every step would wait for the device.
         self._mirrored = fourier.mirrored_weights(self._weights)
+        self._contrast = None
+        if contrast is not None:
+            # Opacity has no vignette of its own.
+            of_opacity = torch.ones_like(contrast).expand(self.num_planes - 3, -1, -1)
+            self._contrast = torch.cat([contrast.expand(3, -1, -1), of_opacity]).contiguous().to(device)
         self._mix = fourier.colour_mix(settings.contrast).to(device)
 
     def start(self, seeds: Sequence[int]) -> Tensor:
@@ -59,6 +71,8 @@ class Canvas:
     def start_from(self, images: Tensor) -> Tensor:
         """Coefficients whose canvas shows the finished icons (B, S, S, P) uint8 at its centre."""
         planes = fourier.planes_from_images(images.to(self._device), self._settings)
+        if self._contrast is not None:
+            planes = planes / self._contrast.clamp(min=_LEAST_CONTRAST)
         return self._normalise_phases(fourier.coefficients_from_planes(planes, self._weights))
 
     def _normalise_phases(self, coefficients: Tensor) -> Tensor:
@@ -77,7 +91,8 @@ class Canvas:
 
     def planes(self, coefficients: Tensor) -> Tensor:
         """(B, P, C, C): decorrelated colours, and opacity with `alpha`; `colours` converts them to pixels."""
-        return fourier.planes(self._normalise_phases(coefficients), self._weights, self._mirrored)
+        planes = fourier.planes(self._normalise_phases(coefficients), self._weights, self._mirrored)
+        return planes if self._contrast is None else planes * self._contrast
 
     def colours(self, planes: Tensor) -> Tensor:
         """Convert planes (B, 3 or P, side, side) to RGB pixels in (0, 1), and opacity with `alpha`."""

@@ -57,7 +57,7 @@ def invert(
     Args:    feature_map: images (B, 3, S, S) float32 in [0, 1] on `device` -> (B, channel, height, width),
              differentiable; images must not affect each other (batch norms in evaluation mode).
              directions: (icon, channel), finite, none zero. seeds: one per icon.
-             precision: (channel, channel), only for the whitened metric.
+             precision: (channel, channel), only with `whitening`.
              start: (icon, S, S, P) uint8, icons to start from. magnitude: only for image "maco".
     Raises:  ValueError: a direction, precision, start or magnitude is invalid.
              ModelError: activations are not finite, or have other channels than the directions.
@@ -163,10 +163,10 @@ def _checked_directions(directions: Tensor, seeds: Sequence[int]) -> Tensor:
 
 
 def _checked_root(settings: InversionSettings, precision: Tensor | None, num_channels: int) -> Tensor | None:
-    if (settings.metric == "whitened") != (precision is not None):
+    if (settings.whitening > 0) != (precision is not None):
         raise ValueError(
-            f"metric is '{settings.metric}', precision {'given' if precision is not None else 'missing'}; "
-            "the whitened metric needs one, the raw one takes none"
+            f"whitening is {settings.whitening:g}, precision "
+            f"{'given' if precision is not None else 'missing'}; whitening above 0 needs one, 0 takes none"
         )
     if precision is None:
         return None
@@ -175,7 +175,7 @@ def _checked_root(settings: InversionSettings, precision: Tensor | None, num_cha
             f"precision has shape {tuple(precision.shape)}; directions of {num_channels} channels "
             f"need ({num_channels}, {num_channels})"
         )
-    return objective.metric_root(precision.cpu())
+    return objective.metric_root(precision.cpu(), settings.whitening)
 
 
 def _check_finite(activations: Tensor, attempts: int) -> None:

@@ -15,6 +15,7 @@ from atlas_pipeline.inversion.captured_step import Stepper
 from atlas_pipeline.inversion.icon_batch import IconBatch, Optimizer
 from atlas_pipeline.inversion.objectives import Objective
 from atlas_pipeline.inversion.settings import InversionSettings
+from atlas_pipeline.inversion.vignette import contrast_map
 from atlas_pipeline.models.arithmetic import ieee
 from atlas_pipeline.models.out_of_memory import is_out_of_memory
 
@@ -76,7 +77,9 @@ def optimise(
         settings = schedule.warm_settings(settings)
         _check_start(start, settings, len(seeds))
     device = torch.device(device)
-    canvas = Canvas(settings, device, magnitude)
+    field = objective.field(settings.size_px, device) if settings.vignette else None
+    contrast = None if field is None else contrast_map(field, settings.vignette, settings)
+    canvas = Canvas(settings, device, magnitude, contrast)
     if not len(seeds):
         return Drawn(
             torch.empty((0, settings.size_px, settings.size_px, canvas.num_planes), dtype=torch.uint8),

@@ -2,7 +2,7 @@
 
 This is the logarithm of the article's (h.v)^(n+1) / (|h| |v|)^n. With the logarithm, icons of weak and of
 strong directions learn at the same rate. Here cos(h, v) is the true cosine. Either part can be used
-alone. In the whitened metric, h and v are first mapped by a square root of the precision.
+alone. With whitening w, h and v are first mapped by the precision to the power w / 2.
 B = icon, K = channel.
 Source: Carter et al., "Activation Atlas" (Distill 2019), feature visualization of averaged activations.
 """
@@ -41,10 +41,10 @@ def centre_activation(feature_map: Tensor) -> Tensor:
     return feature_map[:, :, row, col]
 
 
-def metric_root(precision: Tensor) -> Tensor:
-    """Matrix R with R R^T = P: (h R) . (v R) = h P v, so plain cosines become whitened ones.
+def metric_root(precision: Tensor, whitening: float = 1.0) -> Tensor:
+    """Matrix R with R R^T = P^w: (h R) . (v R) = h P^w v, so plain cosines become whitened ones.
 
-    Args:    precision: (K, K), symmetric, positive semi-definite.
+    Args:    precision: P, (K, K), symmetric, positive semi-definite. whitening: w, in [0, 1].
     Returns: (K, K) float32.
     Raises:  ValueError: not square, not finite, or with a clearly negative eigenvalue.
     """
@@ -55,7 +55,7 @@ def metric_root(precision: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(precision.double())
     if values[0] < -1e-6 * values[-1].abs() or values[-1] <= 0:
         raise ValueError("precision is not positive semi-definite; it must be the inverse of a second moment")
-    return (vectors * values.clamp(min=0).sqrt()).float()
+    return (vectors * values.clamp(min=0) ** (whitening / 2)).float()
 
 
 class Goals:

@@ -17,6 +17,7 @@ from torch import Tensor
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.inversion.bfloat16_weights import with_bfloat16_weights
 from atlas_pipeline.inversion.objective import Goals, centre_activation, centre_position
+from atlas_pipeline.inversion.vignette import Field, effective_field
 from atlas_pipeline.inversion.visible_window import FeatureMap, VisibleWindow, parts_of, visible_window
 
 
@@ -36,6 +37,10 @@ class Objective(ABC):
     def window(self, size_px: int) -> VisibleWindow:
         """The part of the (S, S) image that it needs; the whole image by default."""
         return VisibleWindow(0, size_px, 0, 0, 1)
+
+    def field(self, size_px: int, device: torch.device) -> Field | None:
+        """The part of the (S, S) image that decides the score; None: every part counts."""
+        return None
 
     @abstractmethod
     def outputs(self, images: Tensor) -> Tensor:
@@ -78,7 +83,7 @@ class Direction(_OfNetwork):
 
     Args:   feature_map: (B, 3, side, side) in [0, 1] -> (B, K, height, width), on `device`.
             directions: (N, K), none zero. kind, power: as in `objective.Goals`.
-            root: (K, K), `objective.metric_root` of the precision, for the whitened metric; None: raw metric.
+            root: (K, K), `objective.metric_root` of the precision, for a whitened metric; None: raw metric.
     Raises: ModelError, when called: the map and the directions differ in channels.
     Example:
 
@@ -114,6 +119,9 @@ class Direction(_OfNetwork):
         self._parts = parts_of(self._network, size_px)
         self._size_px = size_px
         return self._window
+
+    def field(self, size_px: int, device: torch.device) -> Field | None:
+        return effective_field(self._network, size_px, device)
 
     def in_bfloat16(self) -> Objective:
         converted = super().in_bfloat16()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 OBJECTIVES = ("cosine_power", "cosine", "dot")
-METRICS = ("raw", "whitened")
 IMAGES = ("fourier", "maco")
 SCHEDULES = ("constant", "cosine")
 ARITHMETICS = ("float32", "tf32", "bfloat16")
@@ -29,8 +29,9 @@ class InversionSettings:
     """Side of the icon, and of the network's input."""
     steps: int = 96
     learning_rate: float | None = None
-    """Adam's learning rate, in units of the scaled coefficients (with maco, in radians of phase). None: 0.25
-    (maco: 0.6) divided by the square root of the number of steps."""
+    """Adam's learning rate at the first step, in units of the scaled coefficients (with maco, in radians of
+    phase). None: 0.25 (maco: 0.6) divided by the square root of the number of steps; 1.6 times as much if it
+    falls."""
     schedule: str = "constant"
     """Learning rate schedule: `constant`, or `cosine` (falls to almost 0 at the last step)."""
     adam_memory: float = 0.95
@@ -46,8 +47,9 @@ class InversionSettings:
     """`cosine_power` (dot product and cosine), `cosine` alone, or `dot` alone."""
     cosine_power: float = 8.0
     """Exponent n in (h.v)^(n+1) / (|h| |v|)^n."""
-    metric: str = "raw"
-    """Metric of the cosine: `raw`, or `whitened` (`invert` then needs a precision matrix)."""
+    whitening: float = 0.0
+    """Power of the layer's precision in the metric of the objective: 0 is the raw metric, 1 the whitened one.
+    Above 0, `invert` needs a precision matrix."""
     image: str = "fourier"
     """`fourier`: free coefficients, weighted by frequency; `maco`: only phases, with the magnitudes of real
     images (`invert` then needs a magnitude spectrum)."""
@@ -64,6 +66,9 @@ class InversionSettings:
     """Cut-off of the low-pass, in cycles per pixel; it suppresses single-pixel noise."""
     contrast: float = 4.0
     """Gain before the sigmoid that gives pixel values."""
+    vignette: float = 0.0
+    """Share of the contrast that an icon loses towards its edge, where its position hardly looks (objectives
+    of one position alone)."""
     rotation_degrees: float = 10.0
     zoom_min: float = 0.9
     zoom_max: float = 1.12
@@ -92,6 +97,8 @@ class InversionSettings:
         for name in ("cosine_power", "spectrum_falloff", "rotation_degrees", "shift", "alpha"):
             value = getattr(self, name)
             _require(math.isfinite(value) and value >= 0, name, value, "0 or more")
+        _require(0 <= self.whitening <= 1, "whitening", self.whitening, "in [0, 1]")
+        _require(0 <= self.vignette <= 1, "vignette", self.vignette, "in [0, 1]")
         _require(0 <= self.adam_memory < 1, "adam_memory", self.adam_memory, "in [0, 1)")
         _require(0 <= self.settle <= 1, "settle", self.settle, "in [0, 1]")
         _require(
@@ -108,7 +115,6 @@ class InversionSettings:
             _require(least <= value < math.inf, name, value, words)
         for name, known in (
             ("objective", OBJECTIVES),
-            ("metric", METRICS),
             ("image", IMAGES),
             ("schedule", SCHEDULES),
             ("arithmetic", ARITHMETICS),
@@ -121,13 +127,34 @@ class InversionSettings:
         """Learning rate at the first step; by default, fewer steps use a larger rate."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return (0.6 if self.image == "maco" else 0.25) / math.sqrt(self.steps)
+        highest = (0.6 if self.image == "maco" else 0.25) / math.sqrt(self.steps)
+        return highest if self.schedule == "constant" else 1.6 * highest
 
     @property
     def canvas_px(self) -> int:
         """Canvas side; its parity equals the icon's, so that the icon is centred exactly."""
         spare = round(self.size_px * (self.canvas_scale - 1) / 2)
         return self.size_px + 2 * spare
+
+
+STYLES: Mapping[str, Mapping[str, Any]] = {
+    "vivid": {
+        "whitening": 0.25,
+        "vignette": 0.9,
+        "contrast": 6.0,
+        "rotation_degrees": 15.0,
+        "zoom_min": 0.85,
+        "zoom_max": 1.18,
+        "shift": 0.75,
+        "still": 0.3,
+    },
+    "faithful": {"objective": "cosine", "schedule": "cosine"},
+}
+"""Settings of an atlas's icons, by style: `vivid` icons read best, `faithful` ones are nearest to the mean.
+
+>>> InversionSettings(**STYLES["faithful"], size_px=112).objective
+'cosine'
+"""
 
 
 class SettingError(ValueError):

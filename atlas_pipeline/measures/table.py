@@ -83,6 +83,32 @@ MEASURES: tuple[Measure, ...] = (
         figure="fidelity, a cosine",
     ),
     Measure(
+        name="fidelity_centred",
+        source="invert",
+        kind="cosine",
+        description="The same after the layer's mean activation is taken from both",
+        is_required=True,
+        columns=(
+            Column(
+                name="fidelity_centred",
+                heading="centred",
+                style="decimal",
+                value=of_cells("fidelity_centred", np.median),
+                meaning="The fidelity after the layer's mean activation is taken from both vectors. All "
+                "activations of a layer share much of their direction; this cosine counts only what is "
+                "particular to the cell.",
+                large="centred fidelity",
+            ),
+        ),
+        viewer=InViewer(
+            column="fidelity_centred",
+            colour="Centred fidelity",
+            panel="Centred fidelity",
+            help="the same cosine without what all activations of the layer share.",
+        ),
+        figure="centred fidelity, a cosine",
+    ),
+    Measure(
         name="fidelity_whitened",
         source="invert",
         kind="cosine",

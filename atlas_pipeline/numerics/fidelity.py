@@ -30,6 +30,22 @@ def fidelity(activations: Floats, means: Floats) -> NDArray[np.float32]:
     return np.einsum("ik,ik->i", _unit(h), _unit(v)).astype(np.float32)
 
 
+def fidelity_centred(activations: Floats, means: Floats, layer_mean: Floats) -> NDArray[np.float32]:
+    """Cosine as in `fidelity`, after the layer's mean activation is taken from both vectors.
+
+    All activations of a layer share much of their direction. The cosine of the rest says how much of what is
+    particular to the cell its icon has.
+
+    Args:    activations, means: as in `fidelity`. layer_mean: (channel,).
+    Returns: (icon,) float32 in [-1, 1].
+    Raises:  ValueError: as `fidelity`.
+
+    >>> fidelity_centred(np.array([[9.0, 1.0]]), np.array([[9.0, 2.0]]), np.array([9.0, 0.0]))
+    array([1.], dtype=float32)
+    """
+    return fidelity(np.asarray(activations) - layer_mean, np.asarray(means) - layer_mean)
+
+
 def chance_fidelity(activations: Floats, means: Floats) -> NDArray[np.float32]:
     """Median cosine of each mean with activations of other images: the chance level of `fidelity`.
 

@@ -16,7 +16,7 @@ class EmptyActivationsError(UserError):
 
 
 class SecondMoment:
-    """Streaming uncentred second moment E[a aT]: add shards in any order, merge accumulators.
+    """Streaming mean and uncentred second moment E[a aT]: add shards in any order, merge accumulators.
 
     >>> moment = SecondMoment()
     >>> moment.add(np.array([[1.0, 0.0]]))
@@ -28,22 +28,33 @@ class SecondMoment:
     def __init__(self) -> None:
         self.num_rows = 0
         self._sum: NDArray[np.float64] | None = None
+        self._row_sum: NDArray[np.float64] | None = None
 
     def add(self, activations: NDArray[np.floating]) -> None:
         """Add rows (activation, channel), any float dtype, finite."""
         # float64: at 1e6 rows a float32 sum loses the small eigenvalues we invert.
         for start in range(0, len(activations), _ROWS_AT_ONCE):
             rows = activations[start : start + _ROWS_AT_ONCE].astype(np.float64)
-            self._add_sum(rows.T @ rows, len(rows))
+            self._add_sums(rows.T @ rows, rows.sum(axis=0), len(rows))
 
     def merge(self, other: SecondMoment) -> None:
         """Add the rows of another accumulator."""
-        if other._sum is not None:
-            self._add_sum(other._sum, other.num_rows)
+        if other._sum is not None and other._row_sum is not None:
+            self._add_sums(other._sum, other._row_sum, other.num_rows)
 
-    def _add_sum(self, outer: NDArray[np.float64], num_rows: int) -> None:
+    def _add_sums(self, outer: NDArray[np.float64], row_sum: NDArray[np.float64], num_rows: int) -> None:
         self._sum = outer if self._sum is None else self._sum + outer
+        self._row_sum = row_sum if self._row_sum is None else self._row_sum + row_sum
         self.num_rows += num_rows
+
+    def mean(self) -> NDArray[np.float64]:
+        """The mean activation (channel,).
+
+        Raises: EmptyActivationsError: no rows.
+        """
+        if self._row_sum is None:
+            raise EmptyActivationsError("whitening needs activations and there are none; sample more images")
+        return self._row_sum / self.num_rows
 
     def value(self) -> NDArray[np.float64]:
         """The second moment (channel, channel), symmetric, squared activation units.

@@ -12,18 +12,28 @@ from atlas_pipeline.inversion.canvas import Canvas
 from atlas_pipeline.inversion.captured_step import Stepper
 from atlas_pipeline.inversion.icon_batch import Optimizer
 from atlas_pipeline.inversion.objectives import Direction
+from atlas_pipeline.inversion.vignette import Field, contrast_map
 
 CUDA = torch.device("cuda")
 NUM_CHANNELS = 12
 # Launches of a plain step beside those of the network and its gradient.
-BUDGETS = {"default": 76, "still": 74, "patience": 86, "whitened": 78, "alpha": 117, "maco": 95}
+BUDGETS = {
+    "default": 76,
+    "still": 74,
+    "patience": 86,
+    "whitened": 78,
+    "alpha": 117,
+    "maco": 95,
+    "vignette": 78,
+}
 SETTINGS = {
     "default": {},
     "still": {"settle": 0.0, "still": 1.0},
     "patience": {"patience": 3},
-    "whitened": {"metric": "whitened"},
+    "whitened": {"whitening": 1.0},
     "alpha": {"alpha": 1.0},
     "maco": {"image": "maco"},
+    "vignette": {"vignette": 0.9},
 }
 
 
@@ -43,7 +53,7 @@ def settings_of(name: str, steps: int = 30, **others: object) -> InversionSettin
 
 def extras_of(settings: InversionSettings) -> dict[str, torch.Tensor]:
     extras = {}
-    if settings.metric == "whitened":
+    if settings.whitening:
         extras["precision"] = torch.diag(torch.linspace(0.1, 2, NUM_CHANNELS))
     if settings.image == "maco":
         real = torch.rand(8, 16, 16, 3, generator=torch.Generator().manual_seed(4)) * 255
@@ -65,7 +75,9 @@ def optimizer_of(settings: InversionSettings) -> tuple[Optimizer, Direction]:
     goal = Direction(
         network().to("cuda"), torch.ones(4, NUM_CHANNELS), kind=settings.objective, root=root, device="cuda"
     )
-    return Optimizer(goal, settings, Canvas(settings, CUDA, extras.get("magnitude")), CUDA), goal
+    contrast = contrast_map(Field(8, 8, 3), 0.9, settings) if settings.vignette else None
+    canvas = Canvas(settings, CUDA, extras.get("magnitude"), contrast)
+    return Optimizer(goal, settings, canvas, CUDA), goal
 
 
 @pytest.mark.parametrize("name", SETTINGS)

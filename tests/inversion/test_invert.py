@@ -135,7 +135,7 @@ def test_whitened_metric_raises_the_whitened_cosine(settings):
     directions = torch.randn(6, 6, generator=torch.Generator().manual_seed(1)) * loudness
     precision = torch.diag(loudness**-2)
     settings = dataclasses.replace(settings, steps=60)
-    whitened = dataclasses.replace(settings, metric="whitened")
+    whitened = dataclasses.replace(settings, whitening=1.0)
 
     raw_icons = invert(lambda images: conv(images - 0.5), directions, SEEDS, settings)
     whitened_icons = invert(
@@ -148,11 +148,11 @@ def test_whitened_metric_raises_the_whitened_cosine(settings):
     assert np.median(whitened_cosines(whitened_icons)) > np.median(whitened_cosines(raw_icons)) + 0.05
 
 
-@pytest.mark.parametrize("metric", ["raw", "whitened"])
-def test_metric_and_precision_go_together(feature_map, directions, settings, metric):
-    settings = dataclasses.replace(settings, metric=metric)
-    precision = torch.eye(24) if metric == "raw" else None
-    with pytest.raises(ValueError, match=f"metric is '{metric}'"):
+@pytest.mark.parametrize("whitening", [0.0, 0.5])
+def test_whitening_and_precision_go_together(feature_map, directions, settings, whitening):
+    settings = dataclasses.replace(settings, whitening=whitening)
+    precision = None if whitening else torch.eye(24)
+    with pytest.raises(ValueError, match=f"whitening is {whitening:g}, precision"):
         invert(feature_map, directions, SEEDS, settings, precision=precision)
 
 
@@ -163,7 +163,7 @@ def test_other_mistakes_are_named(feature_map, directions, settings):
         invert(feature_map, directions[:, :7], SEEDS, settings)
     with pytest.raises(ValueError, match="batch_size is 0"):
         invert(feature_map, directions, SEEDS, settings, batch_size=0)
-    wrong = dataclasses.replace(settings, metric="whitened")
+    wrong = dataclasses.replace(settings, whitening=1.0)
     with pytest.raises(ValueError, match=r"need \(24, 24\)"):
         invert(feature_map, directions, SEEDS, wrong, precision=torch.eye(3))
 

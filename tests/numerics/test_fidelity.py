@@ -5,6 +5,7 @@ from atlas_pipeline.numerics import fidelity as module
 from atlas_pipeline.numerics.fidelity import (
     chance_fidelity,
     fidelity,
+    fidelity_centred,
     fidelity_whitened,
     metric_root,
     round_trip,
@@ -49,6 +50,14 @@ def test_whitened_fidelity_is_the_cosine_in_the_metric():
     want = [cosine(a, b, precision) for a, b in zip(h, v, strict=True)]
     np.testing.assert_allclose(fidelity_whitened(h, v, metric_root(precision)), want, rtol=1e-5)
     np.testing.assert_allclose(fidelity_whitened(h, v, metric_root(np.eye(3))), fidelity(h, v), rtol=1e-6)
+
+
+def test_centred_fidelity_is_the_cosine_of_the_deviations_from_the_layers_mean():
+    mean = RNG.normal(size=3) + 5
+    h, v = RNG.normal(size=(4, 3)) + 5, RNG.normal(size=(4, 3)) + 5
+    want = [cosine(a - mean, b - mean) for a, b in zip(h, v, strict=True)]
+    np.testing.assert_allclose(fidelity_centred(h, v, mean), want, rtol=1e-5)
+    assert fidelity_centred(mean[None], v[:1], mean).tolist() == [0.0]
 
 
 def test_round_trip_equals_a_naive_loop_across_chunks(monkeypatch):

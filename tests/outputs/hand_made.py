@@ -38,6 +38,7 @@ def write_atlas(folder: Path, layer: str, view: str, grid: int, random_weights: 
         measures={
             "coherence": np.linspace(0.5, 0.9, len(row)),
             "fidelity": np.linspace(0.8, 0.9, len(row)),
+            "fidelity_centred": np.full(len(row), np.nan),
             "fidelity_whitened": np.full(len(row), np.nan),
             "round_trip": np.zeros(len(row), int),
             "noise": np.full(len(row), 0.25),

@@ -93,7 +93,7 @@ def test_a_comparison_says_what_its_axis_is(written):
             "24 steps of Adam [@kingma2015adam], from the icon",
             "kingma2015adam",
         ),
-        ({"invert": {"metric": "whitened", "objective": "dot"}}, "in the whitened metric", "olah2017feature"),
+        ({"invert": {"whitening": 1, "objective": "dot"}}, "in the whitened metric", "olah2017feature"),
     ],
 )
 def test_settings_change_what_is_said_and_cited(written, options, words, key):

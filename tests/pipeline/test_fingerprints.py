@@ -38,7 +38,7 @@ EVERYTHING: dict[str, Any] = {
     "sample": {"positions_per_image": 2, "attribution_method": "integrated", "integrated_steps": 4},
     "project": {"fit_on": 300, "engine": "parallel", "num_neighbors": 12},
     "grid": {"sizes": [4, 8], "min_count": 2},
-    "invert": {"metric": "whitened", "attempts": 2, "warm_steps": 8, "patience": 4},
+    "invert": {"whitening": 0.5, "attempts": 2, "warm_steps": 8, "patience": 4},
     "stitch": {"deep_zoom": True, "scale": "full", "examples": 4},
     "classes": "all",
     "comparisons": [{"left": "cat", "right": "dog", "method": "umap", "patch_test": True}],

@@ -17,7 +17,7 @@ from atlas_pipeline.stages.atlas.invert import INVERT
 from atlas_pipeline.tables.artefact_cache import OncePerArtefact
 
 RUNTIME = Runtime(device="cpu", batch_size=1)
-KEPT = ("_cells", "_unit_means", "_precision", "_real_crops", "_magnitude", "_icon_files")
+KEPT = ("_cells", "_unit_means", "_whitening", "_real_crops", "_magnitude", "_icon_files")
 
 
 @pytest.fixture
@@ -41,7 +41,15 @@ def cut(job, *ends):
 
 
 # A product of one row, or a lone image, is summed in another order than several.
-ROUNDED = ("fidelity", "fidelity_whitened", "noise", "objective", "spectrum_distance", "colour_distance")
+ROUNDED = (
+    "fidelity",
+    "fidelity_centred",
+    "fidelity_whitened",
+    "noise",
+    "objective",
+    "spectrum_distance",
+    "colour_distance",
+)
 
 
 def table_of(outputs):

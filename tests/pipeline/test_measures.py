@@ -127,6 +127,7 @@ def test_the_json_keeps_the_order_of_its_keys():
         "coherence",
         "consistency",
         "fidelity",
+        "fidelity_centred",
         "fidelity_whitened",
         "nearest",
         "noise",

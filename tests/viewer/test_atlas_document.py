@@ -32,6 +32,7 @@ def cells(**changes):
     measures = {
         "coherence": np.float32([0.8, 0.7, 0.9, 0.6]),
         "fidelity": np.float32([0.95, 0.91, np.nan, 0.97]),
+        "fidelity_centred": np.float32([0.7, 0.6, 0.5, 0.4]),
         "fidelity_whitened": np.float32([0.6, 0.5, 0.4, 0.3]),
         "round_trip": np.array([0, 3, 1, 0], np.int32),
         "saturated": np.float32([0.01, 0.02, 0.0, 0.5]),

@@ -133,7 +133,7 @@ def _optimised(job: InvertJob, tasks: Sequence[Task], runtime: Runtime) -> _Fini
     grid = _cells(job.inputs.bin)
     cells = np.concatenate([np.arange(task["start"], task["stop"]) for task in tasks])
     rows, cols, means = grid.rows[cells], grid.cols[cells], grid.means[cells]
-    precision = _precision(job.inputs.whiten).precision if settings.metric == "whitened" else None
+    precision = _whitening(job.inputs.whiten).precision if settings.whitening else None
     feature_map = opened_cut(job.settings.model, job.config.layer, runtime.device)
     icons = invert(
         feature_map,
@@ -162,6 +162,7 @@ def _outputs(job: InvertJob, finished: _Finished) -> list[Output]:
 
     threads = torch.get_num_threads()
     grid, crops = _cells(job.inputs.bin), _real_crops(job.inputs.crops, threads)
+    whitening = _whitening(job.inputs.whiten)
     images, activation = finished.icons.images.numpy(), finished.icons.activation.numpy()
     means = grid.means[finished.cells]
     table = pa.table(
@@ -170,9 +171,8 @@ def _outputs(job: InvertJob, finished: _Finished) -> list[Output]:
             "col": grid.cols[finished.cells],
             "icon": pa.array(pngs_of(images, threads), pa.binary()),
             "fidelity": fidelity.fidelity(activation, means),
-            "fidelity_whitened": fidelity.fidelity_whitened(
-                activation, means, _precision(job.inputs.whiten).root
-            ),
+            "fidelity_centred": fidelity.fidelity_centred(activation, means, whitening.mean),
+            "fidelity_whitened": fidelity.fidelity_whitened(activation, means, whitening.root),
             "round_trip": finished.round_trip,
             "noise": fidelity.chance_fidelity(finished.noise, means),
             "objective": finished.icons.objective.numpy(),
@@ -207,17 +207,19 @@ def _unit_means(cells: Artefact, device: str) -> torch.Tensor:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Precision:
-    """A layer's precision (channel, channel), and its root for `fidelity_whitened`."""
+class _Whitening:
+    """A layer's mean (channel,), its precision (channel, channel), and its root for `fidelity_whitened`."""
 
+    mean: np.ndarray
     precision: np.ndarray
     root: np.ndarray
 
 
 @once_per_artefact(keep=2)
-def _precision(whiten: Artefact) -> _Precision:
-    precision = column_matrix(whiten.read(), "precision")
-    return _Precision(precision, fidelity.metric_root(precision))
+def _whitening(whiten: Artefact) -> _Whitening:
+    table = whiten.read()
+    precision = column_matrix(table, "precision")
+    return _Whitening(table["mean"].to_numpy(), precision, fidelity.metric_root(precision))
 
 
 @once_per_artefact(keep=2)
@@ -269,7 +271,7 @@ def _summarise(job: InvertJob, notes: Sequence[Mapping[str, Any]]) -> Mapping[st
 
 INVERT = Stage(
     name="invert",
-    version=3,
+    version=4,
     config=InvertStepConfig,
     inputs=InvertInputs,
     unit="icons",

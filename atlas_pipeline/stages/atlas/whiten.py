@@ -1,4 +1,4 @@
-"""whiten: compute a layer's precision, the regularised inverse of its activations' second moment."""
+"""whiten: compute a layer's mean and its precision, the regularised inverse of its second moment."""
 
 from __future__ import annotations
 
@@ -27,22 +27,23 @@ def _compute(task: Task, jobs: Sequence[Job[Any, WhitenInputs]], runtime: Runtim
     for part in job.inputs.sample.parts(["activation"]):
         moment.add(column_matrix(part, "activation"))
         runtime.advance(part.num_rows)
-    return [Output(table=pa.table({"precision": matrix_column(precision(moment.value()))}))]
+    columns = {"mean": moment.mean(), "precision": matrix_column(precision(moment.value()))}
+    return [Output(table=pa.table(columns))]
 
 
 WHITEN = Stage(
     name="whiten",
-    version=1,
+    version=2,
     inputs=WhitenInputs,
     unit="rows",
     split=lambda job: [{"rows": job.inputs.sample.num_rows}],
     size=lambda task: task["rows"],
     compute=_compute,
-    columns=(Column("precision", Vector((pa.float64(),), "channel")),),
+    columns=(Column("mean", pa.float64()), Column("precision", Vector((pa.float64(),), "channel"))),
     commands=("invert",),
 )
 
 
 def step(sample: Step) -> Step:
-    """The precision of one layer."""
+    """The mean and the precision of one layer."""
     return Step(stage=WHITEN, config={}, inputs={"sample": sample}, layer=sample.layer)
