@@ -140,8 +140,8 @@ class InversionSettings:
 STYLES: Mapping[str, Mapping[str, Any]] = {
     "vivid": {
         "whitening": 0.25,
-        "vignette": 0.9,
-        "contrast": 6.0,
+        "vignette": 0.75,
+        "contrast": 5.0,
         "rotation_degrees": 15.0,
         "zoom_min": 0.85,
         "zoom_max": 1.18,
