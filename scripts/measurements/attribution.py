@@ -129,7 +129,7 @@ def measured(config: Config, num_images: int) -> list[dict[str, Any]]:
             relative = relative_positions(config.seed, ids, 1)
             at = torch.from_numpy(spatial_positions(relative, height, width, config.sample.edge)[:, 0])
             arguments = (network, images, layer, at.long())
-            timed.call(ABLATION, lambda a=arguments, h=h: ablation(*a, h))
+            timed.call(ABLATION, lambda a=arguments, h=h: ablation(*a, output=h))
             for name, options in variants().items():
                 timed.call(name, lambda a=arguments, h=h, o=options: attribution(*a, output=h, **o))
     return [
