@@ -1,8 +1,9 @@
-"""Attribution of one activation of each image to each logit. B = batch, C = channels."""
+"""Attribution of activations at chosen positions to each logit. B = batch, C = channels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -11,9 +12,9 @@ from torch import Tensor
 from atlas_pipeline.models.ablation import ablation
 from atlas_pipeline.models.arithmetic import ieee
 from atlas_pipeline.models.attribution_mode import AttributionMode, attribution_mode
-from atlas_pipeline.models.layer_override import logits_with, scaled
+from atlas_pipeline.models.layer_override import by_position, joined, logits_with, scaled
 from atlas_pipeline.models.layers import check_layers
-from atlas_pipeline.models.map_form import MapForm
+from atlas_pipeline.models.map_form import Index, MapForm
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.products import BackwardPass, Logits, forward_product
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient
@@ -43,27 +44,28 @@ def attribution(
     layer: str,
     positions: Any,
     maxpool_gradient: MaxPoolGradient = "exact",
-    feature_map: Tensor | None = None,
+    output: Tensor | None = None,
     classes: Sequence[int] | None = None,
     path: Sequence[float] = (1.0,),
 ) -> Tensor:
-    """Attribution ``a . d logit / d h`` of one activation a = h[:, row, col] per image to every logit.
+    """Attribution ``a . d logit / d h`` of activations a = h[:, row, col] to every logit.
 
-    One forward-mode product gives all classes: the derivative of the logits as h grows by a at that position
-    and nowhere else (Carter et al., 2019). On a CPU it takes about as long as three or four forward passes
-    from the layer on. Networks without forward-mode derivatives need one backward pass per class.
-    ``attribution_mode`` decides between the two once per layer.
+    One forward-mode product for each position of an image gives all classes: the derivative of the logits as
+    h grows by a at that position and nowhere else (Carter et al., 2019). On a CPU it takes about as long as
+    three or four forward passes from the layer on. Networks without forward-mode derivatives need one
+    backward pass per class, which serves all positions where the path is 1 alone. ``attribution_mode``
+    decides between the two once per layer.
 
     Args:
         images: (B, 3, height, width) in [0, 1] or uint8, on the network's device.
-        positions: (B, 2) integers, row and column in the layer's map.
+        positions: (B, ..., 2) integers, row and column in the layer's map.
         maxpool_gradient: "exact", or "smooth" for the relaxed max-pool of Building Blocks.
-        feature_map: (B, C, rows, columns), the layer's map for these images, if already computed. It saves
+        output: the layer's output for these images (see ``layer_outputs``), if already computed. It saves
             the forward pass up to the layer where the logits depend on nothing else.
         classes: indices of the logits to attribute to; None for all.
         path: fractions of the activation at which derivatives are taken, one product each; the result is
             their mean. See ``path_points``.
-    Returns: (B, class) float32, in logits.
+    Returns: (B, ..., class) float32, in logits.
     Raises:  ModelError: no such layer, no spatial map, or no derivatives available.
              IndexError: a position outside the map.
 
@@ -78,26 +80,34 @@ def attribution(
     check_layers(network, [layer])
     form = network.runs[layer].form
     assert form is not None, layer
-    mode = attribution_mode(network, None, layer, maxpool_gradient, feature_map is not None)
+    mode = attribution_mode(network, None, layer, maxpool_gradient, output is not None)
     if mode.mode == "none":
-        lost = ablation(network, images, layer, positions, feature_map, classes)
+        lost = ablation(network, images, layer, positions, output, classes)
         if not bool((lost != 0).any()):
             return lost
         # The trial images had no effect on the logits, but these images do: try again with them.
-        mode = attribution_mode(network, images, layer, maxpool_gradient, feature_map is not None, again=True)
-    class_indices = range(network.num_classes) if classes is None else classes
+        mode = attribution_mode(network, images, layer, maxpool_gradient, output is not None, again=True)
+    indices = list(range(network.num_classes) if classes is None else classes)
+    each = by_position(positions)
 
-    def attribution_of(part: slice) -> Tensor:
-        known_map = feature_map[part] if feature_map is not None and mode.through_suffix else None
-        logits = logits_with(network, images[part], layer, known_map)
-        starts = [_Start(form, positions[part], share) for share in path]
-        derivatives = [_products(logits, start, maxpool_gradient, class_indices, mode) for start in starts]
-        return torch.stack(derivatives).mean(dim=0)
+    def attribution_of(part: slice) -> list[Tensor]:
+        known = None
+        if output is not None and mode.through_suffix:
+            known = output.movedim(form.batch_axis, 0)[part].movedim(0, form.batch_axis)
+        products = _Products(
+            logits=logits_with(network, images[part], layer, known),
+            form=form,
+            positions=[at[part] for at in each],
+            maxpool_gradient=maxpool_gradient,
+            classes=indices,
+            mode=mode,
+        )
+        by_share = [products.at(share) for share in path]
+        return [torch.stack(of_position).mean(dim=0) for of_position in zip(*by_share, strict=True)]
 
     at_once = IMAGES_AT_ONCE if mode.mode == "backward" else max(1, len(images))
-    return torch.cat(
-        [attribution_of(slice(start, start + at_once)) for start in range(0, len(images), at_once)]
-    )
+    parts = [attribution_of(slice(start, start + at_once)) for start in range(0, len(images), at_once)]
+    return joined([torch.cat(of_position) for of_position in zip(*parts, strict=True)], positions)
 
 
 class _Start:
@@ -106,7 +116,7 @@ class _Start:
     The point scales one activation per image to a fraction of itself; the direction is that activation.
     """
 
-    def __init__(self, form: MapForm, positions: Any, share: float) -> None:
+    def __init__(self, form: MapForm, positions: Tensor, share: float) -> None:
         self.form, self.positions, self.share = form, positions, share
 
     def point(self, output: Tensor) -> Tensor:
@@ -121,31 +131,49 @@ class _Start:
         return direction
 
 
-def _products(
-    logits: Logits,
-    start: _Start,
-    maxpool_gradient: MaxPoolGradient,
-    classes: Sequence[int],
-    mode: AttributionMode,
-) -> Tensor:
-    """(B, class) float32: derivatives of the chosen logits along the activations."""
-    if mode.mode == "forward":
-        along = forward_product(logits, start.point, start.direction, maxpool_gradient)
-        if along is not None:
-            return along[:, list(classes)]
-    # These images may lose derivatives even if the trial images did not.
-    directions: list[Tensor] = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Products:
+    """Derivatives of the chosen logits along activations. positions: (B, 2) for each position of an image."""
 
-    def point(output: Tensor) -> Tensor:
-        directions.append(start.direction(output))
-        return start.point(output)
+    logits: Logits
+    form: MapForm
+    positions: Sequence[Tensor]
+    maxpool_gradient: MaxPoolGradient
+    classes: Sequence[int]
+    mode: AttributionMode
 
-    passes = BackwardPass(logits, point, maxpool_gradient)
-    if not passes.reaches_logits():
-        return torch.zeros(len(passes.logits), len(classes), device=passes.logits.device)
-    at = start.form.place(directions[0], start.positions)
-    columns = [
-        (gradient[at] * directions[0][at]).float().sum(dim=1)
-        for gradient in passes.gradients(classes, batched=mode.batched)
-    ]
-    return torch.stack(columns, dim=1)
+    def at(self, share: float) -> list[Tensor]:
+        """(B, class) float32 by position, with ``share`` of the activation there."""
+        starts = [_Start(self.form, positions, share) for positions in self.positions]
+        if self.mode.mode == "forward":
+            along = [
+                forward_product(self.logits, start.point, start.direction, self.maxpool_gradient)
+                for start in starts
+            ]
+            found = [one[:, self.classes] for one in along if one is not None]
+            if len(found) == len(along):
+                return found
+        # These images may lose derivatives even if the trial images did not.
+        if share == 1:
+            return self._backward(starts)
+        return [found for start in starts for found in self._backward([start])]
+
+    def _backward(self, starts: Sequence[_Start]) -> list[Tensor]:
+        """By position; the backward passes are taken at the first one's point."""
+        places: list[Index] = []
+        activations: list[Tensor] = []
+
+        def point(output: Tensor) -> Tensor:
+            places.extend(self.form.place(output, start.positions) for start in starts)
+            activations.extend(output[place].detach().clone() for place in places)
+            return starts[0].point(output)
+
+        passes = BackwardPass(self.logits, point, self.maxpool_gradient)
+        if not passes.reaches_logits():
+            none = torch.zeros(len(passes.logits), len(self.classes), device=passes.logits.device)
+            return [none] * len(starts)
+        columns: list[list[Tensor]] = [[] for _ in starts]
+        for gradient in passes.gradients(self.classes, batched=self.mode.batched):
+            for column, place, activation in zip(columns, places, activations, strict=True):
+                column.append((gradient[place] * activation).float().sum(dim=1))
+        return [torch.stack(column, dim=1) for column in columns]

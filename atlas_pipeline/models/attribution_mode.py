@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from atlas_pipeline.errors import ModelError
 from atlas_pipeline.models.arithmetic import ieee
 from atlas_pipeline.models.calibrate import noise_images
-from atlas_pipeline.models.capture import feature_maps
+from atlas_pipeline.models.capture import layer_outputs
 from atlas_pipeline.models.execution import hooked
-from atlas_pipeline.models.graph import same, suffix
+from atlas_pipeline.models.graph import same
 from atlas_pipeline.models.layer_override import Replace, logits_with
 from atlas_pipeline.models.layers import check_layers
 from atlas_pipeline.models.map_form import MapForm
@@ -30,6 +30,7 @@ from atlas_pipeline.models.out_of_memory import is_out_of_memory
 from atlas_pipeline.models.plain_module import first_line
 from atlas_pipeline.models.products import BackwardPass, Logits, forward_product
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient
+from atlas_pipeline.models.suffix import suffix
 
 # Number of random directions tried for each image.
 NUM_DIRECTIONS = 3
@@ -57,9 +58,9 @@ class AttributionMode:
     """How the attributions of a layer are computed.
 
     mode: "forward" is one product for all classes; "backward" is one pass per class; "none" means that all
-    attributions are zero, since the logits do not depend on the layer. through_suffix: start at the feature
-    map instead of running the whole network. batched: one backward pass handles several classes. remark: one
-    line for the user, or None.
+    attributions are zero, since the logits do not depend on the layer. through_suffix: start at the layer's
+    output instead of running the whole network. batched: one backward pass handles several classes. remark:
+    one line for the user, or None.
     """
 
     mode: Literal["forward", "backward", "none"]
@@ -73,24 +74,24 @@ def attribution_mode(
     images: Tensor | None,
     layer: str,
     maxpool_gradient: MaxPoolGradient,
-    has_map: bool = True,
+    has_output: bool = True,
     again: bool = False,
 ) -> AttributionMode:
     """Find how attributions of ``layer`` are computed; tried once, then cached in the network.
 
     Args:
         images: (B, 3, S, S) in [0, 1] or uint8, on the network's device; the first two are used. None: noise.
-        has_map: whether the layer's feature map is available when attributions are computed.
+        has_output: whether the layer's output is available when attributions are computed.
         again: ignore the cached result and try again with these images.
     Raises: ModelError: no such layer, or no derivatives of the logits available.
     """
-    key = (layer, maxpool_gradient, has_map)
+    key = (layer, maxpool_gradient, has_output)
     if again or key not in network.attribution_modes:
         check_layers(network, [layer])
         if images is None:
             images = noise_images(network.preprocess.crop, seed=0, num_images=2).to(network.device)
         with ieee(), torch.inference_mode(False):
-            trial = _Trial(network, images[:2].clone(), layer, maxpool_gradient, has_map)
+            trial = _Trial(network, images[:2].clone(), layer, maxpool_gradient, has_output)
             network.attribution_modes[key] = trial.mode()
     return network.attribution_modes[key]
 
@@ -99,7 +100,12 @@ class _Trial:
     """Derivatives of the logits along random directions in a layer's output."""
 
     def __init__(
-        self, network: Network, images: Tensor, layer: str, maxpool_gradient: MaxPoolGradient, has_map: bool
+        self,
+        network: Network,
+        images: Tensor,
+        layer: str,
+        maxpool_gradient: MaxPoolGradient,
+        has_output: bool,
     ) -> None:
         form = network.runs[layer].form
         assert form is not None, layer
@@ -109,10 +115,10 @@ class _Trial:
         self.whole = logits_with(network, images, layer)
         # Ways to compute the logits from the layer, the cheapest first.
         self.logits_functions = [self.whole]
-        if has_map and suffix(network, layer) is not None:
+        if has_output and suffix(network, layer) is not None:
             with torch.no_grad():
-                feature_map = feature_maps(network, images, [layer])[layer]
-            self.logits_functions.insert(0, logits_with(network, images, layer, feature_map))
+                output = layer_outputs(network, images, [layer])[layer]
+            self.logits_functions.insert(0, logits_with(network, images, layer, output))
 
     def mode(self) -> AttributionMode:
         """Compare the modes and choose one.

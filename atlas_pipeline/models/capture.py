@@ -74,6 +74,15 @@ def feature_maps(network: Network, images: Tensor, layers: Sequence[str]) -> dic
         >>> maps["mixed4"].shape
         torch.Size([2, 128, 8, 8])
     """
+    outputs = layer_outputs(network, images, layers)
+    return {layer: network.feature_map(layer, output) for layer, output in outputs.items()}
+
+
+def layer_outputs(network: Network, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """The outputs of the given layers as the network's code made them; the rest as for ``feature_maps``.
+
+    For a tuple, list or mapping the output is its first tensor.
+    """
     from atlas_pipeline.models.layers import check_layers
 
     check_layers(network, layers)
@@ -85,4 +94,4 @@ def feature_maps(network: Network, images: Tensor, layers: Sequence[str]) -> dic
         raise ModelError(
             f"layer '{missing[0]}' of {network.name} did not run for these images; take another layer"
         )
-    return {layer: network.feature_map(layer, outputs[layer]) for layer in layers}
+    return {layer: outputs[layer] for layer in layers}

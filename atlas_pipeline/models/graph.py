@@ -1,4 +1,4 @@
-"""A traced network as a graph of operations: the parts before and after a layer.
+"""A traced network as a graph of operations, and its part before a layer.
 
 Tracing (torch.fx) runs the network's code once on proxies. Code that branches on values cannot be traced, and
 the callers then use hooks instead.
@@ -12,10 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 
-from atlas_pipeline.models.arithmetic import ieee
 from atlas_pipeline.models.eager import eager
 from atlas_pipeline.models.network import Network
 
@@ -60,6 +58,13 @@ def trace(module: nn.Module) -> TracedNetwork | None:
         # User code may raise anything when it runs on proxies: it cannot be traced.
         return None
     return TracedNetwork(module, graph, tracer.outputs)
+
+
+def traced_network(network: Network) -> TracedNetwork | None:
+    """The network's graph, traced once and not to be altered; None if its code cannot be traced."""
+    if network.trace is None:
+        network.trace = [trace(network.module)]
+    return network.trace[0]
 
 
 @contextmanager
@@ -111,11 +116,11 @@ def prefix(module: nn.Module, layer: str) -> fx.GraphModule | None:
     for node in reversed(nodes[nodes.index(end) + 1 :]):
         graph.erase_node(node)
     graph.output(end)
-    graph.eliminate_dead_code(lambda node: _may_write(node, traced.root))
+    graph.eliminate_dead_code(lambda node: may_write(node, traced.root))
     return fx.GraphModule(traced.root, graph)
 
 
-def _may_write(node: fx.Node, root: nn.Module) -> bool:
+def may_write(node: fx.Node, root: nn.Module) -> bool:
     """Whether dropping ``node`` could change a value that is used, because it writes in place or might."""
     if node.op in ("placeholder", "output"):
         return True
@@ -144,61 +149,6 @@ def _owns_its_input(node: fx.Node, root: nn.Module) -> bool:
     )
 
 
-def suffix(network: Network, layer: str) -> nn.Module | None:
-    """The module from ``layer``'s output to the logits, if the logits depend on nothing else; otherwise None.
-
-    Inside a residual block or a branch, other values bypass the layer. The suffix is made once per network
-    and layer, and used only if it reproduces the network's own logits.
-    """
-    if layer not in network.suffixes:
-        network.suffixes[layer] = _checked_suffix(network, layer)
-    return network.suffixes[layer]
-
-
-@ieee()
-def _checked_suffix(network: Network, layer: str) -> nn.Module | None:
-    from atlas_pipeline.models.capture import capture
-
-    module = _suffix(network.module, layer)
-    if module is None:
-        return None
-    size = network.preprocess.crop
-    images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(network.device)
-    with torch.no_grad(), capture(network.module, [layer]) as outputs:
-        logits = network.logits(images)
-    form = network.runs[layer].form
-    try:
-        with torch.no_grad():
-            # As in attribution: read as a map, then converted back.
-            feature_map = network.feature_map(layer, outputs[layer])
-            output = form.to_output(feature_map) if form is not None else None
-            repeated = network.checked_logits(module.forward(outputs[layer] if output is None else output))
-    except Exception:
-        # Traced code lacks its surroundings, such as autocast, and may fail to run.
-        return None
-    return module if same(repeated, logits) else None
-
-
 def same(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors are equal up to float32 rounding."""
     return a.shape == b.shape and bool((a - b).abs().max() <= TOLERANCE * b.abs().max())
-
-
-def _suffix(module: nn.Module, layer: str) -> fx.GraphModule | None:
-    traced = trace(module)
-    if traced is None or layer not in traced.outputs:
-        return None
-    nodes = list(traced.graph.nodes)
-    start = traced.outputs[layer]
-    position = nodes.index(start)
-    copies: dict[fx.Node, fx.Node] = {}
-    graph = fx.Graph()
-    copies[start] = graph.placeholder("feature_map")
-    # Parameters that are read directly may be read before the layer and used after it.
-    constants = [node for node in nodes[:position] if node.op == "get_attr"]
-    try:
-        for node in constants + nodes[position + 1 :]:
-            copies[node] = graph.node_copy(node, lambda used: copies[used])
-    except KeyError:
-        return None
-    return fx.GraphModule(traced.root, graph)

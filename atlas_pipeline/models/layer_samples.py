@@ -6,9 +6,10 @@ of them go to the device at once, and all results come back at once: a batch mak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from atlas_pipeline.models.ablation import ablation
 from atlas_pipeline.models.arithmetic import ieee
 from atlas_pipeline.models.attribution import attribution, path_points
 from atlas_pipeline.models.attribution_mode import attribution_mode
-from atlas_pipeline.models.capture import feature_maps
+from atlas_pipeline.models.capture import layer_outputs
 from atlas_pipeline.models.map_form import MapForm
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.out_of_memory import is_out_of_memory
@@ -28,7 +29,7 @@ from atlas_pipeline.models.relaxed_pool import MaxPoolGradient
 from atlas_pipeline.models.shared_pass import SharedPass
 from atlas_pipeline.models.shared_trial import shared_pass
 
-# Directions of one pass: each holds a tangent beside every value.
+# The tangents of a pass take the memory of this many that begin at the network's largest map, or less.
 DIRECTIONS_AT_ONCE = 16
 
 
@@ -71,8 +72,8 @@ def map_shape(network: Network, layer: str) -> tuple[int, int, int]:
 def layer_samples(network: Network, images: Tensor, requests: Sequence[LayerRequest]) -> list[LayerSample]:
     """Activations and attributions of layers, on the device of the network.
 
-    Layers that the shared pass serves share one forward pass; the others take one more, and a product each.
-    Which of the two serves a layer does not depend on the other layers.
+    Layers that the shared pass serves share one forward pass for all positions; the others take one more, and
+    a product for each position. Which of the two serves a layer does not depend on the other layers.
 
     Args:   images: (B, 3, S, S) in [0, 1] or uint8, on the network's device, of the network's own size.
     Raises: ModelError: as ``attribution``. IndexError: a position outside a map.
@@ -87,7 +88,7 @@ def layer_samples(network: Network, images: Tensor, requests: Sequence[LayerRequ
         samples = {i: sample for i, sample in zip(together, found, strict=True) if sample is not None}
     alone = [i for i in range(len(requests)) if i not in samples]
     if alone:
-        others = _one_by_one(network, images, [requests[i] for i in alone], [passes[i] for i in alone])
+        others = _one_by_one(network, images, [requests[i] for i in alone])
         samples |= dict(zip(alone, others, strict=True))
     return [samples[i] for i in range(len(requests))]
 
@@ -137,8 +138,7 @@ def _from_shared_pass(
     for kind in ("exact", "smooth"):
         # By position first: the layers of one position share a pass.
         keys = sorted((key for key in starts if _kind(requests[key[0]]) == kind), key=lambda key: key[::-1])
-        for start in range(0, len(keys), DIRECTIONS_AT_ONCE):
-            some = keys[start : start + DIRECTIONS_AT_ONCE]
+        for some in _packed(keys, [_size_of_tangents(network, request.layer) for request in requests]):
             directions = {key: (requests[key[0]].layer, starts[key]) for key in some}
             derivatives |= shared.derivatives(images, directions, kind)
     samples: list[LayerSample | None] = []
@@ -155,54 +155,61 @@ def _from_shared_pass(
     return samples
 
 
-def _one_by_one(
-    network: Network,
-    images: Tensor,
-    requests: Sequence[LayerRequest],
-    passes: Sequence[SharedPass | str | None],
-) -> list[LayerSample]:
-    """Samples of layers that take a product each, or that have no attributions.
+def _packed(keys: Iterable[tuple[int, int]], sizes: Sequence[float]) -> Iterator[list[tuple[int, int]]]:
+    """Directions (request, position) in groups whose tangents fit into memory together.
 
-    Args: passes: by request, why the shared pass does not serve it. The first such reason is remarked on.
+    Args: sizes: by request, as ``_size_of_tangents``.
     """
+    group: list[tuple[int, int]] = []
+    used = 0.0
+    for key in keys:
+        used += sizes[key[0]]
+        if group and used > DIRECTIONS_AT_ONCE:
+            yield group
+            group, used = [], sizes[key[0]]
+        group.append(key)
+    if group:
+        yield group
+
+
+def _size_of_tangents(network: Network, layer: str) -> float:
+    """The largest output from the layer on, relative to the largest of the network."""
+    sizes = [prod(run.shape or (0,)) for run in network.runs.values()]
+    return max(sizes[list(network.runs).index(layer) :]) / max(sizes)
+
+
+def _one_by_one(network: Network, images: Tensor, requests: Sequence[LayerRequest]) -> list[LayerSample]:
+    """Samples of layers that take a product for each position, or that have no attributions."""
     with torch.no_grad():
-        maps = feature_maps(network, images, [request.layer for request in requests])
+        outputs = layer_outputs(network, images, [request.layer for request in requests])
     places = [
         torch.stack([torch.as_tensor(at.T, dtype=torch.long) for at in _by_position(request)])
         for request in requests
     ]
     which = torch.arange(len(images), device=images.device)
     samples: list[LayerSample] = []
-    is_said = False
-    for request, reason, places_of_layer in zip(requests, passes, _sent(places, images.device), strict=True):
-        feature_map = maps[request.layer]
+    for request, places_of_layer in zip(requests, _sent(places, images.device), strict=True):
+        feature_map = network.feature_map(request.layer, outputs[request.layer])
         activations = [feature_map[which, :, rows, columns] for rows, columns in places_of_layer]
         attributions, remark = None, None
         if request.attribution is not None:
-            found = [_attribution(network, images, request, at, feature_map) for at in _by_position(request)]
-            attributions = torch.stack(found, dim=1).float()
+            attributions = _attributions(network, images, request, outputs[request.layer]).float()
             remark = _remark(network, request)
-            if remark is None and isinstance(reason, str) and not is_said:
-                remark, is_said = (
-                    f"each layer's attributions take a forward pass of their own: {reason}",
-                    True,
-                )
         samples.append(
             LayerSample(activations=torch.stack(activations, dim=1), attributions=attributions, remark=remark)
         )
     return samples
 
 
-def _attribution(
-    network: Network, images: Tensor, request: LayerRequest, positions: NDArray[Any], feature_map: Tensor
-) -> Tensor:
+def _attributions(network: Network, images: Tensor, request: LayerRequest, output: Tensor) -> Tensor:
+    """(B, P, K)."""
     how = request.attribution
     assert how is not None
     if how.method == "ablation":
-        return ablation(network, images, request.layer, positions, feature_map, how.classes)
+        return ablation(network, images, request.layer, request.positions, output, how.classes)
     path = path_points(how.method, how.num_steps)
     return attribution(
-        network, images, request.layer, positions, how.maxpool_gradient, feature_map, how.classes, path
+        network, images, request.layer, request.positions, how.maxpool_gradient, output, how.classes, path
     )
 
 

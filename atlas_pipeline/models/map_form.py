@@ -49,6 +49,15 @@ class MapForm:
         """Whether one axis of tokens holds the positions."""
         return self.axes in ("tokens", "sequence first")
 
+    @property
+    def batch_axis(self) -> int:
+        """The axis of the images in an output."""
+        return 1 if self.axes == "sequence first" else 0
+
+    def shape_of_one(self, output: Tensor) -> tuple[int, ...]:
+        """An output's shape without the batch."""
+        return tuple(size for axis, size in enumerate(output.shape) if axis != self.batch_axis)
+
     def grid(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """Rows and columns of the map in an output of ``shape``, given without the batch.
 
@@ -86,19 +95,6 @@ class MapForm:
             positions = tokens[:, self.num_left_out :]
         return positions.unflatten(1, grid).permute(0, 3, 1, 2)
 
-    def to_output(self, feature_map: Tensor) -> Tensor | None:
-        """The inverse of ``to_map``; None if the map lacks a part of the output."""
-        if self.num_left_out or self.held_in:
-            return None
-        if self.axes == "channels first":
-            return feature_map
-        if self.axes == "channels last":
-            return feature_map.permute(0, 2, 3, 1).contiguous()
-        tokens = feature_map.flatten(2).transpose(1, 2)
-        if self.order:
-            tokens = tokens[:, torch.tensor(self.order, device=tokens.device).argsort()]
-        return (tokens.transpose(0, 1) if self.axes == "sequence first" else tokens).contiguous()
-
     def write(self, feature_map: Tensor, output: Tensor) -> None:
         """Write a map into an output, in place; tokens without a position keep their values.
 
@@ -123,9 +119,7 @@ class MapForm:
         Args:   positions: (B, 2) integers, row and column in the map.
         Raises: IndexError: a position outside the map. ModelError: as for ``grid``.
         """
-        batch_axis = 1 if self.axes == "sequence first" else 0
-        shape = tuple(size for axis, size in enumerate(output.shape) if axis != batch_axis)
-        return self.index(self.places(positions, self.grid(shape)).to(output.device))
+        return self.index(self.places(positions, self.grid(self.shape_of_one(output))).to(output.device))
 
     def places(self, positions: Any, grid: tuple[int, int]) -> Tensor:
         """Positions as ``index`` needs them, on the host.

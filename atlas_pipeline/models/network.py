@@ -20,7 +20,10 @@ from atlas_pipeline.models.preprocess import Preprocess
 from atlas_pipeline.models.refusal import failure_message
 
 if TYPE_CHECKING:
+    from torch import fx
+
     from atlas_pipeline.models.attribution_mode import AttributionMode
+    from atlas_pipeline.models.graph import TracedNetwork
     from atlas_pipeline.models.shared_pass import SharedPass
 
 
@@ -73,8 +76,18 @@ class Network:
         self.random = random
         self._normalise = Normalise(preprocess)
         self.runs, self.memory_format, self.num_classes = self._try_forward()
-        # Suffixes of the network by their first layer, each made once (see graph.suffix).
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop all that was found out about the network where it lay before."""
+        # The graph, traced once (see graph.traced_network); a list, since it may be None.
+        self.trace: list[TracedNetwork | None] | None = None
+        # The sizes that the traced code reads, for two numbers of images (see suffix).
+        self.sizes: tuple[dict[fx.Node, Any], dict[fx.Node, Any]] | None = None
+        # Suffixes of the network by their first layer, each made once (see suffix).
         self.suffixes: dict[str, nn.Module | None] = {}
+        # By layer: whether a rerun of the network may replay the modules before it (see replay).
+        self.replays: dict[str, bool] = {}
         # Attribution modes by layer and kind of max-pool gradient (see attribution_mode).
         self.attribution_modes: dict[tuple[str, str, bool], AttributionMode] = {}
         # The pass that serves a layer, or why there is none, by layer and kind (see shared_trial).
@@ -97,9 +110,7 @@ class Network:
         """Move to a device, in place, and return the network."""
         self.module.to(device)
         self._normalise.to(device)
-        self.suffixes.clear()
-        self.attribution_modes.clear()
-        self.shared_passes.clear()
+        self._forget()
         return self
 
     def normalise(self, images: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from atlas_pipeline.models.ablation import ablation
 from atlas_pipeline.models.attribution_mode import attribution_mode
-from atlas_pipeline.models.capture import feature_maps
+from atlas_pipeline.models.attribution_price import expensive_because, forwards_of_position_and_image
+from atlas_pipeline.models.capture import feature_maps, layer_outputs
 from atlas_pipeline.models.layer_override import logits_with
 from atlas_pipeline.models.layer_samples import AttributionRequest, LayerRequest, layer_samples
 from atlas_pipeline.models.network import Network
@@ -37,10 +38,13 @@ _NUM_IMAGES, _NUM_CLASSES = 2, 16
 class LayerUse:
     """The uses of a layer in a run.
 
-    attribution: "product" (a derivative), "ablation", or "none". size_px: side of the icons; None: no icons.
+    attribution: method, or "none". num_steps: of the method "integrated". positions_per_image: how many each
+    image gives. size_px: side of the icons; None: no icons.
     """
 
-    attribution: Literal["product", "ablation", "none"] = "product"
+    attribution: Literal["gradient", "integrated", "ablation", "none"] = "gradient"
+    num_steps: int = 1
+    positions_per_image: int = 1
     maxpool_gradient: MaxPoolGradient = "exact"
     size_px: int | None = None
 
@@ -82,6 +86,8 @@ def prove_layer(
             ),
             "set sample.attribution: none",
         )
+        if rows[-1].verdict != "fails":
+            rows += guarded(layer, "price", lambda: _price_row(network, layer, use))
     return LayerProof(rows=tuple(rows), attribution=attributions[0] if attributions else None)
 
 
@@ -194,7 +200,9 @@ def _attribution_row(
     positions = torch.stack(
         [norms.argmax(dim=1) // feature_map.shape[3], norms.argmax(dim=1) % feature_map.shape[3]], dim=1
     )
-    removed = ablation(network, images, layer, positions, feature_map=feature_map)
+    with torch.no_grad():
+        output = layer_outputs(network, images, [layer])[layer]
+    removed = ablation(network, images, layer, positions, output)
     if use.attribution == "ablation":
         attributions.append(removed)
         return _row(layer, "ok", "ablation runs")
@@ -233,6 +241,22 @@ def _attribution_row(
     if apart_by <= _BFLOAT16_TOLERANCE:
         return _row(layer, "note", said, apart_by)
     return _row(layer, "fails", f"{said}; set sample.attribution_method: ablation", apart_by)
+
+
+def _price_row(network: Network, layer: str, use: LayerUse) -> Row | None:
+    """The price of the layer's attributions in forward passes, where a cheaper way is closed."""
+    assert use.attribution != "none"
+    how = AttributionRequest(
+        method=use.attribution, num_steps=use.num_steps, maxpool_gradient=use.maxpool_gradient
+    )
+    reason = expensive_because(network, layer, how)
+    if reason is None:
+        return None
+    of_position, of_image = forwards_of_position_and_image(network, layer, how, use.positions_per_image)
+    said = f"attributions take {of_image:.2g} forwards an image"
+    if use.positions_per_image > 1:
+        said += f", {of_position:.2g} for each further position"
+    return Row(layer=layer, check="price", verdict="note", value=of_image, said=f"{said}: {reason}")
 
 
 def _row(layer: str, verdict: Verdict, said: str, value: float | None = None) -> Row:

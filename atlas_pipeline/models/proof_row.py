@@ -28,7 +28,7 @@ class Row:
 
 
 def guarded(layer: str, check: str, measure: Callable[[], Any], remedy: str = "") -> list[Row]:
-    """The row or rows that ``measure`` returns, or a failed row with the error that it raised.
+    """The row or rows that ``measure`` returns (None: no row), or a failed row with the error that it raised.
 
     Raises: torch.OutOfMemoryError, MemoryError: the network is not to blame for these.
     """

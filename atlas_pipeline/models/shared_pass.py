@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 
 import torch
 import torch.autograd.forward_ad as forward_ad
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.fx.node import map_aggregate
 
-from atlas_pipeline.models import attention_tangents
+from atlas_pipeline.models import attention_tangents, layer_tangents
 from atlas_pipeline.models.eager import eager
+from atlas_pipeline.models.folded_convolutions import folded_convolutions
 from atlas_pipeline.models.graph import TracedNetwork, writes_in_place
 from atlas_pipeline.models.held_tensor import held_tensor
-from atlas_pipeline.models.layer_tangents import batch_norm_scale
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.products import plain_attention
 from atlas_pipeline.models.relaxed_pool import MaxPoolGradient, max_pool_gradient
@@ -30,6 +30,7 @@ from atlas_pipeline.models.tangent_rules import EACH, FIRST, NEED_NO_INPUT, Oper
 
 # Importing the rules registers them.
 assert attention_tangents
+assert layer_tangents
 
 Key = TypeVar("Key", bound=Hashable)
 Direction = Callable[[Tensor], Tensor]
@@ -48,11 +49,8 @@ class SharedPass:
 
     def __init__(self, network: Network, traced: TracedNetwork) -> None:
         self.network, self.root, self.graph, self.outputs = network, traced.root, traced.graph, traced.outputs
-        # By batch norm and by its convolution: the convolution's weight with the batch norm folded in.
-        self.folded: dict[fx.Node, tuple[nn.Conv2d, Tensor]] = {}
-        self.convolutions: set[fx.Node] = set()
-        for node in self.graph.nodes:
-            self._fold(node)
+        self.folded = folded_convolutions(self.root, self.graph)
+        self.convolutions = {convolution for convolution, _ in self.folded.values()}
 
     def derivatives(
         self,
@@ -74,22 +72,6 @@ class SharedPass:
             self.network.checked_logits(run.run(self.network.normalise(images)))
         found = run.found
         return {key: None if found.get(key) is None else found[key].float() for key in directions}
-
-    def _fold(self, node: fx.Node) -> None:
-        """Note the folded weight if ``node`` is a batch norm that alone reads a convolution."""
-        before = node.args[0] if node.args else None
-        norm = self._module(node)
-        if type(norm) is not nn.BatchNorm2d or norm.running_var is None or not isinstance(before, fx.Node):
-            return
-        convolution = self._module(before)
-        if type(convolution) is not nn.Conv2d or len(before.users) != 1 or norm.training:
-            return
-        scale = batch_norm_scale(norm.running_var, norm.weight, norm.eps)
-        self.folded[node] = convolution, convolution.weight * scale.view(-1, 1, 1, 1)
-        self.convolutions.add(before)
-
-    def _module(self, node: fx.Node) -> nn.Module | None:
-        return self.root.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
 class _Run(fx.Interpreter):
@@ -170,8 +152,8 @@ class _Linearised:
             if node in self.run.shared.convolutions:
                 return _Folded(tangent)
             if isinstance(tangent, _Folded):
-                convolution, weight = self.run.shared.folded[node]
-                return convolution._conv_forward(tangent.tangent, weight, None)
+                _, folded = self.run.shared.folded[node]
+                return folded(tangent.tangent)
             if (rule := self._rule("first", FIRST)) is not None:
                 return rule(tangent)
         if (rule := self._rule("each", EACH)) is not None:

@@ -8,8 +8,8 @@ from torch import Tensor
 from atlas_pipeline.models.arithmetic import ieee
 from atlas_pipeline.models.attribution_mode import TOLERANCE, agree, attribution_mode, random_direction
 from atlas_pipeline.models.calibrate import noise_images
-from atlas_pipeline.models.capture import feature_maps
-from atlas_pipeline.models.graph import same, trace
+from atlas_pipeline.models.capture import layer_outputs
+from atlas_pipeline.models.graph import same, traced_network
 from atlas_pipeline.models.layer_override import logits_with
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.out_of_memory import is_out_of_memory
@@ -41,7 +41,7 @@ def _tried(network: Network, layer: str, maxpool_gradient: MaxPoolGradient) -> S
         return "forward mode does not give them"
     known = [found for found in network.shared_passes.values() if isinstance(found, SharedPass)]
     if not known:
-        traced = trace(network.module)
+        traced = traced_network(network)
         if traced is None:
             return "the network's code cannot be traced"
         known = [SharedPass(network, traced)]
@@ -58,8 +58,8 @@ def _tried(network: Network, layer: str, maxpool_gradient: MaxPoolGradient) -> S
 
     images = noise_images(network.preprocess.crop, seed=0, num_images=2).to(network.device)
     with torch.no_grad():
-        feature_map = feature_maps(network, images, [layer])[layer]
-    whole = logits_with(network, images, layer, feature_map if mode.through_suffix else None)
+        output = layer_outputs(network, images, [layer])[layer]
+    whole = logits_with(network, images, layer, output if mode.through_suffix else None)
     expected = forward_product(whole, torch.clone, direction, maxpool_gradient)
     try:
         found = shared.derivatives(images, {layer: (layer, noted)}, maxpool_gradient)[layer]
@@ -70,6 +70,6 @@ def _tried(network: Network, layer: str, maxpool_gradient: MaxPoolGradient) -> S
         return first_line(error)
     if found is None or expected is None or not agree(found.cpu(), expected.float().cpu(), TOLERANCE):
         return "the traced code gives other derivatives"
-    if not same(network.feature_map(layer, seen[0]), feature_map):
+    if not same(network.feature_map(layer, seen[0]), network.feature_map(layer, output)):
         return "the traced code gives other activations"
     return shared

@@ -1,4 +1,4 @@
-"""Which common architectures can be opened, cut and proven: a table over many families.
+"""Which common architectures can be opened, cut and proven, and at what price their attributions come.
 
     python -m scripts.measurements.architectures sweep.json                         # all: an hour or two
     python -m scripts.measurements.architectures sweep.json --only resnet18 swin_t  # only these
@@ -7,8 +7,9 @@
 Weights are random and nothing is downloaded. A small member represents each family. Each architecture is
 opened in a separate process with one thread and a time limit; one that crashes or hangs becomes a row of the
 table. Up to ten of its layers, evenly spaced from input to output, are proven on noise images, as
-`atlas check` does on the images of a run. The JSON is written after every architecture; those already in it
-are not tried again.
+`atlas check` does on the images of a run. For the same layers, `prices` has the way by which attributions are
+computed, and the CPU seconds of a position as a multiple of those of a forward pass. The JSON is written
+after every architecture; those already in it are not tried again.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,19 +53,22 @@ vit_tiny_patch16_224 vitamin_small_224 volo_d1_224 vovnet39a xception41 xcit_nan
 """
 
 NUM_IMAGES = 4
+NUM_POSITIONS = 8
 _ONE = "--one"
 
 
 def main() -> None:
     """Sweep and print the table; with ``--one``, print one architecture as JSON."""
     if _ONE in sys.argv:
-        print(json.dumps(one(*sys.argv[-2:])))
+        source, name, num_layers = sys.argv[-3:]
+        print(json.dumps(one(source, name, int(num_layers))))
         return
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("json", type=Path, help="file of the results")
     parser.add_argument("--only", nargs="+", help="names (default: all in the lists of this script)")
+    parser.add_argument("--layers", type=int, default=10, help="layers tried of each (default: %(default)s)")
     parser.add_argument("--limit-s", type=float, default=600, help="time limit per architecture in seconds")
     parser.add_argument("--table", type=Path, help="also write the table to this Markdown file")
     options = parser.parse_args()
@@ -75,7 +80,7 @@ def main() -> None:
     for source, name in cases:
         if (options.only and name not in options.only) or (source, name) in known:
             continue
-        found.append(in_own_process(source, name, options.limit_s))
+        found.append(in_own_process(source, name, options.layers, options.limit_s))
         options.json.write_text(json.dumps(found, indent=1))
         print(line_of(found[-1]), file=sys.stderr, flush=True)
     table = table_of(found)
@@ -84,11 +89,19 @@ def main() -> None:
         options.table.write_text(table + "\n")
 
 
-def in_own_process(source: str, name: str, limit_s: float) -> dict[str, Any]:
+def in_own_process(source: str, name: str, num_layers: int, limit_s: float) -> dict[str, Any]:
     """Try one architecture in a separate process; a crash or time-out becomes an ``error`` row."""
     start = time.monotonic()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "scripts.measurements.architectures", _ONE, source, name]
+    command = [
+        sys.executable,
+        "-m",
+        "scripts.measurements.architectures",
+        _ONE,
+        source,
+        name,
+        str(num_layers),
+    ]
     failed: dict[str, Any] = {"source": source, "name": name}
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, env=environment)
@@ -102,8 +115,8 @@ def in_own_process(source: str, name: str, limit_s: float) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1])) | took
 
 
-def one(source: str, name: str, num_layers: int = 10) -> dict[str, Any]:
-    """Open one architecture, list its layers and prove some of them.
+def one(source: str, name: str, num_layers: int) -> dict[str, Any]:
+    """Open one architecture, list its layers, prove some of them and price their attributions.
 
     Returns: a row that converts to JSON, with ``error`` if the architecture cannot be opened.
     """
@@ -146,8 +159,67 @@ def one(source: str, name: str, num_layers: int = 10) -> dict[str, Any]:
             for r in proof.rows
             if r.verdict != "ok"
         ],
+        "prices": [price(network, images, layer) for layer in chosen if not failing & {layer, ""}],
     }
     return row
+
+
+def price(network: Any, images: Any, layer: str) -> dict[str, Any]:
+    """How a layer's attributions are computed, and CPU seconds as multiples of those of a forward pass.
+
+    Returns: way: "shared pass"; or a product for each position: "from the layer", "replay", "whole network";
+             or "class by class". of_position: for each further one. of_image: with ``NUM_POSITIONS``.
+    """
+    import numpy as np
+    import torch
+
+    from atlas_pipeline.models.attribution_mode import attribution_mode
+    from atlas_pipeline.models.layer_override import can_replay
+    from atlas_pipeline.models.layer_samples import AttributionRequest, LayerRequest, layer_samples, map_shape
+    from atlas_pipeline.models.shared_trial import shared_pass
+
+    how = AttributionRequest(method="gradient", maxpool_gradient="smooth")
+    _, rows, columns = map_shape(network, layer)
+
+    def sampled(num_positions: int) -> None:
+        places = np.arange(num_positions) % (rows * columns)
+        positions = np.stack([places // columns, places % columns], axis=1)
+        positions = np.broadcast_to(positions, (len(images), num_positions, 2))
+        layer_samples(network, images, [LayerRequest(layer=layer, positions=positions, attribution=how)])
+
+    def seconds(run: Callable[[], Any]) -> float:
+        started = time.process_time()
+        run()
+        return time.process_time() - started
+
+    found, mode = shared_pass(network, layer, "smooth"), attribution_mode(network, None, layer, "smooth")
+    if not isinstance(found, str):
+        way = "shared pass"
+    elif mode.mode == "backward":
+        # A pass a class takes too long to be timed.
+        return {"layer": layer, "way": "class by class", "why": mode.remark}
+    elif mode.through_suffix:
+        way = "from the layer"
+    else:
+        way = "replay" if can_replay(network, layer) else "whole network"
+    sampled(1)
+    with torch.no_grad():
+        times = [
+            (
+                seconds(lambda: network.logits(images)),
+                seconds(lambda: sampled(1)),
+                seconds(lambda: sampled(NUM_POSITIONS)),
+            )
+            for _ in range(3)
+        ]
+    forward, first, all_positions = (statistics.median(each) for each in zip(*times, strict=True))
+    return {
+        "layer": layer,
+        "way": way,
+        "why": found if isinstance(found, str) else None,
+        "of_position": (all_positions - first) / (NUM_POSITIONS - 1) / forward,
+        "of_image": all_positions / forward,
+    }
 
 
 def _refusals(network: Any) -> dict[str, int]:
@@ -165,7 +237,7 @@ def _evenly(layers: Sequence[str], most: int) -> list[str]:
 def line_of(row: Mapping[str, Any]) -> str:
     """One architecture as a row of the Markdown table."""
     if "error" in row:
-        cells = [row["source"], row["name"], "", "", "", "", f"**{row['error']}**"]
+        cells = [row["source"], row["name"], "", "", "", "", "", "", f"**{row['error']}**"]
         return f"| {' | '.join(cells)} |"
     said = list(dict.fromkeys(f"{r['check']}: {r['said']}" for r in row["said"]))
     remark = said[0] if said else ""
@@ -178,9 +250,20 @@ def line_of(row: Mapping[str, Any]) -> str:
         f"{row['offered']} of {row['offered'] + sum(row['refused'].values())}",
         f"{len(row['proven'])} of {len(row['of'])}",
         f"{row['proof_s']:.1f}",
+        *_price_cells(row["prices"]),
         remark.replace("|", "\\|"),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _price_cells(prices: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The ways of attribution with their number of layers; the range of prices over the layers."""
+    ways = Counter(one["way"] for one in prices)
+    known = [one["of_position"] for one in prices if "of_position" in one]
+    return [
+        ", ".join(f"{way} {count}" for way, count in ways.most_common()),
+        f"{min(known):.2f} to {max(known):.2f}" if known else "",
+    ]
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -188,11 +271,12 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
     opened = [row for row in rows if "error" not in row]
     whole = [row for row in opened if len(row["proven"]) == len(row["of"])]
     proven, tried = (sum(len(row[key]) for row in opened) for key in ("proven", "of"))
-    head = ["source", "name", "opening s", "layers offered", "proven", "proof s", "first remark"]
+    head = ["source", "name", "opening s", "layers offered", "proven", "proof s"]
+    head += ["attributions by", "forwards a position", "first remark"]
     return "\n".join(
         [
             f"| {' | '.join(head)} |",
-            "|---|---|---:|---:|---:|---:|---|",
+            "|---|---|---:|---:|---:|---:|---|---:|---|",
             *map(line_of, rows),
             "",
             f"{len(rows)} architectures: {len(opened)} opened, {len(whole)} proven in all layers tried; "

@@ -29,9 +29,11 @@ from atlas_pipeline.config.run_settings import model_spec
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.images.batches import image_batches
 from atlas_pipeline.images.listing import list_images
-from atlas_pipeline.models import Network, check_layers, feature_maps
+from atlas_pipeline.models import Network, check_layers
 from atlas_pipeline.models.ablation import ablation
 from atlas_pipeline.models.attribution import attribution, path_points
+from atlas_pipeline.models.capture import layer_outputs
+from atlas_pipeline.models.layer_samples import map_shape
 from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.numerics.positions import relative_positions, spatial_positions
 
@@ -120,16 +122,16 @@ def measured(config: Config, num_images: int) -> list[dict[str, Any]]:
     for ids, images in batches(config, network, num_images):
         with torch.no_grad():
             whole.call("forward", lambda images=images: network.logits(images))
-            maps = feature_maps(network, images, config.layers)
+            outputs = layer_outputs(network, images, config.layers)
         for layer, timed in of_layer.items():
-            h = maps[layer]
-            height, width = h.shape[2:]
+            h = outputs[layer]
+            _, height, width = map_shape(network, layer)
             relative = relative_positions(config.seed, ids, 1)
             at = torch.from_numpy(spatial_positions(relative, height, width, config.sample.edge)[:, 0])
             arguments = (network, images, layer, at.long())
-            timed.call(ABLATION, lambda a=arguments, h=h: ablation(*a, feature_map=h))
+            timed.call(ABLATION, lambda a=arguments, h=h: ablation(*a, output=h))
             for name, options in variants().items():
-                timed.call(name, lambda a=arguments, h=h, o=options: attribution(*a, feature_map=h, **o))
+                timed.call(name, lambda a=arguments, h=h, o=options: attribution(*a, output=h, **o))
     return [
         {
             "layer": layer,

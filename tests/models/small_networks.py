@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.preprocess import Preprocess
@@ -43,6 +45,58 @@ class Branching(nn.Module):
         if features.sum() > 1e9:
             features = features * 2
         return self.head(features.relu().mean(dim=(2, 3)))
+
+
+class Stages(nn.Module):
+    """Convolutions to an 8 x 8 map before `layer`, and one after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.layer = nn.Conv2d(3, 6, 3, 2, 1), nn.Conv2d(6, 8, 3, 2, 1)
+        self.after, self.norm, self.head = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Linear(8, 5)
+
+    def body(self, x: Tensor) -> Tensor:
+        return self.layer(self.stem(x).relu())
+
+    def tail(self, x: Tensor) -> Tensor:
+        return self.norm(self.after(x.relu())).relu().mean(dim=(2, 3), keepdim=True)
+
+
+class Aside(nn.Module):
+    """Passes a value along beside its output."""
+
+    def __init__(self, kept: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.kept = kept
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.kept["x"] = x.mean(dim=(1, 2, 3), keepdim=True)
+        return x if float(x.sum()) < 1e9 else x * 2
+
+
+class Around(Stages):
+    """The code cannot be traced, and one module hands a value to the end of the network by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[str, Tensor] = {}
+        self.aside = Aside(self.kept)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.tail(self.body(self.aside(x)))
+        return self.head((x + self.kept["x"]).flatten(1))
+
+
+class Convolutions(TorchDispatchMode):
+    """Counts convolutions."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten.convolution.default
+        return func(*args, **(kwargs or {}))
 
 
 def small_network(module: nn.Module) -> Network:

@@ -10,7 +10,7 @@ from torch import nn
 from atlas_pipeline.models.attribution import attribution
 from atlas_pipeline.models.calibrate import seeded
 from atlas_pipeline.models.capture import feature_maps
-from atlas_pipeline.models.graph import suffix
+from atlas_pipeline.models.suffix import suffix
 
 
 @pytest.mark.parametrize("kind", ["exact", "smooth"])
@@ -87,7 +87,7 @@ def test_untraceable_networks_have_attributions_too(branching, tiny_images):
     assert suffix(branching, "conv") is None
     h = feature_maps(branching, tiny_images, ["conv"])["conv"]
     expected = by_backward(branching, tiny_images, "conv", positions, "exact", range(3))
-    assert_close(attribution(branching, tiny_images, "conv", positions, feature_map=h), expected)
+    assert_close(attribution(branching, tiny_images, "conv", positions, output=h), expected)
 
 
 def test_the_callers_modes_and_tensors_are_left_alone(in_place, tiny_images):
@@ -96,7 +96,7 @@ def test_the_callers_modes_and_tensors_are_left_alone(in_place, tiny_images):
     with torch.inference_mode():
         h = feature_maps(in_place, tiny_images, ["norm1"])["norm1"]
         kept = h.clone()
-        inside = attribution(in_place, tiny_images, "norm1", positions.numpy(), feature_map=h)
+        inside = attribution(in_place, tiny_images, "norm1", positions.numpy(), output=h)
     assert torch.equal(h, kept)
     assert_close(inside, expected)
     assert num_hooks(in_place.module) == 0

@@ -162,7 +162,7 @@ def test_the_feature_map_at_hand_changes_nothing(tiny_images):
     network = made(own_function)
     h = feature_maps(network, tiny_images, ["act"])["act"]
     expected = by_backward(network, tiny_images, "act", POSITIONS, "exact", range(5))
-    assert_close(attribution(network, tiny_images, "act", POSITIONS, feature_map=h), expected)
+    assert_close(attribution(network, tiny_images, "act", POSITIONS, output=h), expected)
 
 
 def test_a_suffix_that_is_right_stands_where_the_network_is_not(tiny_images):
@@ -197,7 +197,7 @@ def test_attributions_in_16_bits_come_near(tiny_images):
     h = feature_maps(network, tiny_images, ["act"])["act"]
     assert h.dtype == torch.float32
     expected = by_backward(made(), tiny_images, "act", POSITIONS, "exact", range(5))
-    actual = attribution(network, tiny_images, "act", POSITIONS, feature_map=h)
+    actual = attribution(network, tiny_images, "act", POSITIONS, output=h)
     assert float((actual - expected).norm() / expected.norm()) < 0.05
 
 

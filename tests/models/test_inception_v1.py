@@ -13,11 +13,11 @@ from atlas_pipeline.models import feature_maps, open_network
 from atlas_pipeline.models.attribution import attribution
 from atlas_pipeline.models.calibrate import noise_images
 from atlas_pipeline.models.cut import cut
-from atlas_pipeline.models.graph import suffix
 from atlas_pipeline.models.identity import model_identity
 from atlas_pipeline.models.inception_v1_network import ConvRelu, HalvingPool, InceptionV1
 from atlas_pipeline.models.labels import class_labels
 from atlas_pipeline.models.spec import ModelSpec
+from atlas_pipeline.models.suffix import suffix
 
 
 @pytest.fixture(scope="module")

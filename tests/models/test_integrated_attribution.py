@@ -9,7 +9,7 @@ from torch import nn
 from atlas_pipeline.models.ablation import ablation
 from atlas_pipeline.models.attribution import attribution, path_points
 from atlas_pipeline.models.calibrate import seeded
-from atlas_pipeline.models.capture import feature_maps
+from atlas_pipeline.models.capture import feature_maps, layer_outputs
 from atlas_pipeline.models.execution import hooked
 
 POSITIONS = torch.tensor([[1, 1], [2, 0], [3, 3]])
@@ -101,7 +101,7 @@ def test_ablation_equals_a_forward_with_zeros(small_inception, tiny_images, laye
         small_inception, tiny_images, layer, POSITIONS
     )
     assert_lost(ablation(small_inception, tiny_images, layer, POSITIONS), expected)
-    assert_lost(ablation(small_inception, tiny_images, layer, POSITIONS, feature_map=h), expected)
+    assert_lost(ablation(small_inception, tiny_images, layer, POSITIONS, output=h), expected)
     few = ablation(small_inception, tiny_images, layer, POSITIONS, classes=[3, 1])
     assert_lost(few, expected[:, [3, 1]])
     assert torch.equal(h, kept)
@@ -119,24 +119,24 @@ def test_in_place_and_repeated_layers(in_place, tiny_images, layer):
 
 @pytest.mark.parametrize("layer", ["conv_proj", "encoder.layers.encoder_layer_0"])
 def test_ablation_of_patches_of_a_transformer(vit, tiny_images, layer):
-    h = feature_maps(vit, tiny_images, [layer])[layer]
+    output = layer_outputs(vit, tiny_images, [layer])[layer]
     expected = vit.logits(tiny_images) - with_share(vit, tiny_images, layer, POSITIONS)
-    assert_lost(ablation(vit, tiny_images, layer, POSITIONS, feature_map=h), expected)
+    assert_lost(ablation(vit, tiny_images, layer, POSITIONS, output), expected)
 
 
 def test_a_path_through_a_transformer(vit, tiny_images):
-    h = feature_maps(vit, tiny_images, ["conv_proj"])["conv_proj"]
+    output = layer_outputs(vit, tiny_images, ["conv_proj"])["conv_proj"]
     by_share = [
         by_backward(vit, tiny_images, "conv_proj", POSITIONS, "exact", range(7), s) for s in (0.25, 0.75)
     ]
     path = path_points("integrated", 2)
-    found = attribution(vit, tiny_images, "conv_proj", POSITIONS, feature_map=h, path=path)
+    found = attribution(vit, tiny_images, "conv_proj", POSITIONS, output=output, path=path)
     assert_close(found, sum(by_share) / 2)
     # The next module is a layer norm, which depends on a token's direction alone, so the logits only change
     # near share 0.
     tokens, near_zero, step = "encoder.layers.encoder_layer_0", (0.001, 0.002), 0.0002
-    h = feature_maps(vit, tiny_images, [tokens])[tokens]
-    found = attribution(vit, tiny_images, tokens, POSITIONS, feature_map=h, path=near_zero)
+    output = layer_outputs(vit, tiny_images, [tokens])[tokens]
+    found = attribution(vit, tiny_images, tokens, POSITIONS, output=output, path=near_zero)
     above, below = (
         sum(with_share(vit, tiny_images, tokens, POSITIONS, share + sign * step) for share in near_zero) / 2
         for sign in (1, -1)

@@ -97,8 +97,8 @@ def test_attribution_is_that_of_the_right_token(registers, tiny_images, layer):
     tokens = num_prefix + 4 * POSITIONS[:, 0] + POSITIONS[:, 1]
     expected = by_backward(registers, tiny_images, layer, (torch.arange(3), tokens), 7)
     assert_close(attribution(registers, tiny_images, layer, POSITIONS), expected)
-    h = feature_maps(registers, tiny_images, [layer])[layer]
-    assert_close(attribution(registers, tiny_images, layer, POSITIONS, feature_map=h), expected)
+    output = raw_output(registers, tiny_images, layer)
+    assert_close(attribution(registers, tiny_images, layer, POSITIONS, output=output), expected)
 
 
 @pytest.mark.parametrize("layer", ["features.1", "features.3.0.norm1", "features.3.0.mlp.0"])
@@ -109,7 +109,7 @@ def test_channels_last_maps_are_turned(swin, tiny_images, layer):
     index = (torch.arange(3), POSITIONS[:, 0], POSITIONS[:, 1])
     expected = by_backward(swin, tiny_images, layer, index, 7)
     assert_close(attribution(swin, tiny_images, layer, POSITIONS), expected)
-    assert_close(attribution(swin, tiny_images, layer, POSITIONS, feature_map=h), expected)
+    assert_close(attribution(swin, tiny_images, layer, POSITIONS, output=output), expected)
 
 
 def test_as_many_channels_as_rows_and_columns(swin):
@@ -187,23 +187,10 @@ def test_maps_of_convolutions_stay_as_they_are():
     assert known["wide"] == known["cube"] == "channels first"
 
 
-@pytest.mark.parametrize("form", [MapForm("channels first"), MapForm("channels last"), MapForm("tokens")])
-def test_there_and_back(form):
-    h = torch.randn(2, 5, 3, 3)
-    output = form.to_output(h)
-    assert torch.equal(form.to_map(output), h)
-    form.to_map(output)[:, :, 1, 2] = 7
-    assert int((output == 7).sum()) == 2 * 5
-
-
 def test_a_layer_norm_leaves_no_attribution_to_what_only_it_sees(registers, tiny_images):
     """A layer norm ignores its input's scale, so a . d/da is 0 in the last blocks (see docs/models.md)."""
     last, before = (attribution(registers, tiny_images, f"blocks.{i}", POSITIONS).abs().max() for i in (1, 0))
     assert float(last) < 1e-4 * float(before)
-
-
-def test_what_was_left_out_does_not_come_back():
-    assert MapForm("tokens", 1).to_output(torch.randn(2, 5, 3, 3)) is None
 
 
 def test_tokens_that_make_no_square():

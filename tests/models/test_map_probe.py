@@ -12,6 +12,7 @@ from atlas_pipeline.models import check_layers, feature_maps, list_layers
 from atlas_pipeline.models.ablation import ablation
 from atlas_pipeline.models.attribution import attribution
 from atlas_pipeline.models.calibrate import noise_images, seeded
+from atlas_pipeline.models.capture import layer_outputs
 from atlas_pipeline.models.cut import cut
 from atlas_pipeline.models.execution import hooked
 from atlas_pipeline.models.held_tensor import held_tensor, with_tensor
@@ -76,9 +77,10 @@ def test_every_position_is_where_its_patch_is(kind, tiny_images):
     assert_close(cut(network, layer)(tiny_images), h)
     expected = by_hand(network, tiny_images, layer, POSITIONS)
     assert_close(attribution(network, tiny_images, layer, POSITIONS), expected)
-    assert_close(attribution(network, tiny_images, layer, POSITIONS, feature_map=h), expected)
+    output = layer_outputs(network, tiny_images, [layer])[layer]
+    assert_close(attribution(network, tiny_images, layer, POSITIONS, output=output), expected)
     lost = ablation(network, tiny_images, layer, POSITIONS)
-    assert_close(ablation(network, tiny_images, layer, POSITIONS, feature_map=h), lost)
+    assert_close(ablation(network, tiny_images, layer, POSITIONS, output), lost)
     infos = {info.name: info for info in list_layers(network)}
     assert (infos[layer].height, infos[layer].width) == (SIDE, SIDE)
 

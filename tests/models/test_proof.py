@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from small_networks import TINY, small_network
+from small_networks import TINY, Around, small_network
 from token_networks import tokens_network
 from torch import nn
 
@@ -276,6 +276,34 @@ def test_a_backward_pass_is_not_needed_for_the_proof_of_a_product():
 
     row = rows_of(sound(FrozenTail))["act", "attribution"]
     assert (row.verdict, "small steps of the layer agree" in row.said) == ("ok", True)
+
+
+@pytest.mark.parametrize(
+    ("use", "words"),
+    [
+        ({}, "attributions take 2.7 forwards an image: the network's code cannot be traced"),
+        (
+            {"positions_per_image": 4},
+            "take 8.7 forwards an image, 2 for each further position: the network's",
+        ),
+        ({"attribution": "ablation"}, None),
+        ({"attribution": "none"}, None),
+    ],
+)
+def test_the_price_of_a_way_around_is_noted_once(use, words):
+    row = rows_of(sound(Branching), **use).get(("act", "price"))
+    assert (row is None) == (words is None)
+    if row is not None:
+        assert row.verdict == "note"
+        assert words in row.said
+
+
+def test_a_layer_whose_suffix_cannot_be_found_names_its_price():
+    row = rows_of(small_network(Around()), "layer", attribution="ablation", positions_per_image=3)[
+        "layer", "price"
+    ]
+    assert row.verdict == "note"
+    assert "for each further position: no forward pass can begin at the layer" in row.said
 
 
 @pytest.mark.parametrize("maxpool_gradient", ["exact", "smooth"])

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 from backward_passes import by_backward
-from small_networks import small_network
+from small_networks import Convolutions, small_network
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from atlas_pipeline.models import ModelSpec, open_network
 from atlas_pipeline.models.attribution import attribution
@@ -149,18 +148,6 @@ def test_several_positions_equal_one_after_the_other(small_inception, tiny_image
             assert_near(sample.attributions[:, k], expected)
 
 
-class Convolutions(TorchDispatchMode):
-    """Counts convolutions."""
-
-    def __init__(self):
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += func is torch.ops.aten.convolution.default
-        return func(*args, **(kwargs or {}))
-
-
 def test_convolutions_run_once_and_once_more_per_tangent_that_is_not_zero(resnet18, images):
     layers = ["layer2", "layer4.1.conv1"]
     wanted = requests(resnet18, layers, 2)
@@ -203,7 +190,7 @@ def test_operations_without_rules_take_forward_mode(tiny_images):
     assert_near(sample.attributions[:, 0], expected)
 
 
-def test_an_untraceable_network_takes_a_product_per_layer_and_says_so_once(branching, tiny_images):
+def test_an_untraceable_network_takes_a_product_per_position(branching, tiny_images):
     wanted = requests(branching, ["conv", "norm"], 3, per_image=2)
     samples = layer_samples(branching, tiny_images, wanted)
     assert shared_pass(branching, "conv", "smooth") == "the network's code cannot be traced"
@@ -212,8 +199,19 @@ def test_an_untraceable_network_takes_a_product_per_layer_and_says_so_once(branc
             at = one.positions[:, k].astype(int)
             expected = attribution(branching, tiny_images, one.layer, at, "smooth")
             assert torch.equal(sample.attributions[:, k], expected)
-    said = "each layer's attributions take a forward pass of their own: the network's code cannot be traced"
-    assert [sample.remark for sample in samples] == [said, None]
+
+
+@pytest.mark.parametrize(("layers", "passes"), [(["layer1"], 2), (["layer4"], 1), (["layer1", "layer4"], 2)])
+def test_directions_share_a_pass_as_memory_allows(resnet18, images, layers, passes, monkeypatch):
+    """Maps after layer4 have an eighth of the values of those after layer1."""
+    wanted = requests(resnet18, layers, 2, per_image=6)
+    layer_samples(resnet18, images, wanted)
+    monkeypatch.setattr("atlas_pipeline.models.layer_samples.DIRECTIONS_AT_ONCE", 1)
+    counted = []
+    run = resnet18.normalise
+    monkeypatch.setattr(resnet18, "normalise", lambda images: counted.append(1) or run(images))
+    layer_samples(resnet18, images, wanted)
+    assert len(counted) == passes
 
 
 class Aliased(nn.Module):

@@ -204,7 +204,7 @@ def _remarks(step: Step, artefact: Artefact) -> list[str]:
 
 CHECK = Stage(
     name="check",
-    version=1,
+    version=2,
     config=CheckStepConfig,
     inputs=CheckInputs,
     unit="images",
@@ -225,7 +225,6 @@ def step(sample: Step, icons: Mapping[str, Any] | None) -> Step:
     Args: icons: size_px and arithmetic of the layer's icons; None if the pipeline makes none.
     """
     sampling = sample.config
-    method = "ablation" if sampling.attribution_method == "ablation" else "product"
     return Step(
         stage=CHECK,
         config=CheckStepConfig(
@@ -233,7 +232,9 @@ def step(sample: Step, icons: Mapping[str, Any] | None) -> Step:
             layer=sampling.layer,
             seed=sampling.seed,
             use={
-                "attribution": "none" if sampling.attribution == "none" else method,
+                "attribution": "none" if sampling.attribution == "none" else sampling.attribution_method,
+                "num_steps": sampling.integrated_steps or 1,
+                "positions_per_image": sampling.positions_per_image,
                 "maxpool_gradient": sampling.maxpool_gradient or "exact",
                 "size_px": None if icons is None else icons["size_px"],
             },
