@@ -66,7 +66,7 @@ def proposed_layers(ends: Sequence[LayerInfo]) -> list[str]:
 
     >>> def of_side(side): return LayerInfo(f"of {side}", "Block", 8, side, side, 32, 8, False, "")
     >>> proposed_layers([of_side(side) for side in (112, 56, 28, 14, 7, 7, 1)])
-    ['of 56', 'of 28', 'of 14', 'of 7', 'of 7']
+    ['of 28', 'of 14', 'of 7', 'of 7']
     """
     usable = [end for end in ends if min(end.height, end.width) >= _LEAST_SIDE] or list(ends)
     deep = [end for end in usable if max(end.height, end.width) <= _MOST_SIDE]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import distributed  # noqa: F401 - its defaults come before the setting below
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest

@@ -53,7 +53,7 @@ def test_a_run_is_drawn_packed_and_read(done, atlas, tmp_path):
     made, archived = open_run(tmp_path / "workspace" / "runs" / "small"), open_run(tmp_path / "out.zip")
     assert made.views == archived.views
     layout = made.layout(LATE)
-    assert layout.columns.tolist() == ["image_id", "row", "col", "x", "y", "label"]
+    assert layout.columns.tolist() == ["image_id", "row", "col", "x", "y", "label", "label_name"]
     assert len(layout) == made.atlas(LATE).num_activations == 60
     assert layout[["x", "y"]].stack().between(0, 1).all()
     for layer, views in made.views.items():

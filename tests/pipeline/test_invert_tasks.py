@@ -114,7 +114,7 @@ def test_an_icon_that_several_cells_start_from_is_decoded_once(jobs, monkeypatch
 
     monkeypatch.setattr(png_codec, "picture_of", decoding)
     means = invert._cells(job.inputs.bin).means
-    start = invert._start(job.inputs, np.concatenate([means, means]), 1)
+    start = invert._starts(job, np.concatenate([means, means]), 1).images
     assert len(decoded) == len(set(decoded)) <= job.inputs.coarser_bin.num_rows
     assert (start[: len(means)] == start[len(means) :]).all()
 
@@ -122,7 +122,7 @@ def test_an_icon_that_several_cells_start_from_is_decoded_once(jobs, monkeypatch
 def test_a_grid_without_cells_starts_from_nothing(jobs):
     job = jobs[4]
     means = invert._cells(job.inputs.bin).means[:0]
-    assert invert._start(job.inputs, means, 1) is None
+    assert not len(invert._starts(job, means, 1).which)
     ((output,),) = INVERT.compute_together([{"start": 0, "stop": 0}], [job], RUNTIME)
     assert output.table.num_rows == 0
 

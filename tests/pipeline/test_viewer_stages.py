@@ -116,7 +116,7 @@ def test_a_cells_first_example_is_the_patch_around_its_position(run):
     settings = run_settings(config)
     field = receptive_field_of(settings.model, LATE, "cpu")
     block = value(folder / LATE / "all" / "tiles-3" / "block-0-0.js")
-    image_id, row, col, key = block["cells"][0][0]
+    image_id, row, col, key, *_ = block["cells"][0][0]
     assert key == index.read(["key"])["key"][image_id].as_py()
     side = min(16, field.field_px)
     (whole,) = images_of(index, [image_id], settings, "cpu").permute(0, 2, 3, 1).numpy()
@@ -298,7 +298,7 @@ def test_another_layout_of_a_finished_run_is_shown_before_its_icons(small, finis
 
 
 @pytest.mark.parametrize(
-    ("error", "exit_code", "is_shown"), [(RuntimeError, 3, True), (KeyboardInterrupt, 130, False)]
+    ("error", "exit_code", "is_shown"), [(RuntimeError, 3, True), (KeyboardInterrupt, 130, True)]
 )
 def test_a_run_with_failed_tasks_shows_what_is_done_and_an_interrupted_one_just_ends(
     small, atlas, tmp_path, monkeypatch, error, exit_code, is_shown

@@ -17,6 +17,7 @@ NUMBERS = {
     "num_cells": 312,
     "fidelity_median": 0.9512,
     "fidelity_p5": 0.9,
+    "fidelity_centred": 0.88,
     "round_trip_top1": 0.914,
     "round_trip_top5": 0.99,
     "coherence_median": 0.7,
