@@ -18,6 +18,11 @@ def watched(monkeypatch):
     seen = []
 
     class Watching(EarlyPublication):
+        @staticmethod
+        def files():
+            """Replaced by a test."""
+            return ()
+
         def __call__(self, ended):
             self._not_before = 0.0
             line = super().__call__(ended)
