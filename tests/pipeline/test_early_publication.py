@@ -83,16 +83,16 @@ def test_a_folder_of_other_values_stays_whole_until_the_end(small, finished, atl
     assert picture.read_bytes() != before
 
 
-def test_a_grid_more_is_shown_early(small, finished, atlas, watched, monkeypatch):
+def test_a_layer_more_is_shown_early(small, finished, atlas, watched, monkeypatch):
     # No pause: a slow machine's run may end within it.
     monkeypatch.setattr("atlas_pipeline.publish.early._SHARE", 1e9)
     finished(small)
     seen, watching = watched
     folder = Path(small["run"]["workspace"]) / "runs" / "small"
     watching.files = lambda: files_of(folder)
-    small["grid"]["sizes"] = [3, 2]
+    small["layers"] = ["4", "1"]
     assert atlas("run", small).exit_code == 0
-    assert any("stitch" in ended and "4/all/atlas-2.png" in files for ended, files, _ in seen)
+    assert any("stitch" in ended and "1/all/atlas-3.png" in files for ended, files, _ in seen)
 
 
 class Ended:

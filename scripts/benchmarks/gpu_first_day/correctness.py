@@ -185,7 +185,8 @@ def _layout(setup: Setup) -> Iterator[Row]:
     first, again = (case.layouts(setup.device, num_epochs=5)[0] for _ in range(2))
     yield check("project", "positions of a second run", difference(again, first), 0.0)
     together = case.layouts(setup.device, num_epochs=5, num_seeds=2)[0]
-    yield check("project", "positions beside another seed", difference(together, first), 1e-4)
+    # Other kernels round sums of two layouts differently, and the epochs enlarge it: 3e-4 on a CPU with AVX2.
+    yield check("project", "positions beside another seed", difference(together, first), 1e-3)
     here, there = (case.layouts(device, num_epochs=1)[0] for device in ("cpu", setup.device))
     yield check("project", "positions after one epoch", difference(there, here), 1e-4)
 
