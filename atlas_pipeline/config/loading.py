@@ -13,6 +13,7 @@ from atlas_pipeline.config.mistakes import first_mistake
 from atlas_pipeline.config.sections import Config, ModelConfig
 from atlas_pipeline.errors import ConfigError, unknown_name
 from atlas_pipeline.models.sources import SOURCES
+from atlas_pipeline.reader import CONFIG_FILE
 from atlas_pipeline.shipped import shipped
 
 # Sources whose weights are in the package or in the user's code.
@@ -86,7 +87,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any], str]:
         if not path.exists() and str(path).removesuffix(".yaml").removeprefix("configs/") in ours:
             path = ours[path.stem]
         if folder is not None:
-            path = folder / _config_file()
+            path = folder / CONFIG_FILE
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         known = ", ".join(ours)
@@ -113,14 +114,11 @@ def _run_folder(path: Path) -> Path | None:
 
     Raises: ConfigError: a folder that is not a run's.
     """
-    if not path.is_dir() and path.resolve().parent.parent.name != "runs":
-        return None
-    name = _config_file()
-    folder = path.parent if path.name == name else path
-    is_run = (folder / name).is_file() and folder.resolve().parent.name == "runs"
+    folder = path.parent if path.name == CONFIG_FILE else path
+    is_run = (folder / CONFIG_FILE).is_file() and folder.resolve().parent.name == "runs"
     if path.is_dir() and not is_run:
         raise ConfigError(
-            f"config '{path}' is a folder, and not that of a run (WORKSPACE/runs/NAME with a {name}); "
+            f"config '{path}' is a folder, and not that of a run (WORKSPACE/runs/NAME with a {CONFIG_FILE}); "
             "give a YAML file or the folder of a run"
         )
     return folder if is_run else None
@@ -153,11 +151,3 @@ def _override(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any
         except yaml.YAMLError:
             raise ConfigError(f"--set '{text}': the value is not YAML") from None
     return values
-
-
-def _config_file() -> str:
-    """The name of the config in a run's folder."""
-    # The reader imports numpy and pyarrow, which reading a config of another place does not need.
-    from atlas_pipeline.reader.file_names import CONFIG_FILE
-
-    return CONFIG_FILE

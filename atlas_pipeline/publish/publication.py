@@ -35,7 +35,7 @@ from atlas_pipeline.publish.run_folder import RunFolder, folder_lock, opened, ru
 from atlas_pipeline.publish.run_record import read_record
 from atlas_pipeline.publish.sheets import Sheet, sheets_of
 from atlas_pipeline.publish.viewer_files import index_of, viewer_files
-from atlas_pipeline.reader.file_names import CONFIG_FILE
+from atlas_pipeline.reader import CONFIG_FILE
 from atlas_pipeline.tables.files import files_of
 from atlas_pipeline.views.view import Kind, views_of
 

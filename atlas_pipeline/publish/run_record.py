@@ -15,7 +15,7 @@ from atlas_pipeline.engine import Reach
 from atlas_pipeline.engine.atomic_files import atomic_file
 from atlas_pipeline.engine.location import Location, content_of, disk_errors
 from atlas_pipeline.errors import ConfigError
-from atlas_pipeline.reader.file_names import CONFIG_FILE
+from atlas_pipeline.reader import CONFIG_FILE
 
 PUBLISHED = ".published.json"
 

@@ -20,7 +20,7 @@ from atlas_pipeline.engine.fingerprint import recipes
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.figure.request import FigureRequest, SheetRequest
-from atlas_pipeline.reader.file_names import CONFIG_FILE
+from atlas_pipeline.reader import CONFIG_FILE
 from atlas_pipeline.reader.run import AtlasRun
 from atlas_pipeline.stages.sampling import crops, index, sample
 from atlas_pipeline.view_atlas import layer_layouts, view_atlas

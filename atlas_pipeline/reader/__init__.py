@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from atlas_pipeline.lazy import lazy_names
 
-__all__ = ["Atlas", "AtlasRun", "open_run"]
+CONFIG_FILE = "config.yaml"
+"""Name of the config in a run's folder. It stands here because the modules below import numpy and pyarrow."""
+
+__all__ = ["CONFIG_FILE", "Atlas", "AtlasRun", "open_run"]
 
 __getattr__ = lazy_names(__name__, {"Atlas": "atlas", "AtlasRun": "run", "open_run": "run"})

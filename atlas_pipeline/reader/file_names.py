@@ -9,8 +9,8 @@ from typing import IO, Protocol
 
 from atlas_pipeline.engine.location import Location, content_of, disk_errors, location_of, refuse_unreachable
 from atlas_pipeline.errors import ConfigError
+from atlas_pipeline.reader import CONFIG_FILE
 
-CONFIG_FILE = "config.yaml"
 _CHUNK_BYTES = 1 << 16
 
 

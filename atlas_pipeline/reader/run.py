@@ -11,8 +11,9 @@ import yaml
 
 from atlas_pipeline.engine.location import Location
 from atlas_pipeline.errors import ConfigError, unknown_name
+from atlas_pipeline.reader import CONFIG_FILE
 from atlas_pipeline.reader.atlas import Atlas, ViewKind, head_of, kind_of, picture_of
-from atlas_pipeline.reader.file_names import CONFIG_FILE, RunFiles, files_at
+from atlas_pipeline.reader.file_names import RunFiles, files_at
 
 if TYPE_CHECKING:
     import pandas as pd

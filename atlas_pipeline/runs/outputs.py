@@ -18,7 +18,7 @@ from atlas_pipeline.publish.export import export_run
 from atlas_pipeline.publish.run_folder import FIGURES_FOLDER, folder_lock, run_folder
 from atlas_pipeline.publish.run_record import read_record
 from atlas_pipeline.publish.staleness import refuse_stale_archive, refuse_stale_figure
-from atlas_pipeline.reader.file_names import CONFIG_FILE
+from atlas_pipeline.reader import CONFIG_FILE
 from atlas_pipeline.reader.run import AtlasRun, open_run
 
 
