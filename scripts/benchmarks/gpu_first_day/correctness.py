@@ -184,10 +184,10 @@ def _layout(setup: Setup) -> Iterator[Row]:
     case = LayoutCase.of(setup.choose(4000, 60), setup.device)
     first, again = (case.layouts(setup.device, num_epochs=5)[0] for _ in range(2))
     yield check("project", "positions of a second run", difference(again, first), 0.0)
-    together = case.layouts(setup.device, num_epochs=5, num_seeds=2)[0]
-    # Other kernels round sums of two layouts differently, and the epochs enlarge it: 3e-4 on a CPU with AVX2.
-    yield check("project", "positions beside another seed", difference(together, first), 1e-3)
+    # After one epoch: kernels round the sums of two layouts differently, and every epoch enlarges it.
     here, there = (case.layouts(device, num_epochs=1)[0] for device in ("cpu", setup.device))
+    together = case.layouts(setup.device, num_epochs=1, num_seeds=2)[0]
+    yield check("project", "positions beside another seed", difference(together, there), 1e-4)
     yield check("project", "positions after one epoch", difference(there, here), 1e-4)
 
 
