@@ -1,4 +1,4 @@
-"""What a layer's attributions cost, in forward passes. P = positions of an image, K = classes.
+"""The price of a layer's attributions, in forward passes. P = positions of an image, K = classes.
 
 Counted are the multiplications of matrix products and convolutions, so the number is the same on every
 machine. It says nothing of operations that are bound by memory.

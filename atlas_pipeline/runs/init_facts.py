@@ -1,4 +1,4 @@
-"""What `atlas init` finds out about images and a network before it writes a config."""
+"""Facts about images and a network, which `atlas init` finds out before it writes a config."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_the_contrast_falls_from_the_field_to_the_edge(strength):
     assert middle[0] == 1
     assert middle[-1] == pytest.approx(1 - strength)
     assert (middle.diff() <= 0).all()
-    # The same in every direction.
+    # Every direction falls alike.
     assert torch.allclose(contrast, contrast.T)
     assert torch.allclose(contrast, contrast.flip(0))
 

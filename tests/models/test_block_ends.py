@@ -27,7 +27,7 @@ class Residual(nn.Module):
 
 
 class WithoutShortcut(nn.Module):
-    """What is computed passes through its parts too, but they are within the block."""
+    """Parts of the block are on every path too, but they are not its end."""
 
     def __init__(self, num_in, num_out):
         super().__init__()

@@ -113,7 +113,7 @@ class Twice(Untraced):
 
 
 class Buffered(Stages):
-    """What a buffer keeps of the image bypasses the layer."""
+    """A buffer that keeps values of the image carries them past the layer."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a notebook shows for a run, an atlas and its cells."""
+"""Runs, atlases and cells as a notebook shows them."""
 
 import base64
 import io

@@ -101,7 +101,7 @@ def test_the_refusal_names_the_entry_and_the_key(refusal):
     said = refusal(changed(MADE, "classes.0.top", 100), OF_CLASS)
     assert said.startswith("run 'made' was made with classes.cost-5-or-6.top: 3000, not 100; give ")
     assert "runs/made/config.yaml as CONFIG, or bring the run up to date with: atlas run" in said
-    # What --set can say is to be repeated.
+    # A key that --set can reach is to be repeated.
     said = refusal(changed(MADE, "grid.sizes", [12, 6]), WHOLE)
     assert "made with grid.sizes: [6, 12], not [12, 6]; repeat --set 'grid.sizes=[6, 12]', or give " in said
 

@@ -14,7 +14,7 @@ from atlas_pipeline.stages.atlas.whiten import WHITEN
 
 @pytest.fixture
 def watched(monkeypatch):
-    """What the run's folder holds each time that steps have ended, by their stages' names."""
+    """(names of the stages that ended, files of the run's folder, line for the user) for each call."""
     seen = []
 
     class Watching(EarlyPublication):
@@ -120,7 +120,7 @@ def test_publishing_takes_a_tenth_of_the_time_at_most(monkeypatch):
     assert publication([Ended(STITCH)]) is None
     assert published == [100.0]
     now[0] = 122.1
-    # What ended meanwhile is not forgotten, and the page is announced once.
+    # Steps that ended meanwhile are not forgotten, and the page is announced once.
     assert publication([]) is None
     assert published == [100.0, 122.1]
     now[0] = 200.0

@@ -1,4 +1,4 @@
-"""What the reader takes from the workspace's cache and from the viewer's files of a real run."""
+"""Values that the reader takes from the workspace's cache and from the viewer's files of a real run."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-// What a cell stands for: its name in words, its icon, and patches of real images.
+// A cell in words and pictures: its name, its icon, and patches of real images.
 
 import { agreementOf, numberWords, topClasses } from "./cells.js";
 import { shortLabel } from "./names.js";
@@ -19,7 +19,7 @@ export const commonLabel = (nearest) => {
 };
 
 /**
- * What a cell is called: {kicker, title, sub}. The class that at least half of its activations agree on; else the
+ * The name of a cell: {kicker, title, sub}. The class that at least half of its activations agree on; else the
  * label of most of its nearest patches, where they are loaded; else its two first classes.
  */
 export const headingOf = (grid, cell, nearest = []) => {
