@@ -148,7 +148,7 @@ def summary_of(artefact: Artefact) -> PatchSummary:
 
 PATCH_REPORT = Stage(
     name="patch_report",
-    version=2,
+    version=3,
     config=PatchReportStepConfig,
     inputs=PatchReportInputs,
     unit="reports",

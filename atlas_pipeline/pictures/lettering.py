@@ -1,7 +1,6 @@
-"""Text in pictures: Pillow's own typeface, at any size, the same on every machine.
+"""Text in pictures, in the typefaces of the figures for print, at any size.
 
-It has the letters of English alone; others are drawn with the typefaces of the figures. A few signs are
-replaced (×: x), and a letter that no typeface here has by its like in English, or left out.
+A letter that no typeface here has is replaced by its like in English, or left out.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from atlas_pipeline.pictures.typefaces import file_of_letter
+from atlas_pipeline.pictures.typefaces import file_of_letter, is_own, own_file
 
 Colour = tuple[int, int, int]
 INK: Colour = (28, 28, 32)
@@ -28,24 +27,20 @@ WHITE: Colour = (255, 255, 255)
 _OVERSAMPLED = 4
 # From this size on a whole pixel is nothing, and sixteen times the pixels are a lot.
 _LARGE_PX = 300
-_LIKE = str.maketrans({"×": "x", "–": "-", "—": "-", "‐": "-", "·": "-"})
+# DejaVu Sans has tall small letters and is wide; at this share of the size it looks like other typefaces.
+_OWN_SHARE = 0.875
 
 
 def plain(text: str) -> str:
     """The text on one line, in the characters that can be drawn."""
-    composed = unicodedata.normalize("NFC", text.translate(_LIKE))
+    composed = unicodedata.normalize("NFC", text)
     return " ".join("".join(c if c.isspace() else _drawable(c) for c in composed).split())
 
 
 def _drawable(character: str) -> str:
-    if _is_own(character) or (character.isprintable() and ord(character) in file_of_letter()):
+    if is_own(character) or (character.isprintable() and ord(character) in file_of_letter()):
         return character
-    return "".join(c for c in unicodedata.normalize("NFKD", character) if _is_own(c))
-
-
-def _is_own(character: str) -> bool:
-    """Whether Pillow's own typeface has it."""
-    return " " <= character <= "~" or character in "‘’“”…"
+    return "".join(c for c in unicodedata.normalize("NFKD", character) if is_own(c))
 
 
 def width_px(text: str, size_px: float) -> float:
@@ -55,7 +50,9 @@ def width_px(text: str, size_px: float) -> float:
 
 def _parts(line: str, size_px: float) -> Iterator[tuple[str, ImageFont.FreeTypeFont]]:
     """The line cut where the typeface changes, and the font of each part."""
-    for file, part in groupby(line, lambda c: None if _is_own(c) else file_of_letter().get(ord(c))):
+    for file, part in groupby(
+        line, lambda c: own_file() if is_own(c) else file_of_letter().get(ord(c), own_file())
+    ):
         yield "".join(part), _font(size_px, file)
 
 
@@ -103,9 +100,9 @@ def write(
     # The fraction of a pixel goes into the letters, the whole ones into where they are pasted.
     x, y = (room + left % 1) * times, (room + top % 1) * times
     draw, anchor = ImageDraw.Draw(letters), "lm"
-    if not all(map(_is_own, line)):
-        # Other typefaces stand on the baseline of Pillow's own.
-        ascent, descent = _font(size_px).getmetrics()
+    if not all(map(is_own, line)):
+        # Other typefaces stand on our own one's baseline.
+        ascent, descent = _font(size_px, own_file()).getmetrics()
         y, anchor = y + (ascent - descent) / 2, "ls"
     for part, font in _parts(line, size_px):
         draw.text((x, y), part, fill=255, font=font, anchor=anchor)
@@ -125,14 +122,10 @@ def place(image: Image.Image, picture: NDArray[np.uint8], left: int, top: int) -
 
 
 @lru_cache(maxsize=64)
-def _font(size_px: float, file: str | None = None) -> ImageFont.FreeTypeFont:
-    """Pillow's own typeface, or that of the file."""
-    size = size_px * _times(size_px)
-    if file is not None:
-        return ImageFont.truetype(file, size)
-    own = ImageFont.load_default(size=size)
-    assert isinstance(own, ImageFont.FreeTypeFont)  # With a size Pillow gives no other.
-    return own
+def _font(size_px: float, file: str) -> ImageFont.FreeTypeFont:
+    """The typeface of a file, as large as text of this size is drawn."""
+    share = _OWN_SHARE if file == own_file() else 1.0
+    return ImageFont.truetype(file, size_px * _times(size_px) * share)
 
 
 def _times(size_px: float) -> int:

@@ -1,15 +1,20 @@
 import io
+import subprocess
+import sys
 import warnings
 import weakref
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
+from fontTools.ttLib import TTFont
+from matplotlib import font_manager
 from PIL import Image
 
-from atlas_pipeline.pictures import lettering
+from atlas_pipeline.pictures import lettering, typefaces
 from atlas_pipeline.pictures import overview as sheets
 from atlas_pipeline.pictures.figures import density_figure, png_bytes, scatter_figure, with_caption
 from atlas_pipeline.pictures.layout_pictures import density, density_map, scatter_plot
@@ -82,18 +87,36 @@ def test_text_is_broken_between_words_and_never_wider_than_its_room():
 
 
 def test_names_are_drawn_in_the_letters_there_are(monkeypatch):
-    assert plain("20 × 20\n  Straße – Ζέβρα") == "20 x 20 Straße - Ζέβρα"
+    assert plain("20 × 20\n  Straße – Ζέβρα") == "20 × 20 Straße – Ζέβρα"
     assert one_line("a\nb", 12, 100) == "a b"
+    # DejaVu Sans has more than the letters that it is known to have.
+    assert plain("ẍ ﬁ") == "ẍ ﬁ"
     monkeypatch.setattr(lettering, "file_of_letter", dict)
-    assert plain("20 × 20\n  café – Ægis 日本") == "20 x 20 cafe - gis"
+    assert plain("20 × 20\n  café – Ægis 日本 ẍ ﬁ") == "20 × 20 café – Ægis x fi"
 
 
-def test_english_needs_no_other_typeface(monkeypatch):
+def test_the_typeface_has_every_letter_that_it_is_known_to_have():
+    letters = set(TTFont(typefaces.own_file(), lazy=True).getBestCmap())
+    known = {code for code in range(0x110000) if typefaces.is_own(chr(code))}
+    assert len(known) > 1000
+    assert known <= letters
+
+
+def test_figures_and_pictures_have_one_typeface():
+    name = TTFont(typefaces.own_file(), lazy=True)["name"].getDebugName(1)
+    assert name == typefaces.families()[0] == typefaces.OWN_FAMILY
+    assert Path(font_manager.findfont(typefaces.OWN_FAMILY)).samefile(typefaces.own_file())
+
+
+def test_european_languages_need_no_other_typeface(monkeypatch):
     def asked():
         raise AssertionError("matplotlib would be imported")
 
     monkeypatch.setattr(lettering, "file_of_letter", asked)
-    with_caption(noise(64, 128), "RANDOM WEIGHTS (seed 0) – googlenet, “20 × 20”")
+    with_caption(noise(64, 128), "RANDOM WEIGHTS (seed 0) – googlenet, “20 × 20”, café, Ζέβρα, зебра")
+    program = "import sys; from atlas_pipeline.pictures.lettering import width_px; "
+    program += "width_px('zebra', 20); sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
 def test_a_letter_of_another_script_is_drawn_by_the_typeface_that_has_it(monkeypatch, tmp_path):

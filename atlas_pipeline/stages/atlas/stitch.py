@@ -80,7 +80,7 @@ def _needs(steps: Sequence[Step], extents: Sequence[Any]) -> Needs:
 
 STITCH = Stage(
     name="stitch",
-    version=2,
+    version=3,
     config=StitchStepConfig,
     inputs=StitchInputs,
     unit="icons",

@@ -124,7 +124,7 @@ def _remarks(step: Step, artefact: Artefact) -> list[str]:
 
 HIGHLIGHT = Stage(
     name="highlight",
-    version=1,
+    version=2,
     config=HighlightStepConfig,
     inputs=HighlightInputs,
     unit="icons",

@@ -146,7 +146,7 @@ def _remarks(step: Step, artefact: Artefact) -> list[str]:
 
 VOCABULARY = Stage(
     name="vocabulary",
-    version=1,
+    version=2,
     config=VocabularyStepConfig,
     inputs=VocabularyInputs,
     unit="layers",
