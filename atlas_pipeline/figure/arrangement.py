@@ -16,7 +16,9 @@ MARGIN, GAP = 2.0, 5.0
 WITH_COLUMN_FROM = 120.0
 NARROWEST_COLUMN, WIDEST_COLUMN = 24.0, 44.0
 # Heights of the text of a panel: two lines below a loupe; title, colour bar and numbers; the legend of sizes.
-LOUPE_WORDS, COLOUR_WORDS, SIZES_HEIGHT = 8.0, 12.0, 14.5
+LOUPE_WORDS, COLOUR_WORDS, SIZES_HEIGHT = 8.0, 12.0, 16.5
+# Size of a loupe's letter at the corner of its frame on the map; a small frame is narrower.
+TAG_WIDTH, TAG_HEIGHT = 2.6, 2.9
 # Largest height of a map: an A4 page minus the caption.
 TALLEST_MAP = 215.0
 _IN_A_ROW = 3

@@ -156,7 +156,8 @@ def _draw_scale(page: Page, shown: Window, layout: Arrangement) -> None:
     y, right = box.bottom + 2.2, box.left + number * layout.cell
     ends = [[[box.left, y], [right, y]], *([[x, y - 0.7], [x, y + 0.7]] for x in (box.left, right))]
     page.lines(ends, points=0.7)
-    page.text(right + 1.5, y + 0.8, counted(number, "cell"), POINTS)
+    # Below the map, the lines of a loupe may pass here.
+    page.text(right + 1.5, y + 0.8, counted(number, "cell"), POINTS, on_paper=True)
 
 
 def _draw_axis(page: Page, facts: Facts, shown: Window, layout: Arrangement) -> None:

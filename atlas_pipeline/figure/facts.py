@@ -52,12 +52,16 @@ class Facts:
 
     @property
     def images(self) -> str:
-        """Source of the images; a path is cut to its last two parts, because the rest is machine-specific."""
+        """Source of the images; a path is cut to its last two parts, because the rest is machine-specific.
+
+        The path stands in brackets, so brackets in it become square.
+        """
         images = self.run.config.get("images", {})
         if not images.get("path"):
             source = SOURCES.get(str(images.get("source")))
             return source.title if source else "images"
-        return f"images ({'/'.join(str(images['path']).replace(chr(92), '/').rstrip('/').split('/')[-2:])})"
+        path = "/".join(str(images["path"]).replace("\\", "/").rstrip("/").split("/")[-2:])
+        return f"images ({path.translate(str.maketrans('()', '[]'))})"
 
     @property
     def sample(self) -> Mapping[str, Any]:

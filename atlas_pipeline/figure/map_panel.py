@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas_pipeline.figure.arrangement import MARGIN, Arrangement, Box
+from atlas_pipeline.figure.arrangement import MARGIN, TAG_HEIGHT, TAG_WIDTH, Arrangement, Box
 from atlas_pipeline.figure.lettering import line_height, one_line, text_width, wrapped
 from atlas_pipeline.figure.page import INK, PAPER, Page
 from atlas_pipeline.figure.pictures import icons_picture
@@ -95,7 +95,7 @@ def place_names(
     sizes = np.array([_size(label_lines) for label_lines in lines]).reshape(-1, 2)
     anchors = np.array([_centre(region.anchor, window, layout) for region in regions]).reshape(-1, 2)
     area = _label_area(page_width, layout)
-    ink = _ink(atlas, window, layout, area, loupes)
+    ink = occupied(atlas, window, layout, area, loupes)
     labels = []
     for number, (x, y) in enumerate(place_labels(anchors, sizes, area, ink, avoided).tolist()):
         if np.isfinite(x):
@@ -135,22 +135,26 @@ def _label_area(page_width: float, layout: Arrangement) -> tuple[float, float, f
     return (MARGIN, layout.map.top, right - MARGIN, layout.map.bottom)
 
 
-def _ink(
+def occupied(
     atlas: Atlas,
     window: Window,
     layout: Arrangement,
     area: tuple[float, float, float, float],
     loupes: Sequence[Window],
 ) -> NDArray[np.float64]:
-    """(row, col) raster of the area: 1 where icons and the windows of loupes are, else 0."""
+    """(row, col) raster of the area: 1 where icons, the windows of loupes and their letters are, else 0."""
     shape = [max(1, int((area[k + 2] - area[k]) / _INK_STEP)) for k in (1, 0)]
     ink = np.zeros(shape)
     scale = np.array([shape[1] / (area[2] - area[0]), shape[0] / (area[3] - area[1])])
-    cells = [(row, col, 1, 1) for row, col in cells_of(atlas)[window.holds(cells_of(atlas))].tolist()]
-    for row, col, rows, cols in (*cells, *((w.top, w.left, w.rows, w.cols) for w in loupes)):
+    # Row and column of a corner, and the size in mm.
+    cell = layout.cell
+    boxes = [(row, col, cell, cell) for row, col in cells_of(atlas)[window.holds(cells_of(atlas))].tolist()]
+    boxes += [(loupe.top, loupe.left, loupe.cols * cell, loupe.rows * cell) for loupe in loupes]
+    boxes += [(loupe.top, loupe.left, TAG_WIDTH, TAG_HEIGHT) for loupe in loupes]
+    for row, col, width, height in boxes:
         low = np.array(corner(row, col, window, layout)) - area[:2]
         left, top = np.floor(low * scale).astype(int)
-        right, bottom = np.ceil((low + np.array([cols, rows]) * layout.cell) * scale).astype(int)
+        right, bottom = np.ceil((low + np.array([width, height])) * scale).astype(int)
         ink[max(top, 0) : bottom, max(left, 0) : right] = 1
     return ink
 

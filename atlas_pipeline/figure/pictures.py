@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ from atlas_pipeline.reader.atlas import Atlas
 _MIN_AMOUNT = 0.08
 # Pixels per cell: viewers that smooth pictures would blur cells of one pixel into each other.
 _CELL_PX = 8
+# Decimals of a cosine or a share.
+_DECIMALS, _MAX_DECIMALS = 2, 5
 
 
 def icons_picture(atlas: Atlas, window: Window, cell_px: int) -> NDArray[np.uint8]:
@@ -57,6 +60,27 @@ def colour_scale(values: NDArray[np.float64], measure: str) -> ColourScale:
     known = values[np.isfinite(values)]
     low = 0.0 if measure == "count" else float(known.min(initial=np.inf, where=np.isfinite(known)))
     return ColourScale(low if np.isfinite(low) else 0.0, float(known.max(initial=low)), measure == "count")
+
+
+def tick_texts(values: Sequence[float], *, whole: bool) -> list[str | None]:
+    """The numbers beside a colour bar, with as many decimals as tell the first two apart, but at least two.
+
+    A number that would repeat an earlier one, or that looks like one, is None.
+
+    Args: values: the two ends of the bar, then values between them. whole: show whole numbers, for counts.
+
+    >>> tick_texts((0, 474, 118.9), whole=True), tick_texts((0, 1, 0.25), whole=True)
+    (['0', '474', '119'], ['0', '1', None])
+    >>> tick_texts((0.971, 0.974, 0.9725), whole=False), tick_texts((1, 1, 1), whole=False)
+    (['0.971', '0.974', '0.973'], ['1.00', None, None])
+    """
+    decimals, (low, high) = 0 if whole else _DECIMALS, values[:2]
+    while not whole and low != high and decimals < _MAX_DECIMALS:
+        if f"{low:.{decimals}f}" != f"{high:.{decimals}f}":
+            break
+        decimals += 1
+    texts = [f"{value:,.{decimals}f}" for value in values]
+    return [None if text in texts[:number] else text for number, text in enumerate(texts)]
 
 
 def measure_picture(atlas: Atlas, values: NDArray[np.float64], scale: ColourScale) -> NDArray[np.uint8]:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from atlas_pipeline.figure.arrangement import Arrangement, Box
-from atlas_pipeline.figure.lettering import first_fitting, fitted, line_height
+from atlas_pipeline.figure.arrangement import TAG_HEIGHT, TAG_WIDTH, Arrangement, Box
+from atlas_pipeline.figure.lettering import first_fitting, line_height
 from atlas_pipeline.figure.map_panel import corner
 from atlas_pipeline.figure.page import FAINT, GREY, INK, MUTED, PAPER, Page
-from atlas_pipeline.figure.pictures import colour_scale, icons_picture, measure_picture
+from atlas_pipeline.figure.pictures import colour_scale, icons_picture, measure_picture, tick_texts
 from atlas_pipeline.figure.request import COLOURS
 from atlas_pipeline.figure.window import Window, cells_of
 from atlas_pipeline.numerics.mosaic import icon_sides
@@ -56,8 +56,10 @@ def draw_loupes(
         side = window.rows * layout.cell
         page.rectangle(left, top, side, side, edge=PAPER, points=2.0)
         page.rectangle(left, top, side, side, edge=INK, points=0.9)
-        page.rectangle(left, top, 2.6, 2.9, fill=INK)
-        page.text(left + 1.3, top + 2.1, letter(number), POINTS, colour=PAPER, bold=True, align="center")
+        page.rectangle(left, top, TAG_WIDTH, TAG_HEIGHT, fill=INK)
+        page.text(
+            left + TAG_WIDTH / 2, top + 2.1, letter(number), POINTS, colour=PAPER, bold=True, align="center"
+        )
         cell_px = max(1, int(box.width * page.dpi / 25.4 / window.cols))
         page.rectangle(box.left, box.top, box.width, box.height, fill=PAPER)
         page.picture(icons_picture(atlas, window, cell_px), box.left, box.top, box.width, box.height)
@@ -70,12 +72,12 @@ def _loupe_words(page: Page, atlas: Atlas, window: Window, box: Box, name: str) 
     inside = atlas.cells[window.holds(cells_of(atlas))]
     fidelity = inside["fidelity"].median()
     classes = inside.groupby("label")["count"].sum() if inside["label"].notna().any() else None
-    best = "" if classes is None else f"mostly {classes.idxmax()}"
+    best = [] if classes is None else [f"mostly {classes.idxmax()}", str(classes.idxmax())]
     count = f"{int(inside['count'].sum()):,} activations"
     numbers = first_fitting([f"{count}, fidelity {fidelity:.2f}", count], POINTS - 0.5, box.width)
     y = box.bottom + line_height(POINTS)
     page.text(box.left, y, name, POINTS + 0.5, bold=True)
-    page.text(box.left + 2.6, y, fitted(best or numbers, POINTS, box.width - 2.6), POINTS)
+    page.text(box.left + 2.6, y, first_fitting(best or [numbers], POINTS, box.width - 2.6), POINTS)
     if best:
         page.text(box.left, y + line_height(POINTS), numbers, POINTS - 0.5, colour=MUTED)
 
@@ -86,7 +88,7 @@ def draw_colours(
     """Draw the whole map coloured by a measure, with frames for the shown windows, and its colour bar."""
     values = atlas.cells[measure].to_numpy(dtype=np.float64)
     scale = colour_scale(values, measure)
-    words = fitted(COLOURS[measure], POINTS, box.width)
+    words = first_fitting([COLOURS[measure], measure], POINTS, box.width)
     page.text(box.left, box.top - 1.2, words, POINTS, colour=MUTED)
     page.picture(measure_picture(atlas, values, scale), box.left, box.top, box.width, box.height)
     page.rectangle(box.left, box.top, box.width, box.height, edge=FAINT, points=0.4)
@@ -101,15 +103,11 @@ def draw_colours(
         steps = np.linspace(scale.low**0.5, scale.high**0.5, _BAR_STEPS) ** 2
     bar = scale.colours(steps)[None].repeat(8, axis=0)
     page.picture(bar, box.left, top, box.width, _BAR)
-    for value, align, x in _ticks(scale.low, scale.high, steps[_BAR_STEPS // 2], box):
-        text = f"{value:,.0f}" if measure == "count" else f"{value:.2f}"
-        page.text(x, top + _BAR + 2.8, text, POINTS, align=align)
-
-
-def _ticks(low: float, high: float, middle: float, box: Box) -> list[tuple[float, str, float]]:
-    """Value, alignment and x of the numbers below a colour bar."""
-    centre = box.left + box.width / 2
-    return [(low, "left", box.left), (middle, "center", centre), (high, "right", box.right)]
+    places = {"left": box.left, "right": box.right, "center": box.left + box.width / 2}
+    texts = tick_texts((scale.low, scale.high, float(steps[_BAR_STEPS // 2])), whole=measure == "count")
+    for text, (align, x) in zip(texts, places.items(), strict=True):
+        if text is not None:
+            page.text(x, top + _BAR + 2.8, text, POINTS, align=align)
 
 
 def draw_sizes(page: Page, atlas: Atlas, cell: float, box: Box) -> None:

@@ -32,7 +32,7 @@ def caption_of(facts: Facts, region: Region | None, extras: Sequence[str]) -> st
     """A caption with all important settings. extras: sentences about what is drawn on top."""
     atlas = facts.atlas
     shown = (
-        f" Shown: x {region.x0:g} to {region.x1:g}, y {region.y0:g} to {region.y1:g} of the layout."
+        f" Shown: x {region.x0:.3g} to {region.x1:.3g}, y {region.y0:.3g} to {region.y1:.3g} of the layout."
         if region
         else ""
     )
@@ -56,16 +56,22 @@ def sheet_caption_of(facts: Sequence[Facts]) -> str:
     counts = sorted({f.min_count for f in facts})
     least = f"{counts[0]} or more" + (f", up to {counts[-1]} where atlases differ" if len(counts) > 1 else "")
     layers = ", ".join(dict.fromkeys(f.atlas.layer for f in facts))
-    icons = [len(f.atlas.cells) for f in facts]
-    medians = [m for m in (f.median("fidelity") for f in facts) if m is not None]
-    fidelity = f" Median fidelity {min(medians):.2f} to {max(medians):.2f}." if medians else ""
+    icons = _span([f"{number:,}" for number in sorted(len(f.atlas.cells) for f in facts)])
+    medians = sorted(m for m in (f.median("fidelity") for f in facts) if m is not None)
+    texts = [f"{median:.2f}" for median in medians]
+    fidelity = f" Median fidelity {_span(texts)}." if texts else ""
     return (
         f"{first.model} {_weights(first)} on {first.images}; "
-        f"{layers}; laid out {layout}{apart}; {sizes} grids; {min(icons)} to "
-        f"{max(icons)} icons, each the feature inversion of the mean activation of a cell that holds "
+        f"{layers}; laid out {layout}{apart}; {sizes} grids; {icons} icons, "
+        f"each the feature inversion of the mean activation of a cell that holds "
         f"{least}.{fidelity} {first.software}, fingerprint of the first "
         f"{first.fingerprint}."
     )
+
+
+def _span(texts: Sequence[str]) -> str:
+    """The first and the last of sorted numbers: ``53 to 57``, or one number if they are equal."""
+    return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
 
 
 def _weights(facts: Facts) -> str:

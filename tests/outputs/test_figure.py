@@ -11,9 +11,10 @@ from PIL import Image
 
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.figure import FigureRequest, SheetRequest, save_figure
-from atlas_pipeline.figure.arrangement import arrange, cell_side
+from atlas_pipeline.figure.arrangement import TAG_HEIGHT, TAG_WIDTH, arrange, cell_side
 from atlas_pipeline.figure.atlas_figure import draw_atlas
-from atlas_pipeline.figure.map_panel import corner, named_regions, place_names
+from atlas_pipeline.figure.map_panel import corner, named_regions, occupied, place_names
+from atlas_pipeline.figure.pictures import tick_texts
 from atlas_pipeline.figure.request import Loupe, Print, Region, parse_loupe, parse_region
 from atlas_pipeline.figure.sheet import draw_sheet
 from atlas_pipeline.figure.side_panels import loupe_lines
@@ -121,6 +122,21 @@ def test_labels_lie_neither_on_icons_nor_on_loupes(made_run):
     assert place_names(atlas, packed, layout, named_regions(atlas, packed, 5), [], lines[:0], wide) == []
 
 
+def test_the_letter_of_a_small_loupe_takes_its_own_place(made_run):
+    """It is wider than the loupe's frame, which is one narrow cell beside the island."""
+    folder = made_run()
+    write_atlas(folder, "conv2", "all", 48, False, True)
+    atlas, whole, loupe = open_run(folder).atlas("conv2", grid=48), Window(0, 0, 48, 48), Window(0, 0, 1, 1)
+    layout = arrange(85, 300, whole, [loupe], 12, 5)
+    assert layout.cell < TAG_WIDTH < 2 * layout.cell
+    area = (layout.map.left, layout.map.top, layout.map.right, layout.map.bottom)
+    taken, free = (occupied(atlas, whole, layout, area, loupes) for loupes in ([loupe], []))
+    rows, columns = np.nonzero(taken - free)
+    steps = np.array(taken.shape) / [layout.map.height, layout.map.width]
+    assert rows.max() + 1 == pytest.approx(TAG_HEIGHT * steps[0], abs=1)
+    assert columns.max() + 1 == pytest.approx(TAG_WIDTH * steps[1], abs=1)
+
+
 def test_a_caption_speaks_of_outlines_only_if_there_are_some(made_run):
     run = open_run(made_run())
     for request, is_said in (({}, True), ({"num_labels": 0}, False)):
@@ -146,6 +162,47 @@ def test_brackets_in_captions_are_not_nested(made_run):
     assert deepest(draw_sheet(run, SheetRequest(kind="layers"))[2]) == 1
 
 
+def test_a_range_in_a_caption_has_two_ends(made_run):
+    """The layers of the hand-made run have equally many icons, and one fidelity."""
+    _, _, caption = draw_sheet(open_run(made_run()), SheetRequest(kind="layers"))
+    assert not re.search(r"\b(\S+) to \1\b", caption)
+    assert re.search(r"grids; \d+ icons, each", caption)
+
+
+def test_a_folder_with_brackets_nests_none(made_run):
+    folder = made_run()
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("photos/train", "photos/train (1)"))
+    _, _, caption = draw_atlas(open_run(folder), FigureRequest(layer="conv2"))
+    assert "images (photos/train [1]), laid out" in caption
+    assert deepest(caption) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "whole", "texts"),
+    [
+        ((0, 474, 118.9), True, ["0", "474", "119"]),
+        ((0, 1, 0.25), True, ["0", "1", None]),
+        ((0, 12_000, 3000), True, ["0", "12,000", "3,000"]),
+        ((0.95, 0.99, 0.97), False, ["0.95", "0.99", "0.97"]),
+        ((0.971, 0.974, 0.9726), False, ["0.971", "0.974", "0.973"]),
+        ((1.0, 1.0, 1.0), False, ["1.00", None, None]),
+    ],
+)
+def test_numbers_at_a_colour_bar_have_no_repeats(values, whole, texts):
+    assert tick_texts(values, whole=whole) == texts
+
+
+def test_a_colour_bar_of_counts_up_to_one_has_its_ends_alone(made_run, tmp_path):
+    folder = made_run()
+    document = folder / "conv2" / "all" / "atlas-12.json"
+    document.write_text(re.sub(r'"count":\d+', '"count":1', document.read_text()))
+    drawn(folder, tmp_path / "fig.pdf", num_labels=0)
+    found, _ = words_at(tmp_path / "fig.pdf")
+    words = [word for word, _ in found]
+    assert (words.count("0"), words.count("1")) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("counts", "legend"),
     [([3, 10, 40, 40, 40], ["3", "10", "≥ 40"]), ([4, 34, 64], ["4", "≥ 34"]), ([10, 20], []), ([20], [])],
@@ -161,6 +218,15 @@ def test_the_legend_of_sizes_has_no_repeats(made_run, tmp_path, counts, legend):
     if legend:
         after = text.split("icon size: activations")[1].split()
         assert " ".join(after)[: len(" ".join(legend))] == " ".join(legend)
+
+
+def test_words_without_room_are_shortened_not_cut(made_run, tmp_path):
+    request = {"size": Print(width_mm=85), "measure": "coherence", "loupes": (Loupe(0.5, 0.9, 2),)}
+    drawn(made_run(), tmp_path / "fig.pdf", **request)
+    beside_caption = text_of(tmp_path / "fig.pdf").partition("Activation atlas: conv2 of demo (")[0]
+    assert "…" not in beside_caption
+    assert "coherence" in beside_caption
+    assert "bee & <wasp>" in beside_caption
 
 
 def test_a_region_is_rounded_out_to_whole_cells(made_run):
