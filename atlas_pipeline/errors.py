@@ -4,6 +4,7 @@ AtlasError                  any error that we raise on purpose
 ├── UserError               a mistake of the user: exit code 2, no traceback
 │   ├── ConfigError         a key, a value or a name in the config
 │   ├── ModelError          a network, its weights, its layers
+│   │   └── WeightsError    weights that cannot be downloaded, or that do not exist
 │   ├── ImagesError         the place of the images, or too many bad images
 │   ├── ResourceError       disk full, read-only, no memory, no such device
 │   ├── EmptyActivationsError   no activations to whiten by (numerics.whitening)
@@ -33,6 +34,23 @@ class ConfigError(UserError):
 
 class ModelError(UserError):
     """A network that cannot be opened, or a layer that it does not have."""
+
+
+class WeightsError(ModelError):
+    """Weights that cannot be downloaded, or that do not exist.
+
+    The message's remedy is a key of the config; a command without a config gives another.
+
+    Attributes: reason: the message without its remedy. file: the files that may be given instead, in words.
+    """
+
+    def __init__(self, reason: str, file: str = "a file (.pt, .pth, .safetensors)") -> None:
+        # Both are arguments of the error, so that it comes whole from another process.
+        super().__init__(reason, file)
+        self.reason, self.file = reason, file
+
+    def __str__(self) -> str:
+        return f"{self.reason}; set model.weights to {self.file}, or to 'random'"
 
 
 class ImagesError(UserError):

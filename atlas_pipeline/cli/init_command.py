@@ -23,7 +23,7 @@ _QUESTIONS = {
 @click.option("--weights", metavar="FILE|random", help="Its weights. Default: the network's own.")
 @click.option("--images", metavar="PATH", help="A folder, shards (.parquet, .tar), or 'generated'.")
 @click.option("--layer", "layers", multiple=True, metavar="LAYER", help="Layer to take. Default: proposed.")
-@click.option("--name", metavar="NAME", help="The run's name. Default: after the images.")
+@click.option("--name", metavar="NAME", help="The run's name. Default: that of FILE or of the images.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: NAME.yaml.")
 @click.option("--force", "is_forced", is_flag=True, help="Write over an existing file.")
 @debug_option
@@ -41,7 +41,7 @@ def init(network: str | None, weights: str | None, images: str | None, **options
             click.prompt("Weights: a file, 'random', or empty for the network's own", default="") or None
         )
     images = _given("images", images)
-    click.echo("one moment ...", err=True)
+    click.echo(f"a config for {network} on {images} ...", err=True)
     from atlas_pipeline.cli.printing import print_next
     from atlas_pipeline.runs.init import Request
     from atlas_pipeline.runs.init import init as write_config

@@ -13,17 +13,18 @@ from atlas_pipeline.config.loading import named_network, parse_config
 from atlas_pipeline.config.run_settings import model_spec
 from atlas_pipeline.engine.atomic_files import atomic_file
 from atlas_pipeline.engine.hardware import resolved_device
-from atlas_pipeline.errors import ConfigError, counted
+from atlas_pipeline.errors import ConfigError, ModelError, WeightsError, counted
 from atlas_pipeline.models.network_name import network_name
 from atlas_pipeline.runs.init_facts import images_facts, network_facts
-from atlas_pipeline.runs.init_text import config_text, plan_for
+from atlas_pipeline.runs.init_text import config_text, cost_words, plan_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """network: ``SOURCE:NAME``. weights: None: the network's own. images: a path, or ``generated``.
 
-    layers: empty: they are proposed. name: of the run, None: after the images. output: None: ``NAME.yaml``.
+    layers: empty: they are proposed. name: of the run; None: that of the output, or else of the images.
+    output: None: ``NAME.yaml``.
     """
 
     network: str
@@ -48,17 +49,22 @@ def init(request: Request, say: Callable[[str], None]) -> Path:
             "timm:convnext_tiny or python:path/to/file.py:build"
         )
     model |= {} if request.weights is None else {"weights": request.weights}
-    name = request.name or _name_after(request.images, model["source"], model.get("name"))
+    name = request.name or _default_name(request, model["source"], model.get("name"))
     path = request.output or Path(f"{name}.yaml")
     if path.exists() and not request.is_forced:
-        raise ConfigError(f"'{path}' exists; give another file by -o, or --force to write over it")
+        raise ConfigError(f"'{path}' exists; give another name by --name, or --force to write over it")
     # Check the names before the slow part.
     placeholder = {"name": name, "model": model, "images": {"source": "generated"}, "layers": ["later"]}
     spec = model_spec(parse_config(placeholder, where="atlas init"))
     say(f"looking for images in {request.images} ...")
     images = images_facts(request.images)
     say(f"{counted(images.num_images, 'image')} ({images.source}); opening {request.network} ...")
-    network = network_facts(spec, request.layers, say)
+    try:
+        network = network_facts(spec, request.layers, say)
+    except WeightsError as error:
+        raise ModelError(
+            f"{error.reason}; give {error.file} by --weights, or take the network untrained: --weights random"
+        ) from error
     smallest = min(((info.height, info.width) for info in network.layers), default=(1, 1))
     has_gpu = resolved_device("auto") != "cpu"
     plan = plan_for(images.num_images, smallest, has_gpu=has_gpu)
@@ -66,11 +72,20 @@ def init(request: Request, say: Callable[[str], None]) -> Path:
     parse_config(yaml.safe_load(text), where=str(path))
     with atomic_file(path) as file:
         file.write(text.encode())
+    chosen = ", ".join(info.name for info in network.layers)
+    say(f"{counted(len(network.layers), 'layer')} ({chosen}), {cost_words(images, network, plan)}")
     return path
 
 
-def _name_after(images: str, source: str, name: str | None) -> str:
-    """The run's name: the images' folder, or the network for generated images."""
+def _default_name(request: Request, source: str, name: str | None) -> str:
+    """The run's name, after the config's file, the images' folder, or the network for generated images."""
+    images = request.images
+    if request.output is not None:
+        return _plain(request.output.stem)
     parts = [part for part in Path(images).expanduser().absolute().parts if not set("*?[") & set(part)]
-    text = network_name(source, name) if images == "generated" else Path(parts[-1]).stem
+    return _plain(network_name(source, name) if images == "generated" else Path(parts[-1]).stem)
+
+
+def _plain(text: str) -> str:
+    """The text as a folder's name."""
     return re.sub(r"[^\w-]+", "-", text).strip("-") or "atlas"

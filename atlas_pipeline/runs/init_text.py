@@ -65,10 +65,10 @@ def config_text(
     """The commented YAML of a run. model: the section ``model``. file: the config's own path."""
     found = images.path or images.source
     lines = [
-        f"# Activation atlases of {network.title}",
+        f"# Activation atlases of {network.title},",
         f"# on {counted(images.num_images, 'image')} ({found}). Every key: docs/config.md",
         f"#   atlas check {file}    # tests the network on six images",
-        f"#   atlas run {file}      # {_cost(images, network, plan)}",
+        f"#   atlas run {file}      # {cost_words(images, network, plan)}",
         f"#   atlas view {file}",
         _line("name", name, f"the run's folder is data/runs/{name}", depth=0),
         "model:",
@@ -114,8 +114,8 @@ def _neighbors(plan: Plan) -> int:
     return max(2, min(15, plan.num_activations // 10))
 
 
-def _cost(images: ImagesFacts, network: NetworkFacts, plan: Plan) -> str:
-    """How long a run takes on this machine's CPU, from the measured parts."""
+def cost_words(images: ImagesFacts, network: NetworkFacts, plan: Plan) -> str:
+    """The time that a run takes on this machine's CPU, from the measured parts."""
     filled = min(plan.sizes[-1] ** 2 / 2, plan.num_activations / plan.min_count)
     icons_s = filled * len(network.layers) * InversionSettings().steps * network.icon_step_s
     samples_s = images.num_images * plan.positions * (network.image_s or 0.0)

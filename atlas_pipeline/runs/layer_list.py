@@ -51,4 +51,4 @@ def layer_list(spec: ModelSpec, *, is_all: bool, say: Callable[[str], None]) -> 
 
 def network_title(spec: ModelSpec) -> str:
     """A network's name and the origin of its weights, for people."""
-    return f"{network_name(spec.source, spec.name)} ({weights_note(model_identity(spec))})"
+    return f"{network_name(spec.source, spec.name)}, {weights_note(model_identity(spec))}"

@@ -1,5 +1,6 @@
 """torchvision and demo networks open with random weights, with weights from files and with other heads."""
 
+import os
 import subprocess
 import sys
 import urllib.error
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from atlas_pipeline.errors import ModelError
+from atlas_pipeline.errors import ModelError, WeightsError
 from atlas_pipeline.models import open_network
 from atlas_pipeline.models.capture import feature_maps
 from atlas_pipeline.models.sources.torchvision import _build
@@ -110,13 +111,33 @@ def test_weights_of_another_network_are_named_key_by_key(tmp_path):
         open_network(spec)
 
 
-def test_a_download_that_fails_names_the_way_out(monkeypatch):
-    def offline(*_, **__):
-        raise urllib.error.URLError("no route to host")
+def test_a_download_that_fails_names_the_way_out(monkeypatch, capsys):
+    def offline(*_, progress, **__):
+        print("Downloading: ...")
+        raise urllib.error.URLError(OSError("no route to host"))
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
-    with pytest.raises(ModelError, match=r"ResNet18_Weights.IMAGENET1K_V1 .*no route.*a file .*'random'"):
+    message = r"ResNet18_Weights.IMAGENET1K_V1 .*: no route to host; set .*a file .*'random'"
+    with pytest.raises(WeightsError, match=message):
         open_network(ModelSpec(source="torchvision", name="resnet18"))
+    # A command's stdout holds its results alone.
+    assert capsys.readouterr() == ("", "Downloading: ...\n")
+
+
+@pytest.mark.parametrize("network", ["torchvision:resnet18", "timm:resnet18"])
+def test_a_torchvision_built_for_another_torch_is_one_line(tmp_path, network):
+    package = tmp_path / "torchvision"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    command = [sys.executable, "-m", "atlas_pipeline", "layers", network]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert ended.returncode == 2
+    _, line = ended.stderr.splitlines()
+    assert line.startswith(
+        f"error: {network.partition(':')[0]} cannot be imported (operator torchvision::nms"
+    )
+    assert "from one index" in line
 
 
 def test_old_densenet_names(tmp_path):

@@ -1,16 +1,21 @@
 """timm networks, random and from files, with timm's preprocessing and class names. No downloads."""
 
+import pickle
+import socket
 import subprocess
 import sys
+import urllib.request
 
 import pytest
 import timm
 import torch
+from huggingface_hub import constants
 
-from atlas_pipeline.errors import ModelError
+from atlas_pipeline.errors import ModelError, WeightsError
 from atlas_pipeline.models import class_labels, feature_maps, open_network
 from atlas_pipeline.models.calibrate import seeded
 from atlas_pipeline.models.identity import model_identity
+from atlas_pipeline.models.sources import timm as timm_source
 from atlas_pipeline.models.spec import ModelSpec
 
 
@@ -91,9 +96,41 @@ def test_a_download_that_fails_names_the_way_out(monkeypatch):
         raise OSError("no route to host.\nmore words")
 
     monkeypatch.setattr(timm, "create_model", offline)
-    message = r"weights test_resnet.r160_in1k cannot be had from timm: no route to host; .*a file .*'random'"
-    with pytest.raises(ModelError, match=message):
+    monkeypatch.setattr(timm_source, "_no_address", lambda: None)
+    message = (
+        r"weights test_resnet.r160_in1k cannot be downloaded by timm: no route to host; .*a file .*'random'"
+    )
+    with pytest.raises(WeightsError, match=message) as caught:
         open_network(spec(weights=None))
+    # A worker's error arrives whole.
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_without_an_address_the_hub_is_asked_for_cached_files_only(monkeypatch):
+    """The hub's client would repeat its requests for a minute, with two lines on stderr each time."""
+    asked = []
+
+    def create(*_, pretrained=False, **__):
+        asked.append((pretrained, constants.is_offline_mode()))
+        raise OSError("outgoing traffic has been disabled")
+
+    def lookup(host, _):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "https://hub.example")
+    monkeypatch.setattr(urllib.request, "getproxies", dict)
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    monkeypatch.setattr(timm, "create_model", create)
+    with pytest.raises(WeightsError, match=r"hub\.example: Name or service not known; set model\.weights"):
+        open_network(spec(weights=None))
+    assert asked == [(True, True)]
+    assert not constants.is_offline_mode()
+    # A proxy looks names up by itself.
+    monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": "http://proxy.example"})
+    with pytest.raises(WeightsError, match="outgoing traffic"):
+        open_network(spec(weights=None))
+    assert asked[1:] == [(True, False)]
 
 
 def test_without_timm_one_line_says_what_to_install():

@@ -1,5 +1,7 @@
 """`atlas init` writes a config that runs as it is; `atlas layers` needs no config."""
 
+import re
+import urllib.error
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +87,31 @@ def test_the_options_decide(place):
     assert "RANDOM WEIGHTS" in Path("run.yaml").read_text()
     assert call(*OWN, "--layer", "0.1", "--name", "mine", "-o", "run.yaml", "--force").exit_code == 0
     assert load_config("run.yaml").model.weights is None
+
+
+def test_the_run_is_named_after_its_file(place):
+    """Two configs for one folder of images are two runs."""
+    assert call(*OWN, "-o", "second try.yaml", "--layer", "0.1").exit_code == 0
+    assert load_config("second try.yaml").name == "second-try"
+
+
+def test_what_a_run_will_take_is_said(place):
+    made = call(*OWN, "--layer", "0", "--layer", "0.1")
+    (line,) = [line for line in made.stderr.splitlines() if line.startswith("2 layers (")]
+    assert re.fullmatch(r"2 layers \(0.1, 0\), on this CPU about .+ for icons and samples", line)
+    assert line.partition("), ")[2] in Path("my-photos.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    "options", [("--network", "torchvision:resnet18"), ("--network", "inception_v1")], ids=lambda o: o[1]
+)
+def test_weights_that_cannot_be_had_name_the_options(place, refused, monkeypatch, options):
+    def offline(*_, **__):
+        raise urllib.error.URLError(OSError("no route to host"))
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    refused(call("init", "--images", "my photos", *options), "--weights", "--weights random")
+    assert not Path("my-photos.yaml").exists()
 
 
 def test_generated_images_and_a_network_without_a_name(place):

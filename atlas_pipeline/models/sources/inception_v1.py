@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from atlas_pipeline.errors import ModelError, unknown_name
+from atlas_pipeline.errors import ModelError, WeightsError, unknown_name
 from atlas_pipeline.models.model_source import ModelSource, Opened
 from atlas_pipeline.models.preprocess import Preprocess
 from atlas_pipeline.models.spec import ModelSpec
@@ -46,10 +46,8 @@ def variant_of(spec: ModelSpec) -> str:
 
 def _own_weights(spec: ModelSpec) -> dict[str, Any]:
     variant_of(spec)  # report an unknown name first
-    raise ModelError(
-        "inception_v1 comes without weights; set model.weights to the file inception5h.pth of lucent or "
-        "of Captum's optim branch, or to 'random'"
-    )
+    file = "the file inception5h.pth of lucent or of Captum's optim branch"
+    raise WeightsError("inception_v1 comes without weights", file)
 
 
 def _display_name(name: str | None) -> str:

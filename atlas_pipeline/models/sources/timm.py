@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import socket
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from atlas_pipeline.errors import ModelError, unknown_name
+from atlas_pipeline.errors import ModelError, WeightsError, unknown_name
 from atlas_pipeline.extras import install_command
 from atlas_pipeline.models.model_source import ModelSource, Opened
 from atlas_pipeline.models.preprocess import INTERPOLATIONS, Preprocess
+from atlas_pipeline.models.sources.torchvision import misfit
 from atlas_pipeline.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
 def load_timm() -> Any:
     """The package timm.
 
-    Raises: ModelError: timm is not installed.
+    Raises: ModelError: timm is not installed, or its torchvision was built for another torch.
     """
     try:
         import timm
@@ -26,6 +32,8 @@ def load_timm() -> Any:
         raise ModelError(
             f"model.source: timm needs the package timm ({error}); install it with: {install_command('timm')}"
         ) from error
+    except RuntimeError as error:
+        raise ModelError(misfit("timm", error)) from error
     return timm
 
 
@@ -60,7 +68,7 @@ def full_name(name: str | None) -> str:
     cfg = timm.get_pretrained_cfg(check_name(name))
     architecture = str(name).partition(".")[0]
     if cfg is None or not cfg.has_weights:
-        raise ModelError(f"timm has no weights of {name}; set model.weights to a file, or to 'random'")
+        raise WeightsError(f"timm has no weights of {name}")
     return f"{architecture}.{cfg.tag}" if cfg.tag else architecture
 
 
@@ -123,15 +131,41 @@ def _filled(timm: Any, name: str, spec: ModelSpec) -> nn.Module:
 
 def _downloaded(timm: Any, name: str) -> nn.Module:
     wanted = full_name(name)
+    no_address = _no_address()
     try:
-        return timm.create_model(name, pretrained=True)
+        with _cached_files_only() if no_address else nullcontext():
+            return timm.create_model(name, pretrained=True)
     except Exception as error:
         # The hub's client has its own error classes, and passes on errors of the libraries below it.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ModelError(
-            f"weights {wanted} cannot be had from timm: {reason}; "
-            "set model.weights to a file (.pt, .pth, .safetensors), or to 'random'"
-        ) from error
+        reason = (str(no_address or error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise WeightsError(f"weights {wanted} cannot be downloaded by timm: {reason}") from error
+
+
+def _no_address() -> str | None:
+    """The reason why the hub's name has no address; None if it has one, or if a proxy looks it up."""
+    from huggingface_hub import constants
+
+    host = urllib.parse.urlsplit(constants.ENDPOINT).hostname
+    if host is None or urllib.request.getproxies():
+        return None
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError as error:
+        return f"{host}: {error.strerror or error}"
+    return None
+
+
+@contextmanager
+def _cached_files_only() -> Iterator[None]:
+    """Let the hub's client use its cache alone; without a network it repeats its requests for a minute."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _preprocess(timm: Any, module: nn.Module, name: str) -> Preprocess:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
+from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from atlas_pipeline.errors import ModelError, unknown_name
+from atlas_pipeline.errors import ModelError, WeightsError, unknown_name
 from atlas_pipeline.models.model_source import ModelSource, Opened
 from atlas_pipeline.models.preprocess import Preprocess
 from atlas_pipeline.models.spec import ModelSpec
@@ -24,13 +26,32 @@ TRAINED_ON_MINUS_1_TO_1 = ("googlenet", "inception_v3")
 OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
 
+def load_models() -> Any:
+    """The module ``torchvision.models``.
+
+    Raises: ModelError: torchvision was built for another torch, or is not installed.
+    """
+    try:
+        from torchvision import models
+    except (ImportError, RuntimeError) as error:
+        raise ModelError(misfit("torchvision", error)) from error
+    return models
+
+
+def misfit(package: str, error: Exception) -> str:
+    """An error line for a package that fails at import: torch and torchvision of two indexes do not fit."""
+    return (
+        f"{package} cannot be imported ({error}); install torch and torchvision from one index, so that they "
+        "are built for each other"
+    )
+
+
 def check_name(name: str | None) -> str:
     """Return ``name`` if torchvision has such a classifier.
 
     Raises: ModelError: it has none; the message gives the nearest name.
     """
-    from torchvision import models
-
+    models = load_models()
     known = models.list_models(module=models)
     if name not in known:
         raise ModelError(unknown_name("model", str(name), known, "torchvision's classifiers"))
@@ -44,9 +65,7 @@ def find_weights(name: str | None, weights: str | None) -> WeightsEnum:
 
     Raises: ModelError: no such model or weights; the message gives the nearest name.
     """
-    from torchvision import models
-
-    entries = models.get_model_weights(check_name(name))
+    entries = load_models().get_model_weights(check_name(name))
     wanted = (weights or "DEFAULT").rpartition(".")[2]
     if wanted not in entries.__members__:
         remedy = "Or give a file (.pt, .pth, .safetensors), or 'random'"
@@ -115,13 +134,14 @@ def _downloaded(name: str, weights: WeightsEnum) -> nn.Module:
     from torchvision.models import get_model
 
     try:
-        return get_model(name, weights=weights, progress=False)
+        # torch writes to stdout that it downloads; there, only a command's results are written.
+        with redirect_stdout(sys.stderr):
+            return get_model(name, weights=weights, progress=sys.stderr.isatty())
     except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(
-            f"weights {weights} cannot be had from {weights.url}: {reason}; "
-            "set model.weights to a file (.pt, .pth, .safetensors), or to 'random'"
-        ) from error
+        # An error of urllib wraps the one that says why.
+        cause = getattr(error, "reason", None) or error
+        reason = str(cause).splitlines()[0] if str(cause) else type(error).__name__
+        raise WeightsError(f"weights {weights} cannot be downloaded from {weights.url}: {reason}") from error
 
 
 def _preprocess(name: str, weights: WeightsEnum) -> Preprocess:
