@@ -1,4 +1,4 @@
-"""The command `atlas`: subcommands, one-line errors, exit codes, interrupts."""
+"""The command `atlas`: subcommands, one-line errors, exit codes, interrupts, the first line."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import click
 
 from atlas_pipeline import __version__
 from atlas_pipeline.cli import init_command, output_commands, run_commands, workspace_commands
+from atlas_pipeline.cli.first_line import told_before_torch
 from atlas_pipeline.cli.options import DEBUG
 from atlas_pipeline.errors import AtlasError, TasksFailedError, UserError, nearest_name
 
@@ -76,7 +77,7 @@ class _Commands(click.Group):
 
     def invoke(self, context: click.Context) -> Any:
         try:
-            with _interrupts():
+            with _interrupts(), told_before_torch():
                 return super().invoke(context)
         except (KeyboardInterrupt, click.Abort):
             click.echo("interrupted; what is done is kept, run the same command to go on", err=True)

@@ -9,12 +9,19 @@ import click
 
 DEBUG = "atlas.debug"
 """Key in the context's `meta` for whether tracebacks are shown."""
+QUIET = "atlas.quiet"
+"""Key in the context's `meta` for whether progress is hidden."""
 
 Command = Callable[..., Any]
 
 
 def _note_debug(context: click.Context, _: click.Parameter, debug: bool) -> None:
     context.meta[DEBUG] = debug
+
+
+def _note_quiet(context: click.Context, _: click.Parameter, quiet: bool) -> bool:
+    context.meta[QUIET] = quiet
+    return quiet
 
 
 def _with(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -64,7 +71,7 @@ run_options = _with(
     ),
     click.option("--cluster", metavar="tcp://HOST:PORT", help="Run tasks on an existing Dask scheduler."),
     click.option("--force", is_flag=True, help="Recompute what this command makes."),
-    click.option("--quiet", is_flag=True, help="Show no progress."),
+    click.option("--quiet", is_flag=True, callback=_note_quiet, help="Show no progress."),
 )
 
 no_deps_option = click.option(
