@@ -46,7 +46,6 @@ CONFIG = {
 def ended(tmp_path):
     """`ended(*arguments)`: how a command ended, and the first line that it had printed by then."""
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(CONFIG))
-    (tmp_path / "photos").mkdir()
 
     def call(*arguments, on="terminal"):
         program = [sys.executable, "-c", PROGRAM, on, *arguments]
@@ -61,8 +60,8 @@ def ended(tmp_path):
     [
         (("layers", "torchvision:resnet18"), "opening the network of torchvision:resnet18 ..."),
         (
-            ("init", "--network", "torchvision:resnet18", "--images", "photos"),
-            "a config for torchvision:resnet18 on photos ...",
+            ("init", "--network", "torchvision:resnet18", "--images", "generated"),
+            "a config for torchvision:resnet18 on generated ...",
         ),
     ],
 )
