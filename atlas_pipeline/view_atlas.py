@@ -7,7 +7,7 @@ and the sizes of its grids.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Step
@@ -31,11 +31,12 @@ from atlas_pipeline.views.view import View, layer_view
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewAtlas:
-    """The steps, inputs first; cells and icons: the steps by grid size."""
+    """The steps, inputs first; cells, icons and members: the steps by grid size."""
 
     steps: tuple[Step, ...]
     cells: Mapping[int, Step]
     icons: Mapping[int, Step]
+    members: Mapping[int, Step] = field(default_factory=dict)
 
 
 def view_atlas(
@@ -56,13 +57,13 @@ def view_atlas(
     sums = cell_sums.steps(config, view, sample, chosen, layout)
     cells = bin.steps(view, sample, chosen, layout, sums)
     icons = invert.steps(config, cells, precision, real_crops)
+    ranges = members.steps(config, sample, chosen, layout, cells)
 
     def steps() -> Iterator[Step]:
         yield from filter(None, (precision, chosen, layout))
         yield plot.step(config, sample, chosen, layout)
         yield places.step(config, images, chosen, layout)
         yield from (*sums.values(), *cells.values())
-        ranges = members.steps(config, sample, chosen, layout, cells)
         yield from (*names.steps(config, cells), *ranges.values())
         for size, grid_icons in icons.items():
             yield grid_icons
@@ -74,7 +75,7 @@ def view_atlas(
             yield from examples.steps(config, images, cells[size], ranges.get(size))
             yield shares.step(config, images, layout, cells[size])
 
-    return ViewAtlas(steps=tuple(steps()), cells=cells, icons=icons)
+    return ViewAtlas(steps=tuple(steps()), cells=cells, icons=icons, members=ranges)
 
 
 def _measured(config: Config, images: Step, cells: Step, crops: Step, icons: Step) -> dict[str, Step]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.stages.figures import highlight, vocabulary
-from atlas_pipeline.stages.pages import keys
+from atlas_pipeline.stages.pages import keys, whole_images
 from atlas_pipeline.stages.sampling import crops, index, sample
 from atlas_pipeline.view_atlas import layer_layouts, view_atlas
 from atlas_pipeline.views.view import layer_view
@@ -26,7 +26,7 @@ def pipeline(config: Config) -> Iterator[Step]:
     yield from (images, *samples.values(), keys.step(config, images), real_crops)
 
     view, layouts = layer_view(config), layer_layouts(config, samples)
-    coarsest_cells, coarsest_icons = {}, {}
+    cells, members, coarsest_cells, coarsest_icons = {}, {}, {}, {}
     for layer in view.layers:
         atlas = view_atlas(config, view, images, samples[layer], real_crops, layouts[layer])
         yield from atlas.steps
@@ -34,5 +34,8 @@ def pipeline(config: Config) -> Iterator[Step]:
             yield from highlight.steps(config, atlas.cells[size], icons)
         coarsest = min(atlas.icons)
         coarsest_cells[layer], coarsest_icons[layer] = atlas.cells[coarsest], atlas.icons[coarsest]
+        cells[layer], members[layer] = atlas.cells, atlas.members
 
     yield from vocabulary.steps(config, coarsest_cells, coarsest_icons)
+    # The viewer follows an image from layer to layer.
+    yield from whole_images.steps(config, images, layouts, cells, members)

@@ -169,17 +169,18 @@ def states(atlas: Callable[..., Result]) -> Callable[..., dict[str, str]]:
 
 @pytest.fixture
 def store_of() -> Callable[..., Any]:
-    """`store_of(config)("select", "class-bee")`: a finished artefact of a config, by stage and view."""
+    """`store_of(config)("select", "class-bee")`: a finished artefact, by stage, view and layer."""
     from atlas_pipeline.config.loading import parse_config
     from atlas_pipeline.engine import Store, artefact_of
     from atlas_pipeline.runs.pipeline_file import steps_of
 
-    def call(values: dict[str, Any]) -> Callable[[str, str | None], Any]:
+    def call(values: dict[str, Any]) -> Callable[..., Any]:
         config = parse_config(values)
         store, steps = Store(config.run.workspace), steps_of(config)
 
-        def made(stage: str, view: str | None) -> Any:
-            (step,) = [step for step in steps if step.stage.name == stage and step.view == view]
+        def made(stage: str, view: str | None, layer: str | None = None) -> Any:
+            found = [step for step in steps if (step.stage.name, step.view) == (stage, view)]
+            (step,) = [step for step in found if layer in (None, step.layer)]
             return artefact_of(step, store)
 
         return made

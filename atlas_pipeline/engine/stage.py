@@ -173,6 +173,8 @@ class Stage:
             the stage needs too little to count.
         remarks: returns lines that a reader of an artefact's results must know.
         viewer: returns the facts about an artefact that the viewer loads.
+        may_lag: whether an artefact made from some of a step's inputs, all else equal, is true of those and
+            may be published until the step is done.
     """
 
     name: str
@@ -198,6 +200,7 @@ class Stage:
     needs: Callable[[Sequence[Step], Sequence[Any]], Needs] | None = None
     remarks: Callable[[Step, Artefact], Iterable[str]] | None = None
     viewer: Callable[[Artefact], ViewerFacts] | None = None
+    may_lag: bool = False
 
     def is_for_device(self, config: Any) -> bool:
         """Whether the tasks of a step with this config compute on the run's device."""

@@ -82,7 +82,8 @@ def _table(image_id: np.ndarray, answer: np.ndarray, probability: np.ndarray) ->
 
 def _answers(job: PatchAnswersJob, images: torch.Tensor, runtime: Runtime) -> tuple[np.ndarray, np.ndarray]:
     """The top class and its probability: (image, patch x size x corner) each."""
-    from atlas_pipeline.patch_test.pasting import answers, paste_at_corners
+    from atlas_pipeline.models.answers import answers
+    from atlas_pipeline.patch_test.pasting import paste_at_corners
 
     network = opened_network(job.settings.model, runtime.device)
     images = images.to(runtime.device)

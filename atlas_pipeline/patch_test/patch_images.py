@@ -15,10 +15,9 @@ from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.images.listing import class_names
-from atlas_pipeline.models.labels import wordnet_ids
 from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.tables.chosen_images import batches_of
+from atlas_pipeline.views.class_names import classes_of_labels
 
 if TYPE_CHECKING:
     from atlas_pipeline.models import Network
@@ -91,24 +90,17 @@ def _compute(task: Task, jobs: Sequence[PatchImagesJob], runtime: Runtime) -> li
 
 
 def _labels_of_class(job: PatchImagesJob, labels: np.ndarray, network: Network) -> list[int] | None:
-    """The image labels that stand for the class; None if the labels cannot be matched to the classes."""
-    index, names, settings = job.config.class_, network.class_names, job.settings.run
-    label_names = class_names(settings.source, settings.path, settings.label_column)
-    if label_names is None:
-        return [index] if int(labels.max(initial=-1)) + 1 == len(names) else None
-    ids = wordnet_ids(settings.model, len(names))
-    # A name that several classes share, such as ImageNet's 'crane', identifies none of them.
-    known = {names[index].lower()} if names.count(names[index]) == 1 else set()
-    known |= {ids[index]} if ids is not None else set()
-    named = [label for label, name in enumerate(label_names) if name.lower() in known]
-    return named or ([index] if len(label_names) == len(names) else None)
+    """The image labels that stand for the class; None if no label can be matched to it."""
+    classes = classes_of_labels(job.settings.run, int(labels.max(initial=-1)), network)
+    matching = [] if classes is None else np.flatnonzero(classes == job.config.class_).tolist()
+    return matching or None
 
 
 def _correct(
     job: PatchImagesJob, image_ids: np.ndarray, network: Network, runtime: Runtime
 ) -> dict[int, float]:
     """Image id -> probability of the class, for those images that the network assigns to the class."""
-    from atlas_pipeline.patch_test.pasting import answers
+    from atlas_pipeline.models.answers import answers
 
     size = runtime.batch_size or (GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH)
     correct: dict[int, float] = {}

@@ -23,6 +23,7 @@ from atlas_pipeline.engine import (
     plan,
     reach_of,
 )
+from atlas_pipeline.engine.artefact import StoredArtefact
 from atlas_pipeline.engine.declaration import Publishes
 from atlas_pipeline.engine.location import Location, content_of, disk_errors
 from atlas_pipeline.engine.stage import Step
@@ -30,6 +31,7 @@ from atlas_pipeline.images.sources import SOURCES
 from atlas_pipeline.models.network_name import has_random_weights, network_name, weights_note
 from atlas_pipeline.patch_test.patch_report import CONTACT_SHEET
 from atlas_pipeline.publish.entries import AtlasEntry, RunSummary, entry_of
+from atlas_pipeline.publish.lagging import earlier_artefacts
 from atlas_pipeline.publish.report import report_page
 from atlas_pipeline.publish.run_folder import RunFolder, folder_lock, opened, run_folder, sweep_run
 from atlas_pipeline.publish.run_record import read_record
@@ -52,19 +54,24 @@ class Publication:
 
 
 def publish(
-    config: Config, steps: Sequence[Step], store: Store, by_command: Sequence[Step] = ()
+    config: Config,
+    steps: Sequence[Step],
+    store: Store,
+    by_command: Sequence[Step] = (),
+    earlier: Mapping[Step, StoredArtefact] | None = None,
 ) -> Publication:
     """Bring a run's folder up to date with the steps that are done.
 
     Args:   by_command: steps that a command requested in addition to the config's. Later publications keep
-            their files as long as the run still has the artefacts they were made from.
+            their files as long as the run still has the artefacts they were made from. earlier: artefacts to
+            show for steps that are not done, see `lagging`.
     Raises: ResourceError: the folder cannot be written.
     """
     # The lock keeps the sweep from removing a temporary file that another process is writing.
     with folder_lock(store, config.name) as is_locked:
         if is_locked:
             sweep_run(run_folder(config))
-        return _publish(config, steps, store, by_command)
+        return _publish(config, steps, store, by_command, earlier or {})
 
 
 def publish_early(
@@ -73,20 +80,31 @@ def publish_early(
     """`publish` while a run goes on, if the folder only gains by it; otherwise None.
 
     A folder that was made from artefacts that are no longer the run's, or not again yet, stays whole until
-    the run ends.
+    the run ends. Artefacts that may lag are excepted: they are shown until their steps are done.
     """
-    current = {artefact.fingerprint for artefact in artefacts_of(steps, store).values()}
-    record = read_record(run_folder(config))
-    if record is not None and not record.artefacts_of_run <= current:
-        return None
-    return publish(config, steps, store, by_command)
-
-
-def _publish(config: Config, steps: Sequence[Step], store: Store, by_command: Sequence[Step]) -> Publication:
     made = artefacts_of(steps, store)
+    record = read_record(run_folder(config))
+    others = (record.artefacts_of_run if record else set()) - {a.fingerprint for a in made.values()}
+    earlier = earlier_artefacts(steps, made, others, store)
+    if earlier is None:
+        return None
+    return publish(config, steps, store, by_command, earlier)
+
+
+def _publish(
+    config: Config,
+    steps: Sequence[Step],
+    store: Store,
+    by_command: Sequence[Step],
+    earlier: Mapping[Step, StoredArtefact],
+) -> Publication:
+    done = artefacts_of(steps, store)
+    is_all = len(done) == len(steps)
+    fingerprints = frozenset(artefact.fingerprint for artefact in done.values())
+    reach = Reach(fingerprints=fingerprints) if is_all else reach_of(plan(steps, store))
+    # A step that was finished meanwhile takes precedence.
+    made = {step: done.get(step) or earlier[step] for step in steps if step in done or step in earlier}
     current = {artefact.fingerprint for artefact in made.values()}
-    is_all = len(made) == len(steps)
-    reach = Reach(fingerprints=frozenset(current)) if is_all else reach_of(plan(steps, store))
     folder = RunFolder(run_folder(config), reach)
     views = views_of(config)
     entries, figures, kinds = [], [], {view.name: view.kind for view in views}

@@ -16,6 +16,8 @@ from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.models.spec import ModelSpec
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from atlas_pipeline.models import Network
 
 OtherNames = Callable[[], Iterator[Sequence[str] | None]]
@@ -132,6 +134,32 @@ def names_of_labels(settings: RunSettings, last: int) -> Sequence[str] | None:
         return own
     networks = class_labels(settings.model)
     return networks if networks is not None and last < len(networks) else None
+
+
+def classes_of_labels(settings: RunSettings, last: int, network: Network) -> np.ndarray | None:
+    """The class that each image label stands for, by its name or WordNet id.
+
+    Without a match by name, and with as many labels as classes, both are taken to have the same order.
+
+    Args:    last: the largest label.
+    Returns: (label,) int64, indices of logits; -1 where unknown. None if no label is matched.
+    """
+    import numpy as np
+
+    names = [name.lower() for name in network.class_names]
+    label_names = class_names(settings.source, settings.path, settings.label_column)
+    if label_names is None:
+        return np.arange(len(names)) if last + 1 == len(names) else None
+    # A name that several classes share, such as ImageNet's 'crane', identifies none of them.
+    known = {name: index for index, name in enumerate(names) if names.count(name) == 1}
+    ids = wordnet_ids(settings.model, len(names))
+    known |= {one: index for index, one in enumerate(ids or ()) if one}
+    classes = np.array([known.get(name.lower(), -1) for name in label_names], dtype=np.int64)
+    if len(classes) == len(names):
+        in_order = np.arange(len(names))
+        is_free = (classes < 0) & ~np.isin(in_order, classes)
+        classes = np.where(is_free, in_order, classes)
+    return classes if (classes >= 0).any() else None
 
 
 def attributed_classes(

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from atlas_pipeline.models import Network, Preprocess
-from atlas_pipeline.patch_test.pasting import answers, paste_at_corners
+from atlas_pipeline.models.answers import answers
+from atlas_pipeline.patch_test.pasting import paste_at_corners
 
 
 def network():

@@ -14,7 +14,7 @@ from atlas_pipeline.runs import make
 
 EARLY, LATE = "1", "4"
 AFTER_INVERT = {"stitch", "tiles"}
-AFTER_BIN = {"bin", "invert", "examples", "members", "names", "shares", *AFTER_INVERT}
+AFTER_BIN = {"bin", "invert", "examples", "members", "names", "shares", "whole_images", *AFTER_INVERT}
 AFTER_SUMS = {"cell_sums", *AFTER_BIN}
 AFTER_PROJECT = {"plot", "places", *AFTER_SUMS}
 
@@ -46,9 +46,9 @@ def test_a_finished_run_is_done_and_runs_no_task_again(done, atlas, states):
 
 def test_another_grid_runs_bin_invert_and_stitch_and_keeps_the_size_that_stays(done, states):
     changed = states(_changed(done, "grid.sizes", [3, 2]))
-    # The names of a map are those of all its grids.
-    of_grid = {f"{stage} {LATE} all 2" for stage in AFTER_SUMS - {"names"}}
-    assert _to_run(changed) == of_grid | {f"names {LATE} all"}
+    # The names of a map are those of all its grids, and the images shown whole those of all patches.
+    of_grid = {f"{stage} {LATE} all 2" for stage in AFTER_SUMS - {"names", "whole_images"}}
+    assert _to_run(changed) == of_grid | {f"names {LATE} all", "whole_images"}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_listing_images_opens_no_network(small, atlas, monkeypatch):
 
 def test_one_more_layer_samples_that_layer_alone(done, atlas, states):
     more = _changed(done, "layers", [LATE, EARLY])
-    to_run = _to_run(states(more))
+    to_run = _to_run(states(more)) - {"whole_images"}  # images of the patches of all layers
     assert to_run
     assert all(step.split()[1] == EARLY for step in to_run)
     before = states(done)

@@ -95,6 +95,73 @@ def test_a_layer_more_is_shown_early(small, finished, atlas, watched, monkeypatc
     assert any("stitch" in ended and "1/all/atlas-3.png" in files for ended, files, _ in seen)
 
 
+def test_a_grid_more_is_shown_early_and_earlier_names_until_the_new_ones_are_there(
+    small, finished, atlas, watched, monkeypatch, store_of
+):
+    monkeypatch.setattr("atlas_pipeline.publish.early._SHARE", 1e9)
+    small["layers"] = ["1", "4"]
+    finished(small)
+    _, watching = watched
+    folder = Path(small["run"]["workspace"]) / "runs" / "small"
+    names, whole = "4/all/names.js", "whole_images/images.js"
+    states = []
+
+    def look():
+        listed = (folder / "viewer" / "run.js").read_text()
+        states.append(
+            {
+                "files": files_of(folder),
+                names: (folder / names).read_bytes(),
+                whole: (folder / whole).read_bytes(),
+                "artefacts": set(json.loads((folder / PUBLISHED).read_text())["artefacts"]),
+                "grids": listed.count('"size":6'),
+            }
+        )
+        return ()
+
+    look()
+    before, old = states.pop(), store_of(small)("names", "all", "4").fingerprint
+    watching.files = look
+    small["grid"]["sizes"] = [3, 6]
+    assert atlas("run", small).exit_code == 0
+    new = store_of(small)("names", "all", "4").fingerprint
+    assert new != old
+    # The first layer's new grid is shown while the second layer's is not there yet.
+    assert any(state["grids"] == 1 for state in states)
+    # The folder always has names: those of the artefact that its record lists, and never both.
+    look()
+    after = states[-1]
+    for state in states:
+        assert {names, whole} <= state["files"]
+        assert len({old, new} & state["artefacts"]) == 1
+        assert state[names] == (before if old in state["artefacts"] else after)[names]
+        assert state[whole] in (before[whole], after[whole])
+    assert states[0][names] == before[names]
+    assert "6" in {path.name.removeprefix("tiles-") for path in (folder / "4" / "all").glob("tiles-*")}
+
+
+def test_earlier_artefacts_of_other_inputs_are_not_shown(small, finished, store_of):
+    from atlas_pipeline.config.loading import parse_config
+    from atlas_pipeline.engine import Store, artefacts_of
+    from atlas_pipeline.publish.lagging import earlier_artefacts
+    from atlas_pipeline.runs.pipeline_file import steps_of
+
+    finished(small)
+    old = store_of(small)("names", "all").fingerprint
+
+    def earlier(**changes):
+        config = parse_config({**small, **changes})
+        store, steps = Store(config.run.workspace), steps_of(config)
+        found = earlier_artefacts(steps, artefacts_of(steps, store), {old}, store)
+        return found and [artefact.fingerprint for artefact in found.values()]
+
+    assert earlier(grid={"sizes": [3, 6], "min_count": 2}) == [old]
+    # Other cells, another layout, and a grid that is gone.
+    assert earlier(grid={"sizes": [3, 6], "min_count": 3}) is None
+    assert earlier(project={**small["project"], "min_dist": 0.3}) is None
+    assert earlier(grid={"sizes": [6], "min_count": 2}) is None
+
+
 class Ended:
     def __init__(self, stage):
         self.stage = stage

@@ -21,6 +21,7 @@ from atlas_pipeline.pictures.png_codec import picture_of, png_of
 from atlas_pipeline.stages.sampling import index
 from atlas_pipeline.tables.columns import EXAMPLE_TYPE, matrix_column
 from atlas_pipeline.view_atlas import ViewAtlas
+from atlas_pipeline.views import class_names
 from atlas_pipeline.views.view import ComparisonPopulation
 
 # Predicts "striped" if the left half of the top-left 8 x 8 px is much lighter than the right half.
@@ -345,8 +346,8 @@ def test_without_examples_the_picture_that_a_command_made_goes_too(small, atlas,
     ],
 )
 def test_whose_labels_mean_the_class(monkeypatch, own, last, meaning):
-    monkeypatch.setattr(patch_images, "class_names", lambda *place: own)
-    monkeypatch.setattr(patch_images, "wordnet_ids", lambda spec, num: ("n1", "n2", "n3", "n02391049"))
+    monkeypatch.setattr(class_names, "class_names", lambda *place: own)
+    monkeypatch.setattr(class_names, "wordnet_ids", lambda spec, num: ("n1", "n2", "n3", "n02391049"))
     settings = SimpleNamespace(model=None, source="folder", path="", label_column=None)
     job = SimpleNamespace(config=SimpleNamespace(class_=3), settings=SimpleNamespace(run=settings))
     network = SimpleNamespace(class_names=("crane", "crane", "kit fox", "Zebra"))

@@ -11,6 +11,7 @@ import numpy as np
 from atlas_pipeline.numerics.grid import cell_of, flat_cell, unflat_cell
 from atlas_pipeline.numerics.region_names import GridClasses, region_names
 from atlas_pipeline.viewer.grid_files import GridNumbers, class_files, number_file, overview_files
+from atlas_pipeline.viewer.image_files import SampledPlaces, ShownImages, image_file, picture_files
 from atlas_pipeline.viewer.layout_files import key_file, place_file, thumbnail
 from atlas_pipeline.viewer.name_files import name_file
 from atlas_pipeline.viewer.page_files import page_files
@@ -27,6 +28,9 @@ from atlas_pipeline.viewer.sprites import (
 
 PX, CROP_PX = 32, 16
 NUM_IMAGES = 400
+# Every fourth image is shown whole. Its label is its number modulo 5, and the network predicts the next class
+# for every third of them. Positions are of a map of 6 rows and 8 columns.
+WHOLE, WHOLE_PX, MAP_SIZE = np.arange(0, NUM_IMAGES, 4), 32, (6, 8)
 CLASSES = ("ant", "bee", "cat", "dog", "emu")
 # Labels of the nearest patches, of cells with even and odd numbers.
 SEEN = ("pond", "")
@@ -123,6 +127,50 @@ def write_grid(folder: Path, xy: np.ndarray, grid: int, labels: Sequence[str], c
         write(folder, block_files(patches, numbers.row[here], numbers.col[here], nearest, ranges))
 
 
+def is_wrong(image: int) -> bool:
+    """Whether the network predicts another class than the label of an image that is shown whole."""
+    return image // 4 % 3 == 0
+
+
+def position_of(image: int, ordinal: int = 0) -> tuple[int, int]:
+    """Sampled row and column of an image."""
+    return 1 + (image + ordinal) % 4, 1 + image % 6
+
+
+def whole_colour(image: int) -> list[int]:
+    """Uniform colour of an image that is shown whole."""
+    return [40 + image // 2, 200, 255 - image // 2]
+
+
+def write_whole(folder: Path, labels: Sequence[str], positions: int) -> None:
+    """Write the files of the images that are shown whole."""
+    label = WHOLE % 5
+    wrong = np.array([is_wrong(image) for image in WHOLE.tolist()])
+    images = ShownImages(
+        image_id=WHOLE,
+        keys=[f"image-{image}.jpg" for image in WHOLE.tolist()],
+        label=label,
+        label_names=dict(enumerate(labels or CLASSES)),
+        predicted=np.where(wrong, (label + 1) % 5, label),
+        probability=0.5 + WHOLE / 1000,
+        class_names=labels or CLASSES,
+        is_right=np.where(wrong, 0, 1),
+    )
+    layers = []
+    for number, layer in enumerate(("early", "late", "bare")):
+        slot, ordinal = (at.ravel() for at in np.mgrid[: len(WHOLE), :positions])
+        row, col = np.transpose([position_of(*one) for one in zip(WHOLE[slot], ordinal, strict=True)])
+        xy = activations_xy(number, positions)[WHOLE[slot] * positions + ordinal]
+        layers.append(
+            SampledPlaces(layer=layer, map_size=MAP_SIZE, slot=slot, ordinal=ordinal, row=row, col=col, xy=xy)
+        )
+    pictures = (np.full((WHOLE_PX, WHOLE_PX, 3), whole_colour(image), np.uint8) for image in WHOLE.tolist())
+    write(
+        folder / "whole_images",
+        {"images.js": image_file(images, WHOLE_PX, layers), **picture_files(pictures, WHOLE_PX)},
+    )
+
+
 def names_of(grids: Sequence[GridNumbers], labels: Sequence[str]) -> bytes:
     """The file of names; all activations of a cell agree."""
     levels = [
@@ -147,6 +195,7 @@ def make_viewer(
     name: str = "made",
     moved: str = "",
     positions: int = 1,
+    num_known: int = NUM_IMAGES,
     **changes: Any,
 ) -> Path:
     """Write layers ``early`` and ``late`` with all grids, a class atlas with one, a layer without icons.
@@ -154,7 +203,9 @@ def make_viewer(
     Args:
         moved: layer and view, such as ``late-all``, that claim a different layout from the others.
         positions: activations per image.
+        num_known: images that keys.js and places.js list.
     """
+    known = np.arange(num_known)
     layers = []
     for number, layer in enumerate(("early", "late", "bare")):
         views = []
@@ -171,7 +222,7 @@ def make_viewer(
             write(
                 folder / layer / view,
                 {
-                    "places.js": place_file(xy, image, np.arange(NUM_IMAGES), ordinal),
+                    "places.js": place_file(xy, image, known, ordinal),
                     "thumbnail.webp": thumbnail(xy),
                 },
             )
@@ -192,10 +243,9 @@ def make_viewer(
                 }
             )
         layers.append({"name": layer, "views": views})
-    keys = [f"image-{image}.jpg" for image in range(NUM_IMAGES)]
-    write(
-        folder / "keys", {"keys.js": key_file(np.arange(NUM_IMAGES), keys, np.arange(NUM_IMAGES) % 5, labels)}
-    )
+    keys = [f"image-{image}.jpg" for image in known]
+    write(folder / "keys", {"keys.js": key_file(known, keys, known % 5, labels)})
+    write_whole(folder, labels, positions)
     run = {
         "run": name,
         "digest": f"digest-of-{name}",
@@ -203,7 +253,8 @@ def make_viewer(
         "weights": "trained",
         "random": False,
         "images": NUM_IMAGES,
-        "known": NUM_IMAGES,
+        "known": num_known,
+        "wholeImages": len(WHOLE),
         "positions": positions,
         "generated": False,
         "layers": layers,

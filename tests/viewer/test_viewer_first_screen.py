@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from making_viewer import images_xy, make_viewer, numbers_of, write
-from seeing import NEAR, at_cell, centre, full_cells, settle, state, until
+from seeing import NEAR, at_cell, centre, full_cells, pixel, settle, state, until
 
 from atlas_pipeline.viewer.grid_files import number_file, overview_files
 
@@ -87,6 +87,20 @@ def test_behind_the_icons_is_a_ground_that_follows_the_density(opened):
     assert right == pytest.approx(below, abs=1e-5)
     assert 0.2 < right < 0.8 * inside
     assert far == lower == pytest.approx(0, abs=1e-6)
+
+
+def test_a_measure_called_ground_does_not_hide_the_map(opened, tmp_path):
+    folder = make_viewer(tmp_path, grids=(8,))
+    numbers = numbers_of(images_xy(0), 8, LABELS)
+    fields = {name: getattr(numbers, name) for name in numbers.__dataclass_fields__}
+    measures = {**numbers.measures, "ground": np.full(len(numbers.row), 0.3)}
+    files = {"grid.js": number_file(type(numbers)(**{**fields, "measures": measures}))}
+    write(folder / "early" / "all" / "tiles-8", files)
+    page = opened("#grid=8&labels=false&full=true", folder)
+    assert len(page.evaluate("atlas.gridShown().ground")) == len(numbers.row)
+    row, col = full_cells()[20]
+    wanted = [255 * col / 8, 255 * row / 8, 128]
+    assert pixel(page, *centre(row, col, 8)) == pytest.approx(wanted, abs=NEAR)
 
 
 def test_the_first_tab_is_on_the_map_where_the_keys_work_at_once(opened):

@@ -115,3 +115,59 @@ def test_a_path_in_a_view_without_icons_can_be_removed(opened):
     assert page.inner_text("#strip-words") == "No icons along the path"
     page.get_by_role("button", name="Remove the path").click()
     assert not page.locator("#strip").is_visible()
+
+
+# Run an action, and return the words that the next frame draws on the map: [[words, x, y], ...].
+ON_MAP = """async () => { const context = document.getElementById("map").getContext("2d"), drawn = [];
+    context.fillText = (words, x, y) => drawn.push([words, x, y]);
+    atlas.redraw();
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    delete context.fillText;
+    return drawn; }"""
+
+
+def test_no_name_lies_under_the_buttons_and_a_saved_picture_has_it(opened):
+    page = opened("#grid=8&z=2", viewport={"width": 1200, "height": 800})
+    until(page, "atlas.viewNames()")
+    _, x, y = next(one for one in page.evaluate(ON_MAP) if 100 < one[1] < 700 and 250 < one[2] < 600)
+    # Move the map until this name would lie under the button.
+    page.evaluate(
+        """([x, y]) => { const box = document.getElementById("zoom-out").getBoundingClientRect(),
+        map = document.getElementById("map").getBoundingClientRect();
+        const [left, top] = [box.left + box.width / 2 - map.left, box.top + box.height / 2 - map.top];
+        atlas.panBy(x - left, y - top); }""",
+        [x, y],
+    )
+    page.wait_for_timeout(300)
+    left, top, right, bottom = page.evaluate(
+        """() => { const box = document.getElementById("zooms").getBoundingClientRect(),
+        map = document.getElementById("map").getBoundingClientRect();
+        return [box.left - map.left, box.top - map.top, box.right - map.left, box.bottom - map.top]; }"""
+    )
+    screen = page.evaluate(ON_MAP)
+    assert screen
+    assert not [one for one in screen if left < one[1] < right and top < one[2] < bottom]
+    saved = page.evaluate(
+        NAMES.replace("(words, x) =>", "(words, x, y) =>").replace("[words, x,", "[words, x, y,")
+    )
+    assert [one for one in saved if left < one[1] < right and top < one[2] < bottom]
+
+
+@pytest.mark.parametrize(("width", "names"), [(390, []), (1200, ["ant"])])
+def test_on_a_small_screen_small_regions_have_no_name_until_one_is_nearer(opened, tmp_path, width, names):
+    folder = make_viewer(tmp_path, grids=(8,))
+    # Two cells of a grid of 16 are 32 pixels wide on a phone, and 60 on a desk.
+    level = GridClasses(
+        grid=16,
+        cells=np.array([[4, 4], [4, 5]]),
+        classes=np.array([0, 0]),
+        counts=np.array([5, 5]),
+        agreement=np.array([0.9, 0.9]),
+    )
+    write(folder / "early" / "all", {"names.js": name_file(region_names([level]), CLASSES)})
+    page = opened("#z=1&x=0.5&y=0.5", folder, viewport={"width": width, "height": 844})
+    until(page, "atlas.viewNames()")
+    assert [words for words, *_ in page.evaluate(NAMES)] == names
+    page.evaluate("atlas.set({x: 0.3, y: 0.3, z: 3})")
+    settle(page)
+    assert [words for words, *_ in page.evaluate(NAMES)] == ["ant"]

@@ -85,6 +85,7 @@ NAMES = Stage(
     columns=FILES,
     commands=("stitch",),
     publishes=Publishes.VIEWER,
+    may_lag=True,
     viewer=lambda artefact: ViewerFacts(view={"names": artefact.num_rows > 0}),
 )
 

@@ -37,7 +37,8 @@ function setBrush(on) {
   if (on) notice("Drag over the map: the activations there light up in every layer.");
 }
 
-function dots(target, { left, top, scale, width, height }, { x, y }, colour, radius) {
+/** Draw dots at places {x, y} of the map. */
+export function drawDots(target, { left, top, scale, width, height }, { x, y }, colour, radius) {
   const { paper } = theme(),
     path = new Path2D();
   for (let n = 0; n < x.length; n++) {
@@ -52,17 +53,22 @@ function dots(target, { left, top, scale, width, height }, { x, y }, colour, rad
   target.fill(path);
 }
 
-/** Draw the selected activations as dots, and the selection's box if it belongs to this view. */
-export const drawFound = (target, camera) => {
-  const { accent } = theme(),
-    { points: lit, box: region } = litHere();
-  if (lit) dots(target, camera, lit, accent, lit.x.length < 60 ? 5 : lit.x.length < 800 ? 3 : 1.8);
-  const corners = box?.flat() ?? region;
+/** Draw selected activations as dots, and their box if it belongs to the view. */
+export const drawSelection = (target, camera, { points, box: corners }) => {
+  const { accent } = theme();
+  if (points)
+    drawDots(target, camera, points, accent, points.x.length < 60 ? 5 : points.x.length < 800 ? 3 : 1.8);
   if (!corners) return;
   const [x0, y0, x1, y1] = corners.map((at, n) => camera[n % 2 ? "top" : "left"] + at * camera.scale);
   target.strokeStyle = accent;
   target.lineWidth = 1.5;
   target.strokeRect(x0, y0, x1 - x0, y1 - y0);
+};
+
+/** Draw the selection of the shown view, or the box that is being drawn. */
+export const drawFound = (target, camera) => {
+  const { points, box: region } = litHere();
+  drawSelection(target, camera, { points, box: box?.flat() ?? region });
 };
 
 const iconless = fileStore();
@@ -77,7 +83,7 @@ export const iconlessPlaces = () => {
 /** Draw the activations of a view without icons as dots. */
 export const drawPlaces = (target, camera) => {
   const places = iconlessPlaces();
-  if (places) dots(target, camera, places, theme().muted, camera.scale > 300 ? 1.4 : 0.6);
+  if (places) drawDots(target, camera, places, theme().muted, camera.scale > 300 ? 1.4 : 0.6);
 };
 
 export const startBrush = () => {

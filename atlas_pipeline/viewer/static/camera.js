@@ -18,6 +18,26 @@ export const cameraOf = (place = state) => {
   return cameraAt(place, clientWidth, clientHeight);
 };
 
+/** Width and height of the part of the map, from its top left corner, that the open panel leaves uncovered. */
+export const uncovered = () => {
+  const { width, height } = cameraOf(),
+    map = byId("map").getBoundingClientRect(),
+    panel = byId("detail").getBoundingClientRect();
+  // The panel covers the bottom of the map on a phone, and its right side elsewhere.
+  return [
+    panel.left > map.left ? Math.min(width, panel.left - map.left) : width,
+    panel.top > map.top ? Math.min(height, panel.top - map.top) : height,
+  ];
+};
+
+/** A place, moved if the panel would cover its middle, so that this lies in the middle of what is seen. */
+export const besidePanel = (place) => {
+  const { width, height, scale } = cameraOf(place),
+    [right, bottom] = uncovered();
+  if (width / 2 < right && height / 2 < bottom) return place;
+  return { ...place, x: place.x + (width - right) / 2 / scale, y: place.y + (height - bottom) / 2 / scale };
+};
+
 /** A point of the canvas -> the point of the unit square shown there. */
 export const toMap = (x, y, { left, top, scale } = cameraOf()) => [(x - left) / scale, (y - top) / scale];
 

@@ -1,10 +1,9 @@
 // The data of a grid's cells, and the choice of the grid that is shown.
 
-import { cameraOf, flyTo } from "./camera.js";
+import { cameraOf, flyTo, uncovered } from "./camera.js";
 import { fileStore, loadFile, run, unpackAll } from "./data.js";
 import { arrived } from "./legend.js";
 import { shortLabel } from "./names.js";
-import { byId } from "./page.js";
 import { SHEET } from "./sheets.js";
 import { set, state, viewShown } from "./state.js";
 
@@ -16,11 +15,8 @@ const key = (size) => `${state.layer}/${state.view}/tiles-${size}`;
 
 /** The size of the grid that the state asks for, by choice or by zoom; 0 if the view has no icons. */
 export const gridSize = () => {
-  const sizes = viewShown().grids.map((grid) => grid.size);
-  if (!sizes.length) return 0;
-  const { scale } = cameraOf();
-  const byZoom = sizes.filter((size) => scale / size >= CELL_PX).at(-1) ?? sizes[0];
-  return state.grid || byZoom;
+  const { grids } = viewShown();
+  return grids.length ? state.grid || gridFor(grids, cameraOf().scale).size : 0;
 };
 
 async function read(folder, size, crop) {
@@ -43,12 +39,23 @@ async function read(folder, size, crop) {
   return grid;
 }
 
-/** The grid of a size, or null while it loads; the map is redrawn when it arrives. */
-export const gridOf = (size) => {
-  const folder = key(size),
-    { cropPx } = viewShown().grids.find((grid) => grid.size === size);
+/** A grid of any view, or null while it loads; the map is redrawn when it arrives. */
+export const gridIn = (layer, view, { size, cropPx }) => {
+  const folder = `${layer}/${view}/tiles-${size}`;
   return grids.get(folder, () => read(folder, size, cropPx), arrived);
 };
+
+/** The grid of a size of the shown view, or null while it loads. */
+export const gridOf = (size) =>
+  gridIn(
+    state.layer,
+    state.view,
+    viewShown().grids.find((grid) => grid.size === size),
+  );
+
+/** The grid of a list that has cells large enough on the screen. scale: side of the map in CSS pixels. */
+export const gridFor = (grids, scale) =>
+  grids.filter(({ size }) => scale / size >= CELL_PX).at(-1) ?? grids[0];
 
 /** The grid to show: the wanted one, or any loaded one while the wanted one loads; null if there is none. */
 export const gridShown = () => {
@@ -108,15 +115,11 @@ export const nameOfCell = (grid, cell) => `${grid.size}.${grid.row[cell]}.${grid
 
 /** Choose a cell. Move the map if the cell is off the screen or covered by the panel that opens. */
 export const chooseCell = (grid, cell) => {
-  set({ cell: nameOfCell(grid, cell) });
+  set({ cell: nameOfCell(grid, cell), image: "" });
   const x = (grid.col[cell] + 0.5) / grid.size,
     y = (grid.row[cell] + 0.5) / grid.size,
     { left, top, scale, width, height } = cameraOf(),
-    map = byId("map").getBoundingClientRect(),
-    panel = byId("detail").getBoundingClientRect();
-  // The panel covers the bottom of the map on a phone, and its right side elsewhere.
-  const right = panel.left > map.left ? Math.min(width, panel.left - map.left) : width,
-    bottom = panel.top > map.top ? Math.min(height, panel.top - map.top) : height;
+    [right, bottom] = uncovered();
   const px = left + x * scale,
     py = top + y * scale;
   if (px > 0 && py > 0 && px < right && py < bottom) return;

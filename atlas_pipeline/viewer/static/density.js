@@ -40,9 +40,12 @@ export const smoothDensity = (grid) => {
 /** How far a value is beyond a threshold, from 0 to 1; soft, so that bands have no stairs. */
 const beyond = (value, threshold) => Math.min(1, Math.max(0, (value - threshold) / 0.03 + 0.5));
 
+// Not in the grid itself, whose entries are named by measures: one of them is called ground.
+const grounds = new WeakMap();
+
 /** The ground of a grid as a picture of the whole map; it is made once. */
 export const groundOf = (grid) => {
-  if (grid.ground) return grid.ground;
+  if (grounds.has(grid)) return grounds.get(grid);
   const field = smoothDensity(grid),
     canvas = new OffscreenCanvas(GROUND_SIDE, GROUND_SIDE),
     context = canvas.getContext("2d"),
@@ -56,7 +59,8 @@ export const groundOf = (grid) => {
     image.data[4 * at + 3] = 255 * opacity * edge;
   }
   context.putImageData(image, 0, 0);
-  return (grid.ground = canvas);
+  grounds.set(grid, canvas);
+  return canvas;
 };
 
 /**

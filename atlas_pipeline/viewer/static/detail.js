@@ -3,8 +3,9 @@
 import { chosenCell, decimals, measureOf, numberWords, topClasses, wordsFor } from "./cells.js";
 import { run } from "./data.js";
 import { fillIcon, headingElements, headingOf, patchElements, patchesOf } from "./evidence.js";
+import { forgetImage, showImage } from "./image.js";
 import { byId, element, say } from "./page.js";
-import { set } from "./state.js";
+import { set, state } from "./state.js";
 import { lightUp } from "./travel.js";
 
 /** A measure of a cell as text. */
@@ -127,7 +128,13 @@ let shownCell = "";
 export const showDetail = () => {
   const chosen = chosenCell(),
     panel = byId("detail");
-  panel.hidden = !chosen;
+  panel.hidden = !chosen && state.image === "";
+  if (state.image !== "") {
+    shownCell = "";
+    return void showImage(panel);
+  }
+  forgetImage();
+  panel.setAttribute("aria-label", "The chosen cell");
   if (!chosen) return void (shownCell = "");
   const { grid, cell } = chosen,
     name = `${grid.folder}#${cell}`;

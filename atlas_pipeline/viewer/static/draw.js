@@ -1,10 +1,12 @@
 // Drawing of the map on its canvas, whenever something changed.
 
+import { drawBeside } from "./beside.js";
 import { drawFound, drawPlaces } from "./brush.js";
 import { cameraOf, fitAgain, toMap } from "./camera.js";
 import { cellAt, chooseCell, chosenCell, gridShown } from "./cells.js";
 import { drawGlide, isGliding } from "./glide.js";
-import { drawLabels } from "./labels.js";
+import { coveredBoxes, drawLabels } from "./labels.js";
+import { drawLinked, pointAtCell } from "./linked.js";
 import { drawAxis, drawFrames, outlineCell } from "./marks.js";
 import { drawMinimap } from "./minimap.js";
 import { coloursOver, dimmingOver, filterOver } from "./overlay.js";
@@ -22,11 +24,11 @@ let pointer = null;
 export const redraw = () => (dirty = true);
 
 let themeColours = null;
-/** The colours of the page's style for use on the canvas: {paper, ink, muted, line, accent}. */
+/** The colours of the page's style for use on the canvas: {paper, ink, muted, line, accent, mark}. */
 export const theme = () => {
   if (!themeColours) {
     const style = getComputedStyle(document.documentElement);
-    const names = ["paper", "ink", "muted", "line", "accent"];
+    const names = ["paper", "ink", "muted", "line", "accent", "mark"];
     themeColours = Object.fromEntries(
       names.map((name) => [name, style.getPropertyValue("--" + name).trim()]),
     );
@@ -52,7 +54,8 @@ export const eachVisible = (grid, { left, top, width, height, scale }, take) => 
   }
 };
 
-function drawSheets(target, grid, camera, ratio) {
+/** Draw the icons of a grid, from its sheets or from the small picture of it. */
+export function drawSheets(target, grid, camera, ratio) {
   const { crops, full } = state,
     kind = crops && grid.cropPx ? "crops" : "icons";
   const { left, top, width, height, scale } = camera,
@@ -129,6 +132,8 @@ export const paint = (target, camera, ratio, quality = "low") => {
   const chosen = chosenCell();
   if (chosen) outlineCell(target, chosen.grid, chosen.cell, camera, accent, 2.5);
   if (grid) drawLabels(target, grid, camera);
+  // Over the names, which may lie anywhere in a region.
+  drawLinked(target, camera, state.layer, grid);
   drawAxis(target, camera);
   drawGlide(target, camera);
   drawTrace(target, camera);
@@ -140,6 +145,7 @@ function showPointed() {
   const cell = grid ? cellAt(grid, ...toMap(x, y)) : -1;
   if (cell !== (hovered?.cell ?? -1)) redraw();
   hovered = cell < 0 ? null : { grid, cell };
+  pointAtCell(state.layer, hovered);
   showTip(grid, cell, ...screen);
 }
 
@@ -171,8 +177,14 @@ function drawFrame(context) {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     // The map may have moved while the pointer stayed in place.
     if (pointer) showPointed();
-    paint(context, camera, Math.max(ratio, minRatio), isMoving ? "low" : "high");
+    paint(
+      context,
+      { ...camera, covered: coveredBoxes() },
+      Math.max(ratio, minRatio),
+      isMoving ? "low" : "high",
+    );
     drawMinimap();
+    drawBeside(ratio);
     loadWanted();
   }
   requestAnimationFrame(() => drawFrame(context));
@@ -202,7 +214,7 @@ export const pickAt = (x, y) => {
   const grid = gridShown();
   if (!grid) return;
   const cell = cellAt(grid, x, y);
-  if (cell < 0) set({ cell: "" });
+  if (cell < 0) set({ cell: "", image: "" });
   else chooseCell(grid, cell);
 };
 

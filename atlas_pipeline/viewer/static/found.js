@@ -4,11 +4,11 @@
 import { numberWords } from "./cells.js";
 import { cachedFile, run, unpackAll } from "./data.js";
 import { redraw, theme } from "./draw.js";
+import { showGallery } from "./gallery.js";
 import { byId, say, warn } from "./page.js";
 import { searched } from "./search.js";
 import { onChange, set, state } from "./state.js";
-
-const PLACE_GRID = 65536; // places are cells of a grid with this many rows and columns
+import { furtherPlaces, mostKnown, PLACE_GRID } from "./whole.js";
 
 /**
  * The places of the known images' activations in a view: {slot, number, x, y}, y down. slot: number of the
@@ -20,14 +20,24 @@ export const placesOf = (layer, view) =>
     const { slot, ordinal, row, col } = await unpackAll(value),
       { positions } = run;
     const unit = (places) => Float32Array.from(places, (place) => (place + 0.5) / PLACE_GRID);
-    const number = ordinal ? Uint32Array.from(slot, (image, n) => image * positions + ordinal[n]) : slot;
-    return { slot, number, x: unit(col), y: unit(row) };
+    const known = {
+      slot: [...slot],
+      ordinal: ordinal ?? new Uint16Array(slot.length),
+      x: unit(col),
+      y: unit(row),
+    };
+    const further = await furtherPlaces(layer, view);
+    const both = (name) => (further ? [...known[name], ...further[name]] : known[name]),
+      ordinals = both("ordinal"),
+      slots = Uint16Array.from(both("slot"));
+    const number = Uint32Array.from(slots, (image, n) => image * positions + ordinals[n]);
+    return { slot: slots, number, x: Float32Array.from(both("x")), y: Float32Array.from(both("y")) };
   });
 
 /** A mask over the known images' activations, by number, that is 1 for the images in these slots. */
 export const maskOf = (slots) => {
-  const { known, positions } = run,
-    mask = new Uint8Array(known * positions);
+  const { positions } = run,
+    mask = new Uint8Array(mostKnown() * positions);
   for (const slot of slots) mask.fill(1, slot * positions, (slot + 1) * positions);
   return mask;
 };
@@ -55,10 +65,11 @@ const known = (layer, view) =>
 
 /** A mask over the activations, by number, that is 1 for those in a box of a view. */
 export const maskWithin = async ({ layer, view, box: [x0, y0, x1, y1] }) => {
-  const { number, x, y } = await placesOf(layer, view),
+  const { slot, number, x, y } = await placesOf(layer, view),
     mask = maskOf([]);
   for (let n = 0; n < number.length; n++) {
-    if (x[n] >= x0 && x[n] < x1 && y[n] >= y0 && y[n] < y1) mask[number[n]] = 1;
+    // Images that are known because they are shown whole are no random part of all: a region counts without them.
+    if (slot[n] < run.known && x[n] >= x0 && x[n] < x1 && y[n] >= y0 && y[n] < y1) mask[number[n]] = 1;
   }
   return mask;
 };
@@ -146,6 +157,7 @@ async function follow(found) {
   current = { found, mask: what?.mask ?? null, words: what?.words ?? "" };
   byId("found").hidden = !what;
   byId("found-words").textContent = current.words;
+  showGallery(found.startsWith("image:") ? null : current.mask);
   if (what) say(current.words);
   else if (found) warn(fault);
   const { layer, view } = state;
@@ -155,13 +167,15 @@ async function follow(found) {
   redraw();
 }
 
-/** The selection in the shown view: its points {x, y} if loaded, and its box if it is a box of this view. */
-export const litHere = () => {
-  const { layer, view } = state,
-    region = boxOf(current.found);
+/** The selection in a view: its points {x, y} if loaded, and its box if it is a box of this view. */
+export const litIn = (layer, view) => {
+  const region = boxOf(current.found);
   const isHere = region?.layer === layer && region?.view === view;
   return { points: points.get(`${layer}/${view}`), box: isHere ? region.box : null };
 };
+
+/** The selection in the shown view. */
+export const litHere = () => litIn(state.layer, state.view);
 
 export const startFound = () => {
   byId("found-clear").onclick = () => set({ found: "" });

@@ -1,5 +1,6 @@
 // The keys that work while the map has the focus, and their list in the help.
 
+import { toggleBeside } from "./beside.js";
 import { goHome, panBy, zoomBy } from "./camera.js";
 import { chooseCell, chosenCell, gridShown } from "./cells.js";
 import { toggleTheme } from "./controls.js";
@@ -25,6 +26,7 @@ const KEYS = [
   ["n", "names on the map"],
   ["b", "light up the chosen icon's activations in every layer"],
   ["t", "extend the path to the chosen icon"],
+  ["l", "a second layer beside the map"],
   ["/", "type a class"],
   ["d", "dark or light"],
   ["?", "this list"],
@@ -78,7 +80,7 @@ const ACTIONS = {
   0: () => goHome(),
   Home: () => goHome(),
   Enter: chooseMiddle,
-  Escape: () => set({ cell: "" }),
+  Escape: () => set({ cell: "", image: "" }),
   "[": () => nextLayer(-1),
   "]": () => nextLayer(1),
   g: nextGrid,
@@ -87,6 +89,7 @@ const ACTIONS = {
   n: () => toggle("labels"),
   b: () => lightUp(),
   t: () => tracePoint(),
+  l: toggleBeside,
   "/": () => (showSide(true), byId("class").focus()),
   d: () => toggleTheme(),
   "?": () => byId("help").showModal(),

@@ -3,12 +3,14 @@
 import { theme } from "./draw.js";
 import { litNames } from "./lit.js";
 import { namesAt, viewNames } from "./names.js";
+import { byId } from "./page.js";
 import { placeNames } from "./placing.js";
 import { state } from "./state.js";
 
 const FONT = '600 13px system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif';
 const LINE_PX = 16; // height of a line in CSS pixels
 const PAD = 3; // free space around a name
+const LEAST_SIDE_PX = 44; // side of a region on the screen from which it has a name, which matters on a phone
 const LEVELS = 4; // zoom levels per factor of two; names are placed once for each level
 const placed = new Map(); // placed names by view, grid and zoom level
 
@@ -27,11 +29,11 @@ function regionNames(context, grid, camera) {
     isWide = camera.width > camera.height;
   const name = `${state.layer}/${state.view}/${grid.size}#${level}#${zoom}#${isWide}`;
   if (!placed.has(name)) {
-    const wanted = namesAt(all, 2 ** (zoom / LEVELS)).map((one) => ({
-      ...one,
-      size: sizeOfName(context, one.lines),
-    }));
-    placed.set(name, placeNames(wanted, grid, 2 ** (level / LEVELS), isWide));
+    const scale = 2 ** (level / LEVELS);
+    const wanted = namesAt(all, 2 ** (zoom / LEVELS))
+      .filter(({ side }) => side * scale >= LEAST_SIDE_PX)
+      .map((one) => ({ ...one, size: sizeOfName(context, one.lines) }));
+    placed.set(name, placeNames(wanted, grid, scale, isWide));
   }
   if (placed.size > 100) placed.delete(placed.keys().next().value);
   return placed.get(name);
@@ -67,12 +69,36 @@ function drawWords(context, lines, x, top, colour) {
   });
 }
 
-/** Draw the names; a name that would overlap an earlier one is left out. Returns the words drawn. */
+const COVERS = ["zooms", "minimap", "open-side", "legend", "status"];
+const COVER_MS = 200;
+let covers = { at: -Infinity, boxes: [] };
+
+/** The boxes of the controls that lie on the map, in CSS pixels of it; looked up a few times a second. */
+export const coveredBoxes = () => {
+  const now = Date.now();
+  if (now - covers.at < COVER_MS) return covers.boxes;
+  const map = byId("map").getBoundingClientRect();
+  const boxes = COVERS.map((id) => byId(id).getBoundingClientRect())
+    .filter(({ width }) => width)
+    .map(({ left, right, top, bottom }) => ({
+      left: left - map.left,
+      right: right - map.left,
+      top: top - map.top,
+      bottom: bottom - map.top,
+    }));
+  covers = { at: now, boxes };
+  return boxes;
+};
+
+/**
+ * Draw the names; a name that would overlap an earlier one, or a box in camera.covered, is left out. Returns the
+ * words drawn.
+ */
 export const drawLabels = (context, grid, camera) => {
   const { ink, muted, accent } = theme(),
     { left, top, scale, width, height } = camera;
   Object.assign(context, { font: FONT, textAlign: "center", textBaseline: "middle", lineJoin: "round" });
-  const taken = [],
+  const taken = [...(camera.covered ?? [])],
     drawn = [];
   const isFree = (box) =>
     !taken.some((t) => t.left < box.right && box.left < t.right && t.top < box.bottom && box.top < t.bottom);

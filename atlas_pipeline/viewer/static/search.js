@@ -1,14 +1,13 @@
 // Search for images by number, name and label.
 
-import { cameraOf, fitted, flyTo, homePlace, largestZoom } from "./camera.js";
+import { besidePanel, cameraOf, fitted, flyTo, homePlace, largestZoom } from "./camera.js";
 import { numberWords } from "./cells.js";
 import { choiceField, matching } from "./choice.js";
-import { cachedFile, run, unpackAll } from "./data.js";
+import { run } from "./data.js";
 import { maskOf, placesOf } from "./found.js";
-import { byId, notice, warn } from "./page.js";
+import { byId, notice, showSide, warn } from "./page.js";
 import { set, state } from "./state.js";
-
-const keys = () => cachedFile("keys/keys.js", unpackAll);
+import { knownImages, wholeImages } from "./whole.js";
 
 const labelOf = (all, slot) =>
   all.labelNames[all.label[slot]] ?? (all.label[slot] >= 0 ? `label ${all.label[slot]}` : "");
@@ -31,9 +30,27 @@ const imageOption = (all, slot) => ({
   value: `image:${all.imageId[slot]}`,
 });
 
-/** The options for a text: labels, an image by its number, images by name. all: content of keys/keys.js. */
-export function optionsFor(all, text) {
-  const found = matching(labelOptions(all), text);
+/** The predicted classes of the images that are shown whole, and the images predicted wrongly, as options. */
+export function predictionOptions(whole) {
+  if (!whole) return [];
+  const counts = new Map();
+  for (const which of whole.predicted) counts.set(which, (counts.get(which) ?? 0) + 1);
+  const shown = `of ${numberWords(whole.imageId.length)} images shown whole`,
+    numWrong = [...whole.isRight].filter((one) => one === 0).length;
+  const options = [...counts]
+    .sort((a, b) => whole.classes[a[0]] - whole.classes[b[0]])
+    .map(([which, count]) => ({
+      words: whole.classNames[which],
+      beside: `predicted class, ${numberWords(count)} ${shown}`,
+      value: `predicted:${whole.classes[which]}`,
+    }));
+  const wrong = { words: "Wrong predictions", beside: `${numberWords(numWrong)} ${shown}`, value: "right:0" };
+  return numWrong ? [wrong, ...options] : options;
+}
+
+/** The options for a text: labels, predicted classes, an image by its number, images by name. */
+export function optionsFor(all, text, whole = null) {
+  const found = [...matching(labelOptions(all), text), ...matching(predictionOptions(whole), text)];
   if (!text) return found;
   const number = text.replace(/^(image\s*|#)/i, ""),
     exact = /^\d+$/.test(number) ? all.imageId.indexOf(Number(number)) : -1;
@@ -50,16 +67,35 @@ export function optionsFor(all, text) {
   return found;
 }
 
-const find = async (text) => (run.keys ? optionsFor(await keys(), text) : []);
+const find = async (text) => (run.keys ? optionsFor(await knownImages(), text, await wholeImages()) : []);
 
-/** The selection of "image:12" or "label:3": {mask over activations, words}; null: not in this run. */
+/** The slots among the known images of those shown whole with a predicted class, or predicted wrongly. */
+async function predictedAs(all, kind, number) {
+  const whole = await wholeImages();
+  if (!whole) return null;
+  const which = kind === "right" ? Number(number) : whole.classes.indexOf(Number(number)),
+    column = kind === "right" ? whole.isRight : whole.predicted;
+  const slots = [...column.keys()].filter((slot) => column[slot] === which),
+    count = `${numberWords(slots.length)} image${slots.length === 1 ? "" : "s"}`;
+  const how = { 0: "wrongly", 1: "rightly" }[number];
+  const words =
+    kind === "right" ? `${count} predicted ${how}` : `${count} predicted as ${whole.classNames[which]}`;
+  if (!slots.length || (kind === "right" && !how)) return null;
+  return { mask: maskOf(slots.map((slot) => all.slots.get(whole.imageId[slot]))), words };
+}
+
+/**
+ * The selection of "image:12", "label:3", "predicted:3" or "right:0": {mask over activations, words}; null: not in
+ * this run.
+ */
 export const searched = async (found) => {
   const [kind, number] = found.split(":");
   if (!run.keys || !/^\d+$/.test(number ?? "")) return null;
-  const all = await keys();
+  const all = await knownImages();
+  if (kind === "predicted" || kind === "right") return predictedAs(all, kind, number);
   if (kind === "image") {
-    const slot = all.imageId.indexOf(Number(number));
-    if (slot < 0) return null;
+    const slot = all.slots.get(Number(number));
+    if (slot === undefined) return null;
     return { mask: maskOf([slot]), words: `Image ${number}: ${all.key[slot]}` };
   }
   if (kind !== "label") return null;
@@ -78,13 +114,14 @@ const extent = (values) => Math.max(...values) - Math.min(...values);
 /** Select an image and move to its activation, or to a place where all of its activations are visible. */
 async function goToImage(image) {
   if (!run.keys) return void notice("This run has no list of images to find.");
-  const all = await keys(),
-    slot = all.imageId.indexOf(image);
-  if (slot < 0)
+  const all = await knownImages(),
+    slot = all.slots.get(image);
+  if (slot === undefined)
     return void notice(
       `Image ${image} is not among the ${numberWords(all.imageId.length)} that can be found.`,
     );
-  set({ found: `image:${image}` });
+  showSide(false);
+  set({ found: `image:${image}`, image: String(image) });
   const { layer, view, z } = state,
     places = await placesOf(layer, view),
     here = (values) => [...values].filter((_, n) => places.slot[n] === slot);
@@ -92,8 +129,9 @@ async function goToImage(image) {
   if (!x.length) return void notice(`Image ${image} is not in this view.`);
   const nearest = 0.8 / Math.max(extent(x), extent(y));
   const wanted = Math.max(z, Math.min(4, largestZoom()));
-  flyTo({ x: middle(x), y: middle(y), z: Math.max(1, Math.min(wanted, nearest)) });
+  flyTo(besidePanel({ x: middle(x), y: middle(y), z: Math.max(1, Math.min(wanted, nearest)) }));
 }
+
 /** Select the images of a label and move to where most of their activations are. */
 async function goToLabel(found) {
   set({ found });

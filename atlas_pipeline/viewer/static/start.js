@@ -1,5 +1,6 @@
 // The entry point: starts all parts, in the order of their dependencies.
 
+import { startBeside } from "./beside.js";
 import { startBrush } from "./brush.js";
 import { numberWords } from "./cells.js";
 import { startClasses } from "./choice.js";
@@ -68,6 +69,7 @@ function start() {
   startHistograms();
   startFound();
   startBrush();
+  startBeside();
   startSearch();
   startTrace();
   startTour();

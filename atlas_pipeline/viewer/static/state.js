@@ -19,7 +19,9 @@ const DEFAULTS = {
   crops: false,
   full: false,
   cell: "", // chosen cell: grid.row.col
-  found: "", // selection in all layers: box:..., image:... or label:...
+  found: "", // selection in all layers: box:..., image:..., label:..., predicted:... or right:0
+  image: "", // number of the image whose panel is open
+  beside: "", // layer of the second map
   path: "", // x,y,x,y,...
   only: "", // filters: name~low~high;...
   stops: "", // the stops of a talk, one a line: see stops.js
@@ -95,12 +97,20 @@ export const validState = (asked) => {
     colour: Object.hasOwn(MEASURES, asked.colour) ? asked.colour : "",
     lit: /^\d+$/.test(asked.lit) ? asked.lit : "",
     cell: /^\d+\.\d+\.\d+$/.test(asked.cell) ? asked.cell : "",
+    image: /^\d+$/.test(asked.image) ? asked.image : "",
+    beside:
+      asked.beside !== layer.name && layers.some(({ name }) => name === asked.beside) ? asked.beside : "",
     path: /^-?[\d.]+(,-?[\d.]+)*$/.test(asked.path) ? asked.path : "",
   };
 };
 
 /** The descriptions of the shown layer and view. */
 export const layerShown = () => run.layers.find((one) => one.name === state.layer);
+/** The view of a layer that fits the shown one: of the same name, or of all activations. */
+export const viewIn = (name) => {
+  const { views } = run.layers.find((one) => one.name === name);
+  return views.find((one) => one.name === state.view) ?? views[0];
+};
 export const viewShown = () => layerShown().views.find((one) => one.name === state.view);
 
 let timer = 0;

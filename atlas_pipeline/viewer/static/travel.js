@@ -38,7 +38,8 @@ async function travel(layer, view) {
   const camera = cameraOf(),
     wasWhole = isWholeSeen(camera);
   const seen = [toMap(0, 0), toMap(camera.width, camera.height)].flat();
-  set({ layer, view, cell: "" });
+  // The second map takes the layer that this one leaves, if it shows the wanted one.
+  set({ layer, view, cell: "", beside: before.beside === layer ? before.layer : before.beside });
   startGlide(before, state);
   if (wasWhole || (before.layer === state.layer && before.view === state.view)) return;
   const target = state;
