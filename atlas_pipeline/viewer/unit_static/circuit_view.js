@@ -108,7 +108,7 @@ export const circuitSection = (values, icon, sheet, pages) => {
       textContent:
         "Weights multiplied out along all paths between blocks, as if every ReLU passed everything on and every " +
         "max-pool were an average. The number is the sum of the kernel's absolute values; the little picture is " +
-        "the kernel. Red excites, blue inhibits.",
+        "the kernel. Solid lines excite, dashed lines inhibit.",
     }),
     element("p", { className: "written", textContent: circuitWords(values.layer, values.unit, weights) }),
     ...[reasonOf(before, "before"), reasonOf(after, "after")]

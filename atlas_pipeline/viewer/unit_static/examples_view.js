@@ -13,8 +13,7 @@ function patch(sheet, values, [slot, value, key, label, x, y]) {
   return element(
     "figure",
     { className: "patch", title: words },
-    square(sheet, slot, words),
-    spot,
+    element("span", { className: "seen" }, square(sheet, slot, words), spot),
     element("figcaption", {}, element("bdi", { textContent: label || short(value) })),
   );
 }
