@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +29,7 @@ class UnitClassesConfig:
     model: Mapping[str, Any]
     layer: str
     units: Sequence[int]
-    maxpool_gradient: str
+    maxpool_gradient: Literal["exact", "smooth"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
