@@ -39,6 +39,7 @@ def document_pieces(job: Job, icon_px: int) -> Iterator[bytes]:
         view=str(job.view),
         grid=int(job.config.grid),
         icon_px=icon_px,
+        icon_shift_px=icons.notes["shift_px"],
         num_activations=job.inputs.project.num_rows,
         selection=_selection(job),
         layout=job.inputs.project.notes["quality"],

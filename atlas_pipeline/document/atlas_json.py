@@ -27,6 +27,7 @@ def atlas_head(
     view: str,
     grid: int,
     icon_px: int,
+    icon_shift_px: int,
     num_activations: int,
     layout: Mapping[str, Any],
     baselines: Mapping[str, Any],
@@ -37,9 +38,10 @@ def atlas_head(
     """The document without its cells, as plain JSON values.
 
     Args: weights: a note of where the weights come from; it is stored in the provenance, as is
-          ``random_weights``. icon_px: side of a cell in the picture. layout: quality measures of the layout,
-          by name. baselines: see `baselines`. selection: how the view's activations were selected; None if
-          the view shows all. path_layers: the layers of the measure path; None: the atlas lacks it.
+          ``random_weights``. icon_px: side of a cell in the picture. icon_shift_px: pixels by which an icon
+          is moved before the network sees it, see `inversion.placement`. layout: quality measures of the
+          layout, by name. baselines: see `baselines`. selection: how the view's activations were selected;
+          None if the view shows all. path_layers: the layers of the measure path; None: the atlas lacks it.
     """
     return {
         "schema": SCHEMA_NAME,
@@ -48,6 +50,7 @@ def atlas_head(
         "view": view,
         "grid": int(grid),
         "icon_px": int(icon_px),
+        "icon_shift_px": int(icon_shift_px),
         "num_activations": int(num_activations),
         **({} if selection is None else {"selection": plain_values(selection)}),
         "layout": plain_values(layout),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from atlas_pipeline.inversion.loop import Drawn, optimise, score
     from atlas_pipeline.inversion.objective import centre_activation, centre_position
     from atlas_pipeline.inversion.objectives import Channel, DeepDream, Direction, Logit, Neuron, Objective
+    from atlas_pipeline.inversion.placement import placed
     from atlas_pipeline.inversion.settings import STYLES, InversionSettings
     from atlas_pipeline.inversion.visible_window import FeatureMap
 
@@ -44,6 +45,7 @@ __all__ = [
     "invert",
     "magnitude_spectrum",
     "optimise",
+    "placed",
     "score",
 ]
 
@@ -66,6 +68,7 @@ __getattr__ = lazy_names(
         "invert": "icons",
         "magnitude_spectrum": "fourier",
         "optimise": "loop",
+        "placed": "placement",
         "score": "loop",
     },
 )

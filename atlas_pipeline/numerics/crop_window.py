@@ -18,7 +18,12 @@ def crop_window(position: ArrayLike, map_size: ArrayLike, side_px: int, image_px
 
 
 def window_like_icon(
-    position: ArrayLike, map_size: ArrayLike, image_px: int, icon_map: ArrayLike, icon_px: int
+    position: ArrayLike,
+    map_size: ArrayLike,
+    image_px: int,
+    icon_map: ArrayLike,
+    icon_px: int,
+    shift_px: int = 0,
 ) -> tuple[int, int]:
     """Top and left of the square of an icon's size whose centre position lies on a spatial position.
 
@@ -27,14 +32,17 @@ def window_like_icon(
     Args: position: row, col. map_size: rows and columns of the image's feature map. image_px: side of the
           image. icon_map: rows and columns of the feature map of an image of the icon's size, ``icon_px``.
           Its centre position is (rows // 2, columns // 2), see `inversion.objective.centre_position`.
+          shift_px: pixels by which the network moves an icon, see `inversion.placement`.
 
     >>> window_like_icon((7, 7), (14, 14), 224, (5, 5), 80)
     (80, 80)
+    >>> window_like_icon((7, 7), (14, 14), 224, (4, 4), 64, shift_px=8)  # the field is 112 to 128
+    (88, 88)
     """
     icon_map = np.asarray(icon_map)
     in_image = (np.asarray(position) + 0.5) / np.asarray(map_size) * image_px
     in_icon = (icon_map // 2 + 0.5) / icon_map * icon_px
-    start = np.floor(in_image - in_icon + 0.5).astype(int)
+    start = np.floor(in_image - in_icon + shift_px + 0.5).astype(int)
     return int(start[0]), int(start[1])
 
 

@@ -55,8 +55,9 @@ def cell_patches(
 ) -> list[NDArray[np.uint8]]:
     """The real patches of each cell: squares of ``icon_px``, cut from images as the network receives them.
 
-    A patch and an icon cover the same field: the position that the patch was taken for lies where the icon's
-    centre position lies. Where the square leaves the image, the image is continued by reflection.
+    A patch and an icon cover the same field: the position that the patch was taken for looks at the patch's
+    middle, as the icon's position looks at the icon's. Where the square leaves the image, the image is
+    continued by reflection.
 
     Args:    examples: for each cell, its positions as image_id, row, col.
     Returns: for each cell, (patch, icon_px, icon_px, 3), in the order of its examples.
@@ -64,7 +65,10 @@ def cell_patches(
     """
     if not examples:
         return []
+    from atlas_pipeline.inversion.placement import placed, shift_px_of
+
     map_size, icon_map = map_sizes(settings, layer, icon_px, device)
+    shift_px = shift_px_of(placed(opened_cut(settings.model, layer, device), icon_px, device))
     patches = [np.empty((len(of_cell), icon_px, icon_px, 3), np.uint8) for of_cell in examples]
     wanted: dict[int, list[tuple[int, int]]] = {}
     for cell, of_cell in enumerate(examples):
@@ -81,7 +85,7 @@ def cell_patches(
             for cell, rank in wanted[image_id]:
                 example = examples[cell][rank]
                 position = (example["row"], example["col"])
-                top, left = window_like_icon(position, map_size, image.shape[-1], icon_map, icon_px)
+                top, left = window_like_icon(position, map_size, image.shape[-1], icon_map, icon_px, shift_px)
                 rows = continued(top, icon_px, image.shape[-2])
                 cols = continued(left, icon_px, image.shape[-1])
                 patches[cell][rank] = image[:, rows[:, None], cols].transpose(1, 2, 0)

@@ -54,6 +54,7 @@ def write_atlas(folder: Path, layer: str, view: str, grid: int, random_weights: 
         view=view,
         grid=grid,
         icon_px=ICON_PX,
+        icon_shift_px=0,
         num_activations=int(count.sum()) + 5,
         layout={"trustworthiness": 0.951, "neighbor_recall": 0.2, "num_neighbors": 15},
         provenance={

@@ -14,6 +14,7 @@ from atlas_pipeline.engine import Store, artefact_of
 from atlas_pipeline.images.batches import image_batches
 from atlas_pipeline.inversion import centre_activation
 from atlas_pipeline.inversion.icon_numbers import NUM_NOISE
+from atlas_pipeline.inversion.placement import moved
 from atlas_pipeline.models.ablation import ablation
 from atlas_pipeline.models.attribution import attribution, path_points
 from atlas_pipeline.models.capture import feature_maps
@@ -66,6 +67,9 @@ def test_nearest_and_consistency_are_those_of_a_naive_loop(done):
 def test_noise_is_the_same_however_the_cells_are_cut_into_tasks(done, atlas, monkeypatch, tmp_path):
     network = opened_network(model_spec(parse_config(done)), "cpu")
     images = torch.rand(NUM_NOISE, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    shift_px = made(done, "invert").notes["shift_px"]
+    assert shift_px == 1
+    images = moved(images, shift_px)
     with torch.no_grad():
         given = centre_activation(feature_maps(network, images, [LAYER])[LAYER]).double().numpy()
     means = column_matrix(made(done, "bin").read(), "activation").astype(np.float64)

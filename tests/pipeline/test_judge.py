@@ -13,7 +13,8 @@ from atlas_pipeline.engine import Store, artefact_of
 from atlas_pipeline.engine.declaration import bind
 from atlas_pipeline.engine.stage import Job, Runtime
 from atlas_pipeline.inversion import batch_memory
-from atlas_pipeline.models.network_cache import _open, opened_network
+from atlas_pipeline.inversion.placement import placed, shift_px_of
+from atlas_pipeline.models.network_cache import _open, opened_cut, opened_network
 from atlas_pipeline.numerics.transfer import derangement, own_cell_ranks
 from atlas_pipeline.pictures.png_codec import pixels
 from atlas_pipeline.runs.pipeline_file import steps_of
@@ -154,15 +155,18 @@ def test_a_patch_shows_its_position_where_an_icon_has_its_centre(done):
     _, made = done
     step, _ = made("judge_features")
     index = made("index")[1]
-    # The layer has 16 x 16 positions over 32 px, and 8 x 8 over an icon of 16 px: 2 px each.
+    # The layer has 16 x 16 positions over 32 px, and 8 x 8 over an icon of 16 px: 2 px each. The centre
+    # position of 8 x 8 looks 1 px below and to the right of the middle.
+    own = opened_cut(step.settings.model, "4", "cpu")
+    assert shift_px_of(placed(own, 16, "cpu")) == 1
     examples = [[{"image_id": 3, "row": 6, "col": 9}, {"image_id": 5, "row": 1, "col": 14}]]
     (patches,) = cell_patches(index, examples, step.settings, "4", 16, "cpu")
     images = images_of(index, [3, 5], step.settings, "cpu").numpy()
-    inside = images[0][:, 4:20, 10:26].transpose(1, 2, 0)
+    inside = images[0][:, 5:21, 11:27].transpose(1, 2, 0)
     assert (patches[0] == inside).all()
-    # Rows -6 to 9 and columns 20 to 35: continued by reflection.
-    rows = [5, 4, 3, 2, 1, 0, *range(10)]
-    cols = [*range(20, 32), 31, 30, 29, 28]
+    # Rows -5 to 10 and columns 21 to 36: continued by reflection.
+    rows = [4, 3, 2, 1, 0, *range(11)]
+    cols = [*range(21, 32), 31, 30, 29, 28, 27]
     assert (patches[1] == images[1][:, rows][:, :, cols].transpose(1, 2, 0)).all()
 
 

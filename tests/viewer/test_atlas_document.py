@@ -66,6 +66,7 @@ def document(
         view="all",
         grid=4,
         icon_px=64,
+        icon_shift_px=0,
         num_activations=100,
         layout={"trustworthiness": np.float64(0.93)},
         provenance={

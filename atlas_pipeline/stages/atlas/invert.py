@@ -132,19 +132,23 @@ class _Finished:
     """(icon,) int32."""
     is_banked: np.ndarray
     """(icon,) bool: whether it started from an icon of the bank."""
+    shift_px: int
+    """Pixels by which icons are moved before the network sees them, see `inversion.placement`."""
 
 
 def _optimised(job: InvertJob, tasks: Sequence[Task], runtime: Runtime) -> _Finished:
     import torch
 
     from atlas_pipeline.inversion import InversionSettings, invert
+    from atlas_pipeline.inversion.placement import placed, shift_px_of
 
     settings = InversionSettings(**job.config.invert)
     grid = _cells(job.inputs.bin)
     cells = np.concatenate([np.arange(task["start"], task["stop"]) for task in tasks])
     rows, cols, means = grid.rows[cells], grid.cols[cells], grid.means[cells]
     precision = _whitening(job.inputs.whiten).precision if settings.whitening else None
-    feature_map = opened_cut(job.settings.model, job.config.layer, runtime.device)
+    cut = opened_cut(job.settings.model, job.config.layer, runtime.device)
+    feature_map = placed(cut, settings.size_px, runtime.device)
     seeds = [icon_seed(job.config.seed, int(r), int(c)) for r, c in zip(rows, cols, strict=True)]
 
     def made(which: np.ndarray, start: np.ndarray | None) -> Icons:
@@ -170,6 +174,7 @@ def _optimised(job: InvertJob, tasks: Sequence[Task], runtime: Runtime) -> _Fini
         noise_activation(feature_map, settings.size_px, job.config.seed, runtime.device),
         _round_trip(job, icons.activation.numpy(), cells, runtime.device),
         starts.is_banked,
+        shift_px_of(feature_map),
     )
 
 
@@ -201,7 +206,8 @@ def _outputs(job: InvertJob, finished: _Finished) -> list[Output]:
     return [
         Output(
             table=table.slice(start, stop - start),
-            notes={"real_crops": crops.numbers} | _banked(job, finished.is_banked[start:stop]),
+            notes={"real_crops": crops.numbers, "shift_px": finished.shift_px}
+            | _banked(job, finished.is_banked[start:stop]),
         )
         for start, stop in pairwise(ends)
     ]
@@ -291,7 +297,7 @@ def _round_trip(job: InvertJob, activation: np.ndarray, which: np.ndarray, devic
 def _summarise(job: InvertJob, notes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     if not notes:
         return {}
-    # The numbers of the real crops are equal for all tasks.
+    # The numbers of the real crops and the shift are equal for all tasks.
     banked = [note["num_banked"] for note in notes if "num_banked" in note]
     return {**notes[0], **({"num_banked": sum(banked)} if banked else {})}
 
@@ -306,7 +312,7 @@ def _remarks(step: Step, icons: Artefact) -> Iterator[str]:
 
 INVERT = Stage(
     name="invert",
-    version=4,
+    version=5,
     config=InvertStepConfig,
     inputs=InvertInputs,
     unit="icons",

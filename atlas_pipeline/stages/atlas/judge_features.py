@@ -142,7 +142,7 @@ _VECTOR = Vector((pa.float16(), pa.float32()), "feature")
 
 JUDGE_FEATURES = Stage(
     name="judge_features",
-    version=1,
+    version=2,
     config=JudgeFeaturesStepConfig,
     inputs=IconInputs,
     unit="icons",

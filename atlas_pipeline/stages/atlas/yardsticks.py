@@ -24,6 +24,8 @@ from atlas_pipeline.tables.columns import columns_of_measures
 if TYPE_CHECKING:
     import torch
 
+    from atlas_pipeline.inversion import FeatureMap
+
 # Real crops over which the field is averaged, and those that stand for patches of other cells.
 NUM_FIELD, NUM_OTHERS = 32, 64
 NUM_NOISE = 64
@@ -89,7 +91,7 @@ def _field(job: YardsticksJob, crops: np.ndarray, runtime: Runtime) -> np.ndarra
     from atlas_pipeline.inversion.objective import centre_activation
     from atlas_pipeline.models.effective_field import gradient_energy
 
-    cut = opened_cut(job.settings.model, job.config.layer, runtime.device)
+    cut = _placed_cut(job, crops.shape[1], runtime)
     images = _in_unit_range(torch.tensor(crops))
     with torch.no_grad():
         num_channels = cut(images[:1].to(runtime.device)).shape[1]
@@ -105,6 +107,14 @@ def _field(job: YardsticksJob, crops: np.ndarray, runtime: Runtime) -> np.ndarra
     return mean_energy(torch.cat(list(in_batches(energy, len(images), runtime.device))).numpy())
 
 
+def _placed_cut(job: YardsticksJob, side: int, runtime: Runtime) -> FeatureMap:
+    """The network up to the atlas's layer, which sees icons as it did when they were made."""
+    from atlas_pipeline.inversion.placement import placed
+
+    cut = opened_cut(job.settings.model, job.config.layer, runtime.device)
+    return placed(cut, side, runtime.device)
+
+
 def _paths(
     job: YardsticksJob,
     examples: Sequence[Sequence[Mapping[str, Any]]],
@@ -117,19 +127,21 @@ def _paths(
     import torch
 
     from atlas_pipeline.inversion.batch_memory import in_batches
+    from atlas_pipeline.inversion.placement import moved, shift_px_of
     from atlas_pipeline.models.earlier_layers import earlier_layers, field_means
 
     network = opened_network(job.settings.model, runtime.device)
     layers = earlier_layers(network, job.config.layer)
     if not layers or not len(icons):
         return layers, np.empty((len(icons), 0), np.float32), np.full(len(icons), np.nan, np.float32)
-    weights = torch.tensor(field, dtype=torch.float32)
+    shift_px = shift_px_of(_placed_cut(job, icons.shape[1], runtime))
+    weights = moved(torch.tensor(field, dtype=torch.float32), shift_px)
 
     def means(pictures: np.ndarray) -> np.ndarray:
         given = torch.tensor(pictures)
 
         def in_batch(which: torch.Tensor) -> torch.Tensor:
-            images = _in_unit_range(given[which].to(runtime.device))
+            images = moved(_in_unit_range(given[which].to(runtime.device)), shift_px)
             return field_means(network, layers, images, weights)
 
         return torch.cat(list(in_batches(in_batch, len(given), runtime.device))).numpy()
@@ -170,7 +182,7 @@ def _summarise(job: YardsticksJob, notes: Sequence[Notes]) -> Notes:
 
 YARDSTICKS = Stage(
     name="yardsticks",
-    version=1,
+    version=2,
     config=YardsticksStepConfig,
     inputs=YardsticksInputs,
     unit="icons",
