@@ -63,7 +63,7 @@ def _split(job: EndsJob) -> list[Task]:
 def _compute(task: Task, jobs: Sequence[EndsJob], runtime: Runtime) -> list[Output]:
     import torch
 
-    from atlas_pipeline.inversion import InversionSettings
+    from atlas_pipeline.inversion import InversionSettings, placed
     from atlas_pipeline.inversion.unit_icons import UnitIconSettings, unit_icons
 
     (job,) = jobs
@@ -78,7 +78,8 @@ def _compute(task: Task, jobs: Sequence[EndsJob], runtime: Runtime) -> list[Outp
     runtime.advance(sum(end in found for end in ends))
     for layer in sorted({layer for layer, unit in ends if (layer, unit) not in found}):
         units = [unit for of_layer, unit in ends if of_layer == layer and (layer, unit) not in found]
-        feature_map = opened_cut_before_relu(job.settings.model, layer, runtime.device)
+        cut = opened_cut_before_relu(job.settings.model, layer, runtime.device)
+        feature_map = placed(cut, settings.inversion.size_px, runtime.device)
         # The neuron's icon does not read the units' means and deviations.
         nothing = torch.empty(0)
         (icons,) = unit_icons(

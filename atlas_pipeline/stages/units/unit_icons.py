@@ -61,7 +61,7 @@ def _split(job: IconsJob) -> list[Task]:
 def _compute(task: Task, jobs: Sequence[IconsJob], runtime: Runtime) -> list[Output]:
     import torch
 
-    from atlas_pipeline.inversion import InversionSettings
+    from atlas_pipeline.inversion import InversionSettings, placed
     from atlas_pipeline.inversion.unit_icons import UnitIconSettings, unit_icons
 
     (job,) = jobs
@@ -70,9 +70,10 @@ def _compute(task: Task, jobs: Sequence[IconsJob], runtime: Runtime) -> list[Out
     inversion = InversionSettings(**config.invert)
     spread = job.inputs.spread.read(["mean", "sd"])
     num_kinds = _num_kinds(config)
+    cut = opened_cut_before_relu(job.settings.model, config.layer, runtime.device)
     made = list(
         unit_icons(
-            opened_cut_before_relu(job.settings.model, config.layer, runtime.device),
+            placed(cut, inversion.size_px, runtime.device),
             units,
             UnitIconSettings(
                 kinds=config.kinds,
