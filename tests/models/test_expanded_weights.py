@@ -83,6 +83,30 @@ def test_sums_pools_and_strides_are_followed():
     torch.testing.assert_close(found, wanted)
 
 
+class Functional(nn.Module):
+    """A convolution and a batch norm called as functions, and a fixed factor."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(8, 8, 3, 3)), nn.Parameter(torch.randn(8))
+        self.register_buffer("mean", torch.randn(8))
+        self.register_buffer("variance", torch.rand(8) + 0.5)
+
+    def forward(self, x):
+        x = F.conv2d(x, self.weight, self.bias, padding=1)
+        return F.batch_norm(x, self.mean, self.variance, self.bias, None, False) * 3.0
+
+
+def test_functions_are_followed_like_modules():
+    net = network(between=Functional())
+    part = net.module.between
+    scale = 3 * part.bias / (part.variance + 1e-5).sqrt()
+    wanted = part.weight * scale.view(-1, 1, 1, 1)
+    # Behind a pool of two, whose average spreads each weight over four positions.
+    wanted = wanted.repeat_interleave(2, 2).repeat_interleave(2, 3) / 4
+    torch.testing.assert_close(kernels(net, "block", "between"), wanted)
+
+
 def test_an_inverted_sign_of_one_weight_is_seen_where_it_belongs():
     net = network()
     before = kernels(net, "stem", "block")
