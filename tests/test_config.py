@@ -228,3 +228,14 @@ def test_all_stands_for_a_class_atlas_of_every_class_and_an_index_may_be_a_numbe
     assert [entry.class_ for entry in config.classes] == ["all"]
     assert config.comparisons[0].left == "3"
     assert Config.model_validate(yaml.safe_load(config.to_yaml())) == config
+
+
+def test_a_style_fills_in_what_is_not_set():
+    def invert_of(**keys):
+        return parse_config({**LEAST, "invert": keys}).invert
+
+    vivid, faithful = invert_of(), invert_of(style="faithful")
+    assert (vivid.style, vivid.steps, vivid.objective, vivid.whitening) == ("vivid", 96, "cosine_power", 0.25)
+    assert (faithful.steps, faithful.objective, faithful.whitening) == (256, "cosine", 0)
+    own = invert_of(style="faithful", steps=40, whitening=0.1)
+    assert (own.steps, own.objective, own.whitening) == (40, "cosine", 0.1)
