@@ -159,6 +159,7 @@ def test_generated_images_have_a_number_of_their_own():
 
 
 ENTRIES = {
+    "units": {},
     "classes": [{"class": "all"}],
     "comparisons": [{"left": "ring", "right": "brick"}],
     "highlights": [{"class": "ring"}],

@@ -133,6 +133,8 @@ def print_result(result: RunResult) -> None:
         for atlas in atlases:
             _print_line(console, folder / atlas.atlas)
         _print_line(console, result.published.page)
+    if result.published.unit_page:
+        _print_line(console, result.published.unit_page)
 
 
 def _print_numbers(console: Console, atlases: Sequence[AtlasEntry]) -> None:

@@ -24,6 +24,7 @@ STAGE_COMMANDS = {
     "bin": "Lay grids over the layout and average each cell.",
     "invert": "Make the icon of every cell by feature inversion.",
     "stitch": "Assemble the icons: atlas images, JSON, viewer.",
+    "units": "Make the pages of single units: patches, icons, classes, weights.",
 }
 
 

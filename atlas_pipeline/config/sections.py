@@ -234,6 +234,11 @@ class InvertConfig(InversionSettings):
         """The settings that change an icon, by name."""
         return {field.name: getattr(self, field.name) for field in fields(InversionSettings)}
 
+    def of_unit_icons(self) -> dict[str, Any]:
+        """The settings that change the icon of a single unit, which has no direction and no coarser grid."""
+        of_directions = ("objective", "cosine_power", "whitening", "attempts", "warm_steps")
+        return {name: value for name, value in self.of_icons().items() if name not in of_directions}
+
 
 def _with_style(given: Any) -> Any:
     """Fill in the settings of the section's style; the section's own keys come first."""
@@ -330,6 +335,41 @@ class StitchConfig(_Section):
     )
 
 
+UnitIcon = Literal["neuron", "negative", "channel", "channel_negative", "diverse"]
+
+
+class UnitsConfig(_Section):
+    """Pages of single units: real patches over the whole range of a unit, icons, classes, weights."""
+
+    layers: Layers | None = Field(None, min_length=1, description="null: all of the run's")
+    only: Annotated[tuple[Annotated[str, Field(pattern=r"^.+:\d+$")], ...], OneOrMore] = Field(
+        (), description="units to make pages of, as layer:number; empty: all units of the layers"
+    )
+    first_images: int = Field(2048, ge=1, description="images from which mean and deviation are taken")
+    ranges: Annotated[tuple[float, ...], OneOrMore] = Field(
+        (-1.0, 0.0, 1.0, 2.0, 4.0, 8.0), min_length=1, description="borders, in standard deviations"
+    )
+    per_range: int = Field(6, ge=1, le=24)
+    num_top: int = Field(9, ge=1, le=24)
+    icons: Annotated[tuple[UnitIcon, ...], OneOrMore] = (
+        "neuron",
+        "negative",
+        "channel",
+        "channel_negative",
+        "diverse",
+    )
+    num_diverse: int = Field(3, ge=1, le=8)
+    diversity: float = Field(1.0, ge=0, description="weight of the likeness to the icons made before")
+    num_weights: int = Field(6, ge=0, le=24, description="strongest weights shown to either side")
+    shard_size: int = Field(4096, ge=1)
+
+    @model_validator(mode="after")
+    def _rising(self) -> UnitsConfig:
+        if list(self.ranges) != sorted(set(self.ranges)):
+            raise ValueError(f"ranges {list(self.ranges)} must rise, e.g. [-1, 0, 1, 2, 4, 8]")
+        return self
+
+
 class RunConfig(_Section):
     """How to run: never part of a fingerprint; results stay equal within the stated tolerance."""
 
@@ -361,6 +401,7 @@ class Config(_Section):
     highlights: tuple[HighlightConfig, ...] = ()
     vocabularies: tuple[VocabularyConfig, ...] = ()
     patch_test: PatchTestConfig = PatchTestConfig()
+    units: UnitsConfig | None = None
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")
@@ -395,6 +436,24 @@ class Config(_Section):
                         "pass, and a forward-mode product for each layer"
                     )
         return self
+
+    @model_validator(mode="after")
+    def _only_units_of_unit_layers(self) -> Config:
+        for unit in () if self.units is None else self.units.only:
+            layer = unit.rpartition(":")[0]
+            if layer not in self.unit_layers:
+                raise ValueError(
+                    f"units.only: layer '{layer}' of '{unit}' is not among the layers of units; "
+                    f"nearest: '{nearest_name(layer, self.unit_layers)}'"
+                )
+        return self
+
+    @property
+    def unit_layers(self) -> tuple[str, ...]:
+        """The layers whose units get pages."""
+        if self.units is None:
+            return ()
+        return self.units.layers or self.layers
 
     def to_yaml(self) -> str:
         """The resolved config as YAML, with every default written out."""

@@ -160,21 +160,31 @@ class Direction(_OfNetwork):
 
 
 class _Column(_OfNetwork):
-    """Objective that reads one column of a matrix of values for each icon. columns: (N,)."""
+    """Objective that reads one column of a matrix of values for each icon.
 
-    def __init__(self, network: FeatureMap, columns: Sequence[int]) -> None:
+    columns: (N,). signs: (N,), 1 or -1 for each icon, by which its value is multiplied; None: 1 for all.
+    """
+
+    def __init__(
+        self, network: FeatureMap, columns: Sequence[int], signs: Sequence[float] | None = None
+    ) -> None:
         super().__init__(network, len(columns))
         self._columns = torch.as_tensor(columns)
+        self._signs = None if signs is None else torch.tensor(signs, dtype=torch.float32)
 
     def _of(self, values: Tensor, which: Tensor) -> Tensor:
-        """values (B, column) -> (B,): the column of each icon."""
+        """values (B, column) -> (B,): the column of each icon, with its sign."""
         # Copy to the device once: a copy at every step would wait for the device.
         self._columns = self._columns.to(values.device)
-        return values.gather(1, self._columns[which].unsqueeze(1)).squeeze(1)
+        found = values.gather(1, self._columns[which].unsqueeze(1)).squeeze(1)
+        if self._signs is None:
+            return found
+        self._signs = self._signs.to(values.device)
+        return found * self._signs[which]
 
 
 class Channel(_Column):
-    """Mean of a channel over the whole map. channels: (N,), one per icon.
+    """Mean of a channel over the whole map. channels: (N,), one per icon. signs: -1 for its least mean.
 
     >>> import torch
     >>> layer = torch.nn.Conv2d(3, 4, 3).requires_grad_(False)
@@ -182,8 +192,10 @@ class Channel(_Column):
     4
     """
 
-    def __init__(self, feature_map: FeatureMap, channels: Sequence[int]) -> None:
-        super().__init__(feature_map, channels)
+    def __init__(
+        self, feature_map: FeatureMap, channels: Sequence[int], signs: Sequence[float] | None = None
+    ) -> None:
+        super().__init__(feature_map, channels, signs)
 
     def scores(self, outputs: Tensor, which: Tensor) -> Tensor:
         return self._of(outputs.mean((2, 3)), which)
@@ -192,7 +204,7 @@ class Channel(_Column):
 class Neuron(_Column):
     """Value of a channel at one position of the map. channels: (N,), one per icon.
 
-    position: (row, col); None: the map's centre.
+    position: (row, col); None: the map's centre. signs: -1 for the channel's least value.
 
     >>> import torch
     >>> identity = torch.nn.Identity()
@@ -202,9 +214,13 @@ class Neuron(_Column):
     """
 
     def __init__(
-        self, feature_map: FeatureMap, channels: Sequence[int], position: tuple[int, int] | None = None
+        self,
+        feature_map: FeatureMap,
+        channels: Sequence[int],
+        position: tuple[int, int] | None = None,
+        signs: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(feature_map, channels)
+        super().__init__(feature_map, channels, signs)
         self._position = position
 
     def scores(self, outputs: Tensor, which: Tensor) -> Tensor:

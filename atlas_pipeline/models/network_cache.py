@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from atlas_pipeline.models import Network
+    from atlas_pipeline.models.before_relu import ValueMaps
 
 
 # Two: a run's network and its judge, which take turns. Each is held with its parameters: 28 MB for GoogLeNet.
@@ -52,6 +53,30 @@ def _cut(network: Network, layer: str) -> nn.Module:
 def opened_cut(spec: ModelSpec, layer: str, device: str) -> nn.Module:
     """The network cut at ``layer``, images in [0, 1] -> feature map; opened once per process."""
     return _cut(opened_network(spec, device), layer)
+
+
+@lru_cache(maxsize=2)
+def _cut_before_relu(network: Network, layer: str) -> nn.Module:
+    from atlas_pipeline.models.before_relu import cut_before_relu
+
+    return cut_before_relu(network, layer)
+
+
+def opened_cut_before_relu(spec: ModelSpec, layer: str, device: str) -> nn.Module:
+    """`opened_cut`, with the values before the layer's ReLUs."""
+    return _cut_before_relu(opened_network(spec, device), layer)
+
+
+@lru_cache(maxsize=2)
+def _values(network: Network, layers: tuple[str, ...]) -> ValueMaps:
+    from atlas_pipeline.models.before_relu import value_maps
+
+    return value_maps(network, layers)
+
+
+def opened_values(spec: ModelSpec, layers: tuple[str, ...], device: str) -> ValueMaps:
+    """The values of the units of layers, see `before_relu.value_maps`; made once per process."""
+    return _values(opened_network(spec, device), layers)
 
 
 @dataclass(frozen=True, slots=True)

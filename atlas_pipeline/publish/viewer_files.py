@@ -117,6 +117,8 @@ def _view(run_name: str, view: View, layer: str, facts: Mapping[Step, ViewerFact
         "map": _digest(run_name, known["layout"]),
         "grids": grids,
         "names": known.get("names", False),
+        # The grid whose cells name units with pages.
+        **({"units": known["units"]} if known.get("units") else {}),
         "missing": "" if grids else known.get("missing", "its icons are not made yet"),
     }
 

@@ -19,6 +19,7 @@ from atlas_pipeline.runs.devices import check_engine
 from atlas_pipeline.runs.executors import LocalCluster, current_gpu, executor_for, uses_gpu_itself
 from atlas_pipeline.runs.icon_banks import refuse_bank
 from atlas_pipeline.runs.preflight import memory_of_tasks, needs_by_siblings, refuse_unmet, total_needs
+from atlas_pipeline.runs.unit_checks import refuse_units
 from atlas_pipeline.stages.sampling.check import CHECK
 from atlas_pipeline.stages.sampling.index import INDEX
 from atlas_pipeline.stages.sampling.sample import SAMPLE
@@ -85,6 +86,7 @@ def make(
         with current_gpu(own_device):
             _check_names(config, steps, store, own_device)
             refuse_judge(config, left, own_device)
+            refuse_units(config, left, own_device)
     with (
         current_gpu(own_device),
         executor_for(device, options.local_cluster, options.cluster) as executor,

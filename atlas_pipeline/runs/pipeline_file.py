@@ -18,7 +18,11 @@ from atlas_pipeline.user_code import import_file, reason_of
 
 def needed_pipelines(config: Config) -> list[str]:
     """The names of our pipelines that a config needs."""
-    names = {"class_atlas": config.classes, "class_comparison": config.comparisons}
+    names = {
+        "class_atlas": config.classes,
+        "class_comparison": config.comparisons,
+        "units": config.units is not None,
+    }
     return ["layer_atlas", *(name for name, views in names.items() if views)]
 
 

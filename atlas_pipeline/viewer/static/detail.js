@@ -4,9 +4,10 @@ import { chosenCell, decimals, measureOf, numberWords, topClasses, wordsFor } fr
 import { run } from "./data.js";
 import { fillIcon, headingElements, headingOf, patchElements, patchesOf } from "./evidence.js";
 import { forgetImage, showImage } from "./image.js";
-import { byId, element, say } from "./page.js";
+import { byId, element, say, warn } from "./page.js";
 import { set, state } from "./state.js";
 import { lightUp } from "./travel.js";
+import { fillUnits } from "./unit_links.js";
 
 /** A measure of a cell as text. */
 export function measureWords(grid, measure, cell) {
@@ -146,7 +147,8 @@ export const showDetail = () => {
     "aria-label": `Icon of ${wordsFor(grid, cell)}`,
   });
   const parts = Object.fromEntries(["head", "nine", "range", "words"].map((one) => [one, element("div", {})])),
-    top = classBars(grid, cell, (index) => set({ lit: String(index) }));
+    top = classBars(grid, cell, (index) => set({ lit: String(index) })),
+    units = element("div", {});
   parts.head.append(...headParts(grid, cell, []));
   panel.replaceChildren(
     element(
@@ -182,6 +184,7 @@ export const showDetail = () => {
       : []),
     element("h3", { textContent: "How far to trust it" }),
     numberList(grid, cell),
+    units,
     element("p", {
       className: "note where",
       textContent: `Row ${grid.row[cell] + 1}, column ${grid.col[cell] + 1} of the ${grid.size} × ${grid.size} grid`,
@@ -198,5 +201,6 @@ export const showDetail = () => {
   panel.scrollTop = 0;
   fillIcon(icon, grid, cell);
   if (grid.cropPx) fillPatches(parts, grid, cell);
+  fillUnits(units, grid, cell).catch((error) => warn(error.message));
   say(wordsFor(grid, cell));
 };
