@@ -71,8 +71,11 @@ def _loupe_words(page: Page, atlas: Atlas, window: Window, box: Box, name: str) 
     """Write a loupe's letter, the class with the most of its activations, and its numbers."""
     inside = atlas.cells[window.holds(cells_of(atlas))]
     fidelity = inside["fidelity"].median()
-    classes = inside.groupby("label")["count"].sum() if inside["label"].notna().any() else None
-    best = [] if classes is None else [f"mostly {classes.idxmax()}", str(classes.idxmax())]
+    best: list[str] = []
+    if inside["label"].notna().any():
+        classes = inside.groupby("label")["count"].sum()
+        share = classes.max() / inside["count"].sum()
+        best = [f"{'mostly' if share > 0.5 else 'most often'} {classes.idxmax()}", str(classes.idxmax())]
     count = f"{int(inside['count'].sum()):,} activations"
     numbers = first_fitting([f"{count}, fidelity {fidelity:.2f}", count], POINTS - 0.5, box.width)
     y = box.bottom + line_height(POINTS)
