@@ -167,7 +167,7 @@ def test_a_dropped_grid_leaves_the_run_folder_and_clean_removes_its_artefacts(do
     assert atlas("run", done).exit_code == 0
     assert not (folder / "atlas-2.png").exists()
     listed = atlas("clean", done)
-    assert "would remove 9 artefacts" in listed.stdout
-    assert "removed 9 artefacts" in atlas("clean", done, "--yes").stdout
+    assert "would remove 10 artefacts" in listed.stdout
+    assert "removed 10 artefacts" in atlas("clean", done, "--yes").stdout
     assert "nothing to remove" in atlas("clean", done).stdout
     assert "0 tasks run" in atlas("run", done).stdout

@@ -115,6 +115,7 @@ def test_from_a_patch_to_its_image_and_back_to_the_cell(opened):
 def test_images_are_found_by_predicted_class_and_where_it_is_wrong(opened):
     page = opened("#grid=8")
     page.fill("#find", "dog")
+    until(page, "document.querySelectorAll('#find-list li').length >= 2")
     options = page.locator("#find-list li").all_inner_texts()
     num_dogs = sum((image % 5 + is_wrong(image)) % 5 == CLASSES.index("dog") for image in WHOLE.tolist())
     assert [one.split("\n") for one in options[:2]] == [
@@ -136,6 +137,7 @@ def test_images_are_found_by_predicted_class_and_where_it_is_wrong(opened):
     assert page.inner_text("#detail h2") == f"image-{dogs[0]}.jpg"
     # All wrong predictions, and no others.
     page.fill("#find", "wrong")
+    until(page, "document.querySelector('#find-list li')?.textContent.includes('Wrong predictions')")
     page.locator("#find-list li").first.click()
     wrong = sum(map(is_wrong, WHOLE.tolist()))
     until(page, f"document.getElementById('found-words').textContent === '{wrong} images predicted wrongly'")
