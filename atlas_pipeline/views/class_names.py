@@ -11,6 +11,7 @@ from atlas_pipeline.config.run_settings import RunSettings, labels_digest, model
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.images.listing import class_names
+from atlas_pipeline.models.label_file import WORDNET_ID
 from atlas_pipeline.models.labels import class_index, class_labels, labels_name_every_logit, wordnet_ids
 from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.models.spec import ModelSpec
@@ -124,16 +125,34 @@ def _label(names: Sequence[str], index: int) -> str:
 def names_of_labels(settings: RunSettings, last: int) -> Sequence[str] | None:
     """Names for the images' labels: the images' own class names, else those of the network.
 
+    A WordNet id among the images' names, such as a folder ``n03445777``, becomes the network's name for it.
+
     Args:    last: the largest label.
     Returns: Names by label; None if the images have none and the network has too few.
     """
     from atlas_pipeline.models import class_labels
 
     own = class_names(settings.source, settings.path, settings.label_column)
-    if own is not None:
-        return own
     networks = class_labels(settings.model)
+    if own is not None:
+        return own if networks is None else _without_ids(own, settings.model, networks)
     return networks if networks is not None and last < len(networks) else None
+
+
+def _without_ids(names: Sequence[str], spec: ModelSpec, networks: Sequence[str]) -> list[str]:
+    """Names with WordNet ids replaced by the network's class names; no two names become equal by it."""
+    if not any(WORDNET_ID.fullmatch(name) for name in names):
+        return list(names)
+    of_id = {one: index for index, one in enumerate(wordnet_ids(spec, len(networks)) or ()) if one}
+    others = {name.lower() for name in names}
+
+    def name_of(name: str) -> str:
+        if name not in of_id:
+            return name
+        label = _label(networks, of_id[name])
+        return f"{label} ({name})" if label.lower() in others else label
+
+    return [name_of(name) for name in names]
 
 
 def classes_of_labels(settings: RunSettings, last: int, network: Network) -> np.ndarray | None:

@@ -58,7 +58,7 @@ def _compute(task: Task, jobs: Sequence[Job[PlotStepConfig, PlotInputs]], runtim
 
 PLOT = Stage(
     name="plot",
-    version=2,
+    version=3,
     config=PlotStepConfig,
     inputs=PlotInputs,
     unit="pictures",

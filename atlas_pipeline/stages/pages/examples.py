@@ -171,7 +171,7 @@ def _summarise(job: ExamplesJob, notes: Sequence[Notes]) -> Notes:
 
 EXAMPLES = Stage(
     name="examples",
-    version=2,
+    version=3,
     config=ExamplesStepConfig,
     inputs=ExamplesInputs,
     unit="bands",

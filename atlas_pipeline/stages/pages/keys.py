@@ -57,7 +57,7 @@ def _compute(task: Task, jobs: Sequence[Job[KeysStepConfig, KeysInputs]], runtim
 
 KEYS = Stage(
     name="keys",
-    version=1,
+    version=2,
     config=KeysStepConfig,
     inputs=KeysInputs,
     unit="lists",

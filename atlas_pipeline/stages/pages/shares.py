@@ -124,7 +124,7 @@ def _viewer_facts(artefact: Artefact) -> ViewerFacts:
 
 SHARES = Stage(
     name="shares",
-    version=1,
+    version=2,
     config=SharesStepConfig,
     inputs=SharesInputs,
     unit="lists",
