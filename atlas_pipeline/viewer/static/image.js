@@ -160,12 +160,12 @@ function fillImage(panel, facts) {
   const { image, key, picture, layers } = facts,
     here = layers.get(state.layer) ?? [];
   const canvas = element("canvas", { className: "whole", role: "img" }),
-    caption = element("figcaption", {});
+    below = element("figcaption", {});
   const what = picture
     ? `As the network receives it; the square is the sampled position in ${state.layer}, ${here.map(positionWords).join("; ")}`
     : "Its picture is not in this folder: of many images, only some that appear as patches are shown whole";
   canvas.setAttribute("aria-label", `Image ${image}, ${here.map(positionWords).join("; ")} marked`);
-  caption.textContent = what;
+  below.textContent = what;
   const close = element("button", {
     className: "plain",
     "aria-label": "Close",
@@ -190,7 +190,7 @@ function fillImage(panel, facts) {
     element(
       "div",
       { className: "image-facts" },
-      element("figure", { className: "of-image" }, picture ? canvas : "", caption),
+      element("figure", { className: "of-image" }, picture ? canvas : "", below),
       element(
         "dl",
         { className: "numbers" },
