@@ -9,6 +9,7 @@ from rich.console import Console
 from atlas_pipeline.cli import printing
 from atlas_pipeline.cli.fitted_table import TableColumn, open_console, print_table
 from atlas_pipeline.publish.entries import AtlasEntry
+from atlas_pipeline.publish.publication import Publication
 from atlas_pipeline.publish.report_columns import all_columns, columns_of
 
 NUMBERS = {
@@ -41,7 +42,7 @@ def entry(layer, view="all", grid=160):
 
 
 def result_of(entries):
-    published = SimpleNamespace(page=None, atlases=tuple(entries))
+    published = Publication(page=None, atlases=tuple(entries))
     return SimpleNamespace(published=published, remarks=(), tasks_run=3, seconds=4.0, files=())
 
 
