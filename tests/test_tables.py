@@ -8,6 +8,7 @@ import pytest
 from atlas_pipeline.cli import printing as tables
 from atlas_pipeline.engine import StepState
 from atlas_pipeline.publish.entries import AtlasEntry
+from atlas_pipeline.publish.publication import Publication
 
 ODD = "[red]cat[/b] :cat: [link=x]"
 
@@ -31,7 +32,7 @@ def result(**more):
 
 def test_of_a_run(capsys):
     folder = Path("/data/[old]/test[v2]")
-    published = SimpleNamespace(page=folder / "index.html", atlases=[entry(layer=ODD, view="class-[x]")])
+    published = Publication(page=folder / "index.html", atlases=(entry(layer=ODD, view="class-[x]"),))
     tables.print_result(result(published=published))
     out = capsys.readouterr().out
     assert f"nothing speaks for {ODD}\n" in out
