@@ -25,4 +25,4 @@ def test_a_run_says_which_of_several_weights_it_takes(small, atlas, states, tmp_
     assert weights_set_note(parse_config(chosen)) is None
     raw = {**config, "model": {**config["model"], "weights_key": "state_dict"}}
     assert states(raw)["sample 4"] == "missing"
-    assert "its 'state_dict')" in atlas("layers", raw).stdout
+    assert ", its 'state_dict'\n" in atlas("layers", raw).stdout

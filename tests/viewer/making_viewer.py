@@ -195,7 +195,7 @@ def make_viewer(
     name: str = "made",
     moved: str = "",
     positions: int = 1,
-    num_known: int = NUM_IMAGES,
+    num_known: int | None = None,
     **changes: Any,
 ) -> Path:
     """Write layers ``early`` and ``late`` with all grids, a class atlas with one, a layer without icons.
@@ -203,9 +203,9 @@ def make_viewer(
     Args:
         moved: layer and view, such as ``late-all``, that claim a different layout from the others.
         positions: activations per image.
-        num_known: images that keys.js and places.js list.
+        num_known: images that keys.js and places.js list; None: all.
     """
-    known = np.arange(num_known)
+    known = np.arange(NUM_IMAGES if num_known is None else num_known)
     layers = []
     for number, layer in enumerate(("early", "late", "bare")):
         views = []
@@ -253,7 +253,7 @@ def make_viewer(
         "weights": "trained",
         "random": False,
         "images": NUM_IMAGES,
-        "known": num_known,
+        "known": len(known),
         "wholeImages": len(WHOLE),
         "positions": positions,
         "generated": False,
