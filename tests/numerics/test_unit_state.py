@@ -33,7 +33,7 @@ def values():
 
 
 def scale(values, **changed):
-    # Of the first look: outliers that it has not seen lie beyond the histogram.
+    # The scale of a first look; outliers that it has not seen lie beyond the histogram.
     seen = np.clip(values, -10, 10)
     mean, sd = seen.mean((0, 2, 3), dtype=np.float64), seen.std((0, 2, 3), dtype=np.float64)
     how = {"ranges": RANGES, "num_top": 4, "per_range": 3, "seed": 5, **changed}

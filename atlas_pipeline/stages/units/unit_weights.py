@@ -135,7 +135,7 @@ def _kept(weights: Sequence[_Weight], num: int) -> list[_Weight]:
     """The strongest of either sign."""
 
     def key(weight: _Weight) -> tuple[float, int]:
-        # Of equal strengths the unit with the lower number comes first.
+        # The unit with the lower number comes first where strengths are equal.
         return weight.strength, -weight.other
 
     excite = heapq.nlargest(num, (one for one in weights if one.net > 0), key=key)

@@ -15,7 +15,7 @@ const PICTURE_PX = 612; // side of the picture's canvas
 const MOST_ICONS = 4; // icons of a layer, with several positions an image
 
 /**
- * What the run knows of an image: {image, key, label, predicted?, probability?, isRight, layers: name ->
+ * Facts about an image: {image, key, label, predicted?, probability?, isRight, layers: name ->
  * [{x, y, row?, col?, height?, width?}], picture: a promise of a canvas, or null}; null: nothing.
  */
 export const imageFacts = async (image) => {
