@@ -75,7 +75,9 @@ def _loupe_words(page: Page, atlas: Atlas, window: Window, box: Box, name: str) 
     if inside["label"].notna().any():
         classes = inside.groupby("label")["count"].sum()
         share = classes.max() / inside["count"].sum()
-        best = [f"{'mostly' if share > 0.5 else 'most often'} {classes.idxmax()}", str(classes.idxmax())]
+        # A bare name would claim that most of the activations are of that class.
+        top = str(classes.idxmax())
+        best = [f"mostly {top}", top] if share > 0.5 else [f"most often {top}", f"often {top}"]
     count = f"{int(inside['count'].sum()):,} activations"
     numbers = first_fitting([f"{count}, fidelity {fidelity:.2f}", count], POINTS - 0.5, box.width)
     y = box.bottom + line_height(POINTS)
