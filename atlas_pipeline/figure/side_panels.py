@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas_pipeline.figure.arrangement import TAG_HEIGHT, TAG_WIDTH, Arrangement, Box
-from atlas_pipeline.figure.lettering import first_fitting, line_height
+from atlas_pipeline.figure.lettering import first_fitting, fitted, line_height
 from atlas_pipeline.figure.map_panel import corner
 from atlas_pipeline.figure.page import FAINT, GREY, INK, MUTED, PAPER, Page
 from atlas_pipeline.figure.pictures import colour_scale, icons_picture, measure_picture, tick_texts
@@ -80,15 +80,17 @@ def _loupe_words(page: Page, atlas: Atlas, window: Window, box: Box, name: str) 
     numbers = first_fitting([f"{count}, fidelity {fidelity:.2f}", count], POINTS - 0.5, box.width)
     y = box.bottom + line_height(POINTS)
     page.text(box.left, y, name, POINTS + 0.5, bold=True)
-    page.text(box.left + 2.6, y, first_fitting(best or [numbers], POINTS, box.width - 2.6), POINTS)
-    if best:
+    words = first_fitting(best, POINTS, box.width - 2.6) if best else ""
+    page.text(box.left + 2.6, y, words or fitted(numbers, POINTS, box.width - 2.6), POINTS)
+    if words:
         page.text(box.left, y + line_height(POINTS), numbers, POINTS - 0.5, colour=MUTED)
 
 
 def class_words(cells: pd.DataFrame) -> list[str]:
     """Words that name some cells, the longest first; none where no cell has a class.
 
-    The class's name alone, only if more than half of the activations speak for it.
+    The class's name stands alone only if more than half of the activations agree on it. Otherwise the last
+    words are empty: without room to say how few they are, nothing is said.
     """
     if not cells["label"].notna().any():
         return []
@@ -97,7 +99,7 @@ def class_words(cells: pd.DataFrame) -> list[str]:
     top = str(classes.idxmax())
     if classes.max() > 0.5 * cells["count"].sum():
         return [f"mostly {top}", top]
-    return [f"most often {top}", f"often {top}"]
+    return [f"most often {top}", f"often {top}", ""]
 
 
 def draw_colours(

@@ -342,6 +342,6 @@ def test_a_loupe_has_a_class_s_bare_name_only_if_most_activations_agree():
     )
     assert class_words(cells) == ["mostly cat", "cat"]
     # Three in five lie in cells of cats, but only two in five agree on cat.
-    assert class_words(cells.assign(consistency=[0.5, 1.0, 0.4])) == ["most often cat", "often cat"]
+    assert class_words(cells.assign(consistency=[0.5, 1.0, 0.4])) == ["most often cat", "often cat", ""]
     assert class_words(cells.drop(columns="consistency")) == ["mostly cat", "cat"]
     assert class_words(cells.assign(label=None)) == []
