@@ -6,8 +6,12 @@ The terminal sends it to all processes, but only the process that the user start
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterable
 from multiprocessing import resource_tracker
+
+# Workers that are ended leave semaphores behind. The tracker removes them, and warns of what needs no action.
+_NO_WARNING = "ignore:resource_tracker:UserWarning"
 
 
 def block_interrupts() -> Iterable[int]:
@@ -18,5 +22,9 @@ def block_interrupts() -> Iterable[int]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         return ()
     # Start the tracker first: Python starts it with the first process and unblocks signals afterwards.
-    resource_tracker.ensure_running()
+    sys.warnoptions.append(_NO_WARNING)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(_NO_WARNING)
     return signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -27,6 +27,8 @@ from atlas_pipeline.reader.atlas import Atlas
 POINTS = 7.0
 # mm: step of the raster of occupied area that labels avoid; widest line of a label; margin around a label.
 _INK_STEP, _WIDEST_LABEL, _LABEL_MARGIN = 0.4, 34.0, 0.5
+# A longer leader line, as a share of the map's shorter side, would run across regions that it does not name.
+_LONGEST_LEADER = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,9 @@ def place_names(
     anchors = np.array([_centre(region.anchor, window, layout) for region in regions]).reshape(-1, 2)
     area = _label_area(page_width, layout)
     ink = occupied(atlas, window, layout, area, loupes)
+    longest = _LONGEST_LEADER * min(layout.map.width, layout.map.height)
     labels = []
-    for number, (x, y) in enumerate(place_labels(anchors, sizes, area, ink, avoided).tolist()):
+    for number, (x, y) in enumerate(place_labels(anchors, sizes, area, ink, avoided, longest).tolist()):
         if np.isfinite(x):
             box = Box(x, y, *sizes[number].tolist())
             anchor = (float(anchors[number, 0]), float(anchors[number, 1]))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atlas_pipeline.figure.arrangement import TAG_HEIGHT, TAG_WIDTH, Arrangement, Box
-from atlas_pipeline.figure.lettering import first_fitting, line_height
+from atlas_pipeline.figure.lettering import first_fitting, fitted, line_height
 from atlas_pipeline.figure.map_panel import corner
 from atlas_pipeline.figure.page import FAINT, GREY, INK, MUTED, PAPER, Page
 from atlas_pipeline.figure.pictures import colour_scale, icons_picture, measure_picture, tick_texts
@@ -16,6 +17,9 @@ from atlas_pipeline.figure.request import COLOURS
 from atlas_pipeline.figure.window import Window, cells_of
 from atlas_pipeline.numerics.mosaic import icon_sides
 from atlas_pipeline.reader.atlas import Atlas
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 POINTS = 6.5
 _BAR, _BAR_STEPS = 2.0, 256
@@ -71,18 +75,31 @@ def _loupe_words(page: Page, atlas: Atlas, window: Window, box: Box, name: str) 
     """Write a loupe's letter, the class with the most of its activations, and its numbers."""
     inside = atlas.cells[window.holds(cells_of(atlas))]
     fidelity = inside["fidelity"].median()
-    best: list[str] = []
-    if inside["label"].notna().any():
-        classes = inside.groupby("label")["count"].sum()
-        share = classes.max() / inside["count"].sum()
-        best = [f"{'mostly' if share > 0.5 else 'most often'} {classes.idxmax()}", str(classes.idxmax())]
+    best = class_words(inside)
     count = f"{int(inside['count'].sum()):,} activations"
     numbers = first_fitting([f"{count}, fidelity {fidelity:.2f}", count], POINTS - 0.5, box.width)
     y = box.bottom + line_height(POINTS)
     page.text(box.left, y, name, POINTS + 0.5, bold=True)
-    page.text(box.left + 2.6, y, first_fitting(best or [numbers], POINTS, box.width - 2.6), POINTS)
-    if best:
+    words = first_fitting(best, POINTS, box.width - 2.6) if best else ""
+    page.text(box.left + 2.6, y, words or fitted(numbers, POINTS, box.width - 2.6), POINTS)
+    if words:
         page.text(box.left, y + line_height(POINTS), numbers, POINTS - 0.5, colour=MUTED)
+
+
+def class_words(cells: pd.DataFrame) -> list[str]:
+    """Words that name some cells, the longest first; none where no cell has a class.
+
+    The class's name stands alone only if more than half of the activations agree on it. Otherwise the last
+    words are empty: without room to say how few they are, nothing is said.
+    """
+    if not cells["label"].notna().any():
+        return []
+    agreeing = cells["count"] * cells["consistency"] if "consistency" in cells else cells["count"]
+    classes = agreeing.groupby(cells["label"]).sum()
+    top = str(classes.idxmax())
+    if classes.max() > 0.5 * cells["count"].sum():
+        return [f"mostly {top}", top]
+    return [f"most often {top}", f"often {top}", ""]
 
 
 def draw_colours(

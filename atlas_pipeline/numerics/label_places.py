@@ -36,13 +36,14 @@ def place_labels(
     page: tuple[float, float, float, float],
     ink: ArrayLike,
     lines: ArrayLike = (),
+    longest: float = np.inf,
 ) -> NDArray[np.float64]:
     """Find the top left corner of each label; the most important label comes first.
 
     Args:    anchors: (label, 2) x, y of the labelled points. sizes: (label, 2) width, height, > 0.
              page: left, top, right, bottom. ink: (row, col) over the page: above 0 where no label may lie.
              lines: (line, 2, 2), from x, y to x, y: existing lines, on which no label may lie and which
-             leader lines should not cross.
+             leader lines should not cross. longest: no leader line may be longer.
     Returns: (label, 2) x, y; NaN for a label that fits nowhere.
     """
     point, size = np.asarray(anchors, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
@@ -51,7 +52,9 @@ def place_labels(
     unit = float(np.median(size[:, 1]))
     covered = _Coverage(np.asarray(ink, dtype=np.float64), page)
     existing = np.asarray(lines, dtype=np.float64).reshape(-1, 2, 2)
-    choices = [_choices(label, point, size, page, unit, covered, existing) for label in range(len(point))]
+    choices = [
+        _choices(label, point, size, page, unit, covered, existing, longest) for label in range(len(point))
+    ]
     by_height, by_side = np.argsort(point[:, 1], kind="stable"), np.argsort(point[:, 0], kind="stable")
     number = np.arange(len(point))
     # Earlier labels take the best places, so try several orders and keep the cheapest; many labels take long.
@@ -81,6 +84,7 @@ def _choices(
     unit: float,
     covered: _Coverage,
     lines: NDArray[np.float64],
+    longest: float,
 ) -> _Choices:
     boxes = _candidates(page, sizes[label], unit * _STEP)
     ends = leader_ends(boxes, points[label])
@@ -89,7 +93,7 @@ def _choices(
     hidden = overlap(boxes, np.concatenate([points, points], axis=1), unit * _PADDING).sum(axis=1)
     across = count_crossings(boxes, ends, points[label], lines[None, :, 0], lines[None, :, 1])
     cost = length + (length / _LONG_LEADER) ** 2 + _CROSSING_COST * (hidden + across)
-    is_free = covered.share(boxes) == 0
+    is_free = (covered.share(boxes) == 0) & (length * unit <= longest)
     is_free &= count_lines_across(boxes, lines[None, :, 0], lines[None, :, 1]) == 0
     boxes, ends, cost = boxes[is_free], ends[is_free], cost[is_free]
     order = np.argsort(cost, kind="stable")

@@ -60,14 +60,13 @@ def init(request: Request, say: Callable[[str], None]) -> Path:
     images = images_facts(request.images)
     say(f"{counted(images.num_images, 'image')} ({images.source}); opening {request.network} ...")
     try:
-        network = network_facts(spec, request.layers, say)
+        network = network_facts(spec, request.layers, images.num_images, say)
     except WeightsError as error:
         raise ModelError(
             f"{error.reason}; give {error.file} by --weights, or take the network untrained: --weights random"
         ) from error
-    smallest = min(((info.height, info.width) for info in network.layers), default=(1, 1))
     has_gpu = resolved_device("auto") != "cpu"
-    plan = plan_for(images.num_images, smallest, has_gpu=has_gpu)
+    plan = plan_for(images.num_images, network.positions, has_gpu=has_gpu)
     text = config_text(name, model, images, network, plan, str(path))
     parse_config(yaml.safe_load(text), where=str(path))
     with atomic_file(path) as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # Icons as large as the article's; larger if their map would have fewer than three positions a side, smaller
 # if a position sees less.
 _ARTICLE_PX, _POSITIONS, _LEAST_PX, _MULTIPLE_PX = 80, 3, 32, 16
+# With fewer activations, a map of one position an image is sparse; an image then gives several.
+_ENOUGH, _MOST_POSITIONS = 1500, 4
 # With so many backward passes an image, sampling takes longer than everything else.
 _MOST_BACKWARD_PASSES = 50
 _TIMED_IMAGES, _TIMED_ICONS, _TIMED_STEPS = 4, 8, 3
@@ -42,14 +45,15 @@ class ImagesFacts:
 class NetworkFacts:
     """The layers to take, and what a run with them costs.
 
-    size_px: side of the icons. attribution: whether attributions can be had at a bearable cost; words: the
-    reason, or the cost. image_s: seconds of sampling an image, None if not measured. icon_step_s: seconds of
-    an optimisation step of one icon.
+    positions: of an image. size_px: side of the icons. attribution: whether attributions can be had at a
+    bearable cost; words: the reason, or the cost. image_s: seconds of sampling an image at all positions,
+    None if not measured. icon_step_s: seconds of an optimisation step of one icon.
     """
 
     title: str
     layers: tuple[LayerInfo, ...]
     num_ends: int
+    positions: int
     size_px: int
     attribution: bool
     words: str
@@ -91,7 +95,9 @@ def _source_at(path: str) -> str:
     return "folder"
 
 
-def network_facts(spec: ModelSpec, layers: Sequence[str], say: Callable[[str], None]) -> NetworkFacts:
+def network_facts(
+    spec: ModelSpec, layers: Sequence[str], num_images: int, say: Callable[[str], None]
+) -> NetworkFacts:
     """Open a network on the CPU, choose its layers unless they are given, and measure what they cost.
 
     Raises: ModelError: the network cannot be opened, or lacks a layer.
@@ -105,18 +111,33 @@ def network_facts(spec: ModelSpec, layers: Sequence[str], say: Callable[[str], N
     if layers:
         chosen = list_layers(network, names=layers)
     size_px = _icon_size(network, spec, chosen[-1])
+    positions = positions_per_image(
+        num_images, min(((info.height, info.width) for info in chosen), default=(1, 1))
+    )
     say(f"measuring what attributions and icons of {counted(len(chosen), 'layer')} cost ...")
-    attribution, words, image_s = _attribution(network, [info.name for info in chosen])
+    attribution, words, image_s = _attribution(network, [info.name for info in chosen], positions)
     return NetworkFacts(
         title=listed.title,
         layers=tuple(chosen),
         num_ends=len(listed.infos),
+        positions=positions,
         size_px=size_px,
         attribution=attribution,
         words=words,
         image_s=image_s,
         icon_step_s=_icon_step_seconds(spec, chosen, size_px),
     )
+
+
+def positions_per_image(num_images: int, map_sides: tuple[int, int]) -> int:
+    """Positions that an image gives: several where images are few. map_sides: of the smallest map.
+
+    >>> positions_per_image(300, (7, 7)), positions_per_image(5000, (7, 7))
+    (4, 1)
+    """
+    # Positions are drawn off the border, so a small map has few.
+    inner = max(1, map_sides[0] - 2) * max(1, map_sides[1] - 2)
+    return max(1, min(_MOST_POSITIONS, round(_ENOUGH / num_images), inner // 4))
 
 
 def _icon_size(network: Network, spec: ModelSpec, deepest: LayerInfo) -> int:
@@ -138,7 +159,7 @@ def _icon_size(network: Network, spec: ModelSpec, deepest: LayerInfo) -> int:
     return size_px
 
 
-def _attribution(network: Network, layers: Sequence[str]) -> tuple[bool, str, float | None]:
+def _attribution(network: Network, layers: Sequence[str], positions: int) -> tuple[bool, str, float | None]:
     """Whether attributions can be had; their cost in words; seconds of sampling an image with them."""
     from atlas_pipeline.models.attribution_mode import attribution_mode
 
@@ -148,11 +169,15 @@ def _attribution(network: Network, layers: Sequence[str]) -> tuple[bool, str, fl
         return False, f"not to be had: {error}", None
     if any(mode.mode == "backward" for mode in modes) and network.num_classes > _MOST_BACKWARD_PASSES:
         return False, f"they would take {network.num_classes} backward passes an image and layer", None
-    plain_s, image_s = (_seconds_per_image(network, layers, with_them) for with_them in (False, True))
+    plain_s, image_s = (
+        _seconds_per_image(network, layers, positions, with_them) for with_them in (False, True)
+    )
     return True, f"with them, sampling takes {max(1.0, image_s / plain_s):.1f} times as long", image_s
 
 
-def _seconds_per_image(network: Network, layers: Sequence[str], with_attribution: bool) -> float:
+def _seconds_per_image(
+    network: Network, layers: Sequence[str], num_positions: int, with_attribution: bool
+) -> float:
     import numpy as np
 
     from atlas_pipeline.models.calibrate import noise_images
@@ -168,7 +193,7 @@ def _seconds_per_image(network: Network, layers: Sequence[str], with_attribution
     requests = []
     for layer in layers:
         _, rows, columns = map_shape(network, layer)
-        positions = np.tile([rows // 2, columns // 2], (_TIMED_IMAGES, 1, 1))
+        positions = np.tile([rows // 2, columns // 2], (_TIMED_IMAGES, num_positions, 1))
         requests.append(LayerRequest(layer=layer, positions=positions, attribution=how))
     # The first call tries the derivatives of each layer.
     layer_samples(network, images, requests)
@@ -194,6 +219,7 @@ def _icon_step_seconds(spec: ModelSpec, layers: Sequence[LayerInfo], size_px: in
             settings,
             advance=lambda _: ends.append(time.perf_counter()),
         )
-        return (ends[_TIMED_STEPS - 1] - ends[0]) / (_TIMED_STEPS - 1) / _TIMED_ICONS
+        # The shortest step: other programs and a first use of memory only make steps longer.
+        return min(after - before for before, after in pairwise(ends[:_TIMED_STEPS])) / _TIMED_ICONS
 
     return (seconds(layers[0]) + seconds(layers[-1])) / 2

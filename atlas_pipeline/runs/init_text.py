@@ -14,8 +14,6 @@ from atlas_pipeline.inversion.settings import InversionSettings
 from atlas_pipeline.numerics.grid import fitting_grid
 from atlas_pipeline.runs.init_facts import ImagesFacts, NetworkFacts
 
-# With fewer activations, a map of one position an image is sparse; an image then gives several.
-_ENOUGH, _MOST_POSITIONS = 1500, 4
 # Fewest activations of a cell: the article's number, or less for few activations.
 _MIN_COUNT, _MIN_COUNT_OF_FEW, _FEW = 10, 4, 1000
 # The article's grids, each twice as fine as the one before.
@@ -34,19 +32,16 @@ class Plan:
     min_count: int
 
 
-def plan_for(num_images: int, map_sides: tuple[int, int], *, has_gpu: bool) -> Plan:
-    """Positions an image, grids and least count.
+def plan_for(num_images: int, positions: int, *, has_gpu: bool) -> Plan:
+    """Grids and least count.
 
-    Args: map_sides: rows and columns of the smallest map. has_gpu: else one grid only, as icons take minutes.
+    Args: positions: of an image. has_gpu: else one grid only, as icons take minutes.
 
-    >>> plan_for(300, (7, 7), has_gpu=False)
+    >>> plan_for(300, 4, has_gpu=False)
     Plan(positions=4, num_activations=1200, sizes=(10,), min_count=10)
-    >>> plan_for(100_000, (7, 7), has_gpu=True).sizes
+    >>> plan_for(100_000, 1, has_gpu=True).sizes
     (20, 40, 80)
     """
-    # Positions are drawn off the border, so a small map has few.
-    inner = max(1, map_sides[0] - 2) * max(1, map_sides[1] - 2)
-    positions = max(1, min(_MOST_POSITIONS, round(_ENOUGH / num_images), inner // 4))
     num_activations = num_images * positions
     min_count = _MIN_COUNT if num_activations >= _FEW else _MIN_COUNT_OF_FEW
     finest = fitting_grid(num_activations, min_count)
@@ -118,7 +113,7 @@ def cost_words(images: ImagesFacts, network: NetworkFacts, plan: Plan) -> str:
     """The time that a run takes on this machine's CPU, from the measured parts."""
     filled = min(plan.sizes[-1] ** 2 / 2, plan.num_activations / plan.min_count)
     icons_s = filled * len(network.layers) * InversionSettings().steps * network.icon_step_s
-    samples_s = images.num_images * plan.positions * (network.image_s or 0.0)
+    samples_s = images.num_images * (network.image_s or 0.0)
     return f"on this CPU about {about(icons_s + samples_s)} for icons and samples"
 
 

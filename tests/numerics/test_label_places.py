@@ -87,3 +87,12 @@ def test_no_leader_line_runs_through_another_label_where_there_is_room(seed):
     assert not any(crosses(lines[k], boxes[j]) for k in range(14) for j in range(14) if j != k)
     hidden = (anchors[:, None] > boxes[None, :, :2]) & (anchors[:, None] < boxes[None, :, 2:])
     assert not hidden.all(axis=2).any()
+
+
+def test_no_leader_line_is_longer_than_the_longest():
+    """The only free ground lies 40 to the right of the labelled point."""
+    ink = np.ones((40, 50))
+    ink[:, 40:] = 0
+    arguments = ([[50, 60]], [[12, 4]], PAGE, ink)
+    assert np.isfinite(place_labels(*arguments, longest=60)).all()
+    assert np.isnan(place_labels(*arguments, longest=20)).all()

@@ -4,6 +4,7 @@ import re
 from itertools import combinations, cycle
 
 import numpy as np
+import pandas as pd
 import pytest
 from drawn_figures import drawn, text_of, words_at
 from hand_made import write_atlas
@@ -17,7 +18,7 @@ from atlas_pipeline.figure.map_panel import corner, named_regions, occupied, pla
 from atlas_pipeline.figure.pictures import tick_texts
 from atlas_pipeline.figure.request import Loupe, Print, Region, parse_loupe, parse_region
 from atlas_pipeline.figure.sheet import draw_sheet
-from atlas_pipeline.figure.side_panels import loupe_lines
+from atlas_pipeline.figure.side_panels import class_words, loupe_lines
 from atlas_pipeline.figure.window import Window, loupe_window, window_of
 from atlas_pipeline.reader import open_run
 
@@ -333,3 +334,14 @@ def test_loupes_stand_near_what_they_enlarge_and_over_nothing_else():
         for one, other in combinations(sorted(boxes, key=lambda box: box.top), 2):
             assert one.bottom <= other.top
         assert made.foot >= max(made.map.bottom, *(box.bottom for box in boxes))
+
+
+def test_a_loupe_has_a_class_s_bare_name_only_if_most_activations_agree():
+    cells = pd.DataFrame(
+        {"label": ["cat", "cat", "dog"], "count": [40, 20, 40], "consistency": [1.0, 1.0, 1.0]}
+    )
+    assert class_words(cells) == ["mostly cat", "cat"]
+    # Three in five lie in cells of cats, but only two in five agree on cat.
+    assert class_words(cells.assign(consistency=[0.5, 1.0, 0.4])) == ["most often cat", "often cat", ""]
+    assert class_words(cells.drop(columns="consistency")) == ["mostly cat", "cat"]
+    assert class_words(cells.assign(label=None)) == []

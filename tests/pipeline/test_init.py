@@ -1,8 +1,10 @@
 """`atlas init` writes a config that runs as it is; `atlas layers` needs no config."""
 
 import re
+import sys
 import urllib.error
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from atlas_pipeline.cli import init_command
 from atlas_pipeline.cli.main import main
 from atlas_pipeline.config.loading import load_config, named_network
 from atlas_pipeline.errors import ConfigError
+from atlas_pipeline.models import layer_samples
+from atlas_pipeline.runs.init_facts import positions_per_image
 from atlas_pipeline.runs.init_text import plan_for
 
 NETWORK = """
@@ -100,6 +104,20 @@ def test_what_a_run_will_take_is_said(place):
     (line,) = [line for line in made.stderr.splitlines() if line.startswith("2 layers (")]
     assert re.fullmatch(r"2 layers \(0.1, 0\), on this CPU about .+ for icons and samples", line)
     assert line.partition("), ")[2] in Path("my-photos.yaml").read_text()
+
+
+def test_samples_are_timed_at_the_positions_of_the_run(place, monkeypatch):
+    timed = []
+
+    def watched(network, images, requests):
+        timed.append({request.positions.shape[1] for request in requests})
+        return layer_samples.layer_samples(network, images, requests)
+
+    stand_in = SimpleNamespace(**vars(layer_samples) | {"layer_samples": watched})
+    monkeypatch.setitem(sys.modules, "atlas_pipeline.models.layer_samples", stand_in)
+    assert call(*OWN, "--layer", "0.0").exit_code == 0
+    assert load_config("my-photos.yaml").sample.positions_per_image == 4
+    assert timed == [{4}] * 4
 
 
 @pytest.mark.parametrize(
@@ -206,6 +224,6 @@ def test_networks_are_told_from_paths(place):
     ],
 )
 def test_grids_fit_the_number_of_images(num_images, side, has_gpu, positions, sizes, min_count):
-    plan = plan_for(num_images, (side, side), has_gpu=has_gpu)
+    plan = plan_for(num_images, positions_per_image(num_images, (side, side)), has_gpu=has_gpu)
     assert (plan.positions, plan.sizes, plan.min_count) == (positions, sizes, min_count)
     assert plan.num_activations == num_images * positions

@@ -2,6 +2,7 @@
 
 import { byId } from "./page.js";
 import { gridShown } from "./cells.js";
+import { coverage } from "./placing.js";
 import { isPlaced, PLACE, set, state, viewShown } from "./state.js";
 
 const MARGIN = 0.94; // side of the map at zoom 1, as a share of the canvas's shorter side
@@ -118,11 +119,46 @@ export const fitted = ({ left, top, right, bottom }, width, height) => ({
   z: Math.min(width / (right - left), height / (bottom - top)) / Math.min(width, height),
 });
 
+/** The place at which the cells fit into an area of the window, as near to the window's middle as that allows. */
+export const fittedWithin = (extent, area, width, height) => {
+  const [w, h] = [extent.right - extent.left, extent.bottom - extent.top];
+  const z = Math.min((area.right - area.left) / w, (area.bottom - area.top) / h) / Math.min(width, height),
+    { x, y } = fitted(extent, width, height),
+    { scale } = cameraAt({ x, y, z }, width, height);
+  const middle = (whole, low, high, side) =>
+    Math.min(high - (side * scale) / 2, Math.max(low + (side * scale) / 2, whole / 2));
+  return {
+    x: x + (width / 2 - middle(width, area.left, area.right, w)) / scale,
+    y: y + (height / 2 - middle(height, area.top, area.bottom, h)) / scale,
+    z,
+  };
+};
+
+const CLEAR_PX = 10; // between the map and the zoom buttons
+
+/** The place of the whole map with no cell under the zoom buttons, which lie in the upper right corner. */
+const besideButtons = (extent, width, height) => {
+  const place = fitted(extent, width, height),
+    { offsetWidth, offsetHeight, offsetTop } = byId("zooms"),
+    grid = state.layer ? gridShown() : null;
+  if (!grid?.at || !offsetWidth) return place;
+  // Where they lie when no panel is open: as far from the right as from the top.
+  const right = width - offsetTop,
+    [low, lower] = [right - offsetWidth - CLEAR_PX, offsetTop + offsetHeight + CLEAR_PX],
+    camera = cameraAt(place, width, height),
+    [l, t] = toMap(low, offsetTop, camera),
+    [r, b] = toMap(right, lower, camera);
+  if (!coverage(grid, { left: l, top: t, right: r, bottom: b })) return place;
+  const beside = fittedWithin(extent, { left: 0, top: 0, right: low, bottom: height }, width, height),
+    below = fittedWithin(extent, { left: 0, top: lower, right: width, bottom: height }, width, height);
+  return below.z > beside.z ? below : beside;
+};
+
 /** The place from which the whole map is seen; the unit square before a grid is loaded. */
 export const homePlace = () => {
   const { width, height } = cameraOf();
   const extent = (state.layer && gridShown()?.extent) || WHOLE;
-  return width && height ? fitted(extent, width, height) : fitted(extent, 1, 1);
+  return width && height ? besideButtons(extent, width, height) : fitted(extent, 1, 1);
 };
 
 const isAt = (place) => PLACE.every((name) => Math.abs(state[name] - place[name]) < 1e-6);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cameraAt, fitted, toMap, zoomedAt } from "../../../atlas_pipeline/viewer/static/camera.js";
+import { cameraAt, fitted, fittedWithin, toMap, zoomedAt } from "../../../atlas_pipeline/viewer/static/camera.js";
 
 const near = (found, wanted) =>
   found.forEach((value, n) => assert.ok(Math.abs(value - wanted[n]) < 1e-9, `${found} is not ${wanted}`));
@@ -46,4 +46,17 @@ test("a map is fitted to the window by the cells that it has", () => {
     near([left + 0.4 * scale, top + 0.5 * scale], [width / 2, height / 2]);
   }
   assert.deepEqual(fitted({ left: 0, top: 0, right: 1, bottom: 1 }, 800, 600), { x: 0.5, y: 0.5, z: 1 });
+});
+
+test("a map is fitted into a part of the window, near to the window's middle", () => {
+  const box = { left: 0.2, top: 0.1, right: 0.6, bottom: 0.9 };
+  const seen = (area) => {
+    const { left, top, scale } = cameraAt(fittedWithin(box, area, 1000, 500), 1000, 500);
+    return [left + 0.2 * scale, top + 0.1 * scale, left + 0.6 * scale, top + 0.9 * scale];
+  };
+  // High enough: it stays in the middle. Off the middle: it moves no farther than it must.
+  near(seen({ left: 0, top: 0, right: 900, bottom: 500 }), [382.5, 15, 617.5, 485]);
+  near(seen({ left: 0, top: 0, right: 600, bottom: 500 }), [365, 15, 600, 485]);
+  // A lower area: it becomes smaller.
+  near(seen({ left: 0, top: 100, right: 1000, bottom: 500 }), [406, 100, 594, 476]);
 });
