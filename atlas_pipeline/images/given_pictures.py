@@ -99,7 +99,15 @@ def read_picture(path: str, digest: str, preprocess: Geometry) -> np.ndarray:
     """Read a picture as the images of a run are read: decoded, resized and cropped for the network.
 
     Returns: (3, crop, crop) uint8, RGB.
-    Raises:  ImagesError: the file is gone, or holds other bytes than when it was found.
+    Raises:  ImagesError: as `picture_bytes`.
+    """
+    return apply_preprocess(decode(picture_bytes(path, digest), preprocess.resize), preprocess)
+
+
+def picture_bytes(path: str, digest: str) -> bytes:
+    """The bytes of a picture's file.
+
+    Raises: ImagesError: the file is gone, or holds other bytes than when it was found.
     """
     try:
         raw = Path(path).read_bytes()
@@ -107,7 +115,7 @@ def read_picture(path: str, digest: str, preprocess: Geometry) -> np.ndarray:
         raise ImagesError(f"picture '{path}' cannot be read ({error.strerror}); put it back") from error
     if hashlib.sha256(raw).hexdigest() != digest:
         raise ImagesError(f"picture '{path}' has changed since the command began; run it again")
-    return apply_preprocess(decode(raw, preprocess.resize), preprocess)
+    return raw
 
 
 def _paths_of(patterns: Iterable[str]) -> Iterator[tuple[str, str | None]]:

@@ -65,7 +65,7 @@ def test_weights_fall_with_frequency_and_end_before_the_corner():
     weights = fourier.spectrum_weights(settings)
     along = weights[0]
     assert (along[1:] <= along[:-1]).all()
-    assert weights[fourier.frequencies(32) >= 0.375].max() < 1e-6
+    assert weights[fourier.frequencies(32, 32) >= 0.375].max() < 1e-6
     assert along[2] == pytest.approx(settings.spectrum_gain * 16)
     assert along[0] == along[1]
 
