@@ -98,6 +98,23 @@ def test_planes_and_their_gradient_equal_torchs_own_to_the_bit(size_px):
     )
 
 
+@pytest.mark.parametrize("size_px", [(5, 8), (8, 5), (1, 6), (7, 1)])
+def test_planes_of_a_rectangle_and_their_gradient_equal_torchs_own(size_px):
+    generator = torch.Generator().manual_seed(5)
+    shape = (size_px[0], size_px[1] // 2 + 1)
+    weights = fourier.spectrum_weights(InversionSettings(), size_px)
+    assert weights.shape == shape
+    ours = torch.randn(1, 3, *shape, 2, generator=generator).requires_grad_()
+    torchs = ours.detach().clone().requires_grad_()
+    want = torch.fft.irfft2(torch.view_as_complex(torchs * weights[..., None]), s=size_px, norm="ortho")
+    found = fourier.planes(ours, weights, width_px=size_px[1])
+    torch.testing.assert_close(found, want)
+    slope = torch.randn(want.shape, generator=generator)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, ours, slope)[0], torch.autograd.grad(want, torchs, slope)[0]
+    )
+
+
 @pytest.mark.parametrize("size_px", [1, 2, 9, 10])
 def test_the_real_transform_gets_a_spectrum_that_is_defined(size_px, monkeypatch):
     """FFT libraries may read the imaginary part of the columns that mirror themselves."""
