@@ -94,6 +94,16 @@ def empty_state(num_units: int, num_top: int, num_ranges: int, per_range: int) -
     )
 
 
+def state_bytes(num_top: int, num_ranges: int, per_range: int) -> int:
+    """Bytes of the state of one unit.
+
+    >>> state_bytes(9, 7, 6)
+    3788
+    """
+    state = empty_state(1, num_top, num_ranges, per_range)
+    return sum(getattr(state, name).nbytes for name in FIELDS)
+
+
 def merge(states: Iterable[UnitState]) -> UnitState:
     """The state over the images of all states; two states are in memory at once.
 

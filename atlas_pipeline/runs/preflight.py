@@ -105,57 +105,60 @@ def _siblings(steps: Iterable[Step]) -> list[list[Step]]:
 
 
 def _extents(config: Config, steps: Sequence[Step], store: Store, device: str) -> dict[Step, Extent]:
-    """The size of the sample that each step works on; steps on selections, which are small, are left out."""
-    samples = {
-        step: step if step.stage.name == SAMPLE.name else step.inputs["sample"]
+    """The size of the layer that each step works on.
+
+    It is that of the step's sample, or of the images themselves where a step reads a layer from them. Steps
+    on selections, which are small, are left out.
+    """
+    read = {
+        step: step.inputs.get("sample", step)
         for step in steps
-        if step.stage.name == SAMPLE.name or ("sample" in step.inputs and "select" not in step.inputs)
+        if "select" not in step.inputs and step.layer and ("sample" in step.inputs or "index" in step.inputs)
     }
     # An index is missing with --no-deps: the engine refuses that with a message of its own.
-    samples = {step: of for step, of in samples.items() if engine.artefact_of(of.inputs["index"], store)}
-    widths = _widths(config, set(samples.values()), store, device)
-    return {step: _extent(config, sample, widths[sample], store) for step, sample in samples.items()}
+    read = {step: of for step, of in read.items() if engine.artefact_of(of.inputs["index"], store)}
+    widths = _widths(config, set(read.values()), store, device)
+    return {step: _extent(config, of, widths[of], store) for step, of in read.items()}
 
 
-def _extent(config: Config, sample: Step, width: tuple[int, int], store: Store) -> Extent:
-    index = engine.artefact_of(sample.inputs["index"], store)
-    assert index is not None, "samples without an index are left out"
+def _extent(config: Config, read: Step, width: tuple[int, int], store: Store) -> Extent:
+    index = engine.artefact_of(read.inputs["index"], store)
+    assert index is not None, "steps without an index are left out"
+    per_image = config.sample.positions_per_image if read.stage.name == SAMPLE.name else 1
     return Extent(
-        num_rows=index.num_rows * config.sample.positions_per_image,
+        num_rows=index.num_rows * per_image,
         num_channels=width[0],
         num_classes=width[1],
-        share_left=_share_left(sample, store),
+        share_left=_share_left(read, store),
     )
 
 
-def _share_left(sample: Step, store: Store) -> float:
-    *_, state = engine.plan([sample], store)
+def _share_left(read: Step, store: Store) -> float:
+    *_, state = engine.plan([read], store)
     if state.state == "done" or not state.tasks:
         return 1.0  # forced, or not started
     return 1 - state.tasks_done / state.tasks
 
 
-def _widths(
-    config: Config, samples: Collection[Step], store: Store, device: str
-) -> dict[Step, tuple[int, int]]:
+def _widths(config: Config, read: Collection[Step], store: Store, device: str) -> dict[Step, tuple[int, int]]:
     """Channels and attributed classes of each layer, read from the artefact if the layer is sampled."""
     widths, unsampled = {}, []
-    for sample in samples:
-        artefact = engine.artefact_of(sample, store)
-        if artefact is None:
-            unsampled.append(sample)
+    for step in read:
+        artefact = engine.artefact_of(step, store)
+        if artefact is None or "activation" not in artefact.schema.names:
+            unsampled.append(step)
             continue
         lists = {
             field.name: field.type.list_size
             for field in artefact.schema
             if field.name in ("activation", "attribution")
         }
-        widths[sample] = lists["activation"], lists.get("attribution", 0)
+        widths[step] = lists["activation"], lists.get("attribution", 0)
     return widths | _widths_by_network(config, unsampled, device)
 
 
-def _widths_by_network(config: Config, samples: Sequence[Step], device: str) -> dict[Step, tuple[int, int]]:
-    if not samples:
+def _widths_by_network(config: Config, read: Sequence[Step], device: str) -> dict[Step, tuple[int, int]]:
+    if not read:
         return {}
     import torch
 
@@ -168,8 +171,8 @@ def _widths_by_network(config: Config, samples: Sequence[Step], device: str) -> 
     side = network.preprocess.crop
     with torch.no_grad():
         black = torch.zeros(1, 3, side, side, device=network.device)
-        maps = feature_maps(network, black, [str(sample.layer) for sample in samples])
-    return {sample: (maps[str(sample.layer)].shape[1], len(classes or ())) for sample in samples}
+        maps = feature_maps(network, black, [str(step.layer) for step in read])
+    return {step: (maps[str(step.layer)].shape[1], len(classes or ())) for step in read}
 
 
 def _free_bytes(workspace: str) -> int | None:

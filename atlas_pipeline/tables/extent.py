@@ -12,10 +12,10 @@ FEWER_NUMBERS = "set sample.attribution to none or to a list of classes"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """The size of a layer's sample, known before the sample is made.
+    """The size of a layer's sample, known before the sample is made, or of a layer over the images.
 
     Attributes:
-        num_rows: number of activations.
+        num_rows: number of activations; of images, for a step that reads the layer from the images.
         num_channels: channels of the layer.
         num_classes: classes that attributions are kept for; 0: no attributions.
         share_left: fraction of the step's tasks that have not run yet.

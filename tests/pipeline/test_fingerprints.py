@@ -53,6 +53,13 @@ ALIGNED = {
     "project": {"align": True},
     "classes": [{"class": "cat", "method": "umap", "filter": "rank"}],
 }
+UNITS = {
+    **EVERYTHING,
+    "name": "units",
+    "classes": [],
+    "comparisons": [],
+    "units": {"only": ["mixed4:17"], "ranges": [0, 2], "icons": ["neuron", "diverse"], "num_weights": 3},
+}
 
 
 def configs(folder: Path) -> dict[str, dict[str, Any]]:
@@ -65,7 +72,12 @@ def configs(folder: Path) -> dict[str, dict[str, Any]]:
             values["images"] = {"source": "generated", "num_images": values["images"].get("num_images")}
     found["cifar10"]["model"] = own
     found["inception_v1"]["model"]["weights"] = "random"
-    return {**found, "everything": {**EVERYTHING, "model": own}, "aligned": {**ALIGNED, "model": own}}
+    return {
+        **found,
+        "everything": {**EVERYTHING, "model": own},
+        "aligned": {**ALIGNED, "model": own},
+        "units": {**UNITS, "model": own},
+    }
 
 
 def fingerprints(values: dict[str, Any]) -> dict[str, str]:
@@ -87,7 +99,7 @@ def fingerprints(values: dict[str, Any]) -> dict[str, str]:
     return rows
 
 
-@pytest.mark.parametrize("name", [*SHIPPED, "everything", "aligned"])
+@pytest.mark.parametrize("name", [*SHIPPED, "everything", "aligned", "units"])
 def test_every_step_keeps_its_fingerprint(name: str, tmp_path: Path) -> None:
     assert fingerprints(configs(tmp_path)[name]) == json.loads(TABLE.read_text())[name]
 

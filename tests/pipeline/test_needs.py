@@ -97,6 +97,17 @@ def test_too_little_memory_is_refused_before_anything_is_sampled(small, atlas, h
     assert atlas("sample", small).exit_code == 0
 
 
+def test_every_task_of_a_pass_over_units_writes_a_state(small, atlas):
+    assert atlas("index", small).exit_code == 0
+    alone = needed(small).disk_bytes
+    small["units"] = {"shard_size": 25, "num_top": 4, "per_range": 2, "ranges": [0, 2]}
+    # Histograms of 162 bins, four whole numbers or sums of eight bytes, and the least value; the examples.
+    per_unit = 162 * 16 + 5 * 8 + 4 + 4 * 16 + 3 * 2 * 24
+    assert needed(small).disk_bytes == alone + 3 * CHANNELS * per_unit
+    small["units"]["shard_size"] = 60
+    assert needed(small).disk_bytes == alone + CHANNELS * per_unit
+
+
 def test_a_large_picture_is_counted_twice_and_so_are_its_tiles(small):
     small["invert"]["size_px"] = 80
     small["grid"]["sizes"] = [20, 320]

@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from atlas_pipeline.config.run_settings import model_config, run_settings
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.engine.declaration import Column
+from atlas_pipeline.engine.declaration import Column, Needs
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.numerics.unit_state import empty_state
+from atlas_pipeline.numerics.unit_state import empty_state, state_bytes
+from atlas_pipeline.tables.extent import Extent
 from atlas_pipeline.tables.unit_batches import Left, unit_batches
 from atlas_pipeline.tables.unit_table import STATE_COLUMNS, state_columns
 
@@ -100,6 +101,18 @@ def _summarise(job: ValuesJob, notes: Sequence[Mapping[str, Any]]) -> Mapping[st
     }
 
 
+def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
+    disk_bytes = 0
+    for step, extent in zip(steps, extents, strict=True):
+        if extent is not None:
+            config: UnitValuesConfig = step.config
+            # Each task writes the whole state of its images.
+            num_tasks = -(-extent.num_rows // config.shard_size)
+            per_unit = state_bytes(config.num_top, len(config.ranges) + 1, config.per_range)
+            disk_bytes += int(extent.share_left * num_tasks * extent.num_channels * per_unit)
+    return Needs(disk_bytes)
+
+
 def _remarks(step: Step, artefact: Artefact) -> list[str]:
     notes, lines = artefact.notes, []
     if notes["num_bad"]:
@@ -129,6 +142,7 @@ UNIT_VALUES = Stage(
     uses_device=True,
     commands=("units",),
     is_checked=True,
+    needs=_needs,
     remarks=_remarks,
 )
 
