@@ -28,6 +28,8 @@ from atlas_pipeline.models.arithmetic import ieee
 TILE_STREAM = 6
 _LEAST_SIDE_PX = 32
 _TINY = 1e-12
+# Half a level inside black and white: the sigmoid never reaches 0 or 1.
+_MARGIN = 0.5 / 255
 # Pixels at most this far from black or white, of 1, count as saturated.
 _SATURATED = 2.5 / 255
 
@@ -144,8 +146,11 @@ def dream(
              3) uint8 of about that shape, for goals that compare with it or a dream that begins with it.
              from_picture: begin with the picture, not with noise. advance: called with the progress, which
              adds up to 1.
-    Raises:  ModelError: activations that are not finite, or a layer that nothing changes.
+    Raises:  ValueError: the picture is missing. ModelError: activations that are not finite, or a layer that
+             nothing changes.
     """
+    if picture is None and (from_picture or goal.has_real):
+        raise ValueError("picture is missing: the goal compares with one, or the dream begins with one")
     device = torch.device(device)
     sizes = octave_sizes(size_px, settings.octaves, settings.octave_scale)
     detail: Tensor | None = None
@@ -188,20 +193,23 @@ class _Octave:
         self._mix = fourier.colour_mix(inversion.contrast).to(device)
         self._rates = schedule.learning_rates(inversion).tolist()
         self._has_moved = False
-        self._real: Tensor | None = None
-        if picture is not None:
-            small = resized(picture, size_px, device)
-            self._real = small.float() / 255 if goal.has_real else None
-        if from_picture:
+        small = None if picture is None else resized(picture, size_px, device)
+        self._real = small.float() / 255 if small is not None and goal.has_real else None
+        if small is not None and from_picture:
             pixels = small.permute(0, 2, 3, 1)
-            self.origin = fourier.decorrelated(pixels, inversion.contrast, margin=0.5 / 255)
+            self.origin = fourier.decorrelated(pixels, inversion.contrast, margin=_MARGIN)
         else:
             self.origin = self._of_coefficients(self._noise())
 
     def _noise(self) -> Tensor:
-        shape = (1, 3, *self._weights.shape, 2)
-        normal = random_streams.normal([self._seed], fourier.START_STREAM, torch.Size(shape).numel())
-        return (normal.view(shape) * self._settings.inversion.start_sd).float().to(self._device)
+        """Random coefficients (1, 3, H, F, 2), drawn plane by plane: the draws take much memory."""
+        shape = (*self._weights.shape, 2)
+        sd, num = self._settings.inversion.start_sd, torch.Size(shape).numel()
+        drawn = [
+            random_streams.normal([3 * self._seed + plane], fourier.START_STREAM, num).mul_(sd).float()
+            for plane in range(3)
+        ]
+        return torch.stack([plane.view(shape) for plane in drawn])[None].to(self._device)
 
     def _of_coefficients(self, coefficients: Tensor) -> Tensor:
         return fourier.planes(coefficients, self._weights, self._mirrored, self._size_px[1])

@@ -149,6 +149,12 @@ def test_no_octave_is_larger_than_the_picture_or_comes_twice():
     assert all(a <= b for one, next_ in itertools.pairwise(sizes) for a, b in zip(one, next_, strict=True))
 
 
+def test_a_missing_picture_is_refused(feature_map):
+    for goal, from_picture in ((Caricature(feature_map), False), (LayerSquares(feature_map), True)):
+        with pytest.raises(ValueError, match="picture is missing"):
+            dream(goal, (32, 32), 0, how(), from_picture=from_picture)
+
+
 def test_a_layer_that_nothing_changes_is_refused():
     dead = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).requires_grad_(False)
     dead[0].bias.fill_(-100.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from atlas_pipeline.config.sections import Config, DreamConfig
 from atlas_pipeline.document.provenance import picture_text, random_weights_caption
 from atlas_pipeline.engine.declaration import FILES, Publishes
 from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
-from atlas_pipeline.errors import ConfigError, ModelError
+from atlas_pipeline.errors import ConfigError, ModelError, ResourceError
 from atlas_pipeline.images.decode import decode
 from atlas_pipeline.images.given_pictures import FoundPictures, GivenPicture, find_pictures, picture_bytes
 from atlas_pipeline.models.network_cache import opened_cut, opened_network
@@ -81,27 +82,44 @@ def _compute(task: Task, jobs: Sequence[DreamJob], runtime: Runtime) -> list[Out
     own_px = opened_network(job.settings.model, runtime.device).preprocess.crop
     part = opened_cut(job.settings.model, config.layer, runtime.device)
     picture = _picture(job)
-    made = dream(
-        _goal(part, config),
-        (config.size_px, config.size_px) if picture is None else size_of(picture, config.size_px),
-        dream_seed(config),
-        DreamSettings(
-            octaves=config.octaves,
-            octave_scale=config.octave_scale,
-            tile_px=tile_px(part, own_px, config.tile_px, runtime.device),
-            own_px=own_px,
-            inversion=InversionSettings(steps=config.steps, learning_rate=config.rate),
-        ),
-        picture=picture,
-        from_picture=config.kind == "dream",
-        device=runtime.device,
-        advance=runtime.advance,
+    settings = DreamSettings(
+        octaves=config.octaves,
+        octave_scale=config.octave_scale,
+        tile_px=tile_px(part, own_px, config.tile_px, runtime.device),
+        own_px=own_px,
+        inversion=InversionSettings(steps=config.steps, learning_rate=config.rate),
     )
+    with _memory_errors(settings.tile_px):
+        made = dream(
+            _goal(part, config),
+            (config.size_px, config.size_px) if picture is None else size_of(picture, config.size_px),
+            dream_seed(config),
+            settings,
+            picture=picture,
+            from_picture=config.kind == "dream",
+            device=runtime.device,
+            advance=runtime.advance,
+        )
     numbers = {"score_before": made.before, "score": made.after, "saturated": made.saturated}
     image, caption = made.image.numpy(), random_weights_caption(job)
     text = picture_text(job) | {"Comment": " ".join(f"{name}={value:.4g}" for name, value in numbers.items())}
     content = png_bytes(with_caption(image, caption) if caption else image, text)
     return [Output(table=file_table({_file_name(job): content}), notes=numbers)]
+
+
+@contextmanager
+def _memory_errors(tile_px: int) -> Iterator[None]:
+    """Say in one line that a dream does not fit in memory."""
+    from atlas_pipeline.models.out_of_memory import is_out_of_memory
+
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(
+            f"a dream with tiles of {tile_px} px does not fit in memory; lower dream.tile_px or dream.size_px"
+        ) from error
 
 
 def _goal(part: nn.Module, config: DreamStepConfig) -> Goal:
