@@ -96,7 +96,7 @@ class DreamSettings:
     tile_px: int = 512
     own_px: int = 224
     inversion: InversionSettings = field(
-        default_factory=lambda: InversionSettings(steps=16, learning_rate=0.05)
+        default_factory=lambda: InversionSettings(steps=16, learning_rate=0.03)
     )
 
 

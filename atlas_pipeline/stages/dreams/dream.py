@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 VIEW = "dream"
 # Learning rates at strength 1. A dream of a picture takes smaller steps, so that the picture stays.
-RATES = {"noise": 0.05, "dream": 0.02, "caricature": 0.05}
+RATES = {"noise": 0.03, "dream": 0.02, "caricature": 0.05}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
