@@ -124,6 +124,7 @@ for _command in (
     run_commands.highlight,
     run_commands.vocabulary,
     run_commands.patch_test,
+    run_commands.dream,
     output_commands.figure,
     output_commands.export,
     workspace_commands.status,

@@ -195,6 +195,42 @@ def patch_test(config: str, overrides: tuple[str, ...], **options: Any) -> None:
     print_patch_tests(*commands.patch_tests(loaded, **options))
 
 
+@click.command(short_help="Make DeepDreams of layers, and caricatures of pictures.")
+@config_options
+@click.argument("pictures", nargs=-1, metavar="[PICTURE]...")
+@click.option("--layer", "layers", multiple=True, metavar="LAYER", help="Default: the config's.")
+@pipeline_option
+@run_options
+@no_deps_option
+def dream(
+    config: str,
+    overrides: tuple[str, ...],
+    pictures: tuple[str, ...],
+    layers: tuple[str, ...],
+    pipeline: str | None,
+    **options: Any,
+) -> None:
+    """Make pictures in which a layer of CONFIG's network finds more of everything that it detects.
+
+    Each PICTURE (a path or a glob) becomes a DeepDream and a caricature. Without one, the pictures of the
+    config's section `dream` are made: by default a dream of each layer that begins with noise.
+    """
+    from atlas_pipeline.cli.printing import print_files
+    from atlas_pipeline.runs import commands
+
+    hardware = (options.pop("device"), options.pop("workers"))
+    loaded = load(config, overrides, *hardware)
+    wanted: dict[str, Any] = {"layers": list(layers)} if layers else {}
+    if pictures:
+        wanted |= {"pictures": list(pictures), "noise": 0}
+    requested = None
+    if wanted or loaded.dream is None:
+        section = {} if loaded.dream is None else loaded.dream.model_dump(mode="json")
+        section = json.dumps({**section, **wanted}, ensure_ascii=False)
+        requested = load(config, (*overrides, f"dream={section}"), *hardware)
+    print_files(commands.run(loaded, pipeline, command="dream", requested=requested, **options), ".png")
+
+
 @click.command(short_help="Check the network and layers of CONFIG on a few images.")
 @config_options
 @pipeline_option

@@ -370,6 +370,32 @@ class UnitsConfig(_Section):
         return self
 
 
+class DreamConfig(_Section):
+    """Pictures in which a layer finds more of what it detects: DeepDream, and caricatures of pictures."""
+
+    layers: Layers | None = Field(None, min_length=1, description="null: all of the run's")
+    noise: int = Field(1, ge=0, le=64, description="dreams of a layer that begin with noise")
+    pictures: Annotated[tuple[str, ...], OneOrMore] = Field(
+        (), description="paths and globs; `atlas dream CONFIG PICTURE...` gives them instead"
+    )
+    kinds: Annotated[tuple[Literal["dream", "caricature"], ...], OneOrMore] = Field(
+        ("dream", "caricature"), min_length=1, description="made of each picture"
+    )
+    size_px: int = Field(448, ge=32, le=4096, description="longer side of a finished picture")
+    octaves: int = Field(4, ge=1, le=12)
+    octave_scale: float = Field(1.4, ge=1.1, le=4)
+    steps: int = Field(16, ge=1, description="at each octave")
+    strength: float = Field(1.0, gt=0, le=10, description="factor of the learning rate")
+    cosine_power: float = Field(1.0, ge=0, description="of caricatures")
+    tile_px: int | None = Field(None, ge=32, description="null: as large as the network takes, see the docs")
+
+    @model_validator(mode="after")
+    def _something(self) -> DreamConfig:
+        if not self.noise and not self.pictures:
+            raise ValueError("there is nothing to dream of; set noise: 1, or name pictures")
+        return self
+
+
 class RunConfig(_Section):
     """How to run: never part of a fingerprint; results stay equal within the stated tolerance."""
 
@@ -402,6 +428,7 @@ class Config(_Section):
     vocabularies: tuple[VocabularyConfig, ...] = ()
     patch_test: PatchTestConfig = PatchTestConfig()
     units: UnitsConfig | None = None
+    dream: DreamConfig | None = None
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -28,10 +29,39 @@ JPEG_SIGNATURE = b"\xff\xd8"
 MARKER, APP1, START_OF_SCAN = 0xFF, 0xE1, 0xDA
 ORIENTATION_TAG = 0x0112
 DNG_VERSION_TAG = 0xC612
+# A photo of a phone may hold a second, smaller picture (MPO), which is no animation.
+FRAMED_FORMATS = ("GIF", "WEBP", "PNG", "AVIF", "TIFF")
 
 
 class BadImageError(AtlasError):
     """An image that cannot be used, and why. It is counted and left out; the run continues."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an image file says about itself. width, height: as stored. has_frames: an animation, or pages."""
+
+    format: str
+    width: int
+    height: int
+    has_frames: bool
+
+
+def read_header(raw: bytes) -> Header:
+    """Read an image file's header; no pixel is decoded.
+
+    Raises: BadImageError: no image, or an unsupported format (named in the message).
+    """
+    try:
+        with _quiet_pillow(), Image.open(io.BytesIO(raw), formats=_formats()) as image:
+            kind = str(image.format)
+            has_frames = kind in FRAMED_FORMATS and bool(getattr(image, "is_animated", False))
+            return Header(kind, image.width, image.height, has_frames)
+    except UnidentifiedImageError:
+        raise BadImageError(_unidentified(raw[:HEAD_BYTES])) from None
+    # Decoders raise many errors for broken bytes, as below.
+    except Exception as error:
+        raise BadImageError(_reason(error)) from error
 
 
 def decode(raw: bytes, shorter_px: int | None = None) -> np.ndarray:
@@ -64,8 +94,11 @@ def decode(raw: bytes, shorter_px: int | None = None) -> np.ndarray:
         raise BadImageError(_unidentified(raw[:HEAD_BYTES])) from None
     # Decoders raise many errors for broken bytes (OSError, SyntaxError, struct.error, ...); the image is bad.
     except Exception as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise BadImageError(reason[:MAX_REASON]) from error
+        raise BadImageError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).partition("\n")[0] or type(error).__name__)[:MAX_REASON]
 
 
 def _decode_common_jpeg(raw: bytes, min_px: int) -> np.ndarray | None:

@@ -2,7 +2,8 @@
 
 The optimiser moves all coefficients at one learning rate. Weights that fall as 1/f make it draw large forms
 before small ones, as in the spectrum of natural images.
-B = icon, P = plane, C = canvas side, S = icon side, F = C // 2 + 1.
+B = icon, P = plane, C = canvas side, S = icon side, F = C // 2 + 1. The canvas of an icon is square; that of
+another picture has H rows and W columns, and F = W // 2 + 1.
 Source: Olah, Mordvintsev and Schubert, "Feature Visualization" (Distill 2017), preconditioning; Lucid's
 spatial/spectral.py and color.py for the scale and the colours.
 """
@@ -30,30 +31,35 @@ _COLOUR_ROOT = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.
 COLOUR_MIX = _COLOUR_ROOT / torch.linalg.vector_norm(_COLOUR_ROOT, dim=0).max()
 
 
-def frequencies(size_px: int) -> Tensor:
+def frequencies(height_px: int, width_px: int) -> Tensor:
     """Length of the frequency vector of each coefficient of a real 2-D FFT.
 
-    Returns: (C, F) float32, cycles per pixel, 0 to about 0.71.
+    Returns: (H, F) float32, cycles per pixel, 0 to about 0.71.
     """
-    rows = torch.fft.fftfreq(size_px)
-    cols = torch.fft.rfftfreq(size_px)
+    rows = torch.fft.fftfreq(height_px)
+    cols = torch.fft.rfftfreq(width_px)
     return torch.sqrt(rows[:, None] ** 2 + cols[None, :] ** 2)
 
 
-def spectrum_weights(settings: InversionSettings) -> Tensor:
+def spectrum_weights(settings: InversionSettings, size_px: tuple[int, int] | None = None) -> Tensor:
     """Weight of each coefficient: gain / f ** falloff, times a smooth low-pass.
 
     The low-pass is 1 up to half the cut-off frequency, then falls as a raised cosine, and is 0 from 1.5 times
     the cut-off. Frequency 0 is treated as the lowest non-zero frequency of the canvas.
 
-    Returns: (C, F) float32.
+    Args:    size_px: (H, W) of the canvas; None: the square canvas of the settings' icons.
+    Returns: (H, F) float32.
     """
-    size_px = settings.canvas_px
-    frequency = frequencies(size_px)
+    height_px, width_px = size_px or (settings.canvas_px, settings.canvas_px)
+    frequency = frequencies(height_px, width_px)
     # A period of eight pixels has the same weight under every falloff, so that falloffs are comparable.
     reference = 0.125
     falloff = settings.spectrum_falloff
-    weights = settings.spectrum_gain / reference * (reference / frequency.clamp(min=1.0 / size_px)) ** falloff
+    weights = (
+        settings.spectrum_gain
+        / reference
+        * (reference / frequency.clamp(min=1.0 / max(height_px, width_px))) ** falloff
+    )
     fall = ((frequency / settings.spectrum_cutoff) - 0.5).clamp(0.0, 1.0)
     return weights * (0.5 + 0.5 * torch.cos(torch.pi * fall))
 
@@ -81,51 +87,55 @@ def start_coefficients(
     return coefficients.view(len(seeds), *shape)
 
 
-def planes(coefficients: Tensor, weights: Tensor, mirrored: Tensor | None = None) -> Tensor:
+def planes(
+    coefficients: Tensor, weights: Tensor, mirrored: Tensor | None = None, width_px: int | None = None
+) -> Tensor:
     """Inverse FFT of the weighted coefficients: each icon's canvas in decorrelated colours.
 
-    Args:    coefficients: (B, P, C, F, 2) real. weights: (P, C, F) or (C, F), as `spectrum_weights`.
-             mirrored: `mirrored_weights` of the weights, if they are at hand.
-    Returns: (B, P, C, C).
+    Args:    coefficients: (B, P, H, F, 2) real. weights: (P, H, F) or (H, F), as `spectrum_weights`.
+             mirrored: `mirrored_weights` of the weights, if they are at hand. width_px: W; None: a square.
+    Returns: (B, P, H, W).
     """
-    return _Planes.apply(coefficients, weights, mirrored_weights(weights) if mirrored is None else mirrored)
+    width_px = coefficients.shape[2] if width_px is None else width_px
+    mirrored = mirrored_weights(weights, width_px) if mirrored is None else mirrored
+    return _Planes.apply(coefficients, weights, mirrored, width_px)
 
 
-def mirrored_weights(weights: Tensor) -> Tensor:
-    """Weights (P, C, F) or (C, F) of the gradient: doubled, except in the columns that mirror themselves.
+def mirrored_weights(weights: Tensor, width_px: int | None = None) -> Tensor:
+    """Weights (P, H, F) or (H, F) of the gradient: doubled, except in the columns that mirror themselves.
 
-    The other coefficients stand for their mirrored complex conjugates as well.
+    The other coefficients stand for their mirrored complex conjugates as well. width_px: W; None: a square.
     """
+    width_px = weights.shape[-2] if width_px is None else width_px
     doubled = weights.clone()
-    doubled[..., 1 : (weights.shape[-2] + 1) // 2] *= 2
+    doubled[..., 1 : (width_px + 1) // 2] *= 2
     return doubled
 
 
 class _Planes(torch.autograd.Function):
     """Inverse real FFT, defined for every spectrum.
 
-    Column 0 of a real image's spectrum mirrors itself, and so does column C / 2 if C is even. Free
+    Column 0 of a real image's spectrum mirrors itself, and so does column W / 2 if W is even. Free
     coefficients break this symmetry, and FFT libraries may then give different images. Here the transform
     along the columns comes first. It turns the part that breaks the symmetry into imaginary numbers, which
     are removed. A gradient is the spectrum of a real image, so it has the symmetry already.
     """
 
     @staticmethod
-    def forward(ctx: Any, coefficients: Tensor, weights: Tensor, mirrored: Tensor) -> Tensor:
+    def forward(ctx: Any, coefficients: Tensor, weights: Tensor, mirrored: Tensor, width_px: int) -> Tensor:
         ctx.save_for_backward(mirrored)
-        size_px = coefficients.shape[2]
         spectrum = torch.view_as_complex(coefficients * weights[..., None])
         # Orthonormal: a coefficient changes the pixels by the same energy at every canvas size.
         half = torch.fft.ifft(spectrum, dim=-2, norm="ortho")
-        own_mirrors = slice(None, None, size_px // 2 if size_px % 2 == 0 else size_px)
+        own_mirrors = slice(None, None, width_px // 2 if width_px % 2 == 0 else width_px)
         torch.view_as_real(half)[..., own_mirrors, 1].zero_()
-        return torch.fft.irfft(half, n=size_px, norm="ortho")
+        return torch.fft.irfft(half, n=width_px, norm="ortho")
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (mirrored,) = ctx.saved_tensors
         spectrum = torch.view_as_real(torch.fft.rfft2(gradients[0], norm="ortho"))
-        return spectrum * mirrored[..., None], None, None
+        return spectrum * mirrored[..., None], None, None, None
 
 
 def colour_mix(contrast: float) -> Tensor:
@@ -155,7 +165,7 @@ def planes_from_images(images: Tensor, settings: InversionSettings) -> Tensor:
     Returns: (B, P, C, C) float32, decorrelated colours.
     """
     # Half a level inside black and white: the sigmoid never reaches 0 or 1.
-    planes = _decorrelate(images, settings.contrast, margin=0.5 / 255)
+    planes = decorrelated(images, settings.contrast, margin=0.5 / 255)
     edge = (settings.canvas_px - settings.size_px) // 2
     # A reflection is at most as wide as the image: pad in several steps if the canvas needs more.
     while edge > 0:
@@ -166,8 +176,8 @@ def planes_from_images(images: Tensor, settings: InversionSettings) -> Tensor:
     return planes
 
 
-def _decorrelate(images: Tensor, contrast: float, margin: float) -> Tensor:
-    """(B, S, S, P) uint8 -> (B, P, S, S); pixels are clamped to [margin, 1 - margin]."""
+def decorrelated(images: Tensor, contrast: float, margin: float) -> Tensor:
+    """(B, H, W, P) uint8 -> planes (B, P, H, W); pixels are clamped to [margin, 1 - margin]."""
     pixels = (images.permute(0, 3, 1, 2).float() / 255).clamp(margin, 1 - margin)
     logits = torch.logit(pixels) / contrast
     colours = torch.einsum("kr,bryx->bkyx", torch.linalg.inv(COLOUR_MIX).to(logits), logits[:, :3])
@@ -205,7 +215,7 @@ def magnitude_spectrum(images: Tensor, settings: InversionSettings) -> Tensor:
     torch.Size([3, 12, 7])
     """
     side, size_px = images.shape[1], settings.canvas_px
-    planes = _decorrelate(images, settings.contrast, margin=2 / 255)
+    planes = decorrelated(images, settings.contrast, margin=2 / 255)
     # Hann window: without it the jump between opposite borders adds a cross of high frequencies.
     window = torch.hann_window(side + 2, periodic=False)[1:-1]
     window = window[:, None] * window[None, :]

@@ -65,7 +65,7 @@ def test_weights_fall_with_frequency_and_end_before_the_corner():
     weights = fourier.spectrum_weights(settings)
     along = weights[0]
     assert (along[1:] <= along[:-1]).all()
-    assert weights[fourier.frequencies(32) >= 0.375].max() < 1e-6
+    assert weights[fourier.frequencies(32, 32) >= 0.375].max() < 1e-6
     assert along[2] == pytest.approx(settings.spectrum_gain * 16)
     assert along[0] == along[1]
 
@@ -94,6 +94,23 @@ def test_planes_and_their_gradient_equal_torchs_own_to_the_bit(size_px):
     assert torch.equal(found, want)
     slope = torch.randn(want.shape, generator=torch.Generator().manual_seed(2))
     assert torch.equal(
+        torch.autograd.grad(found, ours, slope)[0], torch.autograd.grad(want, torchs, slope)[0]
+    )
+
+
+@pytest.mark.parametrize("size_px", [(5, 8), (8, 5), (1, 6), (7, 1)])
+def test_planes_of_a_rectangle_and_their_gradient_equal_torchs_own(size_px):
+    generator = torch.Generator().manual_seed(5)
+    shape = (size_px[0], size_px[1] // 2 + 1)
+    weights = fourier.spectrum_weights(InversionSettings(), size_px)
+    assert weights.shape == shape
+    ours = torch.randn(1, 3, *shape, 2, generator=generator).requires_grad_()
+    torchs = ours.detach().clone().requires_grad_()
+    want = torch.fft.irfft2(torch.view_as_complex(torchs * weights[..., None]), s=size_px, norm="ortho")
+    found = fourier.planes(ours, weights, width_px=size_px[1])
+    torch.testing.assert_close(found, want)
+    slope = torch.randn(want.shape, generator=generator)
+    torch.testing.assert_close(
         torch.autograd.grad(found, ours, slope)[0], torch.autograd.grad(want, torchs, slope)[0]
     )
 

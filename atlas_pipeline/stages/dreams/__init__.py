@@ -1,0 +1,1 @@
+"""Dreams of layers: pictures made from the network alone."""
