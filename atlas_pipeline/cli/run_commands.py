@@ -25,6 +25,7 @@ STAGE_COMMANDS = {
     "invert": "Make the icon of every cell by feature inversion.",
     "stitch": "Assemble the icons: atlas images, JSON, viewer.",
     "units": "Make the pages of single units: patches, icons, classes, weights.",
+    "tuning": "Find families of units that are rotations of each other.",
 }
 
 

@@ -370,6 +370,37 @@ class UnitsConfig(_Section):
         return self
 
 
+class TuningConfig(_Section):
+    """Tuning of units to orientation: synthetic stimuli, families of rotated units, real patches rotated."""
+
+    layers: Layers | None = Field(None, min_length=1, description="null: all of the run's")
+    only: Annotated[tuple[Annotated[str, Field(pattern=r"^.+:\d+$")], ...], OneOrMore] = Field(
+        (), description="units whose families are shown, as layer:number; empty: the largest families"
+    )
+    num_orientations: int = Field(24, ge=8, le=180, multiple_of=4, description="over the whole turn")
+    curvatures: Annotated[tuple[Annotated[float, Field(ge=0, le=4)], ...], OneOrMore] = Field(
+        (0.0, 0.25, 0.5, 1.0, 2.0), min_length=1, description="in 1 / field radii; 0 is a line"
+    )
+    corner_radii: Annotated[tuple[Annotated[float, Field(ge=0, le=8)], ...], OneOrMore] = Field(
+        (0.0, 0.25, 0.5, 1.0), description="rounding of right angles, in field radii"
+    )
+    stroke_width: float = Field(0.3, gt=0, le=1, description="in field radii")
+    min_agreement: float = Field(0.7, gt=0, lt=1, description="mean agreement within a family")
+    min_members: int = Field(3, ge=2)
+    num_families: int = Field(6, ge=1, description="families shown, from the largest")
+    num_patches: int = Field(24, ge=1, description="real patches of a family that are rotated")
+
+    @model_validator(mode="after")
+    def _each_once(self) -> TuningConfig:
+        for name in ("curvatures", "corner_radii"):
+            values = list(getattr(self, name))
+            if values != sorted(set(values)):
+                raise ValueError(f"{name} {values} must rise, e.g. {sorted(set(values))}")
+        if any(0 < bend < 0.01 for bend in self.curvatures):
+            raise ValueError(f"curvatures {list(self.curvatures)} from 0.01 on; 0 is a line")
+        return self
+
+
 class DreamConfig(_Section):
     """Pictures in which a layer finds more of what it detects: DeepDream, and caricatures of pictures."""
 
@@ -428,6 +459,7 @@ class Config(_Section):
     vocabularies: tuple[VocabularyConfig, ...] = ()
     patch_test: PatchTestConfig = PatchTestConfig()
     units: UnitsConfig | None = None
+    tuning: TuningConfig | None = None
     dream: DreamConfig | None = None
     run: RunConfig = RunConfig()
 
@@ -465,14 +497,18 @@ class Config(_Section):
         return self
 
     @model_validator(mode="after")
-    def _only_units_of_unit_layers(self) -> Config:
-        for unit in () if self.units is None else self.units.only:
-            layer = unit.rpartition(":")[0]
-            if layer not in self.unit_layers:
-                raise ValueError(
-                    f"units.only: layer '{layer}' of '{unit}' is not among the layers of units; "
-                    f"nearest: '{nearest_name(layer, self.unit_layers)}'"
-                )
+    def _only_units_of_their_layers(self) -> Config:
+        for name, section, layers in (
+            ("units", self.units, self.unit_layers),
+            ("tuning", self.tuning, self.tuning_layers),
+        ):
+            for unit in () if section is None else section.only:
+                layer = unit.rpartition(":")[0]
+                if layer not in layers:
+                    raise ValueError(
+                        f"{name}.only: layer '{layer}' of '{unit}' is not among the layers of {name}; "
+                        f"nearest: '{nearest_name(layer, layers)}'"
+                    )
         return self
 
     @property
@@ -481,6 +517,18 @@ class Config(_Section):
         if self.units is None:
             return ()
         return self.units.layers or self.layers
+
+    @property
+    def tuning_layers(self) -> tuple[str, ...]:
+        """The layers whose units' tuning is measured."""
+        if self.tuning is None:
+            return ()
+        return self.tuning.layers or self.layers
+
+    def with_units_of_tuning(self) -> Config:
+        """The config that looks at the units of the tuning's layers, with its own settings of ``units``."""
+        units = (self.units or UnitsConfig()).model_copy(update={"layers": self.tuning_layers, "only": ()})
+        return self.model_copy(update={"units": units})
 
     def to_yaml(self) -> str:
         """The resolved config as YAML, with every default written out."""

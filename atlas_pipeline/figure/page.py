@@ -162,12 +162,15 @@ class Page:
         Args:   metadata: title, subject (the caption), creator, provenance (JSON).
         Raises: ResourceError: the file cannot be written.
         """
-        form = path.suffix[1:].lower()
         with atomic_file(path) as file:
-            buffer = io.BytesIO()
-            self._figure.savefig(buffer, format=form, dpi=self.dpi, metadata=_metadata(form, metadata))
-            letters = "".join(sorted(self._letters))
-            file.write(with_typeface(buffer.getvalue(), letters) if form == "svg" else buffer.getvalue())
+            file.write(self.content(path.suffix[1:].lower(), metadata))
+
+    def content(self, form: str, metadata: Mapping[str, Any]) -> bytes:
+        """The page as a file. form: one of `FORMATS`. metadata: see `save`."""
+        buffer = io.BytesIO()
+        self._figure.savefig(buffer, format=form, dpi=self.dpi, metadata=_metadata(form, metadata))
+        letters = "".join(sorted(self._letters))
+        return with_typeface(buffer.getvalue(), letters) if form == "svg" else buffer.getvalue()
 
 
 def _metadata(form: str, metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -109,15 +109,19 @@ class PeakMemory:
 
 
 def in_batches(
-    evaluate: Callable[[Tensor], Tensor], num_icons: int, device: torch.device | str
+    evaluate: Callable[[Tensor], Tensor],
+    num_icons: int,
+    device: torch.device | str,
+    most: int | None = None,
 ) -> Iterator[Tensor]:
     """Evaluate icons by index in batches; yields values on the CPU. A batch that does not fit is halved.
 
     Args:   evaluate: index of icons (B,) -> values on the device. num_icons: all icons.
+            most: icons in a batch; None: as many as is good for the device.
     Raises: RuntimeError: not even one icon fits (see `is_out_of_memory`).
     """
     # On a GPU each batch waits for the device.
-    batch_size = CPU_BATCH if torch.device(device).type == "cpu" else LARGEST_BATCH
+    batch_size = most or (CPU_BATCH if torch.device(device).type == "cpu" else LARGEST_BATCH)
     start = 0
     while start < num_icons:
         which = torch.arange(start, min(start + batch_size, num_icons))

@@ -35,7 +35,7 @@ from atlas_pipeline.runs.layer_list import network_title
 from atlas_pipeline.runs.make import CHECKS, RunOptions, make
 from atlas_pipeline.runs.pipeline_file import steps_of
 from atlas_pipeline.runs.remarks import image_remarks, remarks
-from atlas_pipeline.runs.unit_checks import refuse_without_units
+from atlas_pipeline.runs.unit_checks import refuse_without_section
 from atlas_pipeline.stages.sampling.check import rows_of
 
 
@@ -87,8 +87,8 @@ def run(
         The others: see `make.RunOptions`.
     Raises: AtlasError, see `errors`.
     """
-    if command == "units" and pipeline is None:
-        refuse_without_units(config)
+    if pipeline is None:
+        refuse_without_section(config, command)
     store, own = _store(config), _steps(config, pipeline)
     steps = own
     if requested is not None:

@@ -1,0 +1,1 @@
+"""Stages that measure tuning: responses to synthetic stimuli, families, real patches rotated, figures."""
