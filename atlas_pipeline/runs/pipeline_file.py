@@ -22,6 +22,7 @@ def needed_pipelines(config: Config) -> list[str]:
         "class_atlas": config.classes,
         "class_comparison": config.comparisons,
         "units": config.units is not None,
+        "image": config.image.pictures,
         "dream": config.dream is not None,
     }
     return ["layer_atlas", *(name for name, views in names.items() if views)]
