@@ -123,6 +123,7 @@ for _command in (
     run_commands.check,
     run_commands.highlight,
     run_commands.vocabulary,
+    run_commands.image,
     run_commands.patch_test,
     run_commands.dream,
     output_commands.figure,

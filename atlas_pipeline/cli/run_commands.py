@@ -174,6 +174,45 @@ def _figures(
     print_files(result, ".png")
 
 
+@click.command(short_help="Make a page of each picture: atlas, attributions, groups.")
+@config_options
+@click.argument("pictures", nargs=-1, metavar="PICTURE...")
+@pipeline_option
+@run_options
+@no_deps_option
+@click.option(
+    "--class",
+    "classes",
+    multiple=True,
+    metavar="CLASS",
+    help="A class to attribute to, beside those of the highest logits.",
+)
+def image(
+    config: str,
+    overrides: tuple[str, ...],
+    pictures: tuple[str, ...],
+    classes: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Make the page of each PICTURE, a path or a glob; without any, of those that CONFIG lists.
+
+    For each layer: where the picture's positions lie on the atlas, what they say for a class and against it,
+    and groups of neurons that fire together. Missing atlases are made first.
+    """
+    from atlas_pipeline.cli.printing import print_files
+    from atlas_pipeline.runs import commands
+
+    hardware = (options.pop("device"), options.pop("workers"))
+    asked = [
+        f"image.{key}={json.dumps(names, ensure_ascii=False)}"
+        for key, names in (("pictures", pictures), ("classes", classes))
+        if names
+    ]
+    loaded = load(config, overrides, *hardware)
+    requested = load(config, (*overrides, *asked), *hardware) if asked else None
+    print_files(commands.pictures(loaded, requested=requested, **options), ".html")
+
+
 @click.command(name="patch-test", short_help="Test a comparison: paste its icons onto images.")
 @config_options
 @pipeline_option

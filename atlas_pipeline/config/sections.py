@@ -401,6 +401,22 @@ class TuningConfig(_Section):
         return self
 
 
+class ImageConfig(_Section):
+    """The pages of single pictures: places on the atlas, attributions, groups of neurons."""
+
+    pictures: Annotated[tuple[str, ...], OneOrMore] = Field(
+        (), description="paths and globs; `atlas image CONFIG PICTURE...` gives them instead"
+    )
+    classes: Annotated[tuple[ClassName, ...], OneOrMore] = Field(
+        (), description="classes to attribute to, beside those of the highest logits"
+    )
+    num_classes: int = Field(3, ge=1, le=20, description="classes of the highest logits")
+    path_steps: int = Field(16, ge=1, description="points on the path from zero to the activations")
+    num_groups: int = Field(6, ge=1, le=64)
+    num_units: int = Field(6, ge=1, le=24, description="units named at each position")
+    position_icons: int = Field(4, ge=0, description="strongest positions that get an icon of their own")
+
+
 class DreamConfig(_Section):
     """Pictures in which a layer finds more of what it detects: DeepDream, and caricatures of pictures."""
 
@@ -460,6 +476,7 @@ class Config(_Section):
     patch_test: PatchTestConfig = PatchTestConfig()
     units: UnitsConfig | None = None
     tuning: TuningConfig | None = None
+    image: ImageConfig = ImageConfig()
     dream: DreamConfig | None = None
     run: RunConfig = RunConfig()
 

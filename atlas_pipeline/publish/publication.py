@@ -167,9 +167,13 @@ def files_in_folder(config: Config, step: Step, store: Store) -> list[Location]:
     artefact = artefact_of(step, store)
     if artefact is None or step.stage.publishes is None:
         return []
-    # A file takes one or more rows. Names with a folder are tiles, which are left out.
+    # A file takes one or more rows. Names with a folder are tiles and parts of a page, which are left out.
     files = dict.fromkeys(artefact.read(["file"])["file"].to_pylist())
-    return [run_folder(config) / _published_name(step, file) for file in files if "/" not in file]
+    return [
+        run_folder(config) / _published_name(step, file)
+        for file in files
+        if "/" not in file or file.endswith("/index.html")
+    ]
 
 
 def _entry(step: Step, kind: Kind, folder: Location) -> AtlasEntry:

@@ -188,6 +188,21 @@ def figures(
     return run(config, pipeline, command=command, requested=requested, **options)
 
 
+def pictures(
+    config: Config, pipeline: str | None = None, *, requested: Config | None = None, **options: Any
+) -> RunResult:
+    """Bring the pages of pictures up to date: the config's own, or those that ``requested`` lists.
+
+    Raises: ConfigError: no picture is listed. ImagesError: none of them can be used. AtlasError: as ``run``.
+    """
+    if not _of_command(steps_of(requested or config, pipeline), "image"):
+        raise ConfigError(
+            "there is no picture to look at: the config lists none, or its pipeline makes no page; name one "
+            "or more, e.g. atlas image CONFIG dog.jpg 'photos/*.jpg'"
+        )
+    return run(config, pipeline, command="image", requested=requested, **options)
+
+
 def patch_tests(
     config: Config,
     pipeline: str | None = None,

@@ -23,6 +23,7 @@ def needed_pipelines(config: Config) -> list[str]:
         "class_comparison": config.comparisons,
         "units": config.units is not None,
         "tuning": config.tuning is not None,
+        "image": config.image.pictures,
         "dream": config.dream is not None,
     }
     return ["layer_atlas", *(name for name, views in names.items() if views)]

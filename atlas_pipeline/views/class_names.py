@@ -33,13 +33,22 @@ def resolved_class(config: Config, name: str) -> tuple[int, str]:
             folder, if there are as many folders as the network has classes.
     Raises: ModelError: no such class, or several. ConfigError: the sample keeps no attribution to it.
     """
-    names = _names(config)
-    index = class_index(names, name, _others_of(config, len(names)))
+    index, label = named_class(config, name)
     if index not in _attributed(config):
         raise ConfigError(
             f"class '{name}' has no attributions, because sample.attribution does not include it; add it "
             "there, or set sample.attribution to all. The sample stage then runs again, over every image"
         )
+    return index, label
+
+
+def named_class(config: Config, name: str) -> tuple[int, str]:
+    """`resolved_class` for any class of the network, whether or not the sample keeps attributions to it.
+
+    Raises: ModelError: no such class, or several.
+    """
+    names = _names(config)
+    index = class_index(names, name, _others_of(config, len(names)))
     return index, _label(names, index)
 
 

@@ -60,6 +60,23 @@ export function boxOf(found) {
   }
 }
 
+/** The cells of a view that a picture's page encoded: {layer, view, cells: {x, y}}, their centres; or null. */
+export function cellsNamed(found) {
+  const [kind, layer, view, size, listed] = found.split(":");
+  const places = (listed ?? "").split("-").map((one) => one.split(".").map(Number));
+  const fits = ([row, col]) => row >= 0 && col >= 0 && row < size && col < size;
+  if (kind !== "cells" || !places.every((one) => one.length === 2 && fits(one))) return null;
+  try {
+    return {
+      layer: decodeURIComponent(layer),
+      view: decodeURIComponent(view),
+      cells: { x: places.map((one) => (one[1] + 0.5) / size), y: places.map((one) => (one[0] + 0.5) / size) },
+    };
+  } catch {
+    return null; // the link was truncated within a name
+  }
+}
+
 const known = (layer, view) =>
   run.layers.some((l) => l.name === layer && l.views.some((v) => v.name === view));
 
@@ -74,8 +91,18 @@ export const maskWithin = async ({ layer, view, box: [x0, y0, x1, y1] }) => {
   return mask;
 };
 
-/** The selection encoded as `found` in a link: {mask over activations, words}; null: none, or of another run. */
+/**
+ * The selection encoded as `found` in a link: {mask over activations, words}; null: none, or of another run. Cells
+ * that a picture lies on have no mask: they are places of one view alone, {layer, view, cells}.
+ */
 export const resolved = async (found) => {
+  const named = cellsNamed(found);
+  if (named) {
+    const num = named.cells.x.length;
+    return known(named.layer, named.view)
+      ? { mask: null, ...named, words: `${num} ${num === 1 ? "cell" : "cells"} of ${named.layer} that a picture lies on` }
+      : null;
+  }
   const box = boxOf(found);
   if (box) {
     if (!known(box.layer, box.view)) return null;
@@ -157,6 +184,7 @@ async function follow(found) {
   current = { found, mask: what?.mask ?? null, words: what?.words ?? "" };
   byId("found").hidden = !what;
   byId("found-words").textContent = current.words;
+  if (what?.cells) points.set(`${what.layer}/${what.view}`, what.cells);
   showGallery(found.startsWith("image:") ? null : current.mask);
   if (what) say(current.words);
   else if (found) warn(fault);

@@ -162,7 +162,7 @@ export const offerTour = () => {
   if (remembered(SEEN) || location.hash.includes("=")) return;
   show(
     "New to activation atlases?",
-    "This is a map of what one layer of a network has learned to see. A tour of four steps shows how to read it.",
+    "This is a map of what one layer of a network responds to. A tour of four steps shows how to read it.",
     button("No, thanks", endTour, "plain"),
     button("Show me", beginTour, "main"),
   );

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { matching } from "../../../atlas_pipeline/viewer/static/choice.js";
-import { boxName, boxOf, maskOf } from "../../../atlas_pipeline/viewer/static/found.js";
+import { boxName, boxOf, cellsNamed, maskOf, resolved } from "../../../atlas_pipeline/viewer/static/found.js";
 import { optionsFor } from "../../../atlas_pipeline/viewer/static/search.js";
 import { giveRun } from "./given.mjs";
 
@@ -48,6 +48,24 @@ test("a brushed box comes back from its part of a link, whatever the layer is ca
 test("a link that was cut short names no box", () => {
   for (const broken of ["", "label:3", "box:early:all", "box:early:all:0,0,1", "box:%E0%A:all:0,0,1,1"])
     assert.equal(boxOf(broken), null);
+});
+
+test("cells that a picture lies on come from a link as the centres of their squares", async () => {
+  const found = "cells:late%2F2:all:4:0.3-2.1";
+  assert.deepEqual(cellsNamed(found), {
+    layer: "late/2",
+    view: "all",
+    cells: { x: [0.875, 0.375], y: [0.125, 0.625] },
+  });
+  const shown = await resolved(found);
+  assert.equal(shown.mask, null);
+  assert.equal(shown.words, "2 cells of late/2 that a picture lies on");
+  assert.equal(await resolved("cells:gone:all:4:0.3"), null);
+});
+
+test("a link that was cut short, or names cells beyond the grid, names no cells", () => {
+  for (const broken of ["", "box:early:all:0,0,1,1", "cells:early:all:4", "cells:early:all:4:4.0", "cells:early:all:4:1.1-2"])
+    assert.equal(cellsNamed(broken), null);
 });
 
 test("an image lights up all activations that were taken from it", () => {
