@@ -1,4 +1,4 @@
-"""The sections of a config, one pydantic model each: what to compute, and how to run it.
+"""The config and its sections, one pydantic model each: what to compute, and how to run it.
 
 ``run`` and ``images.max_bad`` never affect a result; ``name`` only names the folder of the outputs.
 `config.loading` reads files and overrides; `config.mistakes` words the errors.
@@ -11,55 +11,16 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from atlas_pipeline.config.section import ClassName, Colour, FolderName, GridSizes, Layers, OneOrMore, Section
+from atlas_pipeline.config.studies import DreamConfig, ImageConfig, TuningConfig, UnitsConfig
 from atlas_pipeline.errors import nearest_name
 from atlas_pipeline.images import sources as image_sources
 from atlas_pipeline.inversion import STYLES, InversionSettings
 from atlas_pipeline.inversion.settings import SettingError
 from atlas_pipeline.models import sources as model_sources
-
-
-class _Section(BaseModel):
-    # Validate defaults too: an int 30 in place of 30.0 would change the fingerprint.
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        protected_namespaces=(),
-        populate_by_name=True,
-        validate_default=True,
-        # Infinity and NaN cannot be fingerprinted.
-        allow_inf_nan=False,
-    )
-
-
-def _folder_name(name: str) -> str:
-    if not name or name.startswith(".") or any(c in name for c in '/\\\0:*?"<>|'):
-        raise ValueError("must be a plain folder name: no slashes, colons or wildcards, no dot in front")
-    return name
-
-
-FolderName = Annotated[str, AfterValidator(_folder_name)]
-
-
-def _per_channel(value: Any) -> Any:
-    if isinstance(value, int | float):
-        raise ValueError(f"must be three numbers, one per colour channel; write {[value] * 3}")
-    return value
-
-
-Colour = Annotated[tuple[float, float, float], BeforeValidator(_per_channel)]
-
-
-def _one_as_list(value: Any) -> Any:
-    """A single number or name as a list of one: ``--set grid.sizes=24``, ``--set layers=layer4``."""
-    return [value] if isinstance(value, int | float | str) and not isinstance(value, bool) else value
-
-
-OneOrMore = BeforeValidator(_one_as_list)
-GridSizes = Annotated[tuple[Annotated[int, Field(ge=1, le=2000)], ...], OneOrMore]
-Layers = Annotated[tuple[str, ...], OneOrMore]
 
 
 def _named_in(registry: Mapping[str, Any]) -> BeforeValidator:
@@ -75,7 +36,7 @@ def _named_in(registry: Mapping[str, Any]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-class PreprocessConfig(_Section):
+class PreprocessConfig(Section):
     """Overrides of the model's own preprocessing; omitted keys keep the model's values."""
 
     resize: int | None = Field(None, ge=1, description="shorter side, pixels")
@@ -85,7 +46,7 @@ class PreprocessConfig(_Section):
     interpolation: Literal["bilinear", "bicubic"] | None = None
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """The network: where it comes from, its weights, its labels."""
 
     source: Annotated[str, _named_in(model_sources.SOURCES)]
@@ -103,7 +64,7 @@ class ModelConfig(_Section):
         return self
 
 
-class ImagesConfig(_Section):
+class ImagesConfig(Section):
     """The images: where they are, how many to take, how many unreadable ones to tolerate."""
 
     source: Annotated[str, _named_in(image_sources.SOURCES)]
@@ -133,11 +94,7 @@ class ImagesConfig(_Section):
         return self.num_images or image_sources.SOURCES[self.source].num_images
 
 
-ClassName = Annotated[str, BeforeValidator(lambda name: str(name) if type(name) is int else name)]
-"""A class of the network: its name, its index (``12`` or ``class 12``) or its WordNet id."""
-
-
-class SampleConfig(_Section):
+class SampleConfig(Section):
     """Activations at random spatial positions of each image, and their attribution to the logits."""
 
     positions_per_image: int = Field(1, ge=1)
@@ -149,7 +106,7 @@ class SampleConfig(_Section):
     shard_size: int = Field(16384, ge=1)
 
 
-class ProjectConfig(_Section):
+class ProjectConfig(Section):
     """The layout of activations in the plane."""
 
     method: Literal["umap", "tsne"] = "umap"
@@ -188,7 +145,7 @@ class ProjectConfig(_Section):
         return self
 
 
-class GridConfig(_Section):
+class GridConfig(Section):
     """The grids over a layout."""
 
     sizes: GridSizes = (20, 40)
@@ -251,7 +208,7 @@ def _with_style(given: Any) -> Any:
 Sign = Literal["positive", "negative"]
 
 
-class _ViewConfig(_Section):
+class _ViewConfig(Section):
     """Keys that class atlases and comparisons share: layers, layout and grids of the selection."""
 
     layers: Layers | None = Field(None, min_length=1, description="null: all of the run's")
@@ -286,7 +243,7 @@ class ComparisonConfig(_ViewConfig):
         return self
 
 
-class HighlightConfig(_Section):
+class HighlightConfig(Section):
     """The attribution to one class, shown as opacity in a whole layer atlas."""
 
     class_: ClassName = Field(alias="class")
@@ -294,7 +251,7 @@ class HighlightConfig(_Section):
     sign: Sign = "positive"
 
 
-class VocabularyConfig(_Section):
+class VocabularyConfig(Section):
     """The cells of each layer that carry most of a class's attribution, one strip per layer."""
 
     class_: ClassName = Field(alias="class")
@@ -302,7 +259,7 @@ class VocabularyConfig(_Section):
     num_cells: int = Field(12, ge=1, description="icons per strip")
 
 
-class PatchTestConfig(_Section):
+class PatchTestConfig(Section):
     """The patch test of comparisons: icons pasted onto images."""
 
     num_images: int = Field(
@@ -321,7 +278,7 @@ class PatchTestConfig(_Section):
         return self
 
 
-class StitchConfig(_Section):
+class StitchConfig(Section):
     """The atlas image: how icons are assembled."""
 
     scale: Literal["density", "full"] = "density"
@@ -335,115 +292,7 @@ class StitchConfig(_Section):
     )
 
 
-UnitIcon = Literal["neuron", "negative", "channel", "channel_negative", "diverse"]
-
-
-class UnitsConfig(_Section):
-    """Pages of single units: real patches over the whole range of a unit, icons, classes, weights."""
-
-    layers: Layers | None = Field(None, min_length=1, description="null: all of the run's")
-    only: Annotated[tuple[Annotated[str, Field(pattern=r"^.+:\d+$")], ...], OneOrMore] = Field(
-        (), description="units to make pages of, as layer:number; empty: all units of the layers"
-    )
-    first_images: int = Field(2048, ge=1, description="images from which mean and deviation are taken")
-    ranges: Annotated[tuple[float, ...], OneOrMore] = Field(
-        (-1.0, 0.0, 1.0, 2.0, 4.0, 8.0), min_length=1, description="borders, in standard deviations"
-    )
-    per_range: int = Field(6, ge=1, le=24)
-    num_top: int = Field(9, ge=1, le=24)
-    icons: Annotated[tuple[UnitIcon, ...], OneOrMore] = (
-        "neuron",
-        "negative",
-        "channel",
-        "channel_negative",
-        "diverse",
-    )
-    num_diverse: int = Field(3, ge=1, le=8)
-    diversity: float = Field(1.0, ge=0, description="weight of the likeness to the icons made before")
-    num_weights: int = Field(6, ge=0, le=24, description="strongest weights shown to either side")
-    shard_size: int = Field(4096, ge=1)
-
-    @model_validator(mode="after")
-    def _rising(self) -> UnitsConfig:
-        if list(self.ranges) != sorted(set(self.ranges)):
-            raise ValueError(f"ranges {list(self.ranges)} must rise, e.g. [-1, 0, 1, 2, 4, 8]")
-        return self
-
-
-class TuningConfig(_Section):
-    """Tuning of units to orientation: synthetic stimuli, families of rotated units, real patches rotated."""
-
-    layers: Layers | None = Field(None, min_length=1, description="null: all of the run's")
-    only: Annotated[tuple[Annotated[str, Field(pattern=r"^.+:\d+$")], ...], OneOrMore] = Field(
-        (), description="units whose families are shown, as layer:number; empty: the largest families"
-    )
-    num_orientations: int = Field(24, ge=8, le=180, multiple_of=4, description="over the whole turn")
-    curvatures: Annotated[tuple[Annotated[float, Field(ge=0, le=4)], ...], OneOrMore] = Field(
-        (0.0, 0.25, 0.5, 1.0, 2.0), min_length=1, description="in 1 / field radii; 0 is a line"
-    )
-    corner_radii: Annotated[tuple[Annotated[float, Field(ge=0, le=8)], ...], OneOrMore] = Field(
-        (0.0, 0.25, 0.5, 1.0), description="rounding of right angles, in field radii"
-    )
-    stroke_width: float = Field(0.3, gt=0, le=1, description="in field radii")
-    min_agreement: float = Field(0.7, gt=0, lt=1, description="mean agreement within a family")
-    min_members: int = Field(3, ge=2)
-    num_families: int = Field(6, ge=1, description="families shown, from the largest")
-    num_patches: int = Field(24, ge=1, description="real patches of a family that are rotated")
-
-    @model_validator(mode="after")
-    def _each_once(self) -> TuningConfig:
-        for name in ("curvatures", "corner_radii"):
-            values = list(getattr(self, name))
-            if values != sorted(set(values)):
-                raise ValueError(f"{name} {values} must rise, e.g. {sorted(set(values))}")
-        if any(0 < bend < 0.01 for bend in self.curvatures):
-            raise ValueError(f"curvatures {list(self.curvatures)} from 0.01 on; 0 is a line")
-        return self
-
-
-class ImageConfig(_Section):
-    """The pages of single pictures: places on the atlas, attributions, groups of neurons."""
-
-    pictures: Annotated[tuple[str, ...], OneOrMore] = Field(
-        (), description="paths and globs; `atlas image CONFIG PICTURE...` gives them instead"
-    )
-    classes: Annotated[tuple[ClassName, ...], OneOrMore] = Field(
-        (), description="classes to attribute to, beside those of the highest logits"
-    )
-    num_classes: int = Field(3, ge=1, le=20, description="classes of the highest logits")
-    path_steps: int = Field(16, ge=1, description="points on the path from zero to the activations")
-    num_groups: int = Field(6, ge=1, le=64)
-    num_units: int = Field(6, ge=1, le=24, description="units named at each position")
-    position_icons: int = Field(4, ge=0, description="strongest positions that get an icon of their own")
-
-
-class DreamConfig(_Section):
-    """Pictures in which a layer finds more of what it detects: DeepDream, and caricatures of pictures."""
-
-    layers: Layers | None = Field(None, min_length=1, description="null: all of the run's")
-    noise: int = Field(1, ge=0, le=64, description="dreams of a layer that begin with noise")
-    pictures: Annotated[tuple[str, ...], OneOrMore] = Field(
-        (), description="paths and globs; `atlas dream CONFIG PICTURE...` gives them instead"
-    )
-    kinds: Annotated[tuple[Literal["dream", "caricature"], ...], OneOrMore] = Field(
-        ("dream", "caricature"), min_length=1, description="made of each picture"
-    )
-    size_px: int = Field(448, ge=32, le=4096, description="longer side of a finished picture")
-    octaves: int = Field(4, ge=1, le=12)
-    octave_scale: float = Field(1.4, ge=1.1, le=4)
-    steps: int = Field(16, ge=1, description="at each octave")
-    strength: float = Field(1.0, gt=0, le=10, description="factor of the learning rate")
-    cosine_power: float = Field(1.0, ge=0, description="of caricatures")
-    tile_px: int | None = Field(None, ge=32, description="null: as large as the network takes, see the docs")
-
-    @model_validator(mode="after")
-    def _something(self) -> DreamConfig:
-        if not self.noise and not self.pictures:
-            raise ValueError("there is nothing to dream of; set noise: 1, or name pictures")
-        return self
-
-
-class RunConfig(_Section):
+class RunConfig(Section):
     """How to run: never part of a fingerprint; results stay equal within the stated tolerance."""
 
     workspace: str = "data"
@@ -456,7 +305,7 @@ def _all_classes(classes: Any) -> Any:
     return [{"class": "all"}] if classes == "all" else classes
 
 
-class Config(_Section):
+class Config(Section):
     """The config of a whole run."""
 
     name: FolderName

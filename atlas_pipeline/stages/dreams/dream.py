@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from atlas_pipeline.config.run_settings import model_config, model_spec
-from atlas_pipeline.config.sections import Config, DreamConfig
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.config.studies import DreamConfig
 from atlas_pipeline.document.provenance import picture_text, random_weights_caption
 from atlas_pipeline.engine.declaration import FILES, Publishes
 from atlas_pipeline.engine.stage import Job, Output, Runtime, Stage, Step, Task
