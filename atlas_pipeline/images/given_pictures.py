@@ -17,12 +17,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from atlas_pipeline.errors import ImagesError, counted
 from atlas_pipeline.images.decode import BadImageError, decode, read_header
-from atlas_pipeline.images.resize_crop import Geometry, apply_preprocess
+
+if TYPE_CHECKING:
+    from atlas_pipeline.images.resize_crop import Geometry
 
 MIN_SIDE_PX = 8
 # Decoded, three bytes a pixel: 450 MB.
@@ -101,6 +104,9 @@ def read_picture(path: str, digest: str, preprocess: Geometry) -> np.ndarray:
     Returns: (3, crop, crop) uint8, RGB.
     Raises:  ImagesError: as `picture_bytes`.
     """
+    # A command that reads no picture loads no torch.
+    from atlas_pipeline.images.resize_crop import apply_preprocess
+
     return apply_preprocess(decode(picture_bytes(path, digest), preprocess.resize), preprocess)
 
 
