@@ -39,7 +39,7 @@ class BadImageError(AtlasError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an image file says about itself. width, height: as stored. has_frames: an animation, or pages."""
+    """The facts in an image file's header. width, height: as stored. has_frames: an animation, or pages."""
 
     format: str
     width: int

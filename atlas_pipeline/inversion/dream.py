@@ -35,7 +35,7 @@ _SATURATED = 2.5 / 255
 
 
 class Goal(ABC):
-    """What a tile of the picture is to show. has_real: its score compares the tile with the given picture."""
+    """The goal of a tile. has_real: its score compares the tile with the given picture."""
 
     has_real = False
 
@@ -230,7 +230,7 @@ class _Octave:
         return fourier.colours(planes, self._mix, self._settings.inversion.contrast)
 
     def detail(self) -> Tensor:
-        """What was added to the origin."""
+        """The difference to the origin."""
         return self.planes() - self.origin
 
     def step(self, number: int, draws: tuple[float, float]) -> None:

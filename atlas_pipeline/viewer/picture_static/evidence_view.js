@@ -1,4 +1,4 @@
-// What carries the attribution: cells and regions of the atlas, channels, groups of neurons; and the sums.
+// The carriers of the attribution: cells and regions of the atlas, channels, groups of neurons; and the sums.
 
 import { atlasOf, cellOf } from "./address.js";
 import { strongest, sumsBy } from "./evidence.js";
