@@ -104,6 +104,7 @@ class SampleConfig(Section):
     integrated_steps: int = Field(8, ge=1, description="points on the path of `integrated`")
     maxpool_gradient: Literal["smooth", "exact"] = "smooth"
     shard_size: int = Field(16384, ge=1)
+    predictions: bool = Field(False, description="predict every image's class, to colour cells by error rate")
 
 
 class ProjectConfig(Section):
