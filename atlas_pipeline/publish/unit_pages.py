@@ -11,11 +11,22 @@ from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Artefact
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.models.network_name import has_random_weights, network_name, weights_note
+from atlas_pipeline.stages.tuning.tuning_figures import TUNING_FIGURES
 from atlas_pipeline.stages.units.unit_cells import UNIT_CELLS
 from atlas_pipeline.stages.units.unit_pages import UNIT_PAGES
 from atlas_pipeline.viewer.unit_files import unit_page_files
 
 PAGE = "units/index.html"
+
+
+def units_with_pages(config: Config, made: Mapping[Step, Artefact]) -> dict[str, int]:
+    """By layer, how many units have pages, in the order of the config; without layers that have none."""
+    found = {
+        str(step.layer): int(artefact.notes["num_units"])
+        for step, artefact in made.items()
+        if step.stage.name == UNIT_PAGES.name
+    }
+    return {layer: found[layer] for layer in config.unit_layers if layer in found}
 
 
 def unit_pages(config: Config, made: Mapping[Step, Artefact], *, has_viewer: bool) -> dict[str, bytes]:
@@ -28,11 +39,15 @@ def unit_pages(config: Config, made: Mapping[Step, Artefact], *, has_viewer: boo
         for step, artefact in made.items()
         if step.stage.name == UNIT_CELLS.name and artefact.notes["has_cells"]
     }
+    families = _families(made)
     layers: list[dict[str, Any]] = []
     digests = [artefact.fingerprint for artefact in cells.values()]
     for step, artefact in made.items():
         if step.stage.name == UNIT_PAGES.name:
-            layers.append({"name": step.layer, "cells": step.layer in cells, **_facts(artefact)})
+            of_layer = families.get(step.layer, {})
+            layers.append(
+                {"name": step.layer, "cells": step.layer in cells, "families": of_layer, **_facts(artefact)}
+            )
             digests.append(artefact.fingerprint)
     if not layers:
         return {}
@@ -54,3 +69,14 @@ def unit_pages(config: Config, made: Mapping[Step, Artefact], *, has_viewer: boo
 def _facts(artefact: Artefact) -> dict[str, Any]:
     notes = artefact.notes
     return {"units": notes["num_units"], "dead": notes["num_dead"], "images": notes["num_images"]}
+
+
+def _families(made: Mapping[Step, Artefact]) -> dict[str | None, dict[str, list[int]]]:
+    """By layer and by the path of a family's figure, the units of the family."""
+    return {
+        step.layer: {
+            f"{step.layer}/{step.view}/{file}": units for file, units in artefact.notes["members"].items()
+        }
+        for step, artefact in made.items()
+        if step.stage.name == TUNING_FIGURES.name
+    }
