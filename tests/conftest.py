@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,37 @@ EXTENDED_FIXTURES = {"browser", "s3_server"}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use a slow fixture, before pytest deselects by marker."""
+    """Mark the tests that use a slow fixture, before pytest deselects by marker; put long files first."""
     for item in items:
         if EXTENDED_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.extended)
+    # A long file that starts last occupies one process while the others are done.
+    long = {item.path for item in items if item.get_closest_marker("extended")}
+    items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """Leave files to the system's cache: a hundred of them are synced per run, and no test cuts the power."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _generated_images_are_drawn_once() -> Iterator[None]:
+    """Remember generated images, which are pure functions: hundreds of small runs read the same sixty."""
+    from atlas_pipeline.images import generated
+
+    drawn = functools.lru_cache(maxsize=2048)(generated.image)
+
+    def image(seed: int, index: int) -> tuple[Any, int]:
+        pixels, label = drawn(seed, index)
+        return pixels.copy(), label
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(generated, "image", image)
+        yield
 
 
 @pytest.fixture

@@ -116,7 +116,6 @@ def many_split(job):
 
 
 def test_sixty_done_steps_are_planned_in_well_under_a_second(bench, monkeypatch):
-    monkeypatch.setattr("os.fsync", lambda handle: None)  # too slow for 1,800 files
     stage = toy_stages.stage_of("many", many_split, many_task)
     first = Step(stage=stage, config={"n": 0})
     steps = [first, *[Step(stage=stage, config={"n": n}, inputs={"first": first}) for n in range(1, 60)]]
