@@ -15,7 +15,13 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from atlas_pipeline.config.section import ClassName, Colour, FolderName, GridSizes, Layers, OneOrMore, Section
-from atlas_pipeline.config.studies import DreamConfig, ImageConfig, TuningConfig, UnitsConfig
+from atlas_pipeline.config.studies import (
+    DirectionsConfig,
+    DreamConfig,
+    ImageConfig,
+    TuningConfig,
+    UnitsConfig,
+)
 from atlas_pipeline.errors import nearest_name
 from atlas_pipeline.images import sources as image_sources
 from atlas_pipeline.inversion import STYLES, InversionSettings
@@ -327,6 +333,7 @@ class Config(Section):
     tuning: TuningConfig | None = None
     image: ImageConfig = ImageConfig()
     dream: DreamConfig | None = None
+    directions: DirectionsConfig | None = None
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")
@@ -377,6 +384,16 @@ class Config(Section):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _directions_of_sampled_layers(self) -> Config:
+        for layer in self.direction_layers:
+            if layer not in self.layers:
+                raise ValueError(
+                    f"directions.layers: layer '{layer}' is not sampled, as it is not among the run's layers; "
+                    f"nearest: '{nearest_name(layer, self.layers)}'"
+                )
+        return self
+
     @property
     def unit_layers(self) -> tuple[str, ...]:
         """The layers whose units get pages."""
@@ -390,6 +407,13 @@ class Config(Section):
         if self.tuning is None:
             return ()
         return self.tuning.layers or self.layers
+
+    @property
+    def direction_layers(self) -> tuple[str, ...]:
+        """The layers that are taken apart into atoms."""
+        if self.directions is None:
+            return ()
+        return self.directions.layers or self.layers
 
     def with_units_of_tuning(self) -> Config:
         """The config that looks at the units of the tuning's layers, with its own settings of ``units``."""

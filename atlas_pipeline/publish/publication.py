@@ -36,7 +36,7 @@ from atlas_pipeline.publish.report import report_page
 from atlas_pipeline.publish.run_folder import RunFolder, folder_lock, opened, run_folder, sweep_run
 from atlas_pipeline.publish.run_record import read_record
 from atlas_pipeline.publish.sheets import Sheet, sheets_of
-from atlas_pipeline.publish.unit_pages import PAGE, unit_pages
+from atlas_pipeline.publish.unit_pages import ATOM_PAGE, UNIT_PAGE, atom_pages, unit_pages
 from atlas_pipeline.publish.viewer_files import index_of, viewer_files
 from atlas_pipeline.reader import CONFIG_FILE
 from atlas_pipeline.tables.files import files_of
@@ -47,12 +47,13 @@ from atlas_pipeline.views.view import Kind, views_of
 class Publication:
     """The result of a publication.
 
-    Attributes: page: the viewer's page; None if no layout is done yet. unit_page: the page of the units;
-                None if there are none. atlases: the published atlases.
+    Attributes: page: the viewer's page; None if no layout is done yet. unit_page, atom_page: the page of the
+                units, and of the atoms; None if there are none. atlases: the published atlases.
     """
 
     page: Location | None
     unit_page: Location | None = None
+    atom_page: Location | None = None
     atlases: tuple[AtlasEntry, ...]
 
 
@@ -131,7 +132,8 @@ def _publish(
         summary = _summary(config, made, sheets, list(shown), has_viewer=bool(viewer))
         folder.write("report.html", report_page(summary, entries).encode())
     units = unit_pages(config, made, has_viewer=bool(viewer))
-    for name, content in (*viewer.items(), *units.items()):
+    atoms = atom_pages(config, made, has_viewer=bool(viewer))
+    for name, content in (*viewer.items(), *units.items(), *atoms.items()):
         folder.write(name, content)
     # Sheets come late, because those of hundreds of atlases take long.
     for sheet in sheets:
@@ -141,7 +143,8 @@ def _publish(
     folder.finish(current)
     return Publication(
         page=folder.path / "index.html" if viewer else None,
-        unit_page=folder.path / PAGE if units else None,
+        unit_page=folder.path / UNIT_PAGE if units else None,
+        atom_page=folder.path / ATOM_PAGE if atoms else None,
         atlases=tuple(entries),
     )
 
