@@ -1,8 +1,9 @@
 """Directions beyond cells: atoms, whose sums make up a layer's activations.
 
-A cell of an atlas is a mean of activations that are alike. An activation is also a sum: of parts (non-negative
-matrix factorisation), of a few entries of a sparse dictionary, or of the features of a sparse autoencoder.
-Each of these atoms gets a page like a unit's, and the atlas shows where it is strong, and what none explains.
+A cell of an atlas is a mean of activations that are alike. An activation is also a sum: of the parts that
+non-negative matrix factorisation finds, of a few entries of a sparse dictionary, or of the features of a
+sparse autoencoder. Each of these atoms gets a page like a unit's, and the atlas shows where it is strong, and
+what no atom explains.
 """
 
 from collections.abc import Iterator

@@ -389,7 +389,7 @@ class Config(Section):
         for layer in self.direction_layers:
             if layer not in self.layers:
                 raise ValueError(
-                    f"directions.layers: layer '{layer}' is not sampled, as it is not among the run's layers; "
+                    f"directions.layers: layer '{layer}' is not sampled: it is not among the run's layers; "
                     f"nearest: '{nearest_name(layer, self.layers)}'"
                 )
         return self

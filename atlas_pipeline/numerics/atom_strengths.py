@@ -20,7 +20,8 @@ class Strengths:
     """Activations as sums of atoms.
 
     An activation's squared length is divided among its atoms: atom m has the part ``s_m (d_m . a) / |a|^2``.
-    For least squares, the parts are not negative, and with ``left`` they add up to 1.
+    As strengths are those of least squares, the parts and ``left`` add up to 1. A part is negative where an
+    atom points away from the activation and corrects other atoms; if neither has negative numbers, none is.
 
     Attributes:
         strength: (A, M) float64, at least 0. part: (A, M) float64. left: (A,) float64, the share of the

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 Method = Literal["nmf", "dictionary"]
 
 _NMF_BATCH, _NMF_PASSES = 1024, 200
-# Activations of a mini-batch of the dictionary, and activations that its fit reads at least.
-_DICTIONARY_BATCH, _DICTIONARY_READS = 256, 65536
+_DICTIONARY_BATCH = 256
 _TINY = 1e-12
 
 
@@ -46,12 +45,18 @@ def _moment(activations: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def fit_atoms(
-    activations: NDArray[np.floating], method: Method, num_atoms: int, seed: int, sparsity: float = 0.0
+    activations: NDArray[np.floating],
+    method: Method,
+    num_atoms: int,
+    seed: int,
+    sparsity: float = 0.0,
+    num_reads: int = 65536,
 ) -> NDArray[np.float32]:
     """Fit atoms to activations (A, K). Mini-batches follow the order of the rows, so draw it at random first.
 
     Args:    sparsity: weight of the sum of the strengths beside half the squared error, for activations of
-             mean square length 1; only ``dictionary`` uses it.
+             mean square length 1. num_reads: least number of activations that the fit goes through, some of
+             them several times. Both are of ``dictionary`` alone.
     Returns: (M, K) of length 1; an atom that the fit leaves at zero stays zero.
     Raises:  AtomsError: no activation differs from 0; more atoms than activations, or, for NMF, than their
              rank; for NMF, a negative activation.
@@ -71,7 +76,7 @@ def fit_atoms(
         if method == "nmf":
             atoms = _nmf(rows, num_atoms, seed)
         else:
-            atoms = _dictionary(rows, num_atoms, seed, sparsity)
+            atoms = _dictionary(rows, num_atoms, seed, sparsity, num_reads)
     lengths = np.linalg.norm(atoms, axis=1)
     return (atoms / np.where(lengths > _TINY, lengths, np.inf)[:, None]).astype(np.float32)
 
@@ -94,7 +99,9 @@ def _nmf(rows: NDArray[np.float64], num_atoms: int, seed: int) -> NDArray[np.flo
     return np.asarray(fit.fit(rows).components_, np.float64)
 
 
-def _dictionary(rows: NDArray[np.float64], num_atoms: int, seed: int, sparsity: float) -> NDArray[np.float64]:
+def _dictionary(
+    rows: NDArray[np.float64], num_atoms: int, seed: int, sparsity: float, num_reads: int
+) -> NDArray[np.float64]:
     from sklearn.decomposition import MiniBatchDictionaryLearning
 
     there = rows[np.square(rows).sum(1) > 0]
@@ -109,7 +116,10 @@ def _dictionary(rows: NDArray[np.float64], num_atoms: int, seed: int, sparsity: 
         transform_algorithm="lasso_cd",
         dict_init=start / np.linalg.norm(start, axis=1)[:, None],
         batch_size=_DICTIONARY_BATCH,
-        max_iter=max(1, -(-_DICTIONARY_READS // len(rows))),
+        max_iter=max(1, -(-num_reads // len(rows))),
+        # Its own rules end the fit long before the atoms are found.
+        tol=0.0,
+        max_no_improvement=None,
         random_state=seed % 2**32,
     )
     return np.asarray(fit.fit(rows).components_, np.float64)

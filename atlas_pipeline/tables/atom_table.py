@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 
 from atlas_pipeline.engine.stage import Artefact
 
+# The name of the folder of the atoms' files, in place of a view.
+DIRECTIONS = "directions"
+# Borders between the ranges of an atom's strength, in standard deviations from the mean.
+RANGES = (0.0, 1.0, 2.0, 4.0, 8.0)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SparseStrengths:

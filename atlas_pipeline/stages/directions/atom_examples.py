@@ -12,11 +12,10 @@ import pyarrow as pa
 from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.numerics.unit_state import UnitState, empty_state
-from atlas_pipeline.tables.atom_table import SparseStrengths, strengths_of_table
+from atlas_pipeline.tables.atom_table import RANGES, SparseStrengths, strengths_of_table
 from atlas_pipeline.tables.unit_table import STATE_COLUMNS, state_columns
 
-# Borders between ranges of strength, in standard deviations from the mean, and examples kept.
-RANGES = (0.0, 1.0, 2.0, 4.0, 8.0)
+# Examples kept: the strongest, and those of each range.
 NUM_TOP, PER_RANGE = 9, 6
 # Strengths of all atoms in memory at once, and activations read at once.
 _STRENGTHS_AT_ONCE, _MOST_ROWS = 1 << 22, 8192

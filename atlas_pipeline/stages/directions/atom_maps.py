@@ -19,8 +19,7 @@ from atlas_pipeline.pictures.colours import PAPER
 from atlas_pipeline.pictures.figures import png_bytes, with_caption
 from atlas_pipeline.pictures.highlight_figure import highlight_figure
 from atlas_pipeline.pictures.png_codec import over_ground, pixels
-from atlas_pipeline.stages.directions.atom_pages import DIRECTIONS
-from atlas_pipeline.tables.atom_table import shown_atoms
+from atlas_pipeline.tables.atom_table import DIRECTIONS, shown_atoms
 from atlas_pipeline.tables.columns import column_matrix
 from atlas_pipeline.tables.files import file_table
 

@@ -17,8 +17,7 @@ from atlas_pipeline.inversion.settings import MID_GREY
 from atlas_pipeline.numerics.mosaic import resized
 from atlas_pipeline.numerics.unit_cells import strongest_cells
 from atlas_pipeline.pictures.png_codec import over_ground, picture_of
-from atlas_pipeline.stages.directions.atom_examples import RANGES
-from atlas_pipeline.tables.atom_table import shown_atoms
+from atlas_pipeline.tables.atom_table import DIRECTIONS, RANGES, shown_atoms
 from atlas_pipeline.tables.columns import column_matrix
 from atlas_pipeline.tables.files import file_stream
 from atlas_pipeline.tables.unit_table import state_of
@@ -34,8 +33,6 @@ from atlas_pipeline.viewer.unit_files import (
     unit_numbers,
 )
 
-# The name of the folder, in place of a view.
-DIRECTIONS = "directions"
 # Classes named for an atom and against it, and those by which the search finds it.
 NUM_CLASSES, NUM_AGAINST, NUM_LISTED = 6, 3, 3
 # Cells named on an atom's page, and cells of which most is left over.

@@ -56,7 +56,7 @@ export const layerSections = async (layer, list) => {
     element("h2", { textContent: "Which cells each atom lights" }),
     element("p", {
       className: "note",
-      textContent: `The atlas's cells (grid ${cells.grid}), as dark as the atom's mean strength there; black is its strongest cell.`,
+      textContent: `The atlas's cells (grid ${cells.grid}), as full in colour as the atom is strong there on average, each atom on its own scale.`,
     }),
     element("div", { className: "tiles maps" }, ...list.units.map((one, at) => mapTile(layer, list, cells, one, at))),
     element("h2", { textContent: "What no atom explains" }),
