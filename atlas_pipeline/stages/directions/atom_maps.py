@@ -78,8 +78,8 @@ def _picture(job: MapsJob) -> bytes:
         scale=config.scale,
         title="What no atom explains",
         subtitle=(
-            f"{job.layer}, {config.grid} × {config.grid} grid; opacity: the share of a cell's energy that "
-            f"{job.inputs.atoms.num_rows} atoms leave over; of all cells: {notes['left']:.1%}"
+            f"{job.layer}, {config.grid} × {config.grid} grid; opacity: share of a cell's energy that is "
+            f"left over ({notes['left']:.0%} of all)"
         ),
         strongest=most,
     )

@@ -9,13 +9,16 @@ import numpy as np
 import pyarrow as pa
 
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.engine.declaration import Column
+from atlas_pipeline.engine.declaration import Column, Needs
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.tables.columns import column_matrix
+from atlas_pipeline.tables.extent import Extent
 
 # Tasks and the blocks within them count from the first activation of all, so neither the parts of the sample
 # nor the number of workers changes a strength.
 ROWS_PER_TASK = 16384
+# What is left over, the energy, and the ends of three lists; a strength with its atom and its part.
+_ROW_BYTES, _STRENGTH_BYTES = 24, 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,16 @@ def _batches(task: Task, job: StrengthsJob, runtime: Runtime) -> Iterator[pa.Rec
         runtime.advance(len(rows))
 
 
+def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
+    disk_bytes = 0
+    for step, extent in zip(steps, extents, strict=True):
+        if extent is not None:
+            # NMF has no more atoms than channels.
+            most_active = step.config.num_active or extent.num_channels
+            disk_bytes += extent.num_rows * (_ROW_BYTES + most_active * _STRENGTH_BYTES)
+    return Needs(disk_bytes)
+
+
 ATOM_STRENGTHS = Stage(
     name="atom_strengths",
     version=1,
@@ -97,6 +110,7 @@ ATOM_STRENGTHS = Stage(
     compute=_compute,
     columns=tuple(Column(field.name, field.type) for field in _TABLE),
     commands=("directions",),
+    needs=_needs,
 )
 
 

@@ -10,14 +10,17 @@ import numpy as np
 import pyarrow as pa
 
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.engine.declaration import Column, Vector
+from atlas_pipeline.engine.declaration import Column, MemoryNeed, Needs, Vector
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.models.spec import file_digest
 from atlas_pipeline.numerics.subset import random_subset
 from atlas_pipeline.tables.columns import column_matrix, matrix_column
 from atlas_pipeline.tables.decoder_file import decoder_atoms, decoder_path
+from atlas_pipeline.tables.extent import Extent, if_large
 
+# float32, and three copies in float64: the scaled activations, and those of the fit.
+_NUMBER_BYTES = 4 + 3 * 8
 # Draws for other purposes have other streams.
 _STREAM, _ORDER_STREAM = 23, 24
 
@@ -111,6 +114,21 @@ def _atoms(job: AtomsJob, rows: np.ndarray) -> tuple[pa.Table, dict[str, Any]]:
     return table, {"least_left": least_left(rows, len(atoms))}
 
 
+def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
+    found: list[MemoryNeed] = []
+    for step, extent in zip(steps, extents, strict=True):
+        if extent is not None:
+            num_fitted = min(step.config.fit_on, extent.num_rows)
+            found.append(
+                MemoryNeed(
+                    f"fitting atoms to {num_fitted:,} activations",
+                    num_fitted * extent.num_channels * _NUMBER_BYTES,
+                    "lower directions.fit_on",
+                )
+            )
+    return Needs(memory=tuple(need for one in found for need in if_large(one)))
+
+
 ATOMS = Stage(
     name="atoms",
     version=1,
@@ -127,6 +145,7 @@ ATOMS = Stage(
         Column("sd", pa.float64()),
     ),
     commands=("directions",),
+    needs=_needs,
 )
 
 
