@@ -26,6 +26,7 @@ from atlas_pipeline.stages.atlas import (
 )
 from atlas_pipeline.stages.figures import plot
 from atlas_pipeline.stages.pages import deep_zoom, examples, members, names, places, shares, tiles
+from atlas_pipeline.stages.sampling import predictions
 from atlas_pipeline.views.view import View, layer_view
 
 
@@ -73,7 +74,7 @@ def view_atlas(
             yield from (atlas, *deep_zoom.steps(config, atlas))
             yield tiles.step(config, cells[size], grid_icons, measured)
             yield from examples.steps(config, images, cells[size], ranges.get(size))
-            yield shares.step(config, images, layout, cells[size])
+            yield shares.step(config, images, layout, cells[size], predictions.step(config, images))
 
     return ViewAtlas(steps=tuple(steps()), cells=cells, icons=icons, members=ranges)
 

@@ -11,7 +11,7 @@ from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.stages.figures import highlight, vocabulary
 from atlas_pipeline.stages.pages import keys, whole_images
-from atlas_pipeline.stages.sampling import crops, index, sample
+from atlas_pipeline.stages.sampling import crops, index, predictions, sample
 from atlas_pipeline.view_atlas import layer_layouts, view_atlas
 from atlas_pipeline.views.view import layer_view
 
@@ -19,6 +19,8 @@ from atlas_pipeline.views.view import layer_view
 def pipeline(config: Config) -> Iterator[Step]:
     # One pass over the images serves all layers.
     images = index.step(config)
+    if predicted := predictions.step(config, images):
+        yield predicted
     samples = sample.steps(config, images)
     # Real images at the icons' size are the reference for legibility.
     real_crops = crops.step(config, images)

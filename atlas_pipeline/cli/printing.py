@@ -162,7 +162,8 @@ def _say_left_out(
     console: Console, headings: Sequence[str], where: str = "a wider terminal shows them"
 ) -> None:
     if headings:
-        _print_line(console, f"not shown: {', '.join(headings)}; {where}", "dim")
+        # Unlike paths and commands, nobody copies this line: it is broken between words.
+        console.print(Text(f"not shown: {', '.join(headings)}; {where}", style="dim"))
 
 
 def print_next(commands: Sequence[str]) -> None:

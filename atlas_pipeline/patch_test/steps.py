@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from atlas_pipeline.config.loading import parse_config
-from atlas_pipeline.config.sections import ComparisonConfig, Config
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.config.views import ComparisonConfig
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.patch_test import patch_answers, patch_images, patch_report, patches

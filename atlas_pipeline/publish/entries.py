@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from atlas_pipeline.publish.report_columns import all_columns
+from atlas_pipeline.viewer.picture_card import PictureCard
 from atlas_pipeline.views.view import Kind
 
 
@@ -54,6 +55,9 @@ class RunSummary:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     sheets: Mapping[str, str] = field(default_factory=dict)
     figures: Sequence[str] = ()
+    units: Mapping[str, int] = field(default_factory=dict)
+    atoms: Mapping[str, int] = field(default_factory=dict)
+    pictures: Mapping[str, PictureCard] = field(default_factory=dict)
     has_viewer: bool = False
 
 

@@ -7,8 +7,8 @@ sheet of many atlases, it holds the sheet and one of the pictures on it (see `sh
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from atlas_pipeline.config.run_settings import model_config
 from atlas_pipeline.config.sections import Config
@@ -36,10 +36,18 @@ from atlas_pipeline.publish.report import report_page
 from atlas_pipeline.publish.run_folder import RunFolder, folder_lock, opened, run_folder, sweep_run
 from atlas_pipeline.publish.run_record import read_record
 from atlas_pipeline.publish.sheets import Sheet, sheets_of
-from atlas_pipeline.publish.unit_pages import ATOM_PAGE, UNIT_PAGE, atom_pages, unit_pages
+from atlas_pipeline.publish.unit_pages import (
+    ATOM_PAGE,
+    UNIT_PAGE,
+    atom_pages,
+    atoms_with_pages,
+    unit_pages,
+    units_with_pages,
+)
 from atlas_pipeline.publish.viewer_files import index_of, viewer_files
 from atlas_pipeline.reader import CONFIG_FILE
 from atlas_pipeline.tables.files import files_of
+from atlas_pipeline.viewer.picture_card import CARD_FILE, PictureCard
 from atlas_pipeline.views.view import Kind, views_of
 
 
@@ -124,12 +132,30 @@ def _publish(
     if not config.stitch.examples:
         # The config forbids real patches; a contact sheet may be older than that setting.
         folder.stop_keeping(CONTACT_SHEET)
-    viewer = viewer_files(config, views, made, has_report=bool(entries))
+    pictures = _pictures(folder, current)
+    num_units, num_atoms = units_with_pages(config, made), atoms_with_pages(config, made)
+    viewer = viewer_files(
+        config,
+        views,
+        made,
+        has_report=bool(entries),
+        has_units=bool(num_units),
+        has_atoms=bool(num_atoms),
+        num_pictures=len(pictures),
+    )
     sheets: list[Sheet] = []
     if entries:
         sheets = sheets_of(config, entries, made, folder.path)
         shown = dict.fromkeys(n for n in (*figures, *folder.kept(current)) if n.endswith(".png"))
-        summary = _summary(config, made, sheets, list(shown), has_viewer=bool(viewer))
+        summary = replace(
+            _summary(config, made),
+            sheets={sheet.words: sheet.file for sheet in sheets},
+            figures=list(shown),
+            units=num_units,
+            atoms=num_atoms,
+            pictures=pictures,
+            has_viewer=bool(viewer),
+        )
         folder.write("report.html", report_page(summary, entries).encode())
     units = unit_pages(config, made, has_viewer=bool(viewer))
     atoms = atom_pages(config, made, has_viewer=bool(viewer))
@@ -208,14 +234,18 @@ def _width_px(path: Location) -> int:
         return picture.width
 
 
-def _summary(
-    config: Config,
-    made: Mapping[Step, Artefact],
-    sheets: Sequence[Sheet],
-    figures: Sequence[str],
-    *,
-    has_viewer: bool,
-) -> RunSummary:
+def _pictures(folder: RunFolder, fingerprints: Collection[str]) -> dict[str, PictureCard]:
+    """The pictures with pages in the folder, by their page's folder, in the order of their file names."""
+    cards = {}
+    for name in folder.written(fingerprints):
+        if name.endswith(f"/{CARD_FILE}"):
+            path = folder.path / name
+            with disk_errors(path), opened(path) as file:
+                cards[name.removesuffix(f"/{CARD_FILE}")] = PictureCard.from_json(file.read())
+    return dict(sorted(cards.items(), key=lambda item: (item[1].file, item[0])))
+
+
+def _summary(config: Config, made: Mapping[Step, Artefact]) -> RunSummary:
     model = model_config(config)
     source = SOURCES[config.images.source]
     where = f"images of {config.images.path}" if source.takes_path else source.title
@@ -226,7 +256,4 @@ def _summary(
         random_weights=has_random_weights(model),
         images=f"{index_of(made).num_rows:,} {where}",
         provenance={"config": config.model_dump(mode="json", exclude={"run"}), "model": model},
-        sheets={sheet.words: sheet.file for sheet in sheets},
-        figures=figures,
-        has_viewer=has_viewer,
     )

@@ -14,11 +14,11 @@ from html import escape
 from importlib import resources
 from itertools import groupby
 from string import Template
-from urllib.parse import quote
 
 from atlas_pipeline.measures.measure import Column
 from atlas_pipeline.publish.entries import AtlasEntry, RunSummary
 from atlas_pipeline.publish.report_columns import columns_of, large_columns
+from atlas_pipeline.publish.report_studies import figure_sections, link_to, page_sections
 
 # Width of the page's column. A picture at most half as wide is enlarged by a whole factor.
 _COLUMN_PX = 1280
@@ -52,20 +52,15 @@ def report_page(run: RunSummary, entries: Sequence[AtlasEntry]) -> str:
         rows="".join(_row(entry, anchor, columns) for entry, anchor in both),
         meanings=_meanings(columns),
         provenance=_provenance(run),
-        figures=_figures(run),
+        studies=page_sections(run) + figure_sections(run),
         footer=" · ".join(
-            f'<a href="{_link(path)}">{escape(words)}</a>' for words, path in run.sheets.items()
+            f'<a href="{link_to(path)}">{escape(words)}</a>' for words, path in run.sheets.items()
         ),
     )
 
 
 def _asset(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _link(path: str) -> str:
-    # The leading "./" makes sure that a path is not read as "//host" or "javascript:".
-    return escape("./" + quote(path))
 
 
 def _anchors(entries: Sequence[AtlasEntry]) -> list[str]:
@@ -103,7 +98,7 @@ def _picker(both: Sequence[tuple[AtlasEntry, str]]) -> str:
     for (layer, view), members in groupby(both, key=lambda pair: (pair[0].layer, pair[0].view)):
         listed = list(members)
         density = listed[0][0].density
-        thumbnail = f'<img src="{_link(density)}" alt="" loading="lazy">' if density else ""
+        thumbnail = f'<img src="{link_to(density)}" alt="" loading="lazy">' if density else ""
         below = "" if view == "all" else f"<small>{escape(view)}</small>"
         links = " ".join(
             f'<a href="#{anchor}" title="{entry.grid} × {entry.grid} grid">{entry.grid}</a>'
@@ -121,8 +116,8 @@ def _atlas(run: RunSummary, entry: AtlasEntry, anchor: str) -> str:
         anchor=anchor,
         title=escape(_titled(entry)),
         grid=f"{entry.grid} × {entry.grid}",
-        atlas=_link(entry.atlas),
-        shown=_link(entry.preview or entry.atlas),
+        atlas=link_to(entry.atlas),
+        shown=link_to(entry.preview or entry.atlas),
         pixels=' class="pixels"' if times > 1 else "",
         max_width=entry.width_px * times,
         num_cells=f"{entry.num_cells:,}",
@@ -130,7 +125,7 @@ def _atlas(run: RunSummary, entry: AtlasEntry, anchor: str) -> str:
         model=escape(run.model),
         layer=escape(entry.layer),
         never=f" <b>{escape(run.weights)}.</b>" if run.random_weights else "",
-        document=_link(entry.document),
+        document=link_to(entry.document),
         figures=_large(entry),
         pair=_pair(entry),
     )
@@ -156,28 +151,12 @@ def _pair(entry: AtlasEntry) -> str:
     figures = []
     for kind, path in (("density", entry.density), ("scatter", entry.scatter)):
         if path is not None:
-            image = f'<img src="{_link(path)}" alt="{kind} of the layout" loading="lazy">'
+            image = f'<img src="{link_to(path)}" alt="{kind} of the layout" loading="lazy">'
             figures.append(
-                f'<figure><a href="{_link(path)}" title="Open at full size">{image}</a>'
+                f'<figure><a href="{link_to(path)}" title="Open at full size">{image}</a>'
                 f"<figcaption>{words[kind]}</figcaption></figure>\n"
             )
     return f'<div class="pair">\n{"".join(figures)}</div>\n' if figures else ""
-
-
-def _figures(run: RunSummary) -> str:
-    """The section with figures of single classes: highlights, vocabularies and patch tests."""
-    if not run.figures:
-        return ""
-    shown = []
-    for path in run.figures:
-        words = escape(" · ".join(reversed(path.removesuffix(".png").split("/"))))
-        image = f'<img src="{_link(path)}" alt="{words}" loading="lazy">'
-        shown.append(
-            f'<figure><a href="{_link(path)}" title="Open at full size">{image}</a>'
-            f"<figcaption>{words}</figcaption></figure>\n"
-        )
-    pairs = f'<div class="pair">\n{"".join(shown)}</div>\n'
-    return f'<section class="prose" id="figures">\n<h2>Classes</h2>\n{pairs}</section>\n'
 
 
 def _shown(column: Column, entry: AtlasEntry) -> str:

@@ -190,6 +190,10 @@ class RunFolder:
             if set(sources["beneath"]) <= set(fingerprints) and (self.path / name).is_file()
         }
 
+    def written(self, fingerprints: Collection[str]) -> list[str]:
+        """Names of the files written so far and of the kept ones (see `kept`), in order."""
+        return sorted({*self._now, *self.kept(fingerprints)})
+
     def finish(self, fingerprints: Collection[str]) -> None:
         """Remove files that are no longer made, and write the record.
 

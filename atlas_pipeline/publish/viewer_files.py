@@ -29,11 +29,19 @@ _SCALE_COLOURS = 33
 
 
 def viewer_files(
-    config: Config, views: Sequence[View], made: Mapping[Step, Artefact], *, has_report: bool
+    config: Config,
+    views: Sequence[View],
+    made: Mapping[Step, Artefact],
+    *,
+    has_report: bool,
+    has_units: bool = False,
+    has_atoms: bool = False,
+    num_pictures: int = 0,
 ) -> dict[str, bytes]:
     """The viewer's files by name: ``index.html``, ``viewer/...`` and ``viewer/run.js``.
 
     Args:    made: artefacts of the run's finished steps. has_report: there is a ``report.html`` to link to.
+             has_units, has_atoms: there are pages of units, of atoms. num_pictures: pictures with a page.
     Returns: Name to content; empty if no layout is done.
     """
     facts = {
@@ -61,6 +69,9 @@ def viewer_files(
         "layers": layers,
         **of_run,
         "report": has_report,
+        "unitPages": has_units,
+        "atomPages": has_atoms,
+        "pictures": num_pictures,
         "scale": [_hex(colour) for colour in scale],
         "palette": [_hex(colour) for colour in QUALITATIVE],
     }

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atlas_pipeline.config.sections import Config, HighlightConfig, Sign, VocabularyConfig
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.config.views import HighlightConfig, Sign, VocabularyConfig
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.views.class_names import resolved_class
 from atlas_pipeline.views.view import slug

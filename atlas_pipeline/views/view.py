@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from atlas_pipeline.config.sections import ClassConfig, ComparisonConfig, Config, GridConfig, Sign
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.config.views import ClassConfig, ComparisonConfig, GridConfig, Sign
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.views.class_names import all_classes, resolved_class
 

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from atlas_pipeline import engine
-from atlas_pipeline.config.sections import ViewGridConfig
+from atlas_pipeline.config.views import ViewGridConfig
 from atlas_pipeline.engine import Job, Output, Runtime, Stage, Step, Store, Task, artefact_of
 from atlas_pipeline.stages.atlas.select import step as select_step
 from atlas_pipeline.tables.columns import matrix_column

@@ -11,7 +11,7 @@ from PIL import Image
 
 from atlas_pipeline import engine
 from atlas_pipeline.config.loading import parse_config
-from atlas_pipeline.config.sections import ComparisonConfig
+from atlas_pipeline.config.views import ComparisonConfig
 from atlas_pipeline.engine import Runtime, Store, artefact_of
 from atlas_pipeline.engine.stage import Output, Stage, Step
 from atlas_pipeline.errors import ConfigError, ImagesError

@@ -10,7 +10,7 @@ import pytest
 
 from atlas_pipeline import engine
 from atlas_pipeline.config.loading import parse_config
-from atlas_pipeline.config.sections import ViewGridConfig
+from atlas_pipeline.config.views import ViewGridConfig
 from atlas_pipeline.engine.artefact import StoredArtefact
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.stages.atlas import select

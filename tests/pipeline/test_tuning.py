@@ -154,6 +154,16 @@ def test_figure_and_tables_are_in_the_runs_folder(done):
     assert 0 < document["null"]["agreement"] < 0.9
 
 
+def test_pages_of_units_name_the_figure_of_their_family(done, atlas):
+    config = {**done, "units": {**done["units"], "icons": [], "num_weights": 0}}
+    assert atlas("units", config).exit_code == 0
+    run = (folder_of(done).parents[1] / "units" / "run.js").read_text()
+    (layer,) = json.loads(run.removeprefix("atlas.receive(").removesuffix(");\n"))["layers"]
+    ((file, units),) = layer["families"].items()
+    assert sorted(units) == list(range(8))
+    assert (folder_of(done).parents[1] / file).samefile(folder_of(done) / "family-1.png")
+
+
 def test_an_inverted_filter_leaves_the_family(oracle, atlas, tmp_path):
     altered(tmp_path, "found[3] = -found[3]")
     assert atlas("tuning", oracle).exit_code == 0

@@ -120,7 +120,26 @@ def test_every_link_of_the_page_leads_to_a_file(page_at, run_of_pictures):
         if not href.startswith("#"):
             assert (file.parent / href.split("#")[0]).resolve().is_file(), href
             found.add(href.split("#")[0])
-    assert found == {"../../index.html", "../../units/index.html"}
+    assert found == {"../../index.html", "../../report.html", "../../units/index.html"}
+
+
+def test_atlas_leads_to_the_list_of_pictures_and_on_to_the_page(browser, run_of_pictures):
+    page = browser.new_page()
+    page.goto(f"file://{run_of_pictures}/index.html")
+    page.locator("#pictures-page").wait_for()
+    assert page.inner_text("#pictures-page") == "1 picture"
+    page.click("#units-page")
+    until(page, "atlas.isDrawn()")
+    page.go_back()
+    page.click("#pictures-page")
+    card = page.locator("#pictures .cards a")
+    assert card.locator("b").inner_text() == "a picture.png"
+    until(page, "document.querySelector('#pictures img').naturalWidth > 0")
+    assert page.locator("#units .cards a").inner_text().split() == ["4", "12", "units"]
+    card.click()
+    until(page, "window.atlas?.isDrawn?.()")
+    assert page.inner_text("h1") == "a picture.png"
+    page.close()
 
 
 def test_link_to_a_unit_shows_the_unit(page_at):

@@ -8,6 +8,7 @@ import pytest
 
 from atlas_pipeline.publish.entries import AtlasEntry, RunSummary, entry_of
 from atlas_pipeline.publish.report import report_page
+from atlas_pipeline.viewer.picture_card import PictureCard
 
 HOSTILE = '<script>alert("x")</script>&\'$name'
 
@@ -145,8 +146,39 @@ def test_figures_of_classes_and_sheets_are_on_the_page():
     assert "figures" not in Page(report_page(RUN, [entry()])).all("section", "id")
 
 
+def test_pages_of_units_and_pictures_are_on_the_page():
+    card = PictureCard(file="a dog.jpg", label="beagle", probability=0.924, layers=("mixed3",))
+    run = dataclasses.replace(RUN, units={"mixed3": 64, "a+b": 1}, pictures={"image/a-0": card})
+    page = Page(report_page(run, [entry()]))
+    assert {"units", "pictures"} <= set(page.all("section", "id"))
+    assert {
+        "./units/index.html#layer=mixed3",
+        "./units/index.html#layer=a%2Bb",
+        "./image/a-0/index.html",
+    } <= set(page.all("a", "href"))
+    assert "./image/a-0/picture.webp" in page.all("img", "src")
+    for words in ("64 units", "1 unit", "a dog.jpg", "beagle, 92%"):
+        assert words in page.text
+    assert not {"units", "pictures"} & set(Page(report_page(RUN, [entry()])).all("section", "id"))
+
+
+def test_figures_stand_under_the_name_of_their_study():
+    figures = ["mixed3/tuning/family-1.png", "mixed5/all/highlight-cat-20.png", "mixed4/dream/dream-0.png"]
+    page = Page(report_page(dataclasses.replace(RUN, figures=figures), [entry()]))
+    assert [one for one in page.all("section", "id") if one in ("figures", "tuning", "dreams")] == [
+        "figures",
+        "tuning",
+        "dreams",
+    ]
+    classes = page.text[page.text.index("Classes") : page.text.index("Tuning")]
+    assert "highlight-cat-20" in classes
+    assert "family-1" not in classes
+
+
 def test_names_are_text_and_never_markup():
     run = RunSummary(
+        units={HOSTILE: 3},
+        pictures={HOSTILE: PictureCard(file=HOSTILE, label=HOSTILE, probability=1.0, layers=())},
         name=HOSTILE,
         model=HOSTILE,
         weights=HOSTILE,

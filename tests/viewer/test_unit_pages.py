@@ -1,6 +1,7 @@
 """The pages of units in a browser: addresses, links, search, keyboard, accessibility, weight."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,24 @@ def test_every_link_of_the_pages_leads_somewhere(page_at, run_of_units):
             else:
                 assert (run_of_units / "units" / href.split("#")[0]).resolve().is_file(), href
     assert len(seen) > 20
+
+
+def test_a_unit_of_a_family_leads_to_its_tuning_and_no_other_does(browser, run_of_units, tmp_path):
+    copy = shutil.copytree(run_of_units, tmp_path / "run")
+    description, file = copy / "units" / "run.js", copy / "4" / "tuning" / "family-1.png"
+    before, name, after = description.read_text().rpartition('"families":{}')
+    assert name
+    description.write_text(before + '"families":{"4/tuning/family-1.png":[2,5]}' + after)
+    page = browser.new_page()
+    page.goto(f"file://{copy}/units/index.html#layer=4&unit=5")
+    until(page, "atlas.isDrawn()")
+    assert "It is one of 2 units that respond alike" in page.inner_text("#page")
+    href = page.get_by_role("link", name="their tuning").get_attribute("href")
+    assert (copy / "units" / href).resolve() == file.resolve()
+    page.goto(f"file://{copy}/units/index.html#layer=4&unit=6")
+    until(page, "atlas.isDrawn() && document.querySelector('h1').textContent === '4:6'")
+    assert page.get_by_role("link", name="their tuning").count() == 0
+    page.close()
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 390)])

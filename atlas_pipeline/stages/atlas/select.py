@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from atlas_pipeline.config.sections import Sign
+from atlas_pipeline.config.views import Sign
 from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ConfigError

@@ -93,8 +93,7 @@ def _needs(steps: Sequence[Step], extents: Sequence[Extent | None]) -> Needs:
     disk_bytes = 0
     for step, extent in zip(steps, extents, strict=True):
         if extent is not None:
-            # NMF has no more atoms than channels.
-            most_active = step.config.num_active or extent.num_channels
+            most_active = step.config.num_active or step.inputs["atoms"].config.num_atoms or 0
             disk_bytes += extent.num_rows * (_ROW_BYTES + most_active * _STRENGTH_BYTES)
     return Needs(disk_bytes)
 

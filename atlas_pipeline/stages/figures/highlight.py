@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from atlas_pipeline.config.run_settings import model_config
-from atlas_pipeline.config.sections import Config, Sign
+from atlas_pipeline.config.sections import Config
+from atlas_pipeline.config.views import Sign
 from atlas_pipeline.document.atlas_json import atlas_json
 from atlas_pipeline.document.class_document import document, written
 from atlas_pipeline.document.provenance import picture_text, random_weights_caption

@@ -27,8 +27,9 @@ from atlas_pipeline.tables.chosen_units import chosen_units, page_layers
 from atlas_pipeline.tables.columns import column_matrix
 from atlas_pipeline.tables.files import file_table
 from atlas_pipeline.tables.given_settings import GivenMap, GivenSettings, given_map, network_and_image
+from atlas_pipeline.viewer.picture_card import CARD_FILE, PICTURE_FILE, PictureCard
 from atlas_pipeline.viewer.picture_files import ICON_PX, levels, picture_page_files, rounded
-from atlas_pipeline.viewer.scripts import packed, picture, script
+from atlas_pipeline.viewer.scripts import packed, script, webp
 from atlas_pipeline.viewer.unit_files import base64_of, sheet_of
 
 # Side of the picture on its page, and of the icons of groups and positions.
@@ -82,12 +83,16 @@ def _compute(task: Task, jobs: Sequence[PageJob], runtime: Runtime) -> list[Outp
     config = job.config
     network, image = network_and_image(job.settings, "cpu")
     scripts, gaps = {}, []
+    best: dict[str, Any] = {}
     for number, layer in enumerate(config.layers):
         known = _Layer(job, layer, network.class_names)
-        scripts[f"layer-{number}.js"] = script(known.values())
+        values = known.values()
+        scripts[f"layer-{number}.js"] = script(values)
         gaps.append(known.largest_gap)
+        best = max(values["classes"], key=lambda one: one["logit"])
         runtime.advance(1 / len(config.layers))
     pixels = image[0].permute(1, 2, 0).numpy()
+    shown = webp(resized(pixels, PICTURE_PX) if len(pixels) > PICTURE_PX else pixels)
     run = {
         "run": config.run,
         "model": network_name(config.source, config.name),
@@ -95,11 +100,14 @@ def _compute(task: Task, jobs: Sequence[PageJob], runtime: Runtime) -> list[Outp
         "random": has_random_weights(config.model),
         "file": config.file,
         "note": job.settings.picture.note or "",
-        "picture": picture(resized(pixels, PICTURE_PX) if len(pixels) > PICTURE_PX else pixels),
+        "picture": base64_of(shown),
         "layers": list(config.layers),
         "grid": config.grid,
     }
-    files = picture_page_files(run, scripts)
+    card = PictureCard(
+        file=config.file, label=best["label"], probability=best["probability"], layers=tuple(config.layers)
+    )
+    files = {**picture_page_files(run, scripts), PICTURE_FILE: shown, CARD_FILE: card.as_json()}
     name = job.settings.picture.name
     table = file_table({f"{name}/{file}": content for file, content in files.items()})
     return [Output(table=table, notes={"largest_gap": max(gaps)})]
@@ -307,7 +315,7 @@ def _remarks(step: Step, artefact: Artefact) -> list[str]:
 
 IMAGE_PAGE = Stage(
     name="image",
-    version=1,
+    version=2,
     config=ImagePageConfig,
     inputs=ImagePageInputs,
     unit="pictures",

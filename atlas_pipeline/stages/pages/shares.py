@@ -39,11 +39,12 @@ class SharesStepConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharesInputs:
-    """The images, a layout, and its cells."""
+    """The images, a layout, its cells, and the classes that the network predicts."""
 
     index: Artefact
     project: Artefact
     bin: Artefact
+    predictions: Artefact | None = None
 
 
 SharesJob = Job[SharesStepConfig, SharesInputs]
@@ -81,6 +82,9 @@ def _compute(task: Task, jobs: Sequence[SharesJob], runtime: Runtime) -> list[Ou
 
 def _series(job: SharesJob) -> Iterator[Series]:
     index = job.inputs.index
+    if job.inputs.predictions is not None:
+        is_right = job.inputs.predictions.read(["is_right"])["is_right"].to_numpy()
+        yield Series("prediction", "wrong", np.where(is_right < 0, np.nan, is_right == 0))
     yield from _labels(index, job.settings)
     if job.settings.metadata:
         keys = index.read(["key"])["key"]
@@ -139,8 +143,8 @@ SHARES = Stage(
 )
 
 
-def step(config: Config, index: Step, layout: Step, cells: Step) -> Step:
-    """The labels and metadata that the viewer can colour one grid's cells by."""
+def step(config: Config, index: Step, layout: Step, cells: Step, predictions: Step | None) -> Step:
+    """The predictions, labels and metadata that the viewer can colour one grid's cells by."""
     table = config.images.metadata
     return Step(
         stage=SHARES,
@@ -151,7 +155,12 @@ def step(config: Config, index: Step, layout: Step, cells: Step) -> Step:
             metadata=metadata.metadata_digest(table) if table else None,
             grid=int(cells.grid or 0),
         ),
-        inputs={"index": index, "project": layout, "bin": cells},
+        inputs={
+            "index": index,
+            "project": layout,
+            "bin": cells,
+            **({} if predictions is None else {"predictions": predictions}),
+        },
         settings=run_settings(config),
         layer=cells.layer,
         view=cells.view,

@@ -89,8 +89,9 @@ def _shown(job: FiguresJob) -> list[KnownFamily]:
 
 def _compute(task: Task, jobs: Sequence[FiguresJob], runtime: Runtime) -> list[Output]:
     (job,) = jobs
-    members = {int(unit) for family in _shown(job) for unit in family.members}
-    notes = {"without": [unit for unit in job.config.only if unit not in members]}
+    members = {_file_of(family): family.members.tolist() for family in _shown(job)}
+    found = {unit for units in members.values() for unit in units}
+    notes = {"members": members, "without": [unit for unit in job.config.only if unit not in found]}
     return [Output(table=file_stream(_files(job, runtime)), notes=notes)]
 
 
@@ -101,11 +102,15 @@ def _files(job: FiguresJob, runtime: Runtime) -> Iterator[tuple[str, bytes]]:
         real = _real(job, family, of)
         numbers = _numbers(job, family, maps, real)
         listed.append(numbers)
-        yield f"family-{family.number + 1}.png", _figure(job, family, maps, of, real, numbers)
+        yield _file_of(family), _figure(job, family, maps, of, real, numbers)
         runtime.advance(1)
     yield "families.json", _document(job, of, listed)
     yield "units.csv", _units_csv(job.inputs.families)
     runtime.advance(1)
+
+
+def _file_of(family: KnownFamily) -> str:
+    return f"family-{family.number + 1}.png"
 
 
 def _real(job: FiguresJob, family: KnownFamily, of: StimulusSet) -> _Real:
@@ -288,7 +293,7 @@ def _units_csv(families: Artefact) -> bytes:
 
 TUNING_FIGURES = Stage(
     name="tuning_figures",
-    version=1,
+    version=2,
     config=TuningFiguresConfig,
     inputs=TuningFiguresInputs,
     unit="files",

@@ -21,9 +21,12 @@ const go = (changes) => (location.hash = addressOf({ ...place, ...changes }));
 const goTo = (position) => go({ position: [Math.floor(position / size.width), position % size.width] });
 
 function trail() {
-  const link = element("a", { href: "../../index.html" }, element("bdi", { textContent: run.run }));
-  const here = element("span", { "aria-current": "page" }, element("bdi", { textContent: run.file }));
-  byId("trail").replaceChildren(element("ol", {}, element("li", {}, link), element("li", {}, here)));
+  const steps = [
+    element("a", { href: "../../index.html" }, element("bdi", { textContent: run.run })),
+    element("a", { href: "../../report.html#pictures", textContent: "pictures" }),
+    element("span", { "aria-current": "page" }, element("bdi", { textContent: run.file })),
+  ];
+  byId("trail").replaceChildren(element("ol", {}, ...steps.map((step) => element("li", {}, step))));
   byId("layers").replaceChildren(
     ...run.layers.map((layer) => {
       const item = element("a", { href: addressOf({ ...place, layer, position: null }), textContent: layer });

@@ -28,6 +28,24 @@ async function pagesBeside(values) {
   return new Map(lists.map((list) => [list.layer, new Set(list.units.map((one) => one.unit))]));
 }
 
+/** The families of tuning that a unit is in, each a link to its figure. */
+function familySection(layer, unit) {
+  const found = Object.entries(layer.families).filter(([, units]) => units.includes(unit));
+  if (!found.length) return [];
+  return [
+    element("h2", { textContent: "Its rotations" }),
+    ...found.map(([file, units]) =>
+      element(
+        "p",
+        { className: "lede" },
+        `It is one of ${units.length} units that respond alike to shapes at different orientations: `,
+        element("a", { href: `../${file.split("/").map(encodeURIComponent).join("/")}`, textContent: "their tuning" }),
+        ".",
+      ),
+    ),
+  ];
+}
+
 const sheetOf = async (one) => (one ? openedSheet(one) : null);
 
 /** The page of a unit of a layer. */
@@ -57,6 +75,7 @@ export const unitPage = async (layer, unit) => {
     ...exampleSections(values, patches),
     ...histogram(values),
     numberList(values),
+    ...familySection(layer, unit),
     ...classSection(values),
     ...cellSection(values, cells, ofCells),
     ...circuitSection(values, neuron < 0 ? null : square(icons, neuron), ends, pages),
