@@ -10,13 +10,15 @@ export const cellsOfLayer = (layer) => cachedFile(fileOf(layer, "cells.js"), unp
 /** The levels (0 to 255) of the cells for an atom; at: its place in the layer's list. */
 export const levelsOf = (cells, at) => cells.levels.subarray(at * cells.row.length, (at + 1) * cells.row.length);
 
-/** A map: a square for each cell, the more opaque the higher its level. */
+/** A map: a square for each cell, the more opaque the higher its level; without words it is hidden from readers. */
 export const smallMap = (cells, levels, words) => {
   const canvas = element("canvas", { className: "map", width: cells.grid, height: cells.grid }),
     context = canvas.getContext("2d"),
     style = getComputedStyle(document.documentElement);
-  canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", words);
+  if (words) {
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", words);
+  } else canvas.setAttribute("aria-hidden", "true");
   for (const [colour, opacity] of [
     [style.getPropertyValue("--line"), () => 0.55],
     [style.getPropertyValue("--accent"), (level) => level / 255],
@@ -36,7 +38,9 @@ export const cellAddress = (layer, grid, row, col) =>
 
 /** The address of the atlas with cells lit up: those with at least half the atom's largest mean strength. */
 export const litAddress = (layer, cells, levels) => {
-  const lit = [...levels.keys()].filter((cell) => levels[cell] >= 128).map((cell) => `${cells.row[cell]}.${cells.col[cell]}`);
+  const lit = [...levels.keys()]
+    .filter((cell) => levels[cell] >= 128)
+    .map((cell) => `${cells.row[cell]}.${cells.col[cell]}`);
   const found = ["cells", encodeURIComponent(layer), "all", cells.grid, lit.join("-")].join(":");
   return `../index.html#${new URLSearchParams({ layer, found })}`;
 };

@@ -27,7 +27,11 @@ export const layerWords = (layer) =>
 const mapTile = (layer, list, cells, one, at) =>
   element(
     "a",
-    { className: "tile", href: addressOf(layer.name, one.unit), "aria-label": `Cells of ${titleOf(layer.name, one.unit)}` },
+    {
+      className: "tile",
+      href: addressOf(layer.name, one.unit),
+      "aria-label": `Cells of ${titleOf(layer.name, one.unit)}`,
+    },
     smallMap(cells, levelsOf(cells, at), ""),
     element("b", { textContent: String(one.unit) }),
   );
