@@ -19,6 +19,7 @@ from atlas_pipeline.patch_test.placement import CORNERS, patch_px
 from atlas_pipeline.pictures.png_codec import picture_of
 from atlas_pipeline.tables.chosen_images import images_of
 from atlas_pipeline.tables.columns import matrix_column
+from atlas_pipeline.tables.image_rows import batch_size_of
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 # A killed run loses at most one task per worker, and memory holds the images of one task. With a patch at
 # four corners these images make one batch.
 IMAGES_PER_TASK = 32
-CPU_BATCH, GPU_BATCH = 64, 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +87,7 @@ def _answers(job: PatchAnswersJob, images: torch.Tensor, runtime: Runtime) -> tu
 
     network = opened_network(job.settings.model, runtime.device)
     images = images.to(runtime.device)
-    image_px, batch_size = images.shape[-1], runtime.batch_size
-    batch_size = batch_size or (GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH)
+    image_px, batch_size = images.shape[-1], batch_size_of(runtime)
     found = []
     for png in job.inputs.patches.read(["patch"])["patch"].to_pylist():
         for share in job.config.sizes:

@@ -17,12 +17,11 @@ from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, S
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.tables.chosen_images import batches_of
+from atlas_pipeline.tables.image_rows import batch_size_of
 from atlas_pipeline.views.class_names import classes_of_labels
 
 if TYPE_CHECKING:
     from atlas_pipeline.models import Network
-
-CPU_BATCH, GPU_BATCH = 64, 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +101,7 @@ def _correct(
     """Image id -> probability of the class, for those images that the network assigns to the class."""
     from atlas_pipeline.models.answers import answers
 
-    size = runtime.batch_size or (GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH)
+    size = batch_size_of(runtime)
     correct: dict[int, float] = {}
     batches = batches_of(
         job.inputs.index,

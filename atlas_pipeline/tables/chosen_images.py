@@ -11,7 +11,7 @@ import pyarrow as pa
 from atlas_pipeline.config.run_settings import RunSettings
 from atlas_pipeline.engine.stage import Artefact
 from atlas_pipeline.errors import ImagesError
-from atlas_pipeline.models.network_cache import opened_network
+from atlas_pipeline.tables.image_rows import batches_of_rows
 
 if TYPE_CHECKING:
     import torch
@@ -33,18 +33,9 @@ def batches_of(
 
     Args: device: of the network. on_device: send the images there, a batch ahead, if it is a GPU.
     """
-    from atlas_pipeline.images.batches import image_batches
-
-    return image_batches(
-        index.read().take(pa.array(np.sort(image_ids))),
-        source=settings.source,
-        path=settings.path,
-        root=settings.root,
-        preprocess=opened_network(settings.model, device).preprocess,
-        seed=settings.seed,
-        batch_size=batch_size,
-        num_workers=num_workers,
-        device=device if on_device else "cpu",
+    rows = index.read().take(pa.array(np.sort(image_ids)))
+    return batches_of_rows(
+        rows, settings, device, batch_size=batch_size, num_workers=num_workers, on_device=on_device
     )
 
 

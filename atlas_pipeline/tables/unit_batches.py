@@ -13,6 +13,7 @@ import pyarrow as pa
 from atlas_pipeline.config.run_settings import RunSettings
 from atlas_pipeline.engine.stage import Runtime
 from atlas_pipeline.models.network_cache import opened_network
+from atlas_pipeline.tables.image_rows import batches_of_rows
 
 if TYPE_CHECKING:
     import torch
@@ -39,22 +40,15 @@ def unit_batches(
     Args:   rows: of the index. left: gets the images that are left out.
     Raises: ModelError: no such layer, or no spatial map.
     """
-    from atlas_pipeline.images.batches import image_batches
-
     maps = _opened_maps(settings, layers, runtime.device)
-    network = opened_network(settings.model, runtime.device)
     left.not_finite = dict.fromkeys(layers, 0)
     default = GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH
-    batches = image_batches(
+    batches = batches_of_rows(
         rows,
-        source=settings.source,
-        path=settings.path,
-        root=settings.root,
-        preprocess=network.preprocess,
-        seed=settings.seed,
+        settings,
+        runtime.device,
         batch_size=min(default, runtime.batch_size or default),
         num_workers=runtime.workers or 0,
-        device=runtime.device,
     )
     with closing(batches):
         for batch in batches:

@@ -99,7 +99,7 @@ def _opened(path: Path, num_images: int) -> tuple[Any, Any, Any]:
 
 def _batches(config: Any, network: Any, rows: Any, num_workers: int) -> Iterator[Any]:
     from atlas_pipeline.images.batches import image_batches
-    from atlas_pipeline.stages.sampling.sample import CPU_BATCH
+    from atlas_pipeline.tables.image_rows import CPU_BATCH
 
     source, path = config.images.source, config.images.path
     return image_batches(rows, source, path, network.preprocess, config.seed, CPU_BATCH, num_workers)
@@ -121,7 +121,8 @@ def _network_rate(path: Path, num_images: int) -> float:
     """Images/s of the forward pass and the attributions of three layers, on batches in memory."""
     from types import SimpleNamespace
 
-    from atlas_pipeline.stages.sampling.sample import CPU_BATCH, add_batch
+    from atlas_pipeline.stages.sampling.sample import add_batch
+    from atlas_pipeline.tables.image_rows import CPU_BATCH
     from atlas_pipeline.tables.layer_shard import LayerShard
 
     config, network, rows = _opened(path, num_images)

@@ -23,6 +23,7 @@ from atlas_pipeline.numerics.image_choice import chosen_images
 from atlas_pipeline.tables.chosen_images import batches_of
 from atlas_pipeline.tables.files import file_table
 from atlas_pipeline.tables.image_keys import keys_of, shown_key
+from atlas_pipeline.tables.image_rows import batch_size_of
 from atlas_pipeline.tables.population import layout_xy
 from atlas_pipeline.viewer.image_files import (
     MAX_IMAGES,
@@ -37,8 +38,6 @@ from atlas_pipeline.views.class_names import classes_of_labels, names_of_labels
 
 if TYPE_CHECKING:
     from atlas_pipeline.models import Network
-
-CPU_BATCH, GPU_BATCH = 64, 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +133,7 @@ class _Seen:
         from atlas_pipeline.models.answers import answers
 
         runtime = self._runtime
-        size = runtime.batch_size or (GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH)
+        size = batch_size_of(runtime)
         batches = batches_of(
             self._job.inputs.index,
             chosen,

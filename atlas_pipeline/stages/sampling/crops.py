@@ -13,8 +13,8 @@ from atlas_pipeline.config.run_settings import model_config, run_settings
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
-from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.pictures.png_codec import png_of
+from atlas_pipeline.tables.chosen_images import batches_of
 
 if TYPE_CHECKING:
     import torch
@@ -39,22 +39,11 @@ class CropsInputs:
 
 
 def _compute(task: Task, jobs: Sequence[Job[CropsStepConfig, CropsInputs]], runtime: Runtime) -> list[Output]:
-    from atlas_pipeline.images.batches import image_batches
-
     (job,) = jobs
     index, settings = job.inputs.index, job.settings
     rng = np.random.default_rng(job.config.seed)
-    chosen = np.sort(rng.permutation(index.num_rows)[:NUM_CROPS])
-    batches = image_batches(
-        index.read().take(pa.array(chosen)),
-        source=settings.source,
-        path=settings.path,
-        root=settings.root,
-        preprocess=opened_network(settings.model, runtime.device).preprocess,
-        seed=settings.seed,
-        batch_size=NUM_CROPS,
-        num_workers=0,
-    )
+    chosen = rng.permutation(index.num_rows)[:NUM_CROPS]
+    batches = batches_of(index, chosen, settings, runtime.device, batch_size=NUM_CROPS)
     ids, crops = [], []
     for batch in batches:
         ids += batch.image_id.tolist()

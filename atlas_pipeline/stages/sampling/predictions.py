@@ -19,9 +19,9 @@ from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Notes, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.models.network_cache import opened_network
+from atlas_pipeline.tables.image_rows import batch_size_of, batches_of_rows, tasks_of_images
 from atlas_pipeline.views.class_names import classes_of_labels
 
-CPU_BATCH, GPU_BATCH = 64, 512
 UNKNOWN = -1
 
 
@@ -45,13 +45,7 @@ class PredictionsInputs:
 PredictionsJob = Job[PredictionsStepConfig, PredictionsInputs]
 
 
-def _split(job: PredictionsJob) -> list[Task]:
-    num_images, shard = job.inputs.index.num_rows, job.config.shard_size
-    return [{"start": s, "stop": min(s + shard, num_images)} for s in range(0, num_images, shard)]
-
-
 def _compute(task: Task, jobs: Sequence[PredictionsJob], runtime: Runtime) -> list[Output]:
-    from atlas_pipeline.images.batches import image_batches
     from atlas_pipeline.models.answers import answers
 
     (job,) = jobs
@@ -69,17 +63,9 @@ def _compute(task: Task, jobs: Sequence[PredictionsJob], runtime: Runtime) -> li
     label = rows["label"].to_numpy()
     predicted = np.full(len(label), UNKNOWN, np.int32)
     probability = np.full(len(label), np.nan, np.float32)
-    size = runtime.batch_size or (GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH)
-    batches = image_batches(
-        rows,
-        source=settings.source,
-        path=settings.path,
-        root=settings.root,
-        preprocess=network.preprocess,
-        seed=settings.seed,
-        batch_size=size,
-        num_workers=runtime.workers or 0,
-        device=runtime.device,
+    size = batch_size_of(runtime)
+    batches = batches_of_rows(
+        rows, settings, runtime.device, batch_size=size, num_workers=runtime.workers or 0
     )
     with closing(batches):
         for batch in batches:
@@ -118,7 +104,7 @@ PREDICTIONS = Stage(
     config=PredictionsStepConfig,
     inputs=PredictionsInputs,
     unit="images",
-    split=_split,
+    split=lambda job: tasks_of_images(job.inputs.index.num_rows, job.config.shard_size),
     size=lambda task: task["stop"] - task["start"],
     compute=_compute,
     summarise=_summarise,

@@ -22,6 +22,7 @@ from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, S
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.tables.extent import FEWER_NUMBERS, Extent, if_large
+from atlas_pipeline.tables.image_rows import batch_size_of, batches_of_rows, tasks_of_images
 from atlas_pipeline.tables.layer_shard import ComingRows, LayerShard
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from atlas_pipeline.models import Network
 
-CPU_BATCH, GPU_BATCH = 64, 512
 # A row holds, beside its vectors: image, label, position and size of the map.
 _PLACE_BYTES = 20
 # Each number of a row takes float32 and float16 while a task gathers it, and float16 while the task before is
@@ -63,13 +63,7 @@ class SampleInputs:
 SampleJob = Job[SampleStepConfig, SampleInputs]
 
 
-def _split(job: SampleJob) -> list[Task]:
-    num_images, shard = job.inputs.index.num_rows, job.config.shard_size
-    return [{"start": s, "stop": min(s + shard, num_images)} for s in range(0, num_images, shard)]
-
-
 def _compute(task: Task, jobs: Sequence[SampleJob], runtime: Runtime) -> list[Output]:
-    from atlas_pipeline.images.batches import image_batches
     from atlas_pipeline.images.decoding_processes import prepare_workers
     from atlas_pipeline.models import check_layers
 
@@ -81,17 +75,9 @@ def _compute(task: Task, jobs: Sequence[SampleJob], runtime: Runtime) -> list[Ou
     check_layers(network, [job.config.layer for job in jobs])
     rows = index.rows(task["start"], task["stop"])
     shards = [LayerShard(job, network, rows) for job in jobs]
-    batch_size = runtime.batch_size or (GPU_BATCH if runtime.device.startswith("cuda") else CPU_BATCH)
-    batches = image_batches(
-        rows,
-        source=settings.source,
-        path=settings.path,
-        root=settings.root,
-        preprocess=network.preprocess,
-        seed=settings.seed,
-        batch_size=batch_size,
-        num_workers=runtime.workers or 0,
-        device=runtime.device,
+    batch_size = batch_size_of(runtime)
+    batches = batches_of_rows(
+        rows, settings, runtime.device, batch_size=batch_size, num_workers=runtime.workers or 0
     )
     bad: list[dict[str, Any]] = []
     # The next batch is read while this one computes. A thread waits for the last one's rows and gathers them,
@@ -236,7 +222,7 @@ SAMPLE = Stage(
     config=SampleStepConfig,
     inputs=SampleInputs,
     unit="images",
-    split=_split,
+    split=lambda job: tasks_of_images(job.inputs.index.num_rows, job.config.shard_size),
     size=lambda task: task["stop"] - task["start"],
     compute=_compute,
     summarise=_summarise,

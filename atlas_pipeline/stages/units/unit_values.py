@@ -16,6 +16,7 @@ from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, S
 from atlas_pipeline.errors import ImagesError
 from atlas_pipeline.numerics.unit_state import empty_state, state_bytes
 from atlas_pipeline.tables.extent import Extent
+from atlas_pipeline.tables.image_rows import tasks_of_images
 from atlas_pipeline.tables.unit_batches import Left, unit_batches
 from atlas_pipeline.tables.unit_table import STATE_COLUMNS, state_columns
 
@@ -42,11 +43,6 @@ class UnitValuesInputs:
 
 
 ValuesJob = Job[UnitValuesConfig, UnitValuesInputs]
-
-
-def _split(job: ValuesJob) -> list[Task]:
-    num_images, shard = job.inputs.index.num_rows, job.config.shard_size
-    return [{"start": s, "stop": min(s + shard, num_images)} for s in range(0, num_images, shard)]
 
 
 def _compute(task: Task, jobs: Sequence[ValuesJob], runtime: Runtime) -> list[Output]:
@@ -134,7 +130,7 @@ UNIT_VALUES = Stage(
     config=UnitValuesConfig,
     inputs=UnitValuesInputs,
     unit="images",
-    split=_split,
+    split=lambda job: tasks_of_images(job.inputs.index.num_rows, job.config.shard_size),
     size=lambda task: task["stop"] - task["start"],
     compute=_compute,
     summarise=_summarise,
