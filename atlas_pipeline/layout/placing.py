@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from atlas_pipeline.layout.neighbors import NearVertices
 from atlas_pipeline.layout.search import Neighbors
+from atlas_pipeline.layout.umap_learn import umap_learn
 
 
 def add_unfitted(
@@ -43,12 +44,13 @@ def place_unfitted(
 
 def _membership(neighbors: Neighbors, num_neighbors: int, num_fitted: int) -> scipy.sparse.csr_matrix:
     """(vertex, fitted) membership strengths; a row sums to about log2 of the number of neighbours."""
-    from umap.umap_ import compute_membership_strengths, smooth_knn_dist
-
+    umap = umap_learn()
     k = min(num_neighbors, num_fitted)
     indices = np.ascontiguousarray(neighbors[0][:, :k])
     distances = np.ascontiguousarray(neighbors[1][:, :k], dtype=np.float32)
     # The vertex is not among its own neighbours, so local_connectivity is 0, as in umap-learn's transform.
-    sigmas, rhos = smooth_knn_dist(distances, float(k), local_connectivity=0.0)
-    rows, columns, values, _ = compute_membership_strengths(indices, distances, sigmas, rhos, bipartite=True)
+    sigmas, rhos = umap.smooth_knn_dist(distances, float(k), local_connectivity=0.0)
+    rows, columns, values, _ = umap.compute_membership_strengths(
+        indices, distances, sigmas, rhos, bipartite=True
+    )
     return scipy.sparse.csr_matrix((values, (rows, columns)), shape=(len(indices), num_fitted))

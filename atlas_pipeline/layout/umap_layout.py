@@ -16,6 +16,7 @@ from atlas_pipeline.layout.pca import pca_start
 from atlas_pipeline.layout.placing import add_unfitted
 from atlas_pipeline.layout.search import Neighbors
 from atlas_pipeline.layout.umap_edges import Force, build_edges
+from atlas_pipeline.layout.umap_learn import umap_learn
 from atlas_pipeline.numerics.blocks import Blocks
 from atlas_pipeline.numerics.near_rows import Metric
 
@@ -60,9 +61,7 @@ class UmapSettings:
 
     def force(self) -> Force:
         """UMAP's curve for ``min_dist``."""
-        from umap.umap_ import find_ab_params
-
-        return Force(*map(float, find_ab_params(1.0, self.min_dist)))
+        return Force(*map(float, umap_learn().find_ab_params(1.0, self.min_dist)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +158,9 @@ def fuzzy_graph(neighbors: Neighbors, k: int) -> scipy.sparse.csr_matrix:
     """UMAP's fuzzy union of each vertex's k neighbours: (vertex, vertex), symmetric."""
     if k < 2:
         return scipy.sparse.csr_matrix((len(neighbors[0]),) * 2, dtype=np.float32)
-    from umap.umap_ import fuzzy_simplicial_set
-
     indices, distances = (np.ascontiguousarray(part[:, :k]) for part in neighbors)
     # The first argument only gives the number of rows; the function draws no random numbers.
-    graph, _, _ = fuzzy_simplicial_set(
+    graph, _, _ = umap_learn().fuzzy_simplicial_set(
         indices, k, None, "precomputed", knn_indices=indices, knn_dists=distances.astype(np.float32)
     )
     return graph
@@ -244,10 +241,8 @@ def _by_umap_learn(
     settings: UmapSettings,
     random_state: np.random.RandomState,
 ) -> NDArray[np.float32]:
-    from umap.umap_ import simplicial_set_embedding
-
     force = settings.force()
-    layout, _ = simplicial_set_embedding(
+    layout, _ = umap_learn().simplicial_set_embedding(
         data=start,
         graph=graph,
         n_components=start.shape[1],

@@ -134,8 +134,7 @@ def preserved_torch_state() -> Iterator[None]:
     """Restore the global state of torch that user code may change."""
     device, dtype, threads = torch.get_default_device(), torch.get_default_dtype(), torch.get_num_threads()
     gradients, precision = torch.is_grad_enabled(), torch.get_float32_matmul_precision()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warns_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic = _determinism()
     cudnn = torch.backends.cudnn
     flags = cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32
     try:
@@ -149,8 +148,16 @@ def preserved_torch_state() -> Iterator[None]:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         torch.set_float32_matmul_precision(precision)
-        torch.use_deterministic_algorithms(deterministic, warn_only=warns_only)
+        # The call imports the whole compiler of torch, which takes seconds.
+        if _determinism() != deterministic:
+            is_on, warns_only = deterministic
+            torch.use_deterministic_algorithms(is_on, warn_only=warns_only)
         cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = flags
+
+
+def _determinism() -> tuple[bool, bool]:
+    """Whether torch uses deterministic algorithms, and whether it only warns where it has none."""
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
 
 
 def _import(target: PythonTarget) -> ModuleType:

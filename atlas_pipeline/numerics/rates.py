@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest
 
 NUM_DRAWS = 2000
 # Images times draws weighed at once.
@@ -33,6 +32,9 @@ def wilson(num_successes: int, num_trials: int) -> Rate:
     """
     if num_trials < 1:
         raise ValueError("a share needs at least one trial")
+    # Imported here, since most commands need no rate and the import takes a second.
+    from scipy.stats import binomtest
+
     interval = binomtest(num_successes, num_trials).proportion_ci(method="wilson")
     return Rate(num_successes / num_trials, float(interval.low), float(interval.high))
 

@@ -17,6 +17,8 @@ from atlas_pipeline.pictures.colours import UNLABELLED, class_colours, density_c
 _SUBPIXELS = 8
 # Points drawn at once, which bounds the memory for millions of points.
 _POINTS_AT_ONCE = 1 << 20
+# Columns smoothed at once, which fit in a core's cache.
+_COLUMNS_AT_ONCE = 32
 
 
 def density(xy: NDArray[np.floating], size_px: int) -> NDArray[np.float64]:
@@ -79,9 +81,10 @@ def scatter_plot(
         channels = np.vstack([np.ones(len(xy[chunk])), colours[chunk].T])
         for pixel, share in _covered(xy[chunk], radius_px, size_px):
             touched = share > 0
+            places, place, num_places = _places(pixel[touched], size_px * size_px)
             for total, channel in zip(ink, channels, strict=True):
                 weight = (share * channel)[touched]
-                total += np.bincount(pixel[touched], weight, minlength=size_px * size_px)
+                total[places] += np.bincount(place, weight, minlength=num_places)
     return _on_white(ink, len(xy), radius_px, size_px)
 
 
@@ -121,13 +124,29 @@ def _covered(
             yield pixel[:, 0] * size_px + pixel[:, 1], share
 
 
+def _places(
+    pixel: NDArray[np.int64], num_pixels: int
+) -> tuple[slice | NDArray[np.int64], NDArray[np.int64], int]:
+    """The pixels to add to, the place of each dot's pixel among them, and their number.
+
+    A few dots touch a few pixels, and adding to those alone saves 900 passes over the whole picture.
+    """
+    if len(pixel) * 8 > num_pixels:
+        return slice(None), pixel, num_pixels
+    touched, place = np.unique(pixel, return_inverse=True)
+    return touched, place, len(touched)
+
+
 def _on_white(ink: NDArray[np.float64], num_points: int, radius_px: float, size_px: int) -> NDArray[np.uint8]:
     # Expected number of overlapping dots if they were spread evenly over half of the picture.
     overlap = num_points * np.pi * radius_px**2 / (0.5 * size_px**2)
     opacity = float(np.clip(1.0 / (1 + overlap), 0.2, 0.85))
-    cover, colour = ink[0], ink[1:] / np.maximum(ink[0], 1e-12)
+    inked = np.flatnonzero(ink[0])
+    cover, colour = ink[0, inked], ink[1:, inked] / np.maximum(ink[0, inked], 1e-12)
     alpha = 1 - (1 - opacity) ** cover
-    return np.rint(255 + alpha * (colour - 255)).T.reshape(size_px, size_px, 3).astype(np.uint8)
+    picture = np.full((size_px * size_px, 3), 255, np.uint8)
+    picture[inked] = np.rint(255 + alpha * (colour - 255)).T
+    return picture.reshape(size_px, size_px, 3)
 
 
 def _smooth(picture: NDArray[np.float64], width_px: float) -> NDArray[np.float64]:
@@ -139,8 +158,13 @@ def _smooth(picture: NDArray[np.float64], width_px: float) -> NDArray[np.float64
     offsets = np.arange(-reach, reach + 1)
     window = np.exp(-0.5 * (offsets / max(width_px, 1e-6)) ** 2)
     window /= window.sum()
-    padded = np.pad(picture, ((reach, reach), (0, 0)), mode="symmetric")
     smoothed = np.zeros_like(picture)
-    for weight, start in zip(window, offsets + reach, strict=True):
-        smoothed += weight * padded[start : start + picture.shape[0]]
+    populated = np.flatnonzero(picture.any(axis=0))
+    for start in range(0, len(populated), _COLUMNS_AT_ONCE):
+        columns = populated[start : start + _COLUMNS_AT_ONCE]
+        padded = np.pad(picture[:, columns], ((reach, reach), (0, 0)), mode="symmetric")
+        total = np.zeros((picture.shape[0], len(columns)))
+        for weight, top in zip(window, offsets + reach, strict=True):
+            total += weight * padded[top : top + picture.shape[0]]
+        smoothed[:, columns] = total
     return smoothed

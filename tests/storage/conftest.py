@@ -2,10 +2,15 @@
 
 import logging
 import uuid
+from contextlib import contextmanager
 
 import fsspec
 import pytest
+import yaml
+from click.testing import CliRunner
 from moto.server import ThreadedMotoServer
+
+from atlas_pipeline.cli.main import main
 
 ACCOUNT = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -20,19 +25,43 @@ def s3_server():
     server.stop()
 
 
-@pytest.fixture
-def s3(s3_server, monkeypatch):
+@contextmanager
+def directed_to(server):
     """Direct s3:// to the local server, in this process and in those that it starts."""
-    for name, value in {**ACCOUNT, "AWS_ENDPOINT_URL": s3_server}.items():
-        monkeypatch.setenv(name, value)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    yield
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in {**ACCOUNT, "AWS_ENDPOINT_URL": server}.items():
+            environment.setenv(name, value)
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+        yield
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
-@pytest.fixture
-def bucket(s3):
+def new_bucket():
     """URL of a workspace in a new bucket."""
     name = f"atlas-{uuid.uuid4().hex}"
     fsspec.filesystem("s3").mkdir(name)
     return f"s3://{name}/team/work"
+
+
+@pytest.fixture
+def s3(s3_server):
+    with directed_to(s3_server):
+        yield
+
+
+@pytest.fixture
+def bucket(s3):
+    return new_bucket()
+
+
+@pytest.fixture(scope="module")
+def run_in_bucket(s3_server, small_in, tmp_path_factory):
+    """Config of a finished small run whose workspace is a bucket."""
+    folder = tmp_path_factory.mktemp("bucket")
+    config, path = small_in(folder), folder / "small.yaml"
+    with directed_to(s3_server):
+        config["run"]["workspace"] = new_bucket()
+        path.write_text(yaml.safe_dump(config))
+        result = CliRunner().invoke(main, ["run", str(path), "--quiet"], catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    return config

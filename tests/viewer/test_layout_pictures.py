@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from atlas_pipeline.numerics.grid import cell_of
+from atlas_pipeline.pictures import layout_pictures
 from atlas_pipeline.pictures.colours import QUALITATIVE
 from atlas_pipeline.pictures.layout_pictures import density, density_map, dot_radius_px, scatter_plot
 
@@ -70,6 +71,24 @@ def test_the_order_of_the_points_does_not_matter():
     straight = scatter_plot(xy, labels, size_px=120).astype(int)
     shuffled = scatter_plot(xy[order], labels[order], size_px=120).astype(int)
     assert np.abs(straight - shuffled).max() <= 1  # float sums in a different order
+
+
+def test_a_few_dots_are_added_as_many_are(monkeypatch):
+    """To the pixels that they touch, or to the whole picture: the same bits."""
+    xy, labels = blob(40, (0.9, 0.1), 0.2), np.arange(40) % 3 - 1
+    few = scatter_plot(xy, labels, size_px=120)
+    monkeypatch.setattr(layout_pictures, "_places", lambda pixel, count: (slice(None), pixel, count))
+    assert np.array_equal(few, scatter_plot(xy, labels, size_px=120))
+    assert (few < 255).any()
+
+
+def test_columns_smoothed_at_once_change_no_bit(monkeypatch):
+    xy, amounts = blob(300, (0.4, 0.6), 0.1), []
+    for at_once in (1, 7, 80):
+        monkeypatch.setattr(layout_pictures, "_COLUMNS_AT_ONCE", at_once)
+        amounts.append(density(xy, 80))
+    assert np.array_equal(amounts[0], amounts[1])
+    assert np.array_equal(amounts[0], amounts[2])
 
 
 def test_overlapping_classes_mix_evenly():
