@@ -160,6 +160,7 @@ def test_generated_images_have_a_number_of_their_own():
 
 ENTRIES = {
     "units": {},
+    "directions": {},
     "tuning": {},
     "dream": {},
     "classes": [{"class": "all"}],

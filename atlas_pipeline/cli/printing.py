@@ -133,8 +133,9 @@ def print_result(result: RunResult) -> None:
         for atlas in atlases:
             _print_line(console, folder / atlas.atlas)
         _print_line(console, result.published.page)
-    if result.published.unit_page:
-        _print_line(console, result.published.unit_page)
+    for page in (result.published.unit_page, result.published.atom_page):
+        if page:
+            _print_line(console, page)
 
 
 def _print_numbers(console: Console, atlases: Sequence[AtlasEntry]) -> None:

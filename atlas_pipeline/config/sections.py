@@ -15,7 +15,13 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from atlas_pipeline.config.section import ClassName, Colour, FolderName, Layers, Section
-from atlas_pipeline.config.studies import DreamConfig, ImageConfig, TuningConfig, UnitsConfig
+from atlas_pipeline.config.studies import (
+    DirectionsConfig,
+    DreamConfig,
+    ImageConfig,
+    TuningConfig,
+    UnitsConfig,
+)
 from atlas_pipeline.config.views import (
     ClassConfig,
     ComparisonConfig,
@@ -243,6 +249,7 @@ class Config(Section):
     tuning: TuningConfig | None = None
     image: ImageConfig = ImageConfig()
     dream: DreamConfig | None = None
+    directions: DirectionsConfig | None = None
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")
@@ -293,6 +300,16 @@ class Config(Section):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _directions_of_sampled_layers(self) -> Config:
+        for layer in self.direction_layers:
+            if layer not in self.layers:
+                raise ValueError(
+                    f"directions.layers: layer '{layer}' is not sampled: it is not among the run's layers; "
+                    f"nearest: '{nearest_name(layer, self.layers)}'"
+                )
+        return self
+
     @property
     def unit_layers(self) -> tuple[str, ...]:
         """The layers whose units get pages."""
@@ -306,6 +323,13 @@ class Config(Section):
         if self.tuning is None:
             return ()
         return self.tuning.layers or self.layers
+
+    @property
+    def direction_layers(self) -> tuple[str, ...]:
+        """The layers that are taken apart into atoms."""
+        if self.directions is None:
+            return ()
+        return self.directions.layers or self.layers
 
     def with_units_of_tuning(self) -> Config:
         """The config that looks at the units of the tuning's layers, with its own settings of ``units``."""

@@ -1,4 +1,4 @@
-"""Sections of the studies beside the atlas: units, tuning, single pictures, dreams."""
+"""Sections of the studies beside the atlas: units, tuning, single pictures, dreams, directions."""
 
 from __future__ import annotations
 
@@ -114,3 +114,29 @@ class DreamConfig(Section):
         if not self.noise and not self.pictures:
             raise ValueError("there is nothing to dream of; set noise: 1, or name pictures")
         return self
+
+
+class DirectionsConfig(Section):
+    """Atoms: directions whose sums make up a layer's activations."""
+
+    layers: Layers | None = Field(None, min_length=1, description="null: all of the run's")
+    method: Literal["nmf", "dictionary", "file"] = "nmf"
+    num_atoms: int = Field(32, ge=1, le=4096, description="of nmf and dictionary")
+    file: str | None = Field(None, description="a sparse autoencoder's decoder, (atom, channel)")
+    sparsity: float = Field(0.2, gt=0, description="of dictionary")
+    num_active: int = Field(8, ge=1, le=256, description="most atoms of an activation, dictionary and file")
+    fit_on: int = Field(16384, ge=1, description="most activations that atoms are fitted to")
+    num_shown: int = Field(64, ge=1, le=1024, description="atoms with pages, those of the largest shares")
+
+    @model_validator(mode="after")
+    def _file_is_for_file(self) -> DirectionsConfig:
+        if self.method == "file" and self.file is None:
+            raise ValueError("method: file needs file, the .npy, .npz or .safetensors file of a decoder")
+        if self.method != "file" and self.file is not None:
+            raise ValueError(f"method: {self.method} reads no file; set method: file, or leave file out")
+        return self
+
+    @property
+    def most_active(self) -> int | None:
+        """Most atoms of an activation; None: any number of them."""
+        return None if self.method == "nmf" else self.num_active

@@ -56,6 +56,7 @@ class RunSummary:
     sheets: Mapping[str, str] = field(default_factory=dict)
     figures: Sequence[str] = ()
     units: Mapping[str, int] = field(default_factory=dict)
+    atoms: Mapping[str, int] = field(default_factory=dict)
     pictures: Mapping[str, PictureCard] = field(default_factory=dict)
     has_viewer: bool = False
 

@@ -36,7 +36,14 @@ from atlas_pipeline.publish.report import report_page
 from atlas_pipeline.publish.run_folder import RunFolder, folder_lock, opened, run_folder, sweep_run
 from atlas_pipeline.publish.run_record import read_record
 from atlas_pipeline.publish.sheets import Sheet, sheets_of
-from atlas_pipeline.publish.unit_pages import PAGE, unit_pages, units_with_pages
+from atlas_pipeline.publish.unit_pages import (
+    ATOM_PAGE,
+    UNIT_PAGE,
+    atom_pages,
+    atoms_with_pages,
+    unit_pages,
+    units_with_pages,
+)
 from atlas_pipeline.publish.viewer_files import index_of, viewer_files
 from atlas_pipeline.reader import CONFIG_FILE
 from atlas_pipeline.tables.files import files_of
@@ -48,12 +55,13 @@ from atlas_pipeline.views.view import Kind, views_of
 class Publication:
     """The result of a publication.
 
-    Attributes: page: the viewer's page; None if no layout is done yet. unit_page: the page of the units;
-                None if there are none. atlases: the published atlases.
+    Attributes: page: the viewer's page; None if no layout is done yet. unit_page, atom_page: the page of the
+                units, and of the atoms; None if there are none. atlases: the published atlases.
     """
 
     page: Location | None
     unit_page: Location | None = None
+    atom_page: Location | None = None
     atlases: tuple[AtlasEntry, ...]
 
 
@@ -125,9 +133,15 @@ def _publish(
         # The config forbids real patches; a contact sheet may be older than that setting.
         folder.stop_keeping(CONTACT_SHEET)
     pictures = _pictures(folder, current)
-    num_units = units_with_pages(config, made)
+    num_units, num_atoms = units_with_pages(config, made), atoms_with_pages(config, made)
     viewer = viewer_files(
-        config, views, made, has_report=bool(entries), has_units=bool(num_units), num_pictures=len(pictures)
+        config,
+        views,
+        made,
+        has_report=bool(entries),
+        has_units=bool(num_units),
+        has_atoms=bool(num_atoms),
+        num_pictures=len(pictures),
     )
     sheets: list[Sheet] = []
     if entries:
@@ -138,12 +152,14 @@ def _publish(
             sheets={sheet.words: sheet.file for sheet in sheets},
             figures=list(shown),
             units=num_units,
+            atoms=num_atoms,
             pictures=pictures,
             has_viewer=bool(viewer),
         )
         folder.write("report.html", report_page(summary, entries).encode())
     units = unit_pages(config, made, has_viewer=bool(viewer))
-    for name, content in (*viewer.items(), *units.items()):
+    atoms = atom_pages(config, made, has_viewer=bool(viewer))
+    for name, content in (*viewer.items(), *units.items(), *atoms.items()):
         folder.write(name, content)
     # Sheets come late, because those of hundreds of atlases take long.
     for sheet in sheets:
@@ -153,7 +169,8 @@ def _publish(
     folder.finish(current)
     return Publication(
         page=folder.path / "index.html" if viewer else None,
-        unit_page=folder.path / PAGE if units else None,
+        unit_page=folder.path / UNIT_PAGE if units else None,
+        atom_page=folder.path / ATOM_PAGE if atoms else None,
         atlases=tuple(entries),
     )
 

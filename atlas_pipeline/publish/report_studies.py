@@ -1,19 +1,20 @@
-"""The report's sections on what looks closer than an atlas: pages of units and of pictures, and figures."""
+"""The report's sections on what looks closer than an atlas: pages of units, atoms and pictures; figures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 from itertools import groupby
 from urllib.parse import quote
 
 from atlas_pipeline.publish.entries import RunSummary
 from atlas_pipeline.stages.dreams.dream import VIEW as DREAMS
+from atlas_pipeline.tables.atom_table import DIRECTIONS
 from atlas_pipeline.tables.tuning_table import TUNING
 from atlas_pipeline.viewer.picture_card import PICTURE_FILE
 
 # Headings of figures by their folder below a layer's; class figures lie in the folders of views.
-_HEADINGS = {TUNING: "Tuning", DREAMS: "Dreams"}
+_HEADINGS = {DIRECTIONS: "Directions: what no atom explains", TUNING: "Tuning", DREAMS: "Dreams"}
 _CLASSES = "Classes"
 
 
@@ -24,17 +25,18 @@ def link_to(path: str) -> str:
 
 
 def page_sections(run: RunSummary) -> str:
-    """The sections that lead to the pages of units and of pictures; "" if there are none."""
-    return _units(run) + _pictures(run)
+    """The sections that lead to the pages of units, atoms and pictures; "" if there are none."""
+    return _layers("units", "unit", run.units) + _layers("directions", "atom", run.atoms) + _pictures(run)
 
 
-def _units(run: RunSummary) -> str:
+def _layers(folder: str, noun: str, layers: Mapping[str, int]) -> str:
+    """The layers with pages of units or atoms, each with their number."""
     links = "".join(
-        f'<a href="./units/index.html#{escape(f"layer={quote(layer)}")}"><b>{escape(layer)}</b>'
-        f"<small>{num:,} {'unit' if num == 1 else 'units'}</small></a>\n"
-        for layer, num in run.units.items()
+        f'<a href="./{folder}/index.html#{escape(f"layer={quote(layer)}")}"><b>{escape(layer)}</b>'
+        f"<small>{num:,} {noun if num == 1 else f'{noun}s'}</small></a>\n"
+        for layer, num in layers.items()
     )
-    return _section("units", "Units", f'<div class="cards">\n{links}</div>\n') if links else ""
+    return _section(folder, folder.title(), f'<div class="cards">\n{links}</div>\n') if links else ""
 
 
 def _pictures(run: RunSummary) -> str:
@@ -52,9 +54,14 @@ def figure_sections(run: RunSummary) -> str:
     order = [_CLASSES, *_HEADINGS.values()]
     paths = sorted(run.figures, key=lambda path: order.index(_heading(path)))
     return "".join(
-        _section("figures" if heading == _CLASSES else heading.lower(), heading, _figures(found))
+        _section(_anchor(heading), heading, _figures(found))
         for heading, found in groupby(paths, key=_heading)
     )
+
+
+def _anchor(heading: str) -> str:
+    # The pages of directions have an anchor of that name.
+    return {_CLASSES: "figures", _HEADINGS[DIRECTIONS]: "unexplained"}.get(heading, heading.lower())
 
 
 def _heading(path: str) -> str:

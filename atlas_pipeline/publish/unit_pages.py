@@ -1,9 +1,9 @@
-"""The pages of units in a run folder: ``units/index.html``, its script and style, and the layers."""
+"""The pages of units and of atoms in a run folder: the page, its script and style, and the layers."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atlas_pipeline.config.run_settings import model_config
@@ -11,22 +11,30 @@ from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine import Artefact
 from atlas_pipeline.engine.stage import Step
 from atlas_pipeline.models.network_name import has_random_weights, network_name, weights_note
+from atlas_pipeline.stages.directions.atom_pages import ATOM_PAGES
 from atlas_pipeline.stages.tuning.tuning_figures import TUNING_FIGURES
 from atlas_pipeline.stages.units.unit_cells import UNIT_CELLS
 from atlas_pipeline.stages.units.unit_pages import UNIT_PAGES
-from atlas_pipeline.viewer.unit_files import unit_page_files
+from atlas_pipeline.viewer.unit_files import atom_page_files, unit_page_files
 
-PAGE = "units/index.html"
+UNIT_PAGE, ATOM_PAGE = "units/index.html", "directions/index.html"
 
 
 def units_with_pages(config: Config, made: Mapping[Step, Artefact]) -> dict[str, int]:
     """By layer, how many units have pages, in the order of the config; without layers that have none."""
-    found = {
-        str(step.layer): int(artefact.notes["num_units"])
-        for step, artefact in made.items()
-        if step.stage.name == UNIT_PAGES.name
-    }
+    found = _noted(made, UNIT_PAGES.name, "num_units")
     return {layer: found[layer] for layer in config.unit_layers if layer in found}
+
+
+def atoms_with_pages(config: Config, made: Mapping[Step, Artefact]) -> dict[str, int]:
+    """As `units_with_pages`, for the atoms of layers."""
+    found = _noted(made, ATOM_PAGES.name, "num_shown")
+    return {layer: found[layer] for layer in config.direction_layers if layer in found}
+
+
+def _noted(made: Mapping[Step, Artefact], stage: str, note: str) -> dict[str, int]:
+    """By layer, a note of the artefacts of a stage."""
+    return {str(step.layer): int(one.notes[note]) for step, one in made.items() if step.stage.name == stage}
 
 
 def unit_pages(config: Config, made: Mapping[Step, Artefact], *, has_viewer: bool) -> dict[str, bytes]:
@@ -52,23 +60,53 @@ def unit_pages(config: Config, made: Mapping[Step, Artefact], *, has_viewer: boo
     if not layers:
         return {}
     layers.sort(key=lambda layer: config.unit_layers.index(layer["name"]))
+    return unit_page_files(_run(config, layers, digests, has_viewer=has_viewer))
+
+
+def atom_pages(config: Config, made: Mapping[Step, Artefact], *, has_viewer: bool) -> dict[str, bytes]:
+    """As `unit_pages`, for the atoms of layers."""
+    pages = {step.layer: one for step, one in made.items() if step.stage.name == ATOM_PAGES.name}
+    layers = [
+        {"name": layer, **_atom_facts(pages[layer])} for layer in config.direction_layers if layer in pages
+    ]
+    if not layers:
+        return {}
+    digests = [artefact.fingerprint for artefact in pages.values()]
+    return atom_page_files(_run(config, layers, digests, has_viewer=has_viewer))
+
+
+def _run(
+    config: Config, layers: Sequence[Mapping[str, Any]], digests: Sequence[str], *, has_viewer: bool
+) -> dict[str, Any]:
     model = model_config(config)
-    return unit_page_files(
-        {
-            "run": config.name,
-            "model": network_name(config.model.source, config.model.name),
-            "weights": weights_note(model),
-            "random": has_random_weights(model),
-            "digest": hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()[:12],
-            "atlas": has_viewer,
-            "layers": layers,
-        }
-    )
+    return {
+        "run": config.name,
+        "model": network_name(config.model.source, config.model.name),
+        "weights": weights_note(model),
+        "random": has_random_weights(model),
+        "digest": hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()[:12],
+        "atlas": has_viewer,
+        "layers": list(layers),
+    }
 
 
 def _facts(artefact: Artefact) -> dict[str, Any]:
     notes = artefact.notes
     return {"units": notes["num_units"], "dead": notes["num_dead"], "images": notes["num_images"]}
+
+
+def _atom_facts(artefact: Artefact) -> dict[str, Any]:
+    notes = artefact.notes
+    return {
+        "method": notes["method"],
+        "atoms": notes["num_atoms"],
+        "units": notes["num_shown"],
+        "dead": notes["num_dead"],
+        "fitted": notes["num_fitted"],
+        "activations": notes["num_activations"],
+        "left": notes["left"],
+        "leastLeft": notes["least_left"],
+    }
 
 
 def _families(made: Mapping[Step, Artefact]) -> dict[str | None, dict[str, list[int]]]:

@@ -35,12 +35,13 @@ def viewer_files(
     *,
     has_report: bool,
     has_units: bool = False,
+    has_atoms: bool = False,
     num_pictures: int = 0,
 ) -> dict[str, bytes]:
     """The viewer's files by name: ``index.html``, ``viewer/...`` and ``viewer/run.js``.
 
     Args:    made: artefacts of the run's finished steps. has_report: there is a ``report.html`` to link to.
-             has_units: there are pages of units. num_pictures: pictures with a page.
+             has_units, has_atoms: there are pages of units, of atoms. num_pictures: pictures with a page.
     Returns: Name to content; empty if no layout is done.
     """
     facts = {
@@ -69,6 +70,7 @@ def viewer_files(
         **of_run,
         "report": has_report,
         "unitPages": has_units,
+        "atomPages": has_atoms,
         "pictures": num_pictures,
         "scale": [_hex(colour) for colour in scale],
         "palette": [_hex(colour) for colour in QUALITATIVE],

@@ -16,6 +16,7 @@ from atlas_pipeline.errors import ConfigError
 from atlas_pipeline.models.network_cache import opened_network
 from atlas_pipeline.runs.checks import checks_for, made_elsewhere, refuse_failed, refuse_judge, summary
 from atlas_pipeline.runs.devices import check_engine
+from atlas_pipeline.runs.direction_checks import refuse_directions
 from atlas_pipeline.runs.dream_checks import refuse_dreams
 from atlas_pipeline.runs.executors import LocalCluster, current_gpu, executor_for, uses_gpu_itself
 from atlas_pipeline.runs.icon_banks import refuse_bank
@@ -89,6 +90,7 @@ def make(
             refuse_judge(config, left, own_device)
             refuse_units(config, left, own_device)
             refuse_dreams(config, left, own_device)
+            refuse_directions(config, left, own_device)
     with (
         current_gpu(own_device),
         executor_for(device, options.local_cluster, options.cluster) as executor,

@@ -25,6 +25,7 @@ def needed_pipelines(config: Config) -> list[str]:
         "tuning": config.tuning is not None,
         "image": config.image.pictures,
         "dream": config.dream is not None,
+        "directions": config.directions is not None,
     }
     return ["layer_atlas", *(name for name, views in names.items() if views)]
 

@@ -12,7 +12,7 @@ from atlas_pipeline.models.network_cache import opened_network
 
 
 def refuse_without_section(config: Config, command: str | None) -> None:
-    """Refuse the commands `units` and `tuning` for a config without a section of that name.
+    """Refuse the commands `units`, `tuning` and `directions` for a config without a section of that name.
 
     Raises: ConfigError: the config lacks the section.
     """
@@ -25,6 +25,11 @@ def refuse_without_section(config: Config, command: str | None) -> None:
         raise ConfigError(
             "the config asks for no tuning; add `tuning: {}` for the units of all its layers, or name one "
             f"layer: --set tuning.layers={config.layers[0]}"
+        )
+    if command == "directions" and config.directions is None:
+        raise ConfigError(
+            "the config asks for no directions; add `directions: {}` for 32 atoms of each of its layers, or "
+            "name a number: --set directions.num_atoms=16"
         )
 
 

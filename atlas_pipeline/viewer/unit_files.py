@@ -1,4 +1,4 @@
-"""Files of the pages of units: the page with its script and style, and the numbers of a unit as a script."""
+"""Files of the pages of units and atoms: the page with its script and style, and numbers as scripts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ SHEET_COLUMNS, ICON_COLUMNS, LISTED_ICONS = 9, 16, 256
 # Side of an icon in a list, and of one at an end of a weight.
 ICON_PX = 64
 _SHARED = ("data.js", "page.js")
-_STATIC = "unit_static"
+_STATIC, _ATOM_STATIC = "unit_static", "atom_static"
+# Modules of the units' pages that atoms do not have: an atom has no weights of its own.
+_OF_UNITS_ONLY = ("circuit_view.js",)
 
 
 def unit_page_files(run: Mapping[str, Any]) -> dict[str, bytes]:
@@ -41,32 +43,56 @@ def unit_page_files(run: Mapping[str, Any]) -> dict[str, bytes]:
 
     Args: run: ``run``, ``model``, ``digest``, ``atlas`` (whether the viewer's page is there), and ``layers``.
     """
-    own = {
-        file.name: file.read_text(encoding="utf-8")
-        for file in sorted(resources.files(__package__).joinpath(_STATIC).iterdir(), key=lambda one: one.name)
-        if file.name.endswith(".js")
-    }
+    words = {"a_unit": "a unit", "placeholder": "Unit or class, e.g. 447", "found": "Units found"}
+    return _page_files("units", _scripts(_STATIC), _asset(_STATIC, "units.css"), run, words)
+
+
+def atom_page_files(run: Mapping[str, Any]) -> dict[str, bytes]:
+    """As `unit_page_files`, for the atoms of layers: the same page with other words and some modules more."""
+    scripts = {**_scripts(_STATIC), **_scripts(_ATOM_STATIC)}
+    for name in _OF_UNITS_ONLY:
+        del scripts[name]
+    words = {"a_unit": "an atom", "placeholder": "Atom or class, e.g. 12", "found": "Atoms found"}
+    style = _asset(_STATIC, "units.css") + _asset(_ATOM_STATIC, "atoms.css")
+    return _page_files("directions", scripts, style, run, words)
+
+
+def _page_files(
+    folder: str,
+    scripts: Mapping[str, str],
+    style: bytes,
+    run: Mapping[str, Any],
+    words: Mapping[str, str],
+) -> dict[str, bytes]:
     shared = {name: code for name, code in viewer_modules().items() if name in _SHARED}
     files = {
-        "units/units.css": _asset("units.css"),
-        "units/units.js": bundle({**shared, **own}, "begin.js").encode(),
-        "units/run.js": script(run),
+        f"{folder}/{folder}.css": style,
+        f"{folder}/{folder}.js": bundle({**shared, **scripts}, "begin.js").encode(),
+        f"{folder}/run.js": script(run),
     }
-    page = Template(_asset("units.html").decode()).substitute(
-        title=escape(f"{run['run']} · units"),
-        style=_address(files, "units.css"),
-        script=_address(files, "units.js"),
-        run=_address(files, "run.js"),
+    page = Template(_asset(_STATIC, "units.html").decode()).substitute(
+        words,
+        folder=folder,
+        title=escape(f"{run['run']} · {folder}"),
+        style=_address(files, f"{folder}/{folder}.css"),
+        script=_address(files, f"{folder}/{folder}.js"),
+        run=_address(files, f"{folder}/run.js"),
     )
-    return {"units/index.html": page.encode(), **files}
+    return {f"{folder}/index.html": page.encode(), **files}
 
 
-def _asset(name: str) -> bytes:
-    return resources.files(__package__).joinpath(_STATIC, name).read_bytes()
+def _scripts(folder: str) -> dict[str, str]:
+    """The modules of a folder, by name."""
+    names = sorted(file.name for file in resources.files(__package__).joinpath(folder).iterdir())
+    return {name: _asset(folder, name).decode() for name in names if name.endswith(".js")}
 
 
-def _address(files: Mapping[str, bytes], name: str) -> str:
-    return f"./{name}?{hashlib.sha256(files[f'units/{name}']).hexdigest()[:8]}"
+def _asset(folder: str, name: str) -> bytes:
+    return resources.files(__package__).joinpath(folder, name).read_bytes()
+
+
+def _address(files: Mapping[str, bytes], path: str) -> str:
+    return f"./{path.rpartition('/')[2]}?{hashlib.sha256(files[path]).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,12 +197,17 @@ def unit_examples(
 
 def sheet_of(pictures: NDArray[np.uint8], columns: int = ICON_COLUMNS) -> dict[str, Any]:
     """Square pictures (picture, px, px, 3) uint8 as one, for a script: ``px``, ``columns``, ``picture``."""
+    return {"px": pictures.shape[1], "columns": columns, "picture": picture(in_rows(pictures, columns))}
+
+
+def in_rows(pictures: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
+    """Square pictures (picture, px, px, 3) uint8 as one picture, so many in a row."""
     num, px = pictures.shape[:2]
     rows = -(-num // columns)
     filled = np.full((rows * columns, px, px, 3), PAPER, np.uint8)
     filled[:num] = pictures
     whole = filled.reshape(rows, columns, px, px, 3).transpose(0, 2, 1, 3, 4)
-    return {"px": px, "columns": columns, "picture": picture(whole.reshape(rows * px, columns * px, 3))}
+    return whole.reshape(rows * px, columns * px, 3)
 
 
 def strongest_classes(attribution: NDArray[np.float32], num: int, sign: int = 1) -> list[tuple[int, float]]:

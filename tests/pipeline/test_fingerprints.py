@@ -61,6 +61,14 @@ UNITS = {
     "units": {"only": ["mixed4:17"], "ranges": [0, 2], "icons": ["neuron", "diverse"], "num_weights": 3},
 }
 
+DIRECTIONS = {
+    **EVERYTHING,
+    "name": "directions",
+    "classes": [],
+    "comparisons": [],
+    "directions": {"layers": ["mixed4"], "method": "dictionary", "num_atoms": 20, "sparsity": 0.1},
+}
+
 
 def configs(folder: Path) -> dict[str, dict[str, Any]]:
     """name -> config, with images and weights that need no downloaded files."""
@@ -77,6 +85,7 @@ def configs(folder: Path) -> dict[str, dict[str, Any]]:
         "everything": {**EVERYTHING, "model": own},
         "aligned": {**ALIGNED, "model": own},
         "units": {**UNITS, "model": own},
+        "directions": {**DIRECTIONS, "model": own},
     }
 
 
@@ -99,7 +108,7 @@ def fingerprints(values: dict[str, Any]) -> dict[str, str]:
     return rows
 
 
-@pytest.mark.parametrize("name", [*SHIPPED, "everything", "aligned", "units"])
+@pytest.mark.parametrize("name", [*SHIPPED, "everything", "aligned", "units", "directions"])
 def test_every_step_keeps_its_fingerprint(name: str, tmp_path: Path) -> None:
     assert fingerprints(configs(tmp_path)[name]) == json.loads(TABLE.read_text())[name]
 

@@ -24,24 +24,20 @@ from atlas_pipeline.tables.artefact_cache import once_per_artefact
 from atlas_pipeline.tables.chosen_units import chosen_units, numbers_of, unit_tasks
 from atlas_pipeline.tables.columns import column_matrix
 from atlas_pipeline.tables.files import file_stream
-from atlas_pipeline.tables.image_keys import keys_of, shown_key
 from atlas_pipeline.tables.unit_table import state_of
+from atlas_pipeline.viewer.patch_sheets import NamedPatches
 from atlas_pipeline.viewer.scripts import script
 from atlas_pipeline.viewer.unit_files import (
     ICON_PX,
     LISTED_ICONS,
-    SHEET_COLUMNS,
     UnitScaleOf,
-    base64_of,
     dead_words,
     list_file,
     sheet_of,
     strongest_classes,
-    unit_examples,
     unit_numbers,
     weight_rows,
 )
-from atlas_pipeline.views.class_names import names_of_labels
 
 # The name of the folder, in place of a view.
 UNITS = "units"
@@ -99,11 +95,11 @@ def _compute(task: Task, jobs: Sequence[PagesJob], runtime: Runtime) -> list[Out
 def _files(job: PagesJob, units: Sequence[int], runtime: Runtime) -> Iterator[tuple[str, bytes]]:
     known = _known(job.inputs.examples, len(job.config.ranges) + 1)
     scales = _scales(job)
-    patches, icons = _Patches(job, known, units), _icons_of(job.inputs.icons, units)
+    patches, icons = _patches(job, known, units), _icons_of(job.inputs.icons, units)
     classes, weights = _classes(job), _Weights(job, units)
     for unit in units:
         values = {"layer": job.config.layer, **unit_numbers(known, unit, scales[unit])}
-        values |= patches.of(unit)
+        values["patches"] = None if patches is None else patches.of(unit)
         values |= {"icons": _icon_sheet(icons.get(unit, {})), "weights": weights.of(unit)}
         values["classes"] = None if classes is None else classes.of(unit)
         yield f"unit-{unit}.js", script(values)
@@ -123,44 +119,15 @@ def _scales(job: PagesJob) -> list[UnitScaleOf]:
     ]
 
 
-class _Patches:
-    """The patches of units, and where they come from; nothing where patches must stay private."""
-
-    def __init__(self, job: PagesJob, known: UnitState, units: Sequence[int]) -> None:
-        self._known, self._patches = known, job.inputs.patches
-        if self._patches is None:
-            return
-        # Patches are in the order of the same choice of units.
-        first, stop = (_numbers(job).index(unit) for unit in (units[0], units[-1]))
-        table = self._patches.rows(first, stop + 1)
-        self._sheets = dict(zip(table["unit"].to_pylist(), table["sheet"].to_pylist(), strict=True))
-        marks = column_matrix(table, "marks").reshape(table.num_rows, -1, 2)
-        self._marks = dict(zip(table["unit"].to_pylist(), marks, strict=True))
-        images = (known.top_image[units], known.range_image[units])
-        ids = sorted({int(one) for found in images for one in np.unique(found) if one >= 0})
-        keys = keys_of(job.inputs.index, ids)
-        labels = job.inputs.index.read(["label"])["label"].take(pa.array(ids, pa.int64())).to_pylist()
-        names = names_of_labels(job.settings, max(labels, default=-1)) or ()
-        self._origin = {
-            one: (shown_key(keys[one]), _label(label, names)) for one, label in zip(ids, labels, strict=True)
-        }
-
-    def of(self, unit: int) -> dict[str, Any]:
-        if self._patches is None:
-            return {"patches": None}
-        notes = self._patches.notes
-        examples = unit_examples(self._known, unit, self._marks[unit], self._origin)
-        sheet = {
-            "px": notes["px"],
-            "side": notes["side_px"],
-            "columns": SHEET_COLUMNS,
-            "picture": base64_of(self._sheets[unit]),
-        }
-        return {"patches": {**sheet, **examples}}
-
-
-def _label(label: int, names: Sequence[str]) -> str:
-    return "" if label < 0 else str(names[label]) if names else f"label {label}"
+def _patches(job: PagesJob, known: UnitState, units: Sequence[int]) -> NamedPatches | None:
+    """The patches of the units; None where they must stay private."""
+    patches = job.inputs.patches
+    if patches is None:
+        return None
+    # Patches are in the order of the same choice of units.
+    first, stop = (_numbers(job).index(unit) for unit in (units[0], units[-1]))
+    rows = patches.rows(first, stop + 1)
+    return NamedPatches(job.inputs.index, known, units, rows, patches.notes, job.settings)
 
 
 def _icons_of(icons: Artefact | None, units: Sequence[int]) -> dict[int, dict[str, tuple[bytes, float]]]:

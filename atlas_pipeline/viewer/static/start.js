@@ -24,7 +24,7 @@ import { startTour } from "./tour.js";
 import { startTrace } from "./trace.js";
 
 function fillHead() {
-  const { run: name, model, weights, images, generated, random, layers, report, unitPages, pictures } = run;
+  const { run: name, model, weights, images, generated, random, layers, report, pictures } = run;
   byId("run-name").textContent = name;
   const several = layers.length > 1;
   byId("lede").replaceChildren(
@@ -38,7 +38,8 @@ function fillHead() {
   byId("alarm").hidden = !random;
   byId("alarm").textContent = `${weights}. This network was never trained: nothing here was learned.`;
   byId("report").hidden = !report;
-  byId("units-page").hidden = !unitPages;
+  byId("units-page").hidden = !run.unitPages;
+  byId("directions-page").hidden = !run.atomPages;
   byId("pictures-page").hidden = !report || !pictures;
   byId("pictures-page").textContent = pictures === 1 ? "1 picture" : `${numberWords(pictures)} pictures`;
   byId("help-measures").replaceChildren(

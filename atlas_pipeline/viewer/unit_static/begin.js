@@ -6,6 +6,7 @@ import { startSearch } from "./find.js";
 import { layerPage, modelPage } from "./layer_view.js";
 import { byId, element, say, warn } from "./page.js";
 import { hasUnit, unitPage } from "./unit_view.js";
+import { WORDS } from "./words.js";
 
 let shown = 0;
 let isReady = false;
@@ -16,7 +17,7 @@ export const isDrawn = () => isReady;
 function trail(layer, unit) {
   const steps = [
     [run.run, run.atlas ? "../index.html" : null],
-    ["units", addressOf(null)],
+    [WORDS.many, addressOf(null)],
     ...(layer ? [[layer.name, addressOf(layer.name)]] : []),
     ...(unit === null ? [] : [[String(unit), null]]),
   ];

@@ -2,6 +2,7 @@
 
 import { element } from "./page.js";
 import { short, square } from "./sheets_of_units.js";
+import { WORDS } from "./words.js";
 
 const KINDS = {
   neuron: "one position",
@@ -67,9 +68,7 @@ export const classSection = (values) => {
     title,
     element("p", {
       className: "note",
-      textContent:
-        "Its value times the derivative of the class's logit by it, at the marked positions of its top images, " +
-        "averaged over them; in logits. It estimates what the unit adds there.",
+      textContent: WORDS.classes,
     }),
     element("ul", { className: "classes" }, ...all.map((one) => classBar(one, most))),
   ];
@@ -83,7 +82,7 @@ export const cellSection = (values, cells, sheet) => {
     element("h2", { textContent: "Cells of the atlas where it is strongest" }),
     element("p", {
       className: "note",
-      textContent: "The cells with its largest mean activation; each opens in the atlas.",
+      textContent: WORDS.cells,
     }),
     element(
       "div",

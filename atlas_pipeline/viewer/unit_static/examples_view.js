@@ -2,6 +2,7 @@
 
 import { element } from "./page.js";
 import { percent, short, square } from "./sheets_of_units.js";
+import { countedWords, histogramTitle, WORDS } from "./words.js";
 
 const deviationsOf = (values, value) => (value - values.scale[0]) / values.scale[1];
 
@@ -49,8 +50,8 @@ export const exampleSections = (values, sheet) => {
           element("p", {
             className: "note",
             textContent:
-              `${percent(values.positions[number])} of positions, ` +
-              `${percent(values.shares[number])} of its expected activation`,
+              `${percent(values.positions[number])} of ${WORDS.places}, ` +
+              `${percent(values.shares[number])} of ${WORDS.carried}`,
           }),
         ),
         examples.length
@@ -64,7 +65,7 @@ export const exampleSections = (values, sheet) => {
     )
     .reverse();
   return [
-    element("h2", { textContent: "Where it fires most" }),
+    element("h2", { textContent: WORDS.top }),
     element("p", {
       className: "note",
       textContent:
@@ -77,7 +78,7 @@ export const exampleSections = (values, sheet) => {
       className: "note",
       textContent:
         "Images drawn at random among those that reach a range; in each, a random position in the range. " +
-        "Ranges are in standard deviations of the unit from its mean.",
+        WORDS.ranges,
     }),
     ...ranges,
   ];
@@ -99,19 +100,17 @@ export const histogram = (values) => {
     return bar;
   });
   return [
-    element("h2", {
-      textContent: values.beforeRelu ? "Its values before the ReLU" : "Its values",
-    }),
+    element("h2", { textContent: histogramTitle(values) }),
     element("p", {
       className: "note",
-      textContent: `All positions of ${values.images.toLocaleString("en")} images; the height is the logarithm of the count. Dark bars are above 0.`,
+      textContent: `${countedWords(values)}; the height is the logarithm of the count. Dark bars are above 0.`,
     }),
     element(
       "div",
       {
         className: "histogram",
         role: "img",
-        "aria-label": `Histogram from ${short(mean + sd * low)} to ${short(mean + sd * end)}; ${percent(values.positive)} of positions are above 0`,
+        "aria-label": `Histogram from ${short(mean + sd * low)} to ${short(mean + sd * end)}; ${percent(values.positive)} of ${WORDS.places} are above 0`,
       },
       ...bars,
     ),
@@ -132,8 +131,8 @@ export const numberList = (values) =>
   element(
     "dl",
     { className: "numbers" },
-    number("fires in", `${percent(values.firing)} of images`),
-    number("fires at", `${percent(values.positive)} of positions`),
+    number(WORDS.active, `${percent(values.firing)} of images`),
+    number(WORDS.active.replace("in", "at"), `${percent(values.positive)} of ${WORDS.places}`),
     number("mean, standard deviation", `${short(values.mean)}, ${short(values.sd)}`),
     number("smallest, largest", `${short(values.least)}, ${short(values.most)}`),
     number(

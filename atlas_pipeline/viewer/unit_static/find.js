@@ -3,6 +3,7 @@
 import { addressOf, fileOf, titleOf } from "./address.js";
 import { cachedFile, run } from "./data.js";
 import { byId, element, say } from "./page.js";
+import { WORDS } from "./words.js";
 
 const MOST_FOUND = 40;
 
@@ -71,7 +72,7 @@ async function search() {
   if (mine !== asked) return;
   const found = lists.flatMap((list) => fitting(list, words).map((one) => ({ list, one })));
   showFound(found.slice(0, MOST_FOUND));
-  say(found.length === 1 ? "1 unit found" : `${found.length} units found`);
+  say(found.length === 1 ? `1 ${WORDS.file} found` : `${found.length} ${WORDS.file}s found`);
 }
 
 /** Make the search field work. */

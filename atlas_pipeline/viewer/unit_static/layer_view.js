@@ -3,19 +3,15 @@
 import { addressOf, fileOf, titleOf } from "./address.js";
 import { cachedFile, run } from "./data.js";
 import { element } from "./page.js";
+import { layerNote, layerSections, layerWords } from "./layer_parts.js";
 import { openedSheet, percent, square } from "./sheets_of_units.js";
-
-const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+import { WORDS } from "./words.js";
 
 /** The first page: the layers of the run. */
 export const modelPage = () => [
-  element("p", { className: "kicker", textContent: "Units" }),
+  element("p", { className: "kicker", textContent: WORDS.kicker }),
   element("h1", { textContent: run.model }),
-  element("p", {
-    className: "lede",
-    textContent:
-      "A unit is a channel of a layer. Each has a page with real patches from its whole range, and its numbers.",
-  }),
+  element("p", { className: "lede", textContent: WORDS.about }),
   element(
     "ul",
     { className: "layers" },
@@ -27,11 +23,7 @@ export const modelPage = () => [
           "a",
           { href: addressOf(layer.name) },
           element("b", { textContent: layer.name }),
-          element("small", {
-            textContent:
-              `${counted(layer.units, "unit")}, ${layer.images.toLocaleString("en")} images` +
-              (layer.dead ? `, ${layer.dead} dead` : ""),
-          }),
+          element("small", { textContent: layerNote(layer) }),
         ),
       ),
     ),
@@ -43,7 +35,7 @@ export const modelPage = () => [
 
 const noteOf = (list, one) => {
   if (one.dead) return "dead";
-  return one.classes?.length ? list.labels[one.classes[0]] : `fires in ${percent(one.firing)}`;
+  return one.classes?.length ? list.labels[one.classes[0]] : `${WORDS.active} ${percent(one.firing).replace(" ", "\u00a0")}`;
 };
 
 /** The picture of each unit of a list, in order; null where the run makes no icons. */
@@ -63,10 +55,7 @@ export const layerPage = async (layer) => {
   return [
     element("p", { className: "kicker", textContent: run.model }),
     element("h1", { textContent: layer.name }),
-    element("p", {
-      className: "lede",
-      textContent: `${counted(layer.units, "unit")}${layer.dead ? `, ${layer.dead} of them dead` : ""}.`,
-    }),
+    element("p", { className: "lede", textContent: layerWords(layer) }),
     element(
       "div",
       { className: "tiles" },
@@ -84,5 +73,6 @@ export const layerPage = async (layer) => {
         ),
       ),
     ),
+    ...(await layerSections(layer, list)),
   ];
 };

@@ -24,6 +24,9 @@ export const openedSheet = async ({ px, columns, picture }) => ({
   bitmap: await decodedImage(picture),
 });
 
+/** A number of things in words. */
+export const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+
 /** A number with three significant digits. */
 export const short = (value) => {
   if (value === null) return "–";
