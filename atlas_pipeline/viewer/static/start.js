@@ -41,7 +41,7 @@ function fillHead() {
   byId("units-page").hidden = !run.unitPages;
   byId("directions-page").hidden = !run.atomPages;
   byId("pictures-page").hidden = !report || !pictures;
-  byId("pictures-page").textContent = pictures === 1 ? "1 picture" : `${numberWords(pictures)} pictures`;
+  byId("pictures-page").textContent = pictures === 1 ? "1 picture" : `${numberWords(pictures ?? 0)} pictures`;
   byId("help-measures").replaceChildren(
     ...run.measures
       .filter(({ help }) => help)
