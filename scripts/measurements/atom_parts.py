@@ -87,8 +87,8 @@ def main(num_images: int, num_atoms: tuple[int, ...], layers: tuple[str, ...], s
         for method, num_active in methods:
             for num in num_atoms:
                 atoms = fit_atoms(fitted, method, num, seed, SPARSITY)
-                found = [strengths(rows, atoms, num_active) for rows in (first, second)]
-                table.add_row(layer, *row_of(method, found[0], found[1], parts))
+                fitting, measuring = (strengths(rows, atoms, num_active) for rows in (first, second))
+                table.add_row(layer, *row_of(method, fitting, measuring, parts))
     Console(width=140).print(table)
 
 

@@ -34,7 +34,7 @@ def test_kept_code_gives_the_bits_of_code_compiled_here(tmp_path, monkeypatch):
         copies = []
         for module, name in functions:
             function = getattr(module, name)
-            copies.append(numba.njit(**function.targetoptions)(function.py_func))
+            copies.append(numba.jit(**function.targetoptions)(function.py_func))
             copies[-1].enable_caching()
             monkeypatch.setattr(module, name, copies[-1])
         near = neighbors([rows], len(rows), 12, method="exact")

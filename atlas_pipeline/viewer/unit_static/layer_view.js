@@ -35,7 +35,7 @@ export const modelPage = () => [
 
 const noteOf = (list, one) => {
   if (one.dead) return "dead";
-  return one.classes?.length ? list.labels[one.classes[0]] : `${WORDS.active} ${percent(one.firing)}`;
+  return one.classes?.length ? list.labels[one.classes[0]] : `${WORDS.active} ${percent(one.firing).replace(" ", "\u00a0")}`;
 };
 
 /** The picture of each unit of a list, in order; null where the run makes no icons. */
