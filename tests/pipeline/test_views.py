@@ -132,15 +132,17 @@ def test_a_class_that_cannot_be_is_one_line(small, atlas, section, entries, mess
     assert len(result.stderr.strip().splitlines()) == 1
 
 
-def test_selections_of_one_or_two_activations_have_a_layout(small, finished, atlas):
-    finished(small)
-    tiny = {"sizes": [2], "min_count": 1}
-    for method, top in (("tsne", 1), ("tsne", 2), ("umap", 1), ("umap", 2)):
-        entry = {"class": "ant", "filter": "magnitude", "top": top, "method": method, "grid": tiny}
-        config = {**small, "classes": [entry]}
-        result = atlas("run", config)
-        assert result.exit_code == 0, result.stderr
-        document = json.loads((_folder(config) / LATE / "class-ant" / "atlas-2.json").read_text())
+def test_selections_of_one_or_two_activations_have_a_layout(small, atlas):
+    # Two activations of the sample have a positive attribution to each of these classes, but not to bee.
+    kinds = {"ant": ("tsne", 1), "cat": ("tsne", 2), "dog": ("umap", 1), "emu": ("umap", 2)}
+    tiny = {"filter": "magnitude", "grid": {"sizes": [2], "min_count": 1}}
+    small["classes"] = [
+        {"class": name, "method": method, "top": top, **tiny} for name, (method, top) in kinds.items()
+    ]
+    result = atlas("run", small)
+    assert result.exit_code == 0, result.stderr
+    for name, (_, top) in kinds.items():
+        document = json.loads((_folder(small) / LATE / f"class-{name}" / "atlas-2.json").read_text())
         assert document["num_activations"] == top
 
 
