@@ -129,7 +129,7 @@ def test_atlas_leads_to_the_list_of_pictures_and_on_to_the_page(browser, run_of_
     page.locator("#pictures-page").wait_for()
     assert page.inner_text("#pictures-page") == "1 picture"
     page.click("#units-page")
-    until(page, "atlas.isDrawn()")
+    until(page, "window.atlas?.isDrawn?.()")
     page.go_back()
     page.click("#pictures-page")
     card = page.locator("#pictures .cards a")
