@@ -122,14 +122,14 @@ def atlas(tmp_path: Path) -> Callable[..., Result]:
 
 
 @pytest.fixture(scope="session")
-def kept_workspaces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Path]]:
-    """The folder of the workspaces that `finished` keeps, and the path of each one by its config."""
+def kept_workspaces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, tuple[Path, Path]]]:
+    """The folder of the workspaces that `finished` keeps; by config, each and the folder it was made in."""
     return tmp_path_factory.mktemp("finished"), {}
 
 
 @pytest.fixture
 def finished(
-    atlas: Callable[..., Result], tmp_path: Path, kept_workspaces: tuple[Path, dict[str, Path]]
+    atlas: Callable[..., Result], tmp_path: Path, kept_workspaces: tuple[Path, dict[str, tuple[Path, Path]]]
 ) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """`finished(config)`: run it to the end in its workspace; computed once per session, then copied."""
     folder, kept = kept_workspaces
@@ -142,10 +142,14 @@ def finished(
         if key not in kept:
             result = atlas("run", config)
             assert result.exit_code == 0, result.stderr
-            kept[key] = folder / str(len(kept))
-            shutil.copytree(workspace, kept[key])
+            kept[key] = folder / str(len(kept)), tmp_path
+            shutil.copytree(workspace, kept[key][0])
         else:
-            shutil.copytree(kept[key], workspace)
+            copy, made_in = kept[key]
+            shutil.copytree(copy, workspace)
+            # The run's config names files of the test that made it.
+            for path in workspace.glob("runs/*/config.yaml"):
+                path.write_text(path.read_text().replace(str(made_in), str(tmp_path)))
         return config
 
     return call
