@@ -26,7 +26,7 @@ STAGE_COMMANDS = {
     "stitch": "Assemble the icons: atlas images, JSON, viewer.",
     "units": "Make the pages of single units: patches, icons, classes, weights.",
     "tuning": "Find families of units that are rotations of each other.",
-    "directions": "Take layers apart into atoms: directions that sum to activations.",
+    "directions": "Take layers apart into atoms: NMF, dictionaries, decoders.",
 }
 
 
