@@ -63,7 +63,7 @@ def strengths_of(
 
 
 def _on_all(rows: NDArray[np.float64], basis: NDArray[np.float64]) -> NDArray[np.float64]:
-    # The same problem in as many dimensions as there are atoms: the rest of an activation changes nothing.
+    # The problem needs only as many dimensions as there are atoms: the rest of an activation changes nothing.
     axes, reduced = np.linalg.qr(basis.T)
     return (
         np.stack([_solved(reduced, row) for row in rows @ axes]) if len(rows) else np.zeros((0, len(basis)))

@@ -17,7 +17,7 @@ from atlas_pipeline.tables.extent import Extent
 # Tasks and the blocks within them count from the first activation of all, so neither the parts of the sample
 # nor the number of workers changes a strength.
 ROWS_PER_TASK = 16384
-# What is left over, the energy, and the ends of three lists; a strength with its atom and its part.
+# The rest, the energy, and the ends of three lists; a strength with its atom and its part.
 _ROW_BYTES, _STRENGTH_BYTES = 24, 12
 
 

@@ -1,4 +1,4 @@
-// What the page of a layer says of its atoms: how they were found, where each is, and what none explains.
+// The sections on atoms of a layer's page: how they were found, where each is, and what none explains.
 
 import { addressOf, titleOf } from "./address.js";
 import { cellAddress, cellsOfLayer, hasAtlas, levelsOf, smallMap } from "./atom_maps.js";

@@ -1,4 +1,4 @@
-// What the page of a layer says of its units.
+// The sections on units of a layer's page.
 
 import { counted } from "./sheets_of_units.js";
 
