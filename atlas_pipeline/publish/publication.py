@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from atlas_pipeline.config.run_settings import model_config
@@ -241,7 +242,10 @@ def _pictures(folder: RunFolder, fingerprints: Collection[str]) -> dict[str, Pic
         if name.endswith(f"/{CARD_FILE}"):
             path = folder.path / name
             with disk_errors(path), opened(path) as file:
-                cards[name.removesuffix(f"/{CARD_FILE}")] = PictureCard.from_json(file.read())
+                content = file.read()
+            # A card that somebody altered costs its picture the place in the list, and no run its end.
+            with suppress(ValueError, KeyError, TypeError):
+                cards[name.removesuffix(f"/{CARD_FILE}")] = PictureCard.from_json(content)
     return dict(sorted(cards.items(), key=lambda item: (item[1].file, item[0])))
 
 

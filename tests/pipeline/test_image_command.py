@@ -108,3 +108,18 @@ def test_layer_of_one_position_has_no_groups_and_says_so(small, atlas, tmp_path)
     assert values["height"] == values["width"] == 1
     assert values["groups"] is None
     assert len(values["cell"]) == 1
+
+
+def test_an_altered_card_leaves_the_picture_out_of_the_list(config, atlas, tmp_path):
+    _save(tmp_path / "a.png", 2)
+    assert atlas("image", config, str(tmp_path / "a.png")).exit_code == 0
+    assert atlas("run", config).exit_code == 0
+    (page,) = _folder(config).iterdir()
+    report = _folder(config).parent / "report.html"
+    assert f"./image/{page.name}/index.html" in report.read_text()
+    for content in ("{", "{}", '{"file": 1, "label": 2, "probability": "x", "layers": []}', "[]"):
+        (page / "card.json").write_text(content)
+        result = atlas("run", config)
+        assert result.exit_code == 0, result.stderr
+        assert page.name not in report.read_text()
+    assert (page / "index.html").is_file()
