@@ -10,12 +10,12 @@ import { placeSection } from "./place_view.js";
 import { openedSheet, short } from "./sheets_of_units.js";
 
 let shown = 0;
-let isReady = false;
+let drawn = null; // the address of the page that is drawn
 let place = null;
 let size = null; // of the layer shown
 
 /** Whether the page that the address names is drawn. */
-export const isDrawn = () => isReady;
+export const isDrawn = () => drawn === location.hash;
 
 const go = (changes) => (location.hash = addressOf({ ...place, ...changes }));
 const goTo = (position) => go({ position: [Math.floor(position / size.width), position % size.width] });
@@ -162,9 +162,10 @@ let picture = null;
 
 async function showPage() {
   const mine = ++shown;
-  isReady = false;
-  const before = place;
-  place = placeOf(location.hash);
+  const before = place,
+    address = location.hash;
+  drawn = null;
+  place = placeOf(address);
   if (place.isLost) warn("The address names a layer that is not here.");
   try {
     const values = await cachedFile(`layer-${run.layers.indexOf(place.layer)}.js`);
@@ -177,7 +178,7 @@ async function showPage() {
     if (focused) byId(focused)?.focus({ preventScroll: true });
     document.title = `${run.file} · ${place.layer} · ${run.run}`;
     say(before?.layer === place.layer ? byId("place").textContent : `${run.file}, ${place.layer}`);
-    isReady = true;
+    drawn = address;
   } catch (error) {
     warn(error.message);
   }
@@ -190,7 +191,9 @@ function move(event) {
   if (!step || !size || !event.target.closest("#maps") || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   const [row, col] = [Math.floor(size.position / size.width) + step[0], (size.position % size.width) + step[1]];
-  if (row >= 0 && col >= 0 && row < size.height && col < size.width) go({ position: [row, col] });
+  if (row < 0 || col < 0 || row >= size.height || col >= size.width) return;
+  size.position = row * size.width + col; // a second press goes on from here, drawn or not
+  go({ position: [row, col] });
 }
 
 addEventListener("DOMContentLoaded", () => {

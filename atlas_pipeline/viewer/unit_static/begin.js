@@ -9,10 +9,10 @@ import { hasUnit, unitPage } from "./unit_view.js";
 import { WORDS } from "./words.js";
 
 let shown = 0;
-let isReady = false;
+let drawn = null; // the address of the page that is drawn
 
 /** Whether the page that the address names is drawn. */
-export const isDrawn = () => isReady;
+export const isDrawn = () => drawn === location.hash;
 
 function trail(layer, unit) {
   const steps = [
@@ -38,8 +38,9 @@ async function contentOf(layer, unit) {
 
 async function showPage() {
   const mine = ++shown;
-  isReady = false;
-  const place = placeOf(location.hash);
+  const address = location.hash,
+    place = placeOf(address);
+  drawn = null;
   const layer = place.layer === null ? null : layerNamed(place.layer);
   let { unit } = place;
   if (layer === undefined) warn(`There is no layer '${place.layer}' here.`);
@@ -56,7 +57,7 @@ async function showPage() {
     document.title = `${title} · ${run.run}`;
     say(title);
     scrollTo(0, 0);
-    isReady = true;
+    drawn = address;
   } catch (error) {
     warn(error.message);
   }
