@@ -191,7 +191,7 @@ def figures(
 def pictures(
     config: Config, pipeline: str | None = None, *, requested: Config | None = None, **options: Any
 ) -> RunResult:
-    """Bring the pages of pictures up to date: the config's own, or those that ``requested`` lists.
+    """Bring the pages of pictures up to date, the config's own or those that ``requested`` lists, and the atlases.
 
     Raises: ConfigError: no picture is listed. ImagesError: none of them can be used. AtlasError: as ``run``.
     """
@@ -200,7 +200,13 @@ def pictures(
             "there is no picture to look at: the config lists none, or its pipeline makes no page; name one "
             "or more, e.g. atlas image CONFIG dog.jpg 'photos/*.jpg'"
         )
-    return run(config, pipeline, command="image", requested=requested, **options)
+    result = run(config, pipeline, command="image", requested=requested, **options)
+    if pipeline is None and not options.get("no_deps"):
+        # The pages lead to the layers' atlases. They come last, so that a bad class is refused before them.
+        atlases = with_checks(steps_of(config, "layer_atlas"))
+        rest = RunOptions(**(options | {"force": False}))
+        _run(config, _steps(config, None), atlases, [], _store(config), rest)
+    return result
 
 
 def patch_tests(

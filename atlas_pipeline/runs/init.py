@@ -72,7 +72,8 @@ def init(request: Request, say: Callable[[str], None]) -> Path:
     with atomic_file(path) as file:
         file.write(text.encode())
     chosen = ", ".join(info.name for info in network.layers)
-    say(f"{counted(len(network.layers), 'layer')} ({chosen}), {cost_words(images, network, plan)}")
+    say(f"{counted(len(network.layers), 'layer')}: {chosen}")
+    say(cost_words(images, network, plan))
     return path
 
 

@@ -114,7 +114,7 @@ def cost_words(images: ImagesFacts, network: NetworkFacts, plan: Plan) -> str:
     filled = min(plan.sizes[-1] ** 2 / 2, plan.num_activations / plan.min_count)
     icons_s = filled * len(network.layers) * InversionSettings().steps * network.icon_step_s
     samples_s = images.num_images * (network.image_s or 0.0)
-    return f"on this CPU about {about(icons_s + samples_s)} for icons and samples"
+    return f"on this CPU about {about(icons_s + samples_s)} for samples and icons"
 
 
 def _line(key: str, value: Any, comment: str = "", depth: int = 1) -> str:

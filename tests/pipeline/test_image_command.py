@@ -50,6 +50,10 @@ def test_pages_of_good_pictures_are_made_and_bad_ones_named(config, atlas, tmp_p
     pages = [Path(line) for line in result.stdout.split() if line.endswith("index.html")]
     assert [page.parent.name[:2] for page in pages] == ["a-", "b-"]
     assert all(page.is_file() for page in pages)
+    # The pages lead to the viewer and to the report, which are made after them.
+    run_folder = pages[0].parents[2]
+    assert all((run_folder / name).is_file() for name in ("index.html", "report.html"))
+    assert pages[0].parent.name in (run_folder / "report.html").read_text()
     values = _values(pages[0].parent / "layer-1.js")
     assert values["layer"] == LATE
     assert len(values["cell"]) == values["height"] * values["width"] == 256

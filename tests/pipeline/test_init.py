@@ -101,9 +101,10 @@ def test_the_run_is_named_after_its_file(place):
 
 def test_what_a_run_will_take_is_said(place):
     made = call(*OWN, "--layer", "0", "--layer", "0.1")
-    (line,) = [line for line in made.stderr.splitlines() if line.startswith("2 layers (")]
-    assert re.fullmatch(r"2 layers \(0.1, 0\), on this CPU about .+ for icons and samples", line)
-    assert line.partition("), ")[2] in Path("my-photos.yaml").read_text()
+    lines = made.stderr.splitlines()
+    cost = lines[lines.index("2 layers: 0.1, 0") + 1]
+    assert re.fullmatch(r"on this CPU about .+ for samples and icons", cost)
+    assert cost in Path("my-photos.yaml").read_text()
 
 
 def test_samples_are_timed_at_the_positions_of_the_run(place, monkeypatch):
