@@ -9,8 +9,14 @@ from collections.abc import Iterator
 
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.stage import Step
-from atlas_pipeline.stages.sampling import index
-from atlas_pipeline.stages.tuning import tuning_families, tuning_figures, tuning_patches, tuning_responses
+from atlas_pipeline.stages.sampling import crops, index
+from atlas_pipeline.stages.tuning import (
+    tuning_families,
+    tuning_figures,
+    tuning_icons,
+    tuning_patches,
+    tuning_responses,
+)
 from atlas_pipeline.stages.units import unit_examples, unit_spread, unit_values
 
 
@@ -23,5 +29,7 @@ def pipeline(config: Config) -> Iterator[Step]:
     families = dict(tuning_families.steps(config, responses, spreads, examples))
     yield from (images, *spreads.values(), *examples.values(), *responses.values(), *families.values())
     patches = dict(tuning_patches.steps(config, images, spreads, examples, responses, families))
-    yield from patches.values()
-    yield from dict(tuning_figures.steps(config, responses, families, patches)).values()
+    real_crops = crops.step(config, images)
+    icons = dict(tuning_icons.steps(config, images, spreads, families, patches, real_crops))
+    yield from (*patches.values(), *icons.values())
+    yield from dict(tuning_figures.steps(config, responses, families, patches, icons)).values()

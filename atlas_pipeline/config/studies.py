@@ -62,6 +62,7 @@ class TuningConfig(Section):
     min_members: int = Field(3, ge=2)
     num_families: int = Field(6, ge=1, description="families shown, from the largest")
     num_patches: int = Field(24, ge=1, description="real patches of a family that are rotated")
+    icons: bool = Field(True, description="icons of the members shown, and of their inputs")
 
     @model_validator(mode="after")
     def _each_once(self) -> TuningConfig:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from atlas_pipeline.figure.lettering import fitted, wrapped
 from atlas_pipeline.figure.page import FAINT, GREY, INK, MUTED, PAPER, Page, own_style
@@ -22,9 +21,11 @@ Curves = NDArray[np.float64]
 Picture = NDArray[np.uint8]
 
 WIDTH, MARGIN, DPI = 180.0, 6.0, 200
-MOST_MEMBERS, NUM_TURNS = 12, 8
+NUM_TURNS = 8
 _POINTS, _GAP = 6.5, 3.0
-_MEMBER_TOP, _ROW_TOP, _TUNING_TOP = 19.0, 62.0, 122.0
+# Members side by side; a row of their pictures with its heading; their curves, numbers and orientations; the
+# joint tuning.
+_ACROSS, _MEMBER_TOP, _PICTURES, _CURVES, _MIDDLE = 12, 18.0, 16.0, 26.0, 60.0
 # The colour of real patches; stimuli are drawn in ink.
 _REAL = "#c2410c"
 
@@ -34,8 +35,9 @@ class FamilyFigure:
     """All that the figure of a family shows.
 
     title, caption: its words. stimulus: the family's best shape and look, in words. period: degrees.
-    names, orientation, pictures: of the members, in the order of their orientation; a picture is a real patch
-        (side, side, 3) that shows the member's preferred orientation turned to 0, or None.
+    names, orientation: of the members, in the order of their orientation.
+    shown: the members that are shown one by one, at most 12, by their place in that order.
+    pictures: rows of pictures (side, side, 3) of the members shown, or None, by the row's heading.
     curves: (member, O), responses to the family's best stimulus. joint: (O,), their mean, each turned to 0.
     shapes: names. shape_pictures: one a shape. by_shape: (shape, O), the joint map in the best look.
     real: (member, O), mean responses to the real patches of the other members; None: there are none.
@@ -49,7 +51,8 @@ class FamilyFigure:
     period: int
     names: Sequence[str]
     orientation: Sequence[float]
-    pictures: Sequence[Picture | None]
+    shown: Sequence[int]
+    pictures: Mapping[str, Sequence[Picture | None]]
     curves: Curves
     joint: Curves
     shapes: Sequence[str]
@@ -67,30 +70,24 @@ def family_png(figure: FamilyFigure, metadata: Mapping[str, Any]) -> bytes:
     """The figure as a PNG file. metadata: see `page.Page.save`."""
     with own_style():
         lines = wrapped(figure.caption, _POINTS, WIDTH - 2 * MARGIN)
-        page = Page(WIDTH, _TUNING_TOP + 56 + 3.2 * len(lines), DPI)
+        middle = _MEMBER_TOP + _PICTURES * len(figure.pictures) + _CURVES
+        foot = middle + _MIDDLE
+        page = Page(WIDTH, foot + 56 + 3.2 * len(lines), DPI)
         page.text(MARGIN, 9, fitted(figure.title, 10, WIDTH - 2 * MARGIN, bold=True), 10, bold=True)
         page.text(MARGIN, 14, f"Best stimulus of the family: {figure.stimulus}", 7, colour=MUTED)
         _members(page, figure)
-        _joint(page, figure, MARGIN, 52.0)
-        _shapes(page, figure, MARGIN + 58, 56.0)
-        _turned(page, figure, MARGIN + 120, WIDTH - MARGIN)
-        _all_curves(page, figure)
+        _joint(page, figure, middle, MARGIN, 52.0)
+        _shapes(page, figure, middle, MARGIN + 58, 56.0)
+        _turned(page, figure, middle, MARGIN + 120, WIDTH - MARGIN)
+        _all_curves(page, figure, foot)
         for number, line in enumerate(lines):
-            page.text(MARGIN, _TUNING_TOP + 52 + 3.2 * number, line, _POINTS, colour=MUTED)
+            page.text(MARGIN, foot + 52 + 3.2 * number, line, _POINTS, colour=MUTED)
         return page.content("png", metadata)
 
 
 def _colour(angle: float, period: int) -> str:
     red, green, blue = srgb_from_oklch(0.62, 0.15, 360 * angle / period + 20).tolist()
     return f"#{red:02x}{green:02x}{blue:02x}"
-
-
-def _chosen(figure: FamilyFigure) -> list[int]:
-    """The members that are shown one by one, evenly over the family; those with a picture, if enough have."""
-    pictured = [at for at, picture in enumerate(figure.pictures) if picture is not None]
-    among = pictured if len(pictured) >= MOST_MEMBERS else list(range(len(figure.names)))
-    num = min(len(among), MOST_MEMBERS)
-    return [among[number * len(among) // num] for number in range(num)]
 
 
 def _polar(radii: Curves, x: float, y: float, size: float, most: float) -> Curves:
@@ -108,36 +105,37 @@ def _ring(page: Page, x: float, y: float, size: float) -> None:
     _path(page, _polar(np.ones(72), x, y, size, 1.0), FAINT, 0.4)
 
 
-def _disc(picture: Picture, degrees: float = 0.0) -> Picture:
-    """A square picture turned counterclockwise, white outside the disc that fits into any turn of it."""
-    turned = Image.fromarray(picture).rotate(degrees, Image.Resampling.BICUBIC)
+def _disc(picture: Picture) -> Picture:
+    """A square picture, white outside the disc that fits into any turn of it."""
     side = picture.shape[0]
     place = np.arange(side) + 0.5 - side / 2
     inside = np.hypot(place[:, None], place[None, :]) <= side / 2
-    return np.where(inside[..., None], np.asarray(turned), np.uint8(255)).astype(np.uint8)
+    return np.where(inside[..., None], picture, np.uint8(255)).astype(np.uint8)
 
 
 def _members(page: Page, figure: FamilyFigure) -> None:
-    chosen = _chosen(figure)
-    step = (WIDTH - 2 * MARGIN) / MOST_MEMBERS
+    step = (WIDTH - 2 * MARGIN) / _ACROSS
     size = (step - 2) / 2
-    for at, member in enumerate(chosen):
-        x, y = MARGIN + step * (at + 0.5), _MEMBER_TOP + 8
+    top = _MEMBER_TOP
+    for words, pictures in figure.pictures.items():
+        page.text(MARGIN, top + 1, fitted(words, 6, WIDTH - 2 * MARGIN), 6, colour=MUTED)
+        for at, picture in enumerate(pictures):
+            x = MARGIN + step * (at + 0.5)
+            if picture is not None:
+                page.picture(_disc(picture), x - size, top + 2.5, 2 * size, 2 * size)
+        top += _PICTURES
+    for at, member in enumerate(figure.shown):
+        x, y = MARGIN + step * (at + 0.5), top + size + 1
         colour = _colour(figure.orientation[member], figure.period)
-        picture = figure.pictures[member]
-        if picture is not None:
-            # As it stood in the photo.
-            disc = _disc(picture, figure.orientation[member])
-            page.picture(disc, x - size, y - size, 2 * size, 2 * size)
-        _ring(page, x, y + 15, size)
+        _ring(page, x, y, size)
         curve = figure.curves[member]
-        _path(page, _polar(curve, x, y + 15, size, max(curve.max(), 1e-9)), colour, 1.2)
-        page.text(x, y + 25.5, figure.names[member], _POINTS, bold=True, align="center")
+        _path(page, _polar(curve, x, y, size, max(curve.max(), 1e-9)), colour, 1.2)
+        page.text(x, y + 10.5, figure.names[member], _POINTS, bold=True, align="center")
         degrees = f"{round(figure.orientation[member]) % figure.period}°"
-        page.text(x, y + 28.5, degrees, _POINTS, colour=MUTED, align="center")
-    if len(chosen) < len(figure.names):
+        page.text(x, y + 13.5, degrees, _POINTS, colour=MUTED, align="center")
+    if len(figure.shown) < len(figure.names):
         page.text(
-            WIDTH - MARGIN, 14, f"{len(chosen)} of {len(figure.names)} members", 7, colour=MUTED,
+            WIDTH - MARGIN, 14, f"{len(figure.shown)} of {len(figure.names)} members", 7, colour=MUTED,
             align="right",
         )  # fmt: skip
 
@@ -146,10 +144,10 @@ def _head(page: Page, x: float, y: float, words: str, room: float) -> None:
     page.text(x, y, fitted(words, 7.5, room, bold=True), 7.5, bold=True)
 
 
-def _joint(page: Page, figure: FamilyFigure, left: float, room: float) -> None:
+def _joint(page: Page, figure: FamilyFigure, top: float, left: float, room: float) -> None:
     """Every member's radial tuning curve turned to 0, and their mean; each to its own peak."""
-    _head(page, left, _ROW_TOP, "Joint tuning curve", room)
-    x, y, size = left + room / 2, _ROW_TOP + 28, 21.0
+    _head(page, left, top, "Joint tuning curve", room)
+    x, y, size = left + room / 2, top + 28, 21.0
     num = figure.curves.shape[1]
     turned = [
         np.roll(curve, -round(angle * num / 360))
@@ -166,37 +164,37 @@ def _joint(page: Page, figure: FamilyFigure, left: float, room: float) -> None:
     page.text(x, y + size + 3.5, words, 6, colour=MUTED, align="center")
 
 
-def _shapes(page: Page, figure: FamilyFigure, left: float, room: float) -> None:
+def _shapes(page: Page, figure: FamilyFigure, top: float, left: float, room: float) -> None:
     """The joint map: shapes down, orientation across, 0 in the middle."""
-    _head(page, left, _ROW_TOP, "Shapes by orientation, joint map", room)
+    _head(page, left, top, "Shapes by orientation, joint map", room)
     num_shapes, num = figure.by_shape.shape
     high = min(5.0, 44.0 / num_shapes)
     low, most = float(figure.by_shape.min()), float(figure.by_shape.max())
     amount = (figure.by_shape - low) / max(most - low, 1e-9)
     shifted = np.roll(amount, num // 2, axis=1)
-    grid_left, top = left + 17, _ROW_TOP + 3
+    grid_left, grid_top = left + 17, top + 3
     wide = room - 17
-    page.picture(density_colours(shifted), grid_left, top, wide, high * num_shapes)
+    page.picture(density_colours(shifted), grid_left, grid_top, wide, high * num_shapes)
     for number, (name, picture) in enumerate(zip(figure.shapes, figure.shape_pictures, strict=True)):
-        y = top + high * number
+        y = grid_top + high * number
         page.picture(picture, grid_left - high - 0.6, y + 0.2, high - 0.4, high - 0.4)
         page.text(grid_left - high - 1.4, y + high / 2 + 0.8, name, 5.5, colour=MUTED, align="right")
-    foot = top + high * num_shapes + 3
+    foot = grid_top + high * num_shapes + 3
     for words, at, align in (("-180°", 0.0, "left"), ("0°", 0.5, "center"), ("180°", 1.0, "right")):
         page.text(grid_left + wide * at, foot, words, 6, colour=GREY, align=align)
     page.text(grid_left, foot + 3.5, f"white {low:.1f} sd, dark {most:.1f} sd", 6, colour=MUTED)
 
 
-def _turned(page: Page, figure: FamilyFigure, left: float, right: float) -> None:
+def _turned(page: Page, figure: FamilyFigure, top: float, left: float, right: float) -> None:
     """Stimulus and real patch turned alike, and the mean responses to both."""
     words = "Turned stimuli and real patches"
-    _head(page, left, _ROW_TOP, words, right - left)
+    _head(page, left, top, words, right - left)
     step = (right - left) / NUM_TURNS
     for row, pictures in enumerate((figure.turned_stimuli, figure.turned_patches)):
         for number, picture in enumerate(pictures):
-            top = _ROW_TOP + 3 + row * (step + 0.3)
-            page.picture(_disc(picture), left + step * number + 0.2, top, step - 0.4, step - 0.4)
-    top = _ROW_TOP + 2 * step + 8
+            y = top + 3 + row * (step + 0.3)
+            page.picture(_disc(picture), left + step * number + 0.2, y, step - 0.4, step - 0.4)
+    top += 2 * step + 8
     curves = [(figure.joint, INK)]
     if figure.real_joint is not None:
         curves.append((figure.real_joint, _REAL))
@@ -235,7 +233,7 @@ def _chart(
         page.text(left + wide * at, top + high + 3.2, words, 6, colour=GREY, align=align)
 
 
-def _all_curves(page: Page, figure: FamilyFigure) -> None:
+def _all_curves(page: Page, figure: FamilyFigure, top: float) -> None:
     """The shown members' curves, to the stimulus and to the real patches of the others."""
     wide = (WIDTH - 2 * MARGIN - 8) / 2
     panels = (
@@ -244,16 +242,16 @@ def _all_curves(page: Page, figure: FamilyFigure) -> None:
     )
     for number, (words, curves) in enumerate(panels):
         left = MARGIN + number * (wide + 8)
-        _head(page, left, _TUNING_TOP, words, wide)
+        _head(page, left, top, words, wide)
         if curves is None:
-            page.rectangle(left, _TUNING_TOP + 5, wide, 34, edge=FAINT, fill=PAPER)
+            page.rectangle(left, top + 5, wide, 34, edge=FAINT, fill=PAPER)
             continue
         shown = [
             (_unit_range(curves[member]), _colour(figure.orientation[member], figure.period))
-            for member in _chosen(figure)
+            for member in figure.shown
         ]
         scale = "the members above, each from its least to its largest response"
-        _chart(page, left, _TUNING_TOP + 5, wide, 34, shown, scale)
+        _chart(page, left, top + 5, wide, 34, shown, scale)
 
 
 def _unit_range(curve: Curves) -> Curves:

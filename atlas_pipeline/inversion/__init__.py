@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from atlas_pipeline.inversion.icons import Icons, invert
     from atlas_pipeline.inversion.loop import Drawn, optimise, score
     from atlas_pipeline.inversion.objective import centre_activation, centre_position
-    from atlas_pipeline.inversion.objectives import Channel, DeepDream, Direction, Logit, Neuron, Objective
+    from atlas_pipeline.inversion.objectives import (
+        Channel,
+        DeepDream,
+        Direction,
+        Logit,
+        Neuron,
+        Objective,
+    )
+    from atlas_pipeline.inversion.pattern import Pattern
     from atlas_pipeline.inversion.placement import placed
     from atlas_pipeline.inversion.settings import STYLES, InversionSettings
     from atlas_pipeline.inversion.visible_window import FeatureMap
@@ -40,6 +48,7 @@ __all__ = [
     "Logit",
     "Neuron",
     "Objective",
+    "Pattern",
     "centre_activation",
     "centre_position",
     "invert",
@@ -63,6 +72,7 @@ __getattr__ = lazy_names(
         "Logit": "objectives",
         "Neuron": "objectives",
         "Objective": "objectives",
+        "Pattern": "pattern",
         "centre_activation": "objective",
         "centre_position": "objective",
         "invert": "icons",

@@ -62,7 +62,7 @@ class Objective(ABC):
         return self
 
 
-class _OfNetwork(Objective):
+class OfNetwork(Objective):
     """Objective whose outputs are those of a network."""
 
     def __init__(self, network: FeatureMap, num_icons: int) -> None:
@@ -78,7 +78,7 @@ class _OfNetwork(Objective):
         return converted
 
 
-class Direction(_OfNetwork):
+class Direction(OfNetwork):
     """The activation at the map's centre points along a direction: the objective of an atlas's icons.
 
     Args:   feature_map: (B, 3, side, side) in [0, 1] -> (B, K, height, width), on `device`.
@@ -159,7 +159,7 @@ class Direction(_OfNetwork):
         return vectors if self._root is None else vectors @ self._root
 
 
-class _Column(_OfNetwork):
+class _Column(OfNetwork):
     """Objective that reads one column of a matrix of values for each icon.
 
     columns: (N,). signs: (N,), 1 or -1 for each icon, by which its value is multiplied; None: 1 for all.
@@ -244,7 +244,7 @@ class Logit(_Column):
         return self._of(outputs, which)
 
 
-class DeepDream(_OfNetwork):
+class DeepDream(OfNetwork):
     """Mean square of the whole map: amplifies everything the layer detects (Mordvintsev et al., 2015).
 
     >>> import torch

@@ -1,12 +1,12 @@
 """Attribution of a layer's whole output for one picture: to classes, and between two layers.
 
-C = channels, P = positions of the layer's map, row by row, K = classes.
+B = batch, C = channels, P = positions of the layer's map, row by row, K = classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -168,6 +168,63 @@ def attribution_between(
     >>> attribution_between(network, torch.rand(1, 3, 64, 64), "mixed3", "mixed4").shape
     torch.Size([64, 256])
     """
+    with _between(network, image, earlier, later, maxpool_gradient) as (point, later_map):
+        reached = later_map[0].flatten(1)
+        before = network.feature_map(earlier, point.detach())[0].flatten(1)
+        lengths = reached.detach().norm(dim=0).clamp(min=torch.finfo(reached.dtype).tiny)
+        projected = (reached * (reached.detach() / lengths)).sum(dim=0)
+        found = torch.zeros(len(projected), before.shape[1])
+        if not projected.requires_grad:
+            return found
+        for position, value in enumerate(projected):
+            (gradient,) = torch.autograd.grad(value, point, retain_graph=True, materialize_grads=True)
+            of_map = network.feature_map(earlier, gradient)[0].flatten(1)
+            found[position] = (before * of_map).sum(dim=0).cpu()
+    return found
+
+
+@ieee()
+def unit_inputs(
+    network: Network,
+    images: Tensor,
+    earlier: str,
+    later: str,
+    units: Tensor,
+    positions: Tensor,
+    maxpool_gradient: MaxPoolGradient = "exact",
+) -> Tensor:
+    """Attribution of one unit at one position of each image to the whole map of an earlier layer.
+
+    It is ``h d a / d h``, for a the unit's activation and h the earlier map. Where only linear operations lie
+    between the two, the derivative is the unit's weights W, and the attribution is ``W h``. Its sum is the
+    derivative of the activation along the earlier map.
+
+    Args:    images: (B, 3, side, side) in [0, 1] or uint8, on the network's device. units: (B,) int64.
+             positions: (B, 2) int64, row and column in the later layer's map.
+    Returns: (B, C, rows, columns) float32 of the earlier layer, on the CPU; 0 where no path leads.
+    Raises:  ModelError: no such layer, or no spatial map.
+    Source:  Cammarata et al., "Curve Detectors" (Distill 2020), attribution to the layer before.
+
+    >>> from atlas_pipeline.models import ModelSpec, open_network
+    >>> network, at = open_network(ModelSpec(source="demo")), torch.tensor([[3, 4]])
+    >>> unit_inputs(network, torch.rand(1, 3, 64, 64), "mixed3", "mixed4", torch.tensor([5]), at).shape
+    torch.Size([1, 64, 16, 16])
+    """
+    with _between(network, images, earlier, later, maxpool_gradient) as (point, reached):
+        before = network.feature_map(earlier, point.detach())
+        values = reached[torch.arange(len(images)), units, positions[:, 0], positions[:, 1]]
+        if not values.requires_grad:
+            return torch.zeros(before.shape)
+        # Images do not affect each other, so the gradient of the sum is that of each image's own unit.
+        (gradient,) = torch.autograd.grad(values.sum(), point, materialize_grads=True)
+        return (before * network.feature_map(earlier, gradient)).float().cpu()
+
+
+@contextmanager
+def _between(
+    network: Network, images: Tensor, earlier: str, later: str, maxpool_gradient: MaxPoolGradient
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The earlier layer's output, as a leaf, and the later layer's map (B, C, rows, columns) that follows."""
     check_layers(network, [earlier, later])
     points: list[Tensor] = []
     with ExitStack() as stack:
@@ -182,16 +239,5 @@ def attribution_between(
             return points[0].clone()
 
         with capture(network.module, [later]) as outputs:
-            logits_with(network, image, earlier)(start)
-        reached = network.feature_map(later, outputs[later])[0].flatten(1)
-    before = network.feature_map(earlier, points[0].detach())[0].flatten(1)
-    lengths = reached.detach().norm(dim=0).clamp(min=torch.finfo(reached.dtype).tiny)
-    projected = (reached * (reached.detach() / lengths)).sum(dim=0)
-    found = torch.zeros(len(projected), before.shape[1])
-    if not projected.requires_grad:
-        return found
-    for position, value in enumerate(projected):
-        (gradient,) = torch.autograd.grad(value, points, retain_graph=True, materialize_grads=True)
-        of_map = network.feature_map(earlier, gradient)[0].flatten(1)
-        found[position] = (before * of_map).sum(dim=0).cpu()
-    return found
+            logits_with(network, images, earlier)(start)
+        yield points[0], network.feature_map(later, outputs[later])

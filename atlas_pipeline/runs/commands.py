@@ -191,7 +191,7 @@ def figures(
 def pictures(
     config: Config, pipeline: str | None = None, *, requested: Config | None = None, **options: Any
 ) -> RunResult:
-    """Bring the pages of pictures up to date, the config's own or those that ``requested`` lists, and the atlases.
+    """Bring up to date the pages of pictures, the config's own or those of ``requested``, and the atlases.
 
     Raises: ConfigError: no picture is listed. ImagesError: none of them can be used. AtlasError: as ``run``.
     """

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # The name of the folder, in place of a view.
 TUNING = "tuning"
 NO_FAMILY = -1
+# Members that the figure of a family shows one by one.
+MOST_MEMBERS = 12
 
 FAMILY_TABLE = pa.schema(
     [
@@ -131,6 +133,78 @@ def shown_families(families: Artefact, num: int, only: Sequence[int]) -> list[Kn
     if not only:
         return known[:num]
     return [family for family in known if np.isin(only, family.members).any()]
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A real patch that drives a member. position: row and column in the layer's map. png: None: private."""
+
+    image_id: int
+    position: tuple[int, int]
+    png: bytes | None
+
+
+def first_patches(patches: Artefact, family: KnownFamily) -> dict[int, Patch]:
+    """The strongest real patch of each member that has one, by the member's place in the family."""
+    table = patches.read(["family", "unit", "image_id", "row", "col", "patch"])
+    place = {unit: at for at, unit in enumerate(family.members.tolist())}
+    found: dict[int, Patch] = {}
+    for row in table.to_pylist():
+        if row["family"] == family.number:
+            patch = Patch(row["image_id"], (row["row"], row["col"]), row["patch"])
+            found.setdefault(place[row["unit"]], patch)
+    return found
+
+
+def shown_members(family: KnownFamily, first: Mapping[int, Patch]) -> list[int]:
+    """The members that a figure shows one by one, evenly over the family.
+
+    They are taken from those with a patch, if these are enough.
+    """
+    among = sorted(first) if len(first) >= MOST_MEMBERS else list(range(len(family.members)))
+    num = min(len(among), MOST_MEMBERS)
+    return [among[number * len(among) // num] for number in range(num)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RealResponses:
+    """The responses of a family's members to turned real patches.
+
+    owner: (patch,), the member that a patch drives. response: (patch, orientation, member). pictures: PNG.
+    """
+
+    owner: np.ndarray
+    response: np.ndarray
+    pictures: Sequence[bytes | None]
+
+    def curves(self, *, own: bool) -> Map | None:
+        """(member, orientation): mean over a member's own patches, or over those of all others.
+
+        None: some member has none.
+        """
+        num_members = self.response.shape[2]
+        belongs = self.owner[:, None] == np.arange(num_members)
+        weights = (belongs if own else ~belongs).astype(np.float64)
+        if not len(self.owner) or not weights.sum(0).all():
+            return None
+        return np.einsum("pm,pom->mo", weights / weights.sum(0), self.response)
+
+
+def real_responses(patches: Artefact, family: KnownFamily, num_orientations: int) -> RealResponses:
+    """The responses of a family's members to its turned real patches."""
+    rows = [row for row in patches.read().to_pylist() if row["family"] == family.number]
+    response = np.array([row["response"] for row in rows], np.float64)
+    members = family.members.tolist()
+    return RealResponses(
+        owner=np.array([members.index(row["unit"]) for row in rows], np.int64),
+        response=response.reshape(len(rows), num_orientations, len(members)),
+        pictures=[row["patch"] for row in rows],
+    )
+
+
+def turned_mean(curves: Map, family: KnownFamily) -> np.ndarray:
+    """(orientation,): the mean of the members' curves, each turned so that it prefers 0."""
+    return np.mean([np.roll(c, -k) for c, k in zip(curves, family.rotation, strict=True)], axis=0)
 
 
 def units_only(config: Config, layer: str) -> tuple[int, ...]:

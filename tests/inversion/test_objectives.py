@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from atlas_pipeline.errors import ModelError
 from atlas_pipeline.inversion import (
     Channel,
     DeepDream,
@@ -12,6 +13,7 @@ from atlas_pipeline.inversion import (
     Logit,
     Neuron,
     Objective,
+    Pattern,
     invert,
     optimise,
     score,
@@ -27,11 +29,18 @@ def logits_of(feature_map):
     return lambda images: head(feature_map(images).mean((2, 3)))
 
 
+# Two channels side by side, and one above the other; the middle position has none of the first.
+PATTERNS = torch.zeros(2, 24, 3, 3)
+PATTERNS[0, 1, 1, 0] = PATTERNS[0, 7, 1, 2] = 1
+PATTERNS[1, 1, 0, 1] = PATTERNS[1, 7, 2, 1] = 2
+
+
 OBJECTIVES = {
     "channel": lambda f: Channel(f, [1, 7]),
     "neuron": lambda f: Neuron(f, [1, 7]),
     "neuron in a corner": lambda f: Neuron(f, [1, 7], position=(0, 0)),
     "logit": lambda f: Logit(logits_of(f), [0, 2]),
+    "pattern": lambda f: Pattern(f, PATTERNS),
     "deep dream": lambda f: DeepDream(f, 2),
 }
 
@@ -57,6 +66,23 @@ def test_channels_and_classes_are_the_icons_own(feature_map):
     logits = logits_of(feature_map)
     assert Logit(logits, [0, 2])(image, second).item() == logits(image)[0, 2].item()
     assert DeepDream(feature_map)(image, second).item() == pytest.approx(maps.square().mean().item())
+
+
+def test_pattern_of_one_position_scores_as_a_direction(feature_map, directions):
+    images = torch.rand(len(directions), 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    which = torch.arange(len(directions))
+    as_pattern = Pattern(feature_map, directions[:, :, None, None])(images, which)
+    torch.testing.assert_close(as_pattern, Direction(feature_map, directions)(images, which))
+    alone = torch.zeros(len(directions), directions.shape[1], 3, 3)
+    alone[:, :, 1, 1] = directions
+    torch.testing.assert_close(Pattern(feature_map, alone)(images, which), as_pattern)
+
+
+def test_pattern_that_does_not_fit_the_map_is_refused(feature_map):
+    images = torch.rand(1, 3, 16, 16)
+    for pattern in (torch.rand(1, 24, 9, 9), torch.rand(1, 23, 3, 3)):
+        with pytest.raises(ModelError, match="does not fit into a map of 24 channels"):
+            Pattern(feature_map, pattern)(images, torch.tensor([0]))
 
 
 def test_direction_is_what_invert_maximises(feature_map, directions, settings):

@@ -15,6 +15,7 @@ from atlas_pipeline.models.map_attribution import (
     class_gradients,
     map_of,
     path_gradients,
+    unit_inputs,
 )
 from atlas_pipeline.models.network import Network
 from atlas_pipeline.models.preprocess import Preprocess
@@ -139,3 +140,32 @@ def test_vision_transformer_says_what_its_class_token_carries():
     assert found.outside.abs().min() > 1e-4
     total = torch.tensor(by_position.sum(axis=1)) + found.outside
     assert total.tolist() == pytest.approx(found.expected.tolist(), abs=1e-4)
+
+
+def test_inputs_of_a_unit_add_up_to_its_slope_along_the_layer_before(monkeypatch):
+    monkeypatch.setattr(Network, "checked_logits", lambda self, output: output)
+    network = open_network(ModelSpec(source="demo"))
+    network.module.double()
+    network._normalise.double()
+    exact = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(3)).double()
+    with torch.no_grad(), capture(network.module, ["mixed3", "mixed4"]) as outputs:
+        network.logits(exact)
+    before, after = outputs["mixed3"], outputs["mixed4"]
+    # The strongest unit of each image, so that none is silent.
+    at = after.flatten(1).argmax(1)
+    units = at // 64
+    positions = torch.stack([at % 64 // 8, at % 8], dim=1)
+    found = unit_inputs(network, exact, "mixed3", "mixed4", units, positions)
+
+    def value(scale):
+        with torch.no_grad(), capture(network.module, ["mixed4"]) as changed:
+            logits_with(network, exact, "mixed3")(lambda output: output * scale)
+        return changed["mixed4"].flatten(1).gather(1, at[:, None])[:, 0]
+
+    slope = (value(1 + 1e-6) - value(1 - 1e-6)) / 2e-6
+    assert slope.abs().min() > 0.1
+    assert found.sum((1, 2, 3)).tolist() == pytest.approx(slope.tolist(), rel=1e-4)
+    assert found.shape == before.shape
+    # Positions that the unit does not see have no part in it.
+    reached = found.abs().sum(1).flatten(1) > 0
+    assert (reached.sum(1) < 64).all()

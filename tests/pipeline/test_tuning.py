@@ -164,6 +164,38 @@ def test_pages_of_units_name_the_figure_of_their_family(done, atlas):
     assert (folder_of(done).parents[1] / file).samefile(folder_of(done) / "family-1.png")
 
 
+def test_inputs_of_a_copied_layer_are_the_units_that_it_copies(oracle, atlas, tmp_path):
+    """A second layer copies every other position, so a member has one input: the unit of its own number."""
+    path = tmp_path / "network.py"
+    copied = "copy(), nn.ReLU(), nn.MaxPool2d(4), nn.AdaptiveAvgPool2d(1)"
+    path.write_text(
+        path.read_text().replace("nn.MaxPool2d(4), nn.AdaptiveAvgPool2d(1)", copied)
+        + """
+def copy():
+    conv = nn.Conv2d(11, 11, 1, stride=2, bias=False)
+    conv.weight.data = torch.eye(11)[:, :, None, None]
+    return conv
+"""
+    )
+    later = "3"
+    assert atlas("tuning", {**oracle, "layers": [later]}).exit_code == 0
+    folder = folder_of(oracle).parents[1] / later / "tuning"
+    document = json.loads((folder / "families.json").read_text())
+    assert document["inputs_layer"] == LAYER
+    (family,) = document["families"]
+    assert sorted(member["unit"] for member in family["members"]) == list(range(8))
+    for member in family["members"]:
+        assert member["inputs"][0] == {"unit": member["unit"], "share": pytest.approx(1, abs=1e-6)}
+        assert all(one["share"] < 1e-6 for one in member["inputs"][1:])
+
+
+def test_icons_of_the_members_can_be_left_out(done, atlas):
+    config = {**done, "name": "plain", "tuning": {**TUNING, "icons": False}}
+    assert atlas("tuning", config).exit_code == 0
+    heights = [Image.open(folder_of(one) / "family-1.png").height for one in (done, config)]
+    assert heights[1] < heights[0]
+
+
 def test_an_inverted_filter_leaves_the_family(oracle, atlas, tmp_path):
     altered(tmp_path, "found[3] = -found[3]")
     assert atlas("tuning", oracle).exit_code == 0
@@ -207,6 +239,9 @@ def test_private_images_stay_out_of_the_patches(done, atlas):
     patches = made(config, "tuning_patches").read().to_pylist()
     assert len(patches) == 24
     assert {row["patch"] for row in patches} == {None}
+    icons = made(config, "tuning_icons")
+    assert icons.num_rows == 8
+    assert {row["inputs_icon"] for row in icons.read().to_pylist()} == {None}
 
 
 def test_a_unit_without_a_family_gets_no_figure(done, atlas):

@@ -29,6 +29,7 @@ from atlas_pipeline.models.network_cache import opened_cut
 from atlas_pipeline.numerics import fidelity
 from atlas_pipeline.pictures.icon_starts import Starts, made_with_starts, nearest_starts
 from atlas_pipeline.pictures.png_codec import over_ground, pixels, pngs_of
+from atlas_pipeline.pictures.real_magnitude import real_magnitude
 from atlas_pipeline.tables.artefact_cache import once_per_artefact
 from atlas_pipeline.tables.columns import column_matrix, columns_of_measures
 from atlas_pipeline.tables.icon_bank import FinishedIcons, bank_digest, bank_folder, read_bank
@@ -36,7 +37,7 @@ from atlas_pipeline.tables.icon_bank import FinishedIcons, bank_digest, bank_fol
 if TYPE_CHECKING:
     import torch
 
-    from atlas_pipeline.inversion import Icons, InversionSettings
+    from atlas_pipeline.inversion import Icons
 
 # A killed run loses at most one task per worker: about a minute's work of a CPU.
 CELLS_PER_TASK = 128
@@ -159,7 +160,7 @@ def _optimised(job: InvertJob, tasks: Sequence[Task], runtime: Runtime) -> _Fini
             settings=settings,
             precision=None if precision is None else torch.tensor(precision),
             start=None if start is None else torch.tensor(start),
-            magnitude=_magnitude(job.inputs.crops, settings) if settings.image == "maco" else None,
+            magnitude=real_magnitude(job.inputs.crops, settings) if settings.image == "maco" else None,
             device=runtime.device,
             batch_size=runtime.batch_size,
             advance=runtime.advance,
@@ -258,15 +259,6 @@ def _whitening(whiten: Artefact) -> _Whitening:
 @once_per_artefact(keep=2)
 def _real_crops(crops: Artefact, num_threads: int) -> RealCrops:
     return real_crops(_pixels_of(crops, "crop", num_threads), num_threads)
-
-
-@once_per_artefact(keep=2)
-def _magnitude(crops: Artefact, settings: InversionSettings) -> torch.Tensor:
-    import torch
-
-    from atlas_pipeline.inversion import magnitude_spectrum
-
-    return magnitude_spectrum(torch.tensor(_pixels_of(crops, "crop", 1)), settings)
 
 
 def _pixels_of(pictures: Artefact, column: str, num_threads: int) -> np.ndarray:

@@ -15,7 +15,8 @@ from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.models.network_cache import opened_cut
-from atlas_pipeline.pictures.png_codec import pixels, pngs_of
+from atlas_pipeline.pictures.png_codec import pngs_of
+from atlas_pipeline.pictures.real_magnitude import real_magnitude
 from atlas_pipeline.tables.atom_table import shown_atoms
 from atlas_pipeline.tables.chosen_units import unit_tasks
 from atlas_pipeline.tables.columns import column_matrix
@@ -80,7 +81,7 @@ def _compute(task: Task, jobs: Sequence[IconsJob], runtime: Runtime) -> list[Out
         [atom_seed(config.seed, atom) for atom in shown.tolist()],
         settings,
         precision=_precision(job),
-        magnitude=_magnitude(job, settings),
+        magnitude=real_magnitude(job.inputs.crops, settings),
         device=runtime.device,
         batch_size=runtime.batch_size,
         advance=runtime.advance,
@@ -100,16 +101,6 @@ def _precision(job: IconsJob) -> torch.Tensor | None:
     if job.inputs.whiten is None:
         return None
     return torch.tensor(column_matrix(job.inputs.whiten.read(["precision"]), "precision"))
-
-
-def _magnitude(job: IconsJob, settings: Any) -> torch.Tensor | None:
-    import torch
-
-    from atlas_pipeline.inversion import magnitude_spectrum
-
-    if job.inputs.crops is None:
-        return None
-    return magnitude_spectrum(torch.tensor(pixels(job.inputs.crops.read(["crop"])["crop"])), settings)
 
 
 ATOM_ICONS = Stage(

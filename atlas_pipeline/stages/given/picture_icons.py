@@ -15,7 +15,8 @@ from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.models.network_cache import opened_cut
-from atlas_pipeline.pictures.png_codec import pixels, pngs_of
+from atlas_pipeline.pictures.png_codec import pngs_of
+from atlas_pipeline.pictures.real_magnitude import real_magnitude
 from atlas_pipeline.tables.columns import column_matrix
 from atlas_pipeline.tables.given_settings import GivenSettings, given_map
 
@@ -85,7 +86,7 @@ def _compute(task: Task, jobs: Sequence[IconsJob], runtime: Runtime) -> list[Out
         [icon_seed(config.seed, config.picture, kind, number) for kind, number in kinds],
         settings,
         precision=_precision(job),
-        magnitude=_magnitude(job),
+        magnitude=real_magnitude(job.inputs.crops, settings),
         device=runtime.device,
         batch_size=runtime.batch_size,
         advance=lambda num: runtime.advance(num / max(1, len(kinds))),
@@ -107,17 +108,6 @@ def _precision(job: IconsJob) -> torch.Tensor | None:
     if job.inputs.whiten is None:
         return None
     return torch.tensor(column_matrix(job.inputs.whiten.read(["precision"]), "precision"))
-
-
-def _magnitude(job: IconsJob) -> torch.Tensor | None:
-    import torch
-
-    from atlas_pipeline.inversion import InversionSettings, magnitude_spectrum
-
-    if job.inputs.crops is None:
-        return None
-    crops = torch.tensor(pixels(job.inputs.crops.read(["crop"])["crop"]))
-    return magnitude_spectrum(crops, InversionSettings(**job.config.invert))
 
 
 PICTURE_ICONS = Stage(

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,20 +11,27 @@ import numpy as np
 from atlas_pipeline.config.run_settings import model_config
 from atlas_pipeline.config.sections import Config
 from atlas_pipeline.document.provenance import picture_text, random_weights_caption
+from atlas_pipeline.document.tuning_document import family_numbers, tuning_document, units_csv
 from atlas_pipeline.engine.declaration import FILES, Publishes
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.images.generated.stimuli import Place, StimulusSet, stimulus
 from atlas_pipeline.models.network_name import model_title
 from atlas_pipeline.numerics.tuning import Map, correlation
-from atlas_pipeline.pictures.png_codec import picture_of
+from atlas_pipeline.pictures.png_codec import over_ground, picture_of
 from atlas_pipeline.tables.files import file_stream
 from atlas_pipeline.tables.tuning_table import (
     TUNING,
     KnownFamily,
+    Patch,
+    RealResponses,
+    first_patches,
     maps_of,
+    real_responses,
     shown_families,
     shown_layers,
+    shown_members,
     stimulus_set,
+    turned_mean,
     units_only,
 )
 
@@ -49,38 +52,15 @@ class TuningFiguresConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningFiguresInputs:
-    """The responses to all stimuli, the families, and the responses to turned real patches."""
+    """The responses to all stimuli, the families, the responses to turned real patches, and icons."""
 
     responses: Artefact
     families: Artefact
     patches: Artefact
+    icons: Artefact | None = None
 
 
 FiguresJob = Job[TuningFiguresConfig, TuningFiguresInputs]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Real:
-    """The responses of a family's members to turned real patches.
-
-    owner: (patch,), the member that a patch drives. response: (patch, orientation, member). pictures: PNG.
-    """
-
-    owner: np.ndarray
-    response: np.ndarray
-    pictures: Sequence[bytes | None]
-
-    def curves(self, *, own: bool) -> Map | None:
-        """(member, orientation): mean over a member's own patches, or over those of all others.
-
-        None: some member has none.
-        """
-        num_members = self.response.shape[2]
-        belongs = self.owner[:, None] == np.arange(num_members)
-        weights = (belongs if own else ~belongs).astype(np.float64)
-        if not len(self.owner) or not weights.sum(0).all():
-            return None
-        return np.einsum("pm,pom->mo", weights / weights.sum(0), self.response)
 
 
 def _shown(job: FiguresJob) -> list[KnownFamily]:
@@ -96,16 +76,23 @@ def _compute(task: Task, jobs: Sequence[FiguresJob], runtime: Runtime) -> list[O
 
 
 def _files(job: FiguresJob, runtime: Runtime) -> Iterator[tuple[str, bytes]]:
-    maps, of = maps_of(job.inputs.responses), stimulus_set(job.inputs.responses.config["stimuli"])
+    responses, families, icons = job.inputs.responses, job.inputs.families, job.inputs.icons
+    maps, of = maps_of(responses), stimulus_set(responses.config["stimuli"])
+    earlier = None if icons is None else icons.notes["earlier"]
     listed = []
     for family in _shown(job):
-        real = _real(job, family, of)
-        numbers = _numbers(job, family, maps, real)
+        real = real_responses(job.inputs.patches, family, of.num_orientations)
+        facts = families.notes["families"][family.number]
+        numbers = family_numbers(family, facts, maps, real, _inputs(job, family))
         listed.append(numbers)
         yield _file_of(family), _figure(job, family, maps, of, real, numbers)
         runtime.advance(1)
-    yield "families.json", _document(job, of, listed)
-    yield "units.csv", _units_csv(job.inputs.families)
+    config = job.config
+    yield (
+        "families.json",
+        tuning_document(config.layer, config.model, responses, families, listed, earlier),
+    )
+    yield "units.csv", units_csv(families)
     runtime.advance(1)
 
 
@@ -113,64 +100,13 @@ def _file_of(family: KnownFamily) -> str:
     return f"family-{family.number + 1}.png"
 
 
-def _real(job: FiguresJob, family: KnownFamily, of: StimulusSet) -> _Real:
-    num_members = len(family.members)
-    rows = [row for row in job.inputs.patches.read().to_pylist() if row["family"] == family.number]
-    response = np.array([row["response"] for row in rows], np.float64)
-    members = family.members.tolist()
-    return _Real(
-        owner=np.array([members.index(row["unit"]) for row in rows], np.int64),
-        response=response.reshape(len(rows), of.num_orientations, num_members),
-        pictures=[row["patch"] for row in rows],
-    )
-
-
-def _numbers(job: FiguresJob, family: KnownFamily, maps: Map, real: _Real) -> dict[str, Any]:
-    """A family for the JSON."""
-    facts = job.inputs.families.notes["families"][family.number]
-    curves = maps[family.members][:, :, family.condition]
-    others, own = real.curves(own=False), real.curves(own=True)
-    joint = family.joint(maps)[:, family.condition]
-    return {
-        "family": family.number + 1,
-        "stimulus": facts["named"],
-        "period": family.period,
-        "agreement": facts["agreement"],
-        "largest_gap": facts["largest_gap"],
-        "joint": joint.tolist(),
-        "real": {
-            "num_patches": len(real.owner),
-            "joint": None if others is None else _turned_mean(others, family).tolist(),
-            "correlation": None if others is None else _number(correlation(others, curves)),
-            "correlation_own": None if own is None else _number(correlation(own, curves)),
-        },
-        "members": [
-            {
-                "unit": int(unit),
-                "orientation": float(angle),
-                "agreement": float(agreement),
-                "real_correlation": None if others is None else _number(correlation(others[at], curves[at])),
-                "curve": curves[at].tolist(),
-                "real_curve": None if others is None else others[at].tolist(),
-            }
-            for at, (unit, angle, agreement) in enumerate(
-                zip(family.members, family.orientation, family.agreement, strict=True)
-            )
-        ],
-    }
-
-
-def _turned_mean(curves: Map, family: KnownFamily) -> np.ndarray:
-    """(orientation,): the mean of the members' curves, each turned so that it prefers 0."""
-    return np.mean([np.roll(c, -k) for c, k in zip(curves, family.rotation, strict=True)], axis=0)
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 def _figure(
-    job: FiguresJob, family: KnownFamily, maps: Map, of: StimulusSet, real: _Real, numbers: dict[str, Any]
+    job: FiguresJob,
+    family: KnownFamily,
+    maps: Map,
+    of: StimulusSet,
+    real: RealResponses,
+    numbers: dict[str, Any],
 ) -> bytes:
     # Matplotlib takes seconds to import, and the pipeline imports this module.
     from atlas_pipeline.figure.tuning_figure import NUM_TURNS, FamilyFigure, family_png
@@ -178,10 +114,8 @@ def _figure(
     shape, look = divmod(family.condition, len(of.looks))
     joint = family.joint(maps)
     others = real.curves(own=False)
-    pictures = [
-        next((p for p, owner in zip(real.pictures, real.owner, strict=True) if owner == at and p), None)
-        for at in range(len(family.members))
-    ]
+    first = first_patches(job.inputs.patches, family)
+    members = shown_members(family, first)
     shown = next((p for p in real.pictures if p), None)
     turns = np.arange(NUM_TURNS) * (360 / NUM_TURNS)
     figure = FamilyFigure(
@@ -191,14 +125,15 @@ def _figure(
         period=family.period,
         names=[str(unit) for unit in family.members],
         orientation=family.orientation.tolist(),
-        pictures=[None if png is None else picture_of(png) for png in pictures],
+        shown=members,
+        pictures=_pictures(job, family, members, first),
         curves=maps[family.members][:, :, family.condition],
         joint=joint[:, family.condition],
         shapes=[one.name for one in of.shapes],
         shape_pictures=[stimulus(one, of.looks[look], 0.0, of.stroke_width, _place()) for one in of.shapes],
         by_shape=joint.reshape(of.num_orientations, len(of.shapes), len(of.looks))[:, :, look].T,
         real=others,
-        real_joint=None if others is None else _turned_mean(others, family),
+        real_joint=None if others is None else turned_mean(others, family),
         correlation=float("nan")
         if others is None
         else correlation(others, maps[family.members][:, :, family.condition]),
@@ -218,6 +153,59 @@ def _figure(
             "provenance": text["Provenance"],
         },
     )
+
+
+def _pictures(
+    job: FiguresJob, family: KnownFamily, members: Sequence[int], first: Mapping[int, Patch]
+) -> dict[str, list[np.ndarray | None]]:
+    """Rows of pictures of the members shown, by heading. All are as they stood in the photo, at one scale."""
+    patches = [first[member].png if member in first else None for member in members]
+    rows = {
+        "A real patch that drives the member": [
+            None if png is None else _turned(picture_of(png), family.orientation[member])
+            for member, png in zip(members, patches, strict=True)
+        ]
+    }
+    if job.inputs.icons is not None:
+        rows["The member's icon"] = _icons(job, family, members, "icon")
+        earlier = job.inputs.icons.notes["earlier"]
+        if earlier is not None:
+            words = f"Its inputs in {earlier} at that patch, |W h| as an icon"
+            rows[words] = _icons(job, family, members, "inputs_icon")
+    return {words: row for words, row in rows.items() if any(one is not None for one in row)}
+
+
+def _inputs(job: FiguresJob, family: KnownFamily) -> dict[int, list[dict[str, Any]]]:
+    """The strongest inputs of the members that have any, by unit."""
+    if job.inputs.icons is None:
+        return {}
+    rows = job.inputs.icons.read(["family", "unit", "input_units", "input_shares"]).to_pylist()
+    return {
+        row["unit"]: [
+            {"unit": unit, "share": share}
+            for unit, share in zip(row["input_units"], row["input_shares"], strict=True)
+        ]
+        for row in rows
+        if row["family"] == family.number and row["input_units"]
+    }
+
+
+def _icons(
+    job: FiguresJob, family: KnownFamily, members: Sequence[int], column: str
+) -> list[np.ndarray | None]:
+    """Icons of the members, cut to the field that a patch's picture shows."""
+    assert job.inputs.icons is not None
+    table = job.inputs.icons.read(["family", "unit", column]).to_pylist()
+    pngs = {row["unit"]: row[column] for row in table if row["family"] == family.number}
+    side = 2 * round(PICTURE_RADII * job.inputs.responses.notes["place"]["radius"])
+    found = [pngs[unit] for unit in family.members[members].tolist()]
+    return [None if png is None else _middle(picture_of(png), side) for png in found]
+
+
+def _middle(picture: np.ndarray, side: int) -> np.ndarray:
+    cut = max(0, (picture.shape[0] - side) // 2)
+    middle = picture[cut : picture.shape[0] - cut, cut : picture.shape[1] - cut]
+    return over_ground(middle[None], 255)[0]
 
 
 def _place() -> Place:
@@ -246,54 +234,14 @@ def _caption(job: FiguresJob, family: KnownFamily, numbers: Mapping[str, Any]) -
         f"the mean of the others by {numbers['agreement']:.2f} (correlation of the parts of their maps that "
         f"depend on orientation, over {responses.num_rows:,} stimuli; at least "
         f"{job.inputs.families.config['min_agreement']:g} on average to join{null}).{symmetry} "
-        f"Stimuli are sized to the layer's effective field, {radius:g} px in radius. Discs: a real patch "
-        "that drives the member. Orientations run counterclockwise; at 0° the hollow side is to the right."
+        f"Stimuli are sized to the layer's effective field, {radius:g} px in radius. Orientations "
+        "run counterclockwise; at 0° the hollow side is to the right."
     )
-
-
-def _document(job: FiguresJob, of: StimulusSet, listed: Sequence[Mapping[str, Any]]) -> bytes:
-    notes, families = job.inputs.families.notes, job.inputs.families
-    document = {
-        "layer": job.config.layer,
-        "model": model_title(job.config.model),
-        "num_units": notes["num_units"],
-        "num_dead": notes["num_dead"],
-        "num_oriented": notes["num_oriented"],
-        "oriented": {"least_share": notes["least_share"], "least_swing": notes["least_swing"]},
-        "min_agreement": families.config["min_agreement"],
-        "null": {"quantile": notes["null_quantile"], "agreement": notes["null"]},
-        "stimuli": {
-            "orientations": of.orientations.tolist(),
-            "shapes": [shape.name for shape in of.shapes],
-            "looks": [look.name for look in of.looks],
-            "stroke_width": of.stroke_width,
-            "place": dict(job.inputs.responses.notes["place"]),
-        },
-        "families": listed,
-        "provenance": {name: one["fingerprint"] for name, one in families.inputs.items()},
-    }
-    return (json.dumps(document, allow_nan=False, indent=1) + "\n").encode()
-
-
-def _units_csv(families: Artefact) -> bytes:
-    """Every unit of the layer, a row each. Families count from 1; units without one have empty cells."""
-    table = families.read().to_pylist()
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(table[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in table:
-        is_member = row["family"] >= 0
-        shown = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}
-        shown["family"] = row["family"] + 1 if is_member else ""
-        for name in ("orientation", "rotation", "agreement"):
-            shown[name] = shown[name] if is_member else ""
-        writer.writerow(shown)
-    return text.getvalue().encode()
 
 
 TUNING_FIGURES = Stage(
     name="tuning_figures",
-    version=2,
+    version=3,
     config=TuningFiguresConfig,
     inputs=TuningFiguresInputs,
     unit="files",
@@ -314,6 +262,7 @@ def steps(
     responses: Mapping[str, Step],
     families: Mapping[str, Step],
     patches: Mapping[str, Step],
+    icons: Mapping[str, Step],
 ) -> Iterator[tuple[str, Step]]:
     """The figures and tables of each layer."""
     tuning = config.tuning
@@ -333,6 +282,7 @@ def steps(
                     "responses": responses[layer],
                     "families": families[layer],
                     "patches": patches[layer],
+                    **({"icons": icons[layer]} if layer in icons else {}),
                 },
                 layer=layer,
                 view=TUNING,

@@ -14,14 +14,12 @@ from atlas_pipeline.config.sections import Config
 from atlas_pipeline.engine.declaration import Column
 from atlas_pipeline.engine.stage import Artefact, Job, Output, Runtime, Stage, Step, Task
 from atlas_pipeline.models.network_cache import opened_cut_before_relu
-from atlas_pipeline.pictures.png_codec import pixels, pngs_of
-from atlas_pipeline.tables.artefact_cache import once_per_artefact
+from atlas_pipeline.pictures.png_codec import pngs_of
+from atlas_pipeline.pictures.real_magnitude import real_magnitude
 from atlas_pipeline.tables.chosen_units import chosen_units, numbers_of, unit_tasks
 
 if TYPE_CHECKING:
-    import torch
-
-    from atlas_pipeline.inversion import InversionSettings
+    pass
 
 UNITS_PER_TASK = 16
 
@@ -84,7 +82,7 @@ def _compute(task: Task, jobs: Sequence[IconsJob], runtime: Runtime) -> list[Out
             ),
             torch.tensor(spread["mean"].to_numpy()),
             torch.tensor(spread["sd"].to_numpy()),
-            magnitude=_magnitude(job.inputs.crops, inversion),
+            magnitude=real_magnitude(job.inputs.crops, inversion),
             device=runtime.device,
             batch_size=runtime.batch_size,
             advance=lambda icons: runtime.advance(icons / num_kinds),
@@ -108,19 +106,6 @@ def _num_kinds(config: UnitIconsConfig) -> int:
     is_diverse = "diverse" in config.kinds
     single = {kind for kind in config.kinds if kind != "diverse"} | ({"neuron"} if is_diverse else set())
     return len(single) + (config.num_diverse or 0) * is_diverse
-
-
-def _magnitude(crops: Artefact | None, settings: InversionSettings) -> torch.Tensor | None:
-    return None if crops is None else _spectrum(crops, settings)
-
-
-@once_per_artefact(keep=1)
-def _spectrum(crops: Artefact, settings: InversionSettings) -> torch.Tensor:
-    import torch
-
-    from atlas_pipeline.inversion import magnitude_spectrum
-
-    return magnitude_spectrum(torch.tensor(pixels(crops.read(["crop"])["crop"])), settings)
 
 
 UNIT_ICONS = Stage(
