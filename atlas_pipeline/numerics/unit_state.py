@@ -61,14 +61,14 @@ class UnitState:
         top = _top(self, other)
         ranges = _ranges(self, other)
         return UnitState(
-            **{name: getattr(self, name) + getattr(other, name) for name in _SUMMED},
+            **{name: getattr(self, name) + getattr(other, name) for name in SUMMED},
             least=np.minimum(self.least, other.least),
             **top,
             **ranges,
         )
 
 
-_SUMMED = ("num_images", "num_firing", "counts", "sums", "num_positive", "total", "squares")
+SUMMED = ("num_images", "num_firing", "counts", "sums", "num_positive", "total", "squares")
 FIELDS = tuple(field.name for field in fields(UnitState))
 
 
@@ -123,7 +123,12 @@ def _top(one: UnitState, other: UnitState) -> dict[str, NDArray]:
 def _ranges(one: UnitState, other: UnitState) -> dict[str, NDArray]:
     names = ("range_key", "range_image", "range_value", "range_place")
     joined = {name: np.concatenate([getattr(one, name), getattr(other, name)], axis=2) for name in names}
-    order = np.lexsort((joined["range_image"], joined["range_key"]), axis=2)[..., : one.range_key.shape[2]]
+    num, keys = one.range_key.shape[2], joined["range_key"]
+    if 0 < num < keys.shape[2]:
+        # Keys of 64 bits are all but never equal, so the smallest can be taken before the rest is sorted.
+        smallest = np.argpartition(keys, num - 1, axis=2)[..., :num]
+        joined = {name: np.take_along_axis(values, smallest, axis=2) for name, values in joined.items()}
+    order = np.lexsort((joined["range_image"], joined["range_key"]), axis=2)[..., :num]
     return {name: np.take_along_axis(values, order, axis=2) for name, values in joined.items()}
 
 
