@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
+from types import FrameType
 
 import torch
 
@@ -128,17 +130,23 @@ class Log:
 
 def line() -> str:
     """The innermost line of our code that is being run."""
-    return next(iter(lines()), "elsewhere")
+    return next(lines(), "elsewhere")
 
 
-def lines() -> list[str]:
+def lines() -> Iterator[str]:
     """Lines of our code that are being run, innermost first."""
-    found = []
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        name = frame.f_code.co_filename
-        for folder in _OUR_FOLDERS:
-            if folder in name and "/tests/" not in name:
-                found.append(f"{name.rpartition(folder)[2]}:{frame.f_lineno}")
+        name = _our_file(frame.f_code.co_filename)
+        if name is not None:
+            yield f"{name}:{frame.f_lineno}"
         frame = frame.f_back
-    return found
+
+
+@cache
+def _our_file(path: str) -> str | None:
+    """The name of one of our files within its folder; None: the file is not ours."""
+    for folder in _OUR_FOLDERS:
+        if folder in path and "/tests/" not in path:
+            return path.rpartition(folder)[2]
+    return None

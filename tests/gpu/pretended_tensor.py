@@ -57,7 +57,8 @@ class Machine:
         number = self.current() if index is None else index
         if number >= self.num_gpus:
             raise RuntimeError("CUDA error: invalid device ordinal")
-        self.log.contexts.setdefault(number, line())
+        if number not in self.log.contexts:
+            self.log.contexts[number] = line()
         return number
 
     def is_pinned(self, tensor: Tensor) -> bool:

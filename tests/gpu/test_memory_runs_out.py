@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,15 +41,23 @@ def layer() -> Callable[[str], Any]:
     return lambda device: cut(open_network(ModelSpec(source="demo")).to(device), "mixed3")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def icons(layer: Callable[[str], Any]) -> Callable[[str], Icons]:
     """`icons(device)`: more icons than the trial steps take."""
+    on_the_cpu: list[Icons] = []
+
+    def call(device: str) -> Icons:
+        if device != "cpu":
+            return made(device)
+        if not on_the_cpu:
+            on_the_cpu.append(made(device))
+        return on_the_cpu[0]
 
     def made(device: str) -> Icons:
         settings = InversionSettings(size_px=16, steps=1, arithmetic="float32")
         return invert(layer(device), random(40, 64), range(40), settings, device=device)
 
-    return made
+    return call
 
 
 def assert_same_icons(there: Icons, here: Icons) -> None:
@@ -93,37 +102,45 @@ def test_neighbours_without_memory_are_searched_on_the_cpu(gpu, kind):
     assert np.array_equal(there.indices, here.indices)
 
 
+def run(small: dict[str, Any], folder: Path, device: str, name: str, changes: dict[str, Any]) -> Result:
+    """An `atlas` command on a device, with changes to the small config."""
+    of_run = {**small["run"], "device": device, "workspace": str(folder / "workspace"), "batch_size": 16}
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump({**small, **changes, "run": of_run}))
+    return CliRunner().invoke(main, [name, str(path), "--quiet"], catch_exceptions=False)
+
+
 @pytest.fixture
-def command(small: dict[str, Any], tmp_path) -> Callable[..., Result]:
-    """`command("sample", {...})`: an `atlas` command on the GPU, with changes to the small config."""
-
-    def call(name: str, changes: dict[str, Any]) -> Result:
-        device = changes.pop("device", "cuda")
-        run = {**small["run"], "device": device, "workspace": str(tmp_path / device), "batch_size": 16}
-        path = tmp_path / f"{device}.yaml"
-        path.write_text(yaml.safe_dump({**small, **changes, "run": run}))
-        return CliRunner().invoke(main, [name, str(path), "--quiet"], catch_exceptions=False)
-
-    return call
+def command(small: dict[str, Any], tmp_path: Path) -> Callable[..., Result]:
+    """`command("sample", {...})`: `run` on the GPU."""
+    return lambda name, changes: run(small, tmp_path, "cuda", name, changes)
 
 
-def sampled(tmp_path, device: str) -> pa.Table:
+def sampled(folder: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
-    parts = sorted((tmp_path / device / "cache" / "sample").glob("*/*.parquet"))
+    parts = sorted((folder / "workspace" / "cache" / "sample").glob("*/*.parquet"))
     return pa.concat_tables([pq.read_table(part) for part in parts])
+
+
+@pytest.fixture(scope="module")
+def sampled_on_the_cpu(
+    small_in: Callable[[Path], dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> pa.Table:
+    folder = tmp_path_factory.mktemp("cpu")
+    assert run(small_in(folder), folder, "cpu", "sample", {}).exit_code == 0
+    return sampled(folder)
 
 
 @pytest.mark.parametrize(
     ("operation", "rows"), [("convolution", 4), ("pin_memory", 0), ("copy to the GPU", 4)]
 )
-def test_sampling_without_memory_goes_on(gpu, kind, command, tmp_path, operation, rows):
-    assert command("sample", {"device": "cpu"}).exit_code == 0
+def test_sampling_without_memory_goes_on(gpu, kind, command, sampled_on_the_cpu, tmp_path, operation, rows):
     refusal = gpu.refuse(kind, operation, more_rows_than=rows, times=ALWAYS, at="stages/sampling/sample.py")
     result = command("sample", {})
     assert (result.exit_code, result.stderr) == (0, result.stderr)
     assert refusal.raised
-    here, there = sampled(tmp_path, "cpu"), sampled(tmp_path, "cuda")
+    here, there = sampled_on_the_cpu, sampled(tmp_path)
     for name in here.column_names:
         a, b = (np.array(table[name].to_pylist(), np.float64) for table in (here, there))
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
