@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atlas_pipeline.layout.distinct import canonical_vectors
+from atlas_pipeline.layout.nn_descent import nn_descent
 from atlas_pipeline.numerics.blocks import Blocks, rows_in_order
 from atlas_pipeline.numerics.near_rows import Metric
 
@@ -82,15 +83,13 @@ class VectorSearch:
 
     def descend(self, k: int, seed: int) -> NDArray[np.int32]:
         """NN-descent: (row, candidate), a few more than k for each searched row; -1 where none was found."""
-        from pynndescent import NNDescent
-
         vectors = self.vectors.cpu().numpy()
         wanted = min(k + EXTRA_CANDIDATES, len(vectors))
         state = np.random.RandomState(np.random.PCG64(seed))
         with warnings.catch_warnings():
             # pynndescent warns of incomplete rows, which `nearest` completes.
             warnings.simplefilter("ignore", UserWarning)
-            self.index = NNDescent(vectors, metric="euclidean", n_neighbors=wanted, random_state=state)
+            self.index = nn_descent()(vectors, metric="euclidean", n_neighbors=wanted, random_state=state)
         return self.index.neighbor_graph[0]
 
     def query(self, asked: torch.Tensor, k: int) -> NDArray[np.int32]:
