@@ -239,6 +239,6 @@ def test_a_style_fills_in_what_is_not_set():
 
     vivid, faithful = invert_of(), invert_of(style="faithful")
     assert (vivid.style, vivid.steps, vivid.objective, vivid.whitening) == ("vivid", 96, "cosine_power", 0.25)
-    assert (faithful.steps, faithful.objective, faithful.whitening) == (256, "cosine", 0)
+    assert (faithful.steps, faithful.objective, faithful.whitening) == (320, "cosine", 0)
     own = invert_of(style="faithful", steps=40, whitening=0.1)
     assert (own.steps, own.objective, own.whitening) == (40, "cosine", 0.1)

@@ -148,7 +148,7 @@ STYLES: Mapping[str, Mapping[str, Any]] = {
         "shift": 0.75,
         "still": 0.3,
     },
-    "faithful": {"objective": "cosine", "schedule": "cosine", "steps": 256},
+    "faithful": {"objective": "cosine", "schedule": "cosine", "steps": 320},
 }
 """Settings of an atlas's icons, by style: `vivid` icons read best, `faithful` ones are nearest to the mean.
 
