@@ -141,7 +141,7 @@ def _publish(
         made,
         has_report=bool(entries),
         has_units=bool(num_units),
-        has_atoms=bool(num_atoms),
+        atom_layers=num_atoms,
         num_pictures=len(pictures),
     )
     sheets: list[Sheet] = []

@@ -7,7 +7,7 @@ them by layer, view and grid.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from atlas_pipeline.config.run_settings import model_config
@@ -35,13 +35,14 @@ def viewer_files(
     *,
     has_report: bool,
     has_units: bool = False,
-    has_atoms: bool = False,
+    atom_layers: Collection[str] = (),
     num_pictures: int = 0,
 ) -> dict[str, bytes]:
     """The viewer's files by name: ``index.html``, ``viewer/...`` and ``viewer/run.js``.
 
     Args:    made: artefacts of the run's finished steps. has_report: there is a ``report.html`` to link to.
-             has_units, has_atoms: there are pages of units, of atoms. num_pictures: pictures with a page.
+             has_units: there are pages of units. atom_layers: layers with pages of atoms. num_pictures:
+             pictures with a page.
     Returns: Name to content; empty if no layout is done.
     """
     facts = {
@@ -70,7 +71,7 @@ def viewer_files(
         **of_run,
         "report": has_report,
         "unitPages": has_units,
-        "atomPages": has_atoms,
+        "atomPages": list(atom_layers),
         "pictures": num_pictures,
         "scale": [_hex(colour) for colour in scale],
         "palette": [_hex(colour) for colour in QUALITATIVE],

@@ -262,7 +262,7 @@ def test_a_run_makes_atlas_and_atoms(directions, atlas):
     result = atlas("run", directions)
     assert result.exit_code == 0, result.stderr
     assert '"atlas":true' in (folder(directions) / "directions" / "run.js").read_text()
-    assert '"atomPages":true' in (folder(directions) / "viewer" / "run.js").read_text()
+    assert f'"atomPages":["{LATE}"]' in (folder(directions) / "viewer" / "run.js").read_text()
     report = (folder(directions) / "report.html").read_text()
     assert f"{LATE}/directions/unexplained-3.png" in report
     assert f'./directions/index.html#layer={LATE}"><b>{LATE}</b><small>5 atoms' in report

@@ -150,6 +150,16 @@ def test_an_atom_leads_to_its_cells_in_the_atlas(page_at):
     until(page, "window.atlas?.state?.found?.startsWith('cells:4:all:3:')")
 
 
+def test_a_cell_of_the_atlas_names_the_atoms_that_are_strong_there(page_at):
+    page = page_at("#layer=4&atom=5")
+    page.locator("a.cell").first.click()
+    link = page.locator("#detail").get_by_role("link", name="5", exact=True)
+    link.wait_for()
+    assert "Atoms that are strong here" in page.inner_text("#detail")
+    link.click()
+    until(page, "window.atlas?.isDrawn?.() && document.querySelector('h1').textContent === '4:5'")
+
+
 def test_every_link_of_the_pages_leads_somewhere(page_at, run_of_atoms):
     page, seen = page_at(), set()
     waiting = ["#"]

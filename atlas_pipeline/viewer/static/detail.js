@@ -7,7 +7,7 @@ import { forgetImage, showImage } from "./image.js";
 import { byId, element, say, warn } from "./page.js";
 import { set, state } from "./state.js";
 import { lightUp } from "./travel.js";
-import { fillUnits } from "./unit_links.js";
+import { fillAtoms, fillUnits } from "./unit_links.js";
 
 /** A measure of a cell as text. */
 export function measureWords(grid, measure, cell) {
@@ -148,7 +148,8 @@ export const showDetail = () => {
   });
   const parts = Object.fromEntries(["head", "nine", "range", "words"].map((one) => [one, element("div", {})])),
     top = classBars(grid, cell, (index) => set({ lit: String(index) })),
-    units = element("div", {});
+    units = element("div", {}),
+    atoms = element("div", {});
   parts.head.append(...headParts(grid, cell, []));
   panel.replaceChildren(
     element(
@@ -185,6 +186,7 @@ export const showDetail = () => {
     element("h3", { textContent: "How far to trust it" }),
     numberList(grid, cell),
     units,
+    atoms,
     element("p", {
       className: "note where",
       textContent: `Row ${grid.row[cell] + 1}, column ${grid.col[cell] + 1} of the ${grid.size} × ${grid.size} grid`,
@@ -202,5 +204,6 @@ export const showDetail = () => {
   fillIcon(icon, grid, cell);
   if (grid.cropPx) fillPatches(parts, grid, cell);
   fillUnits(units, grid, cell).catch((error) => warn(error.message));
+  fillAtoms(atoms, grid, cell).catch((error) => warn(error.message));
   say(wordsFor(grid, cell));
 };
