@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from making_viewer import make_viewer
-from seeing import settle
+from seeing import settle, until
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 
@@ -57,6 +57,26 @@ def opened(browser: Any, made: Path) -> Iterator[Callable[..., Any]]:
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(f"file://{folder}/index.html{link}")
         settle(page)
+        return page
+
+    yield call
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+@pytest.fixture
+def page_of(browser: Any) -> Iterator[Callable[..., Any]]:
+    """`page_of(file, link)`: open a page of units, atoms or a picture; its errors fail the test."""
+    contexts, faults = [], []
+
+    def call(file: Path, link: str = "", **how: Any) -> Any:
+        contexts.append(browser.new_context(viewport={"width": 1200, "height": 800}, **how))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(f"file://{file}{link}")
+        until(page, "window.atlas?.isDrawn?.()")
         return page
 
     yield call

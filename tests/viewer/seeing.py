@@ -70,3 +70,43 @@ def choose_colour(page, words):
 def greyscale(page):
     """The map as drawn: (row, col) levels."""
     return np.asarray(Image.open(io.BytesIO(page.locator("#map").screenshot())).convert("L")).astype(int)
+
+
+def faults_by_axe(page):
+    """The serious faults: name to the elements that have it."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    # No preload: axe would fetch the style sheet, which the page forbids; it reads the style from the page.
+    found = Axe().run(page, options={"preload": False}).response["violations"]
+    return {
+        f["id"]: [n["target"] for n in f["nodes"]] for f in found if f["impact"] in ("serious", "critical")
+    }
+
+
+def assert_fits_without_faults(page, width):
+    """At this width nothing reaches beyond the side, and axe finds no serious fault."""
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert faults_by_axe(page) == {}
+
+
+def places_within(page, folder):
+    """Follow all links within the page from its start; other links must name a file, relative to the folder.
+
+    Returns: the addresses seen.
+    """
+    seen, waiting = set(), ["#"]
+    while waiting:
+        link = waiting.pop()
+        if link in seen:
+            continue
+        seen.add(link)
+        page.evaluate("(link) => { location.hash = link; }", link)
+        until(page, "atlas.isDrawn()")
+        assert page.locator("#notice").is_hidden(), link
+        for href in page.eval_on_selector_all("a[href]", "(all) => all.map((a) => a.getAttribute('href'))"):
+            if href.startswith("#"):
+                waiting.append(href)
+            else:
+                assert (folder / href.split("#")[0]).resolve().is_file(), href
+    return seen

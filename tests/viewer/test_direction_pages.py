@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
-from seeing import until
+from seeing import assert_fits_without_faults, places_within, until
 
 from atlas_pipeline.cli.main import main
 from atlas_pipeline.viewer.unit_files import atom_page_files
@@ -52,23 +52,9 @@ def run_of_atoms(tmp_path_factory, small_in):
 
 
 @pytest.fixture
-def page_at(browser, run_of_atoms):
-    """`page_at(link)`: the page of the atoms at a link; a fault of its scripts fails the test."""
-    contexts, faults = [], []
-
-    def call(link="", **how):
-        contexts.append(browser.new_context(viewport={"width": 1200, "height": 800}, **how))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(f"file://{run_of_atoms}/directions/index.html{link}")
-        until(page, "atlas.isDrawn()")
-        return page
-
-    yield call
-    for context in contexts:
-        context.close()
-    assert faults == []
+def page_at(page_of, run_of_atoms):
+    """`page_at(link)`: the page of the atoms at a link."""
+    return lambda link="", **how: page_of(run_of_atoms / "directions" / "index.html", link, **how)
 
 
 def test_from_the_model_to_a_layer_to_an_atom_and_back(page_at):
@@ -161,38 +147,13 @@ def test_a_cell_of_the_atlas_names_the_atoms_that_are_strong_there(page_at):
 
 
 def test_every_link_of_the_pages_leads_somewhere(page_at, run_of_atoms):
-    page, seen = page_at(), set()
-    waiting = ["#"]
-    while waiting:
-        link = waiting.pop()
-        if link in seen:
-            continue
-        seen.add(link)
-        page.evaluate("(link) => { location.hash = link; }", link)
-        page.wait_for_timeout(20)
-        until(page, "atlas.isDrawn()")
-        assert page.locator("#notice").is_hidden(), link
-        for href in page.eval_on_selector_all("a[href]", "(all) => all.map((a) => a.getAttribute('href'))"):
-            if href.startswith("#"):
-                waiting.append(href)
-            else:
-                assert (run_of_atoms / "directions" / href.split("#")[0]).resolve().is_file(), href
-    assert len(seen) == NUM_ATOMS + 2
+    assert len(places_within(page_at(), run_of_atoms / "directions")) == NUM_ATOMS + 2
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 390)])
 @pytest.mark.parametrize("link", ["", "#layer=4", "#layer=4&atom=5", "#layer=4&atom=3"])
 def test_axe_finds_no_serious_fault_in_the_pages(page_at, scheme, width, link):
-    from axe_playwright_python.sync_playwright import Axe
-
-    page = page_at(link, color_scheme=scheme)
-    page.set_viewport_size({"width": width, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    found = Axe().run(page, options={"preload": False}).response["violations"]
-    faults = {
-        f["id"]: [n["target"] for n in f["nodes"]] for f in found if f["impact"] in ("serious", "critical")
-    }
-    assert faults == {}
+    assert_fits_without_faults(page_at(link, color_scheme=scheme), width)
 
 
 def test_the_first_paint_of_each_page_takes_less_than_a_megabyte(run_of_atoms):

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from PIL import Image
-from seeing import until
+from seeing import assert_fits_without_faults, until
 
 from atlas_pipeline.cli.main import main
 
@@ -32,24 +32,10 @@ def run_of_pictures(tmp_path_factory, small_in):
 
 
 @pytest.fixture
-def page_at(browser, run_of_pictures):
-    """`page_at(link)`: the picture's page at a link; a fault of its scripts fails the test."""
-    contexts, faults = [], []
+def page_at(page_of, run_of_pictures):
+    """`page_at(link)`: the picture's page at a link."""
     (file,) = run_of_pictures.glob("image/*/index.html")
-
-    def call(link="", **how):
-        contexts.append(browser.new_context(viewport={"width": 1200, "height": 800}, **how))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(f"file://{file}{link}")
-        until(page, "atlas.isDrawn()")
-        return page
-
-    yield call
-    for context in contexts:
-        context.close()
-    assert faults == []
+    return lambda link="", **how: page_of(file, link, **how)
 
 
 def test_page_shows_all_that_is_known_of_the_picture(page_at):
@@ -150,16 +136,7 @@ def test_link_to_a_unit_shows_the_unit(page_at):
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 390)])
 def test_axe_finds_no_serious_fault(page_at, scheme, width):
-    from axe_playwright_python.sync_playwright import Axe
-
-    page = page_at("#layer=4", color_scheme=scheme)
-    page.set_viewport_size({"width": width, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    found = Axe().run(page, options={"preload": False}).response["violations"]
-    faults = {
-        f["id"]: [n["target"] for n in f["nodes"]] for f in found if f["impact"] in ("serious", "critical")
-    }
-    assert faults == {}
+    assert_fits_without_faults(page_at("#layer=4", color_scheme=scheme), width)
 
 
 def test_first_paint_takes_less_than_a_megabyte(run_of_pictures):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from making_viewer import colour_of, make_viewer
-from seeing import NEAR, at_cell, pixel, settle, state, until
+from seeing import NEAR, at_cell, faults_by_axe, pixel, settle, state, until
 
 HOSTILE = (
     '<img src=x onerror="document.title=1">',
@@ -147,17 +147,6 @@ def test_axe_finds_no_serious_fault_beside_an_image_and_a_second_map(opened, sch
     if width < 500:
         page.evaluate("document.body.classList.add('side-open')")
     assert faults_by_axe(page) == {}
-
-
-def faults_by_axe(page):
-    """The serious faults: name to the elements that have it."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    # No preload: axe would fetch the style sheet, which the page forbids; it reads the style from the page.
-    found = Axe().run(page, options={"preload": False}).response["violations"]
-    return {
-        f["id"]: [n["target"] for n in f["nodes"]] for f in found if f["impact"] in ("serious", "critical")
-    }
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

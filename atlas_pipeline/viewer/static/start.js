@@ -39,7 +39,7 @@ function fillHead() {
   byId("alarm").textContent = `${weights}. This network was never trained: nothing here was learned.`;
   byId("report").hidden = !report;
   byId("units-page").hidden = !run.unitPages;
-  byId("directions-page").hidden = !run.atomPages.length;
+  byId("directions-page").hidden = !run.atomPages?.length;
   byId("pictures-page").hidden = !report || !pictures;
   byId("pictures-page").textContent = pictures === 1 ? "1 picture" : `${numberWords(pictures ?? 0)} pictures`;
   byId("help-measures").replaceChildren(

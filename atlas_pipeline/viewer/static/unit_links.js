@@ -25,7 +25,7 @@ export const fillUnits = async (place, grid, cell) => {
 /** Fill a place of the panel with links to the atoms that a cell lights, if the grid is that of the atoms. */
 export const fillAtoms = async (place, grid, cell) => {
   const { layer, view } = state;
-  if (view !== "all" || !run.atomPages.includes(layer)) return;
+  if (view !== "all" || !run.atomPages?.includes(layer)) return;
   const [cells, { units }] = await Promise.all([
     cachedFile(`${layer}/directions/cells.js`, unpackAll),
     cachedFile(`${layer}/directions/list.js`),
