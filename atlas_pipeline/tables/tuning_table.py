@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from atlas_pipeline.config.sections import Config
-from atlas_pipeline.engine.stage import Artefact
+from atlas_pipeline.engine.stage import Artefact, Task
 from atlas_pipeline.images.generated.stimuli import StimulusSet
 from atlas_pipeline.models.network_cache import opened_cut_before_relu, opened_network
 from atlas_pipeline.models.spec import ModelSpec
@@ -205,6 +205,11 @@ def real_responses(patches: Artefact, family: KnownFamily, num_orientations: int
 def turned_mean(curves: Map, family: KnownFamily) -> np.ndarray:
     """(orientation,): the mean of the members' curves, each turned so that it prefers 0."""
     return np.mean([np.roll(c, -k) for c, k in zip(curves, family.rotation, strict=True)], axis=0)
+
+
+def family_tasks(shown: Sequence[KnownFamily]) -> list[Task]:
+    """A task for each family. A layer without one has one task, with nothing to do."""
+    return [{"family": number} for number in range(max(1, len(shown)))]
 
 
 def units_only(config: Config, layer: str) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ from atlas_pipeline.tables.chosen_images import images_of
 from atlas_pipeline.tables.tuning_table import (
     KnownFamily,
     Patch,
+    family_tasks,
     first_patches,
     shown_families,
     shown_layers,
@@ -98,11 +99,6 @@ class _Inputs:
 
 def _shown(job: IconsJob) -> list[KnownFamily]:
     return shown_families(job.inputs.families, job.config.num_families, job.config.only)
-
-
-def _split(job: IconsJob) -> list[Task]:
-    # A layer without a family has one task, with nothing to do.
-    return [{"family": number} for number in range(max(1, len(_shown(job))))]
 
 
 def _compute(task: Task, jobs: Sequence[IconsJob], runtime: Runtime) -> list[Output]:
@@ -246,7 +242,7 @@ TUNING_ICONS = Stage(
     config=TuningIconsConfig,
     inputs=TuningIconsInputs,
     unit="families",
-    split=_split,
+    split=lambda job: family_tasks(_shown(job)),
     size=lambda task: 1,
     compute=_compute,
     columns=columns_of(_TABLE),

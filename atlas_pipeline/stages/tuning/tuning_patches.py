@@ -20,6 +20,7 @@ from atlas_pipeline.tables.chosen_images import images_of
 from atlas_pipeline.tables.columns import column_matrix
 from atlas_pipeline.tables.tuning_table import (
     KnownFamily,
+    family_tasks,
     opened_centre,
     shown_families,
     shown_layers,
@@ -90,11 +91,6 @@ class _Patch:
 
 def _shown(job: PatchesJob) -> list[KnownFamily]:
     return shown_families(job.inputs.families, job.config.num_families, job.config.only)
-
-
-def _split(job: PatchesJob) -> list[Task]:
-    # A layer without a family has one task, with nothing to do.
-    return [{"family": number} for number in range(max(1, len(_shown(job))))]
 
 
 def _compute(task: Task, jobs: Sequence[PatchesJob], runtime: Runtime) -> list[Output]:
@@ -192,7 +188,7 @@ TUNING_PATCHES = Stage(
     config=TuningPatchesConfig,
     inputs=TuningPatchesInputs,
     unit="families",
-    split=_split,
+    split=lambda job: family_tasks(_shown(job)),
     size=lambda task: 1,
     compute=_compute,
     columns=columns_of(_TABLE),
