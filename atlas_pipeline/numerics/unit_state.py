@@ -125,7 +125,7 @@ def _ranges(one: UnitState, other: UnitState) -> dict[str, NDArray]:
     joined = {name: np.concatenate([getattr(one, name), getattr(other, name)], axis=2) for name in names}
     num, keys = one.range_key.shape[2], joined["range_key"]
     if 0 < num < keys.shape[2]:
-        # Keys of 64 bits are all but never equal, so the smallest can be taken before the rest is sorted.
+        # Two keys of 64 bits are hardly ever equal, so the smallest are taken before they are sorted.
         smallest = np.argpartition(keys, num - 1, axis=2)[..., :num]
         joined = {name: np.take_along_axis(values, smallest, axis=2) for name, values in joined.items()}
     order = np.lexsort((joined["range_image"], joined["range_key"]), axis=2)[..., :num]
