@@ -1,6 +1,6 @@
 """Patterns: an icon that gives each of some positions of the map a direction of its own.
 
-B = icon in a batch, N = number of icons, K = channel, S = icon side.
+B = icon in a batch, N = number of icons, K = channel.
 """
 
 from __future__ import annotations
@@ -51,10 +51,8 @@ class Pattern(OfNetwork):
     def scores(self, outputs: Tensor, which: Tensor) -> Tensor:
         channels, rows, cols = self._size
         row, col = centre_position(*outputs.shape[-2:])
-        top, left = row - rows // 2, col - cols // 2
-        middle = (
-            outputs[:, :, top : top + rows, left : left + cols] if min(top, left) >= 0 else outputs[:, :, :0]
-        )
+        top, left = max(0, row - rows // 2), max(0, col - cols // 2)
+        middle = outputs[:, :, top : top + rows, left : left + cols]
         if middle.shape[1:] != self._size:
             raise ModelError(
                 f"a pattern of {channels} channels and {rows} x {cols} positions does not fit into a map of "
