@@ -23,8 +23,8 @@ Picture = NDArray[np.uint8]
 WIDTH, MARGIN, DPI = 180.0, 6.0, 200
 NUM_TURNS = 8
 _POINTS, _GAP = 6.5, 3.0
-# Members side by side. Then the top of their first row, and heights: of a row of pictures with its heading, of
-# the radial curves with their labels, and of the joint tuning.
+# Members side by side. Then the top of their first row, and heights: of a row of pictures with its heading,
+# of the radial curves with their labels, of the joint tuning.
 _ACROSS, _MEMBER_TOP, _PICTURES, _CURVES, _MIDDLE = 12, 18.0, 16.0, 26.0, 60.0
 # The colour of real patches; stimuli are drawn in ink.
 _REAL = "#c2410c"
