@@ -203,9 +203,9 @@ def pictures(
     result = run(config, pipeline, command="image", requested=requested, **options)
     if pipeline is None and not options.get("no_deps"):
         # The pages lead to the layers' atlases. They come last, so that a bad class is refused before them.
-        atlases = with_checks(steps_of(config, "layer_atlas"))
-        rest = RunOptions(**(options | {"force": False}))
-        _run(config, _steps(config, None), atlases, [], _store(config), rest)
+        atlases, store = with_checks(steps_of(config, "layer_atlas")), _store(config)
+        if any(state.state != "done" for state in engine.plan(atlases, store)):
+            _run(config, _steps(config, None), atlases, [], store, RunOptions(**(options | {"force": False})))
     return result
 
 
