@@ -17,7 +17,7 @@ from atlas_pipeline.stages.atlas.invert import INVERT
 from atlas_pipeline.tables.artefact_cache import OncePerArtefact
 
 RUNTIME = Runtime(device="cpu", batch_size=1)
-KEPT = ("_cells", "_unit_means", "_whitening", "_real_crops", "_magnitude", "_icon_files")
+KEPT = ("_cells", "_unit_means", "_whitening", "_real_crops", "_icon_files")
 
 
 @pytest.fixture
