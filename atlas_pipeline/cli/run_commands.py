@@ -198,7 +198,7 @@ def image(
     """Make the page of each PICTURE, a path or a glob; without any, of those that CONFIG lists.
 
     For each layer: where the picture's positions lie on the atlas, what they say for a class and against it,
-    and groups of neurons that fire together. Missing atlases are made first.
+    and groups of neurons that fire together. Missing atlases are made too.
     """
     from atlas_pipeline.cli.printing import print_files
     from atlas_pipeline.runs import commands

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Collection
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pynndescent import NNDescent
@@ -31,7 +30,3 @@ def nn_descent() -> type[NNDescent]:
             ):
                 function.enable_caching()
     return NNDescent
-
-
-def _parameters(function: Callable[..., Any]) -> Collection[str]:
-    return inspect.signature(function).parameters
