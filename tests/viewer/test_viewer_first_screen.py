@@ -63,14 +63,11 @@ def test_the_map_is_fitted_to_the_window_and_again_when_that_changes(opened, tmp
     until(page, "atlas.state.z < 1.9 && atlas.isWholeSeen()")
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (900, 900), (820, 1180), (390, 844)])
-def test_the_zoom_buttons_lie_on_no_icon_of_the_whole_map(opened, width, height):
-    page = opened("#grid=8&labels=false", viewport={"width": width, "height": height}, has_touch=width < 500)
-    settle(page)
-    assert page.evaluate("atlas.isWholeSeen()")
-    under = page.evaluate(
-        """() => { const map = document.getElementById("map").getBoundingClientRect(),
-        box = document.getElementById("zooms").getBoundingClientRect(), { size, at } = atlas.gridShown(),
+def cells_under(page, name):
+    """The places of the cells that lie under an element, as numbers of the grid's cells, row by row."""
+    return page.evaluate(
+        """(name) => { const map = document.getElementById("map").getBoundingClientRect(),
+        box = document.getElementById(name).getBoundingClientRect(), { size, at } = atlas.gridShown(),
         { left, top, scale } = atlas.cameraOf(), cell = scale / size, found = [];
         at.forEach((cellNumber, place) => {
           const [row, col] = [Math.floor(place / size), place % size];
@@ -78,11 +75,55 @@ def test_the_zoom_buttons_lie_on_no_icon_of_the_whole_map(opened, width, height)
           const isUnder = x < box.right && x + cell > box.left && y < box.bottom && y + cell > box.top;
           if (cellNumber >= 0 && isUnder) found.push(place);
         });
-        return found; }"""
+        return found; }""",
+        name,
     )
-    assert under == []
+
+
+SIZES = [(1440, 900), (900, 900), (820, 1180), (390, 844)]
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_the_buttons_and_the_legend_lie_on_no_icon_of_the_whole_map(opened, width, height):
+    page = opened("#grid=8&labels=false", viewport={"width": width, "height": height}, has_touch=width < 500)
+    settle(page)
+    assert page.evaluate("atlas.isWholeSeen()")
+    assert cells_under(page, "zooms") == []
     # Only as much smaller as that takes.
     assert page.evaluate("atlas.state.z") > 0.75
+    page.evaluate("atlas.set({colour: 'classes'})")
+    settle(page)
+    assert page.locator("#legend").is_visible()
+    assert page.evaluate("atlas.isWholeSeen()")
+    assert cells_under(page, "zooms") == cells_under(page, "legend") == []
+    assert page.evaluate("atlas.state.z") > 0.65
+    # A map that was moved by hand stays where it is.
+    page.evaluate("atlas.set({x: 0.3, y: 0.3, z: 3, colour: ''})")
+    page.evaluate("atlas.set({colour: 'classes'})")
+    settle(page)
+    assert [state(page)[name] for name in "xyz"] == [0.3, 0.3, 3]
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_a_panel_that_an_address_opens_covers_no_icon(opened, width, height):
+    size = {"viewport": {"width": width, "height": height}, "has_touch": width < 500}
+    page = opened("#grid=8&labels=false&cell=8.3.3", **size)
+    until(page, "!document.getElementById('detail').hidden")
+    settle(page)
+    assert page.evaluate("atlas.isWholeSeen()")
+    assert cells_under(page, "detail") == cells_under(page, "zooms") == []
+    small = state(page)["z"]
+    page.get_by_role("button", name="Close", exact=True).click()
+    until(page, "document.getElementById('detail').hidden")
+    settle(page)
+    # The whole window is the map's again. A panel that a click on a cell beside it opens does not move it.
+    assert page.evaluate("atlas.isWholeSeen()")
+    assert state(page)["z"] >= small
+    place = [state(page)[name] for name in "xyz"]
+    assert place == [state(opened("#grid=8&labels=false", **size))[name] for name in "xyz"]
+    page.evaluate("([x, y]) => atlas.pickAt(x, y)", centre(0, 3, 8))
+    settle(page)
+    assert [state(page)[name] for name in "xyz"] == place
 
 
 def test_the_minimap_is_there_when_a_part_is_seen_and_shows_the_grid_of_the_map(opened):

@@ -62,6 +62,8 @@ def test_the_whole_list_is_one_link(opened):
 
 def test_every_stop_is_saved_as_a_picture_of_16_to_9(opened):
     page, (row, col) = with_stops(opened)
+    until(page, "atlas.attributionOf(atlas.gridShown())")
+    settle(page)
     before = state(page)
     files = []
     page.on("download", lambda download: files.append(download))

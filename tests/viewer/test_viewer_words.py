@@ -53,6 +53,27 @@ def test_a_region_whose_activations_disagree_has_no_name_at_any_zoom(opened, tmp
     assert page.evaluate(NAMES) == []
 
 
+def test_no_edge_of_the_map_cuts_a_name(opened, tmp_path):
+    folder = make_viewer(tmp_path, grids=(8,))
+    stripes(folder, agreement=0.9)
+    page = opened("#labels=true", folder)
+    until(page, "atlas.viewNames()")
+    middles = [x for words, x, _ in page.evaluate(NAMES) if words == "ant"]
+    left, width = page.evaluate("[atlas.cameraOf().left, atlas.cameraOf().width]")
+    scale = page.evaluate("atlas.cameraOf().scale")
+    # The middle of a name comes to lie just inside the left edge, just inside the right edge, just outside.
+    for middle, wanted, is_named in (
+        (min(middles), 5, True),
+        (max(middles), width - 5, True),
+        (min(middles), -5, False),
+    ):
+        page.evaluate("(x) => atlas.set({x})", (middle - left + width / 2 - wanted) / scale)
+        ends = [(at - long / 2, at + long / 2) for words, at, long in page.evaluate(NAMES) if words == "ant"]
+        assert all(start >= 0 and end <= width for start, end in ends)
+        near = [one for one in ends if min(abs(one[0] - wanted), abs(one[1] - wanted)) < 15]
+        assert len(near) == is_named
+
+
 def test_names_keep_their_places_when_the_window_changes(opened):
     places = """() => { const { left, scale } = atlas.cameraOf();
         return (DRAWN)((context) => atlas.drawLabels(context, atlas.gridShown(), atlas.cameraOf()))

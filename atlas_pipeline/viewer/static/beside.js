@@ -1,9 +1,10 @@
 // The second map: another layer beside the first, with a camera of its own.
 
-import { cameraAt, fitted, toMap, zoomedAt } from "./camera.js";
+import { cameraAt, SQUARE, toMap, zoomedAt } from "./camera.js";
 import { cellAt, gridFor, gridIn, numberWords, wordsFor } from "./cells.js";
 import { run } from "./data.js";
 import { drawSheets, redraw, theme } from "./draw.js";
+import { fitted } from "./fitting.js";
 import { boxName, litIn } from "./found.js";
 import { drawSelection } from "./brush.js";
 import { drawLinked, forgetPointed, linkedIn, linkedWords, pointAtCell } from "./linked.js";
@@ -12,7 +13,6 @@ import { onChange, set, state, viewIn } from "./state.js";
 import { showTip } from "./tip.js";
 import { goTo } from "./travel.js";
 
-const ALL_CELLS = { left: 0, top: 0, right: 1, bottom: 1 };
 const LARGEST_PX = 320; // largest size of a cell of the finest grid
 let besidePlace = null; // {x, y, z} of the second map; null: the whole map
 let cursor = null; // {grid, cell} under the pointer, or chosen by keys
@@ -21,7 +21,7 @@ const map = () => byId("beside-map");
 
 function sized(extent) {
   const { clientWidth: width, clientHeight: height } = map();
-  return cameraAt(besidePlace ?? fitted(extent ?? ALL_CELLS, width, height), width, height);
+  return cameraAt(besidePlace ?? fitted(extent ?? SQUARE, width, height), width, height);
 }
 
 /** The grid of the second map: of the chosen size if its layer has it, else by zoom; null while it loads. */

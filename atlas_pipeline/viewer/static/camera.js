@@ -2,9 +2,9 @@
 
 import { byId } from "./page.js";
 import { gridShown } from "./cells.js";
-import { coverage } from "./placing.js";
-import { isPlaced, PLACE, set, state, viewShown } from "./state.js";
+import { PLACE, set, state, viewShown } from "./state.js";
 
+export const SQUARE = { left: 0, top: 0, right: 1, bottom: 1 }; // the whole map
 const MARGIN = 0.94; // side of the map at zoom 1, as a share of the canvas's shorter side
 
 /** The camera of a canvas for a place {x, y, z}: {width, height, scale, left, top}; see cameraOf. */
@@ -110,75 +110,9 @@ export const finishAnimation = () => {
   if (to) set(to);
 };
 
-const WHOLE = { left: 0, top: 0, right: 1, bottom: 1 };
-
-/** The place {x, y, z} at which the cells of the shown grid, all together, just fit into a window. */
-export const fitted = ({ left, top, right, bottom }, width, height) => ({
-  x: (left + right) / 2,
-  y: (top + bottom) / 2,
-  z: Math.min(width / (right - left), height / (bottom - top)) / Math.min(width, height),
-});
-
-/** The place at which the cells fit into an area of the window, as near to the window's middle as that allows. */
-export const fittedWithin = (extent, area, width, height) => {
-  const [w, h] = [extent.right - extent.left, extent.bottom - extent.top];
-  const z = Math.min((area.right - area.left) / w, (area.bottom - area.top) / h) / Math.min(width, height),
-    { x, y } = fitted(extent, width, height),
-    { scale } = cameraAt({ x, y, z }, width, height);
-  const middle = (whole, low, high, side) =>
-    Math.min(high - (side * scale) / 2, Math.max(low + (side * scale) / 2, whole / 2));
-  return {
-    x: x + (width / 2 - middle(width, area.left, area.right, w)) / scale,
-    y: y + (height / 2 - middle(height, area.top, area.bottom, h)) / scale,
-    z,
-  };
-};
-
-const CLEAR_PX = 10; // between the map and the zoom buttons
-
-/** The place of the whole map with no cell under the zoom buttons, which lie in the upper right corner. */
-const besideButtons = (extent, width, height) => {
-  const place = fitted(extent, width, height),
-    { offsetWidth, offsetHeight, offsetTop } = byId("zooms"),
-    grid = state.layer ? gridShown() : null;
-  if (!grid?.at || !offsetWidth) return place;
-  // Where they lie when no panel is open: as far from the right as from the top.
-  const right = width - offsetTop,
-    [low, lower] = [right - offsetWidth - CLEAR_PX, offsetTop + offsetHeight + CLEAR_PX],
-    camera = cameraAt(place, width, height),
-    [l, t] = toMap(low, offsetTop, camera),
-    [r, b] = toMap(right, lower, camera);
-  if (!coverage(grid, { left: l, top: t, right: r, bottom: b })) return place;
-  const beside = fittedWithin(extent, { left: 0, top: 0, right: low, bottom: height }, width, height),
-    below = fittedWithin(extent, { left: 0, top: lower, right: width, bottom: height }, width, height);
-  return below.z > beside.z ? below : beside;
-};
-
-/** The place from which the whole map is seen; the unit square before a grid is loaded. */
-export const homePlace = () => {
-  const { width, height } = cameraOf();
-  const extent = (state.layer && gridShown()?.extent) || WHOLE;
-  return width && height ? besideButtons(extent, width, height) : fitted(extent, 1, 1);
-};
-
-const isAt = (place) => PLACE.every((name) => Math.abs(state[name] - place[name]) < 1e-6);
-let home = null; // the place to which the map was fitted last
-
-/** Fit the map again if it was fitted before and not moved since: to another window, layer or grid. */
-export const fitAgain = () => {
-  if (!gridShown() || isAnimating() || !(home ? isAt(home) : !isPlaced)) return;
-  home = homePlace();
-  set(home);
-};
-
-export const goHome = () => {
-  home = homePlace();
-  flyTo(home);
-};
-
 /** Whether all cells of the shown grid are on the screen. */
 export const isWholeSeen = ({ left, top, width, height, scale } = cameraOf()) => {
-  const box = gridShown()?.extent ?? WHOLE;
+  const box = gridShown()?.extent ?? SQUARE;
   return (
     left + box.left * scale >= -1 &&
     top + box.top * scale >= -1 &&

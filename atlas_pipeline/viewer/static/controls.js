@@ -1,6 +1,7 @@
 // Controls that each show and change one entry of the state, and saving, copying and the colour theme.
 
-import { cameraOf, flyTo, goHome, largestZoom } from "./camera.js";
+import { cameraOf, flyTo, largestZoom } from "./camera.js";
+import { goHome } from "./fitting.js";
 import { gridShown, numberWords } from "./cells.js";
 import { run } from "./data.js";
 import { detailLoaded, paint, theme, themeChanged } from "./draw.js";

@@ -3,6 +3,7 @@
 import { chosenCell, decimals, measureOf, numberWords, topClasses, wordsFor } from "./cells.js";
 import { run } from "./data.js";
 import { fillIcon, headingElements, headingOf, patchElements, patchesOf } from "./evidence.js";
+import { panelClosed } from "./fitting.js";
 import { forgetImage, showImage } from "./image.js";
 import { byId, element, say, warn } from "./page.js";
 import { set, state } from "./state.js";
@@ -128,8 +129,11 @@ let shownCell = "";
 /** Show the panel of the chosen cell, or hide it if no cell is chosen. */
 export const showDetail = () => {
   const chosen = chosenCell(),
-    panel = byId("detail");
-  panel.hidden = !chosen && state.image === "";
+    panel = byId("detail"),
+    isWanted = chosen || state.image !== "",
+    isClosed = !panel.hidden && !isWanted;
+  panel.hidden = !isWanted;
+  if (isClosed) panelClosed();
   if (state.image !== "") {
     shownCell = "";
     return void showImage(panel);

@@ -2,8 +2,9 @@
 
 import { drawBeside } from "./beside.js";
 import { drawFound, drawPlaces } from "./brush.js";
-import { cameraOf, fitAgain, toMap } from "./camera.js";
+import { cameraOf, toMap } from "./camera.js";
 import { cellAt, chooseCell, chosenCell, gridShown } from "./cells.js";
+import { fitAgain } from "./fitting.js";
 import { drawGlide, isGliding } from "./glide.js";
 import { coveredBoxes, drawLabels } from "./labels.js";
 import { drawLinked, pointAtCell } from "./linked.js";
@@ -220,9 +221,12 @@ export const pickAt = (x, y) => {
 
 export const startDrawing = () => {
   const canvas = byId("map");
-  new ResizeObserver(() => {
+  const sizes = new ResizeObserver(() => {
     fitAgain();
     redraw();
-  }).observe(canvas);
+  });
+  sizes.observe(canvas);
+  // The panel grows on a phone as its patches arrive.
+  sizes.observe(byId("detail"));
   requestAnimationFrame(() => drawFrame(canvas.getContext("2d")));
 };

@@ -1,7 +1,8 @@
 // The keys that work while the map has the focus, and their list in the help.
 
 import { toggleBeside } from "./beside.js";
-import { goHome, panBy, zoomBy } from "./camera.js";
+import { panBy, zoomBy } from "./camera.js";
+import { goHome } from "./fitting.js";
 import { chooseCell, chosenCell, gridShown } from "./cells.js";
 import { toggleTheme } from "./controls.js";
 import { run } from "./data.js";

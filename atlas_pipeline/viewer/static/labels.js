@@ -90,6 +90,10 @@ export const coveredBoxes = () => {
   return boxes;
 };
 
+/** The middle of a name along one axis, moved so that no edge of the map cuts it; NaN if it lies outside. */
+const uncut = (middle, size, length) =>
+  middle < 0 || middle > length ? NaN : Math.max(size / 2, Math.min(length - size / 2, middle));
+
 /**
  * Draw the names; a name that would overlap an earlier one, or a box in camera.covered, is left out. Returns the
  * words drawn.
@@ -104,10 +108,10 @@ export const drawLabels = (context, grid, camera) => {
     !taken.some((t) => t.left < box.right && box.left < t.right && t.top < box.bottom && box.top < t.bottom);
   const draw = ({ lines, x, y, anchor, size }, colour) => {
     const [w, h] = size ?? sizeOfName(context, lines),
-      px = left + x * scale,
-      py = top + y * scale;
+      px = uncut(left + x * scale, w, width),
+      py = uncut(top + y * scale, h, height);
     const box = { left: px - w / 2, right: px + w / 2, top: py - h / 2, bottom: py + h / 2 };
-    if (box.right < 0 || box.bottom < 0 || box.left > width || box.top > height || !isFree(box)) return;
+    if (Number.isNaN(px + py) || !isFree(box)) return;
     taken.push(box);
     drawn.push(lines.join(" "));
     if (anchor) drawLeader(context, left + anchor[0] * scale, top + anchor[1] * scale, box);

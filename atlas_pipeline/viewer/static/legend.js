@@ -1,12 +1,12 @@
 // The legends of what the map shows, and the status line.
 
 import { iconlessPlaces } from "./brush.js";
-import { fitAgain } from "./camera.js";
 import { gridShown, numberWords } from "./cells.js";
 import { showClass } from "./choice.js";
 import { showDetail } from "./detail.js";
 import { redraw } from "./draw.js";
 import { legends } from "./scales.js";
+import { fitAgain } from "./fitting.js";
 import { showHistograms } from "./histograms.js";
 import { showSought } from "./lit.js";
 import { byId, element } from "./page.js";
@@ -81,11 +81,12 @@ const refresh = () => {
   showDetail();
   showLegend();
   showStatus();
+  // A legend that appears may lie on cells.
+  fitAgain();
 };
 
 /** Update everything after a grid or a part of its data was loaded. */
 export const arrived = () => {
-  fitAgain();
   refresh();
   showClass();
   showSought();

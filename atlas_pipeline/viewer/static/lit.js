@@ -96,5 +96,9 @@ export const litScale = (grid) => {
   };
 };
 
-const factorWords = (factor) =>
-  factor < 10 ? factor.toFixed(1) : factor < 1e6 ? Math.round(factor).toLocaleString("en") : factor.toExponential(0);
+/** A factor above 1 in words; just above it, with as many digits as tell it from 1. */
+const factorWords = (factor) => {
+  if (factor >= 1e6) return factor.toExponential(0);
+  if (factor >= 10) return Math.round(factor).toLocaleString("en");
+  return factor.toFixed(Math.min(6, Math.max(1, -Math.floor(Math.log10(factor - 1)))));
+};

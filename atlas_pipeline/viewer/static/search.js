@@ -1,6 +1,7 @@
 // Search for images by number, name and label.
 
-import { besidePanel, cameraOf, fitted, flyTo, homePlace, largestZoom } from "./camera.js";
+import { besidePanel, cameraOf, flyTo, largestZoom } from "./camera.js";
+import { fitted, homePlace } from "./fitting.js";
 import { numberWords } from "./cells.js";
 import { choiceField, matching } from "./choice.js";
 import { run } from "./data.js";

@@ -1,7 +1,7 @@
 // The viewer's state, which links contain. The screen follows from it, and controls change it with set.
 
-import { homePlace } from "./camera.js";
 import { run } from "./data.js";
+import { homePlace } from "./fitting.js";
 import { MEASURES } from "./measures.js";
 
 const DEFAULTS = {
@@ -83,15 +83,17 @@ export const validState = (asked) => {
   const layers = run.layers;
   const layer = layers.find((one) => one.name === asked.layer) ?? layers[0];
   const view = layer.views.find((one) => one.name === asked.view) ?? layer.views[0];
-  const within = (value, low, high) => Math.min(high, Math.max(low, value));
+  const within = (value, low, high) => Math.min(high, Math.max(low, value)),
+    z = within(asked.z, 0.5, 400),
+    off = Math.max(0.2, 0.5 / z); // an edge of the map stays on the screen, or near to it
   return {
     ...asked,
     layer: layer.name,
     view: view.name,
     grid: view.grids.some((one) => one.size === asked.grid) ? asked.grid : 0,
-    x: within(asked.x, -0.2, 1.2),
-    y: within(asked.y, -0.2, 1.2),
-    z: within(asked.z, 0.5, 400),
+    x: within(asked.x, -off, 1 + off),
+    y: within(asked.y, -off, 1 + off),
+    z,
     strength: within(asked.strength, 0.25, 8),
     sign: asked.sign === "against" ? "against" : "for",
     colour: Object.hasOwn(MEASURES, asked.colour) ? asked.colour : "",

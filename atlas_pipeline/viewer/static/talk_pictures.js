@@ -5,6 +5,7 @@ import { gridShown, gridSize } from "./cells.js";
 import { caption, saveFile } from "./controls.js";
 import { run } from "./data.js";
 import { paint, redraw, theme } from "./draw.js";
+import { holdPlace } from "./fitting.js";
 import { drawLegends, heightOfLegends } from "./legend_picture.js";
 import { viewNames } from "./names.js";
 import { attributionOf } from "./overlay.js";
@@ -84,7 +85,12 @@ async function saveAll(stops) {
 export const saveStops = (stops) => {
   if (isAtWork) return;
   isAtWork = true;
+  // A picture has its legend elsewhere than the page.
+  holdPlace(true);
   saveAll(stops)
     .catch((error) => warn(error.message))
-    .finally(() => (isAtWork = false));
+    .finally(() => {
+      isAtWork = false;
+      holdPlace(false);
+    });
 };

@@ -1,7 +1,8 @@
 // A tour of four steps over places of the run itself. It is offered once, can be left at any step, and can be
 // asked for again.
 
-import { cameraOf, flyTo, goHome } from "./camera.js";
+import { cameraOf, flyTo } from "./camera.js";
+import { goHome } from "./fitting.js";
 import { agreementOf, chooseCell, gridShown, measureOf, numberWords, topClasses } from "./cells.js";
 import { run } from "./data.js";
 import { measureWords } from "./detail.js";

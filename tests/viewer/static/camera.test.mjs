@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cameraAt, fitted, fittedWithin, toMap, zoomedAt } from "../../../atlas_pipeline/viewer/static/camera.js";
+import { cameraAt, toMap, zoomedAt } from "../../../atlas_pipeline/viewer/static/camera.js";
+import { fitted, fittedWithin, inWhole } from "../../../atlas_pipeline/viewer/static/fitting.js";
 
 const near = (found, wanted) =>
   found.forEach((value, n) => assert.ok(Math.abs(value - wanted[n]) < 1e-9, `${found} is not ${wanted}`));
@@ -59,4 +60,16 @@ test("a map is fitted into a part of the window, near to the window's middle", (
   near(seen({ left: 0, top: 0, right: 600, bottom: 500 }), [365, 15, 600, 485]);
   // A lower area: it becomes smaller.
   near(seen({ left: 0, top: 100, right: 1000, bottom: 500 }), [406, 100, 594, 476]);
+});
+
+test("a place in a part of the window shows the same there when it is given for the whole", () => {
+  const place = { x: 0.3, y: 0.6, z: 1.7 };
+  for (const area of [
+    [820, 850],
+    [390, 340],
+  ]) {
+    const small = cameraAt(place, ...area),
+      { left, top, scale } = cameraAt(inWhole(place, area, [1168, 850]), 1168, 850);
+    near([left, top, scale], [small.left, small.top, small.scale]);
+  }
 });
