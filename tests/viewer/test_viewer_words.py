@@ -96,6 +96,20 @@ def test_a_highlighted_class_names_its_strongest_cells_with_their_logits(opened)
     strongest = numbers.attribution[:, 2].max()
     assert drawn[0] == f"cat +{strongest:.2f}"
     assert 1 < len(drawn) <= 6
+    # Where a control covers the foot of the strongest cell, the name lies at its head; where both, nowhere.
+    cell = int(numbers.attribution[:, 2].argmax())
+    row, col = int(numbers.row[cell]), int(numbers.col[cell])
+    for shares, is_named in (([0.88], True), ([0.88, 0.12], False)):
+        covers = [[(col + 0.5) / 8, (row + share) / 8] for share in shares]
+        found = page.evaluate(
+            f"""(covers) => ({DRAWN})((context) => {{
+            const camera = atlas.cameraOf(), {{ left, top, scale }} = camera;
+            const covered = covers.map(([x, y]) => [left + x * scale, top + y * scale]).map(([x, y]) =>
+              ({{ left: x - 2, right: x + 2, top: y - 2, bottom: y + 2 }}));
+            atlas.drawLabels(context, atlas.gridShown(), {{ ...camera, covered }}); }})""",
+            covers,
+        )
+        assert (f"cat +{strongest:.2f}" in [words for words, *_ in found]) == is_named
     page.evaluate("atlas.set({lit: ''})")
     assert not [words for words, *_ in page.evaluate(NAMES) if "+" in words]
 

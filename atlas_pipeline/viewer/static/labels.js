@@ -106,12 +106,14 @@ export const drawLabels = (context, grid, camera) => {
     drawn = [];
   const isFree = (box) =>
     !taken.some((t) => t.left < box.right && box.left < t.right && t.top < box.bottom && box.top < t.bottom);
-  const draw = ({ lines, x, y, anchor, size }, colour) => {
+  const draw = ({ lines, x, y, rows = [y], anchor, size }, colour) => {
     const [w, h] = size ?? sizeOfName(context, lines),
-      px = uncut(left + x * scale, w, width),
-      py = uncut(top + y * scale, h, height);
-    const box = { left: px - w / 2, right: px + w / 2, top: py - h / 2, bottom: py + h / 2 };
-    if (Number.isNaN(px + py) || !isFree(box)) return;
+      px = uncut(left + x * scale, w, width);
+    const boxes = rows
+      .map((row) => uncut(top + row * scale, h, height))
+      .map((py) => ({ left: px - w / 2, right: px + w / 2, top: py - h / 2, bottom: py + h / 2 }));
+    const box = boxes.find((one) => !Number.isNaN(one.left + one.top) && isFree(one));
+    if (!box) return;
     taken.push(box);
     drawn.push(lines.join(" "));
     if (anchor) drawLeader(context, left + anchor[0] * scale, top + anchor[1] * scale, box);

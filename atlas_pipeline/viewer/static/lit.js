@@ -33,7 +33,10 @@ function strongest(grid, attribution, scale) {
   return chosen;
 }
 
-/** The strongest cells of the highlighted class as names: their own top class, and their logits for it. */
+/**
+ * The strongest cells of the highlighted class as names: their own top class, and their logits for it.
+ * rows: heights on the map at which a name may lie, the best first.
+ */
 export const litNames = (grid, scale) => {
   const attribution = state.lit === "" ? null : attributionOf(grid);
   if (!attribution) return [];
@@ -49,7 +52,8 @@ export const litNames = (grid, scale) => {
   return last.cells.map((cell, rank) => ({
     lines: inLines(words(cell, rank)),
     x: (grid.col[cell] + 0.5) / grid.size,
-    y: (grid.row[cell] + 0.88) / grid.size,
+    // At the foot of the cell, or else at its head.
+    rows: [0.88, 0.12].map((share) => (grid.row[cell] + share) / grid.size),
   }));
 };
 
