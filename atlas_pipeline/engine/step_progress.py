@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 
 # A rate over fewer units says nothing: a listing is one unit, whatever it takes.
 _LEAST_UNITS = 5
+# The time left rests on the rate of the last two minutes, or of the last reports if these are rare: a slow
+# start, or a process that was suspended, is forgotten.
+_RECENT_S, _RECENT_REPORTS = 120.0, 8
 
 
 class StepProgress:
@@ -22,13 +26,14 @@ class StepProgress:
         self.stage, self.num_steps = stage, num_steps
         self.done: float = done
         self._done_before = done
-        self._started = self._reported = time.monotonic()
         self._last_units = 0.0
         self._in_percent = False
+        self.begin()
 
     def begin(self) -> None:
         """Start the clock: the step may have waited for workers."""
         self._started = self._reported = time.monotonic()
+        self._recent = deque([(self._started, self.done)])
 
     def add(self, units: float) -> None:
         """Count units that are done."""
@@ -37,6 +42,10 @@ class StepProgress:
         self._in_percent |= units != int(units)
         self.done += units
         self._last_units, self._reported = units, time.monotonic()
+        if self._reported - self._recent[-1][0] >= 1:
+            self._recent.append((self._reported, self.done))
+        while len(self._recent) > _RECENT_REPORTS and self._recent[1][0] <= self._reported - _RECENT_S:
+            self._recent.popleft()
 
     @property
     def seconds(self) -> float:
@@ -45,8 +54,9 @@ class StepProgress:
 
     @property
     def rate(self) -> float:
-        """Units per second in this run, up to the last report."""
-        return (self.done - self._done_before) / max(self._reported - self._started, 1e-9)
+        """Units per second in the last two minutes before the last report, or in the last reports."""
+        since, done = self._recent[0]
+        return (self.done - done) / max(self._reported - since, 1e-9)
 
     @property
     def seconds_left(self) -> float | None:
@@ -70,10 +80,12 @@ class StepProgress:
         return f"{self.done:,.0f} of {self.total:,} {self.unit}"
 
     def speed(self) -> str:
-        """The rate: ``312 images/s``; "" if it would say nothing."""
-        if self.total <= 1 or self.done - self._done_before < _LEAST_UNITS:
-            return ""
-        return rate_text(self.rate, self.unit)
+        """The rate of the last minutes: ``312 images/s``; "" if it would say nothing."""
+        return self._rate_text(self.rate)
+
+    def _rate_text(self, per_s: float) -> str:
+        is_few = self.total <= 1 or self.done - self._done_before < _LEAST_UNITS
+        return "" if is_few else rate_text(per_s, self.unit)
 
     def left(self) -> str:
         """The time left; before the first report, the time that the step has taken."""
@@ -87,7 +99,8 @@ class StepProgress:
     def last_line(self, finished: bool) -> str:
         """``sample mixed4: 20,000 of 20,000 images, 1,000 images/s, done after 0:20``."""
         end = f"{'done' if finished else 'stopped'} after {duration(self.seconds)}"
-        return _sentence(self.label, self.count(), self.speed(), end)
+        whole = (self.done - self._done_before) / max(self._reported - self._started, 1e-9)
+        return _sentence(self.label, self.count(), self._rate_text(whole), end)
 
 
 def _sentence(label: str, *parts: str) -> str:

@@ -52,6 +52,31 @@ def test_the_time_left_counts_down_between_reports_and_no_further(now):
     assert step.left() == "0:30 left"
 
 
+def test_the_time_left_forgets_a_slow_start_and_a_suspension(now):
+    step = step_of(now, total=10_000, unit="rows")
+    now[0] = 600
+    step.add(10)
+    for _ in range(130):
+        now[0] += 1
+        step.add(10)
+    assert step.line() == "invert mixed4: 1,310 of 10,000 rows, 10 rows/s, 14:29 left"
+    now[0] += 3600
+    for _ in range(130):
+        now[0] += 1
+        step.add(10)
+    assert step.line() == "invert mixed4: 2,610 of 10,000 rows, 10 rows/s, 12:19 left"
+    # The whole is told at the end.
+    assert step.last_line(False) == "invert mixed4: 2,610 of 10,000 rows, 0.59 rows/s, stopped after 1:14:20"
+
+
+def test_rare_reports_are_averaged_over_more_than_two_minutes(now):
+    step = step_of(now, total=100, unit="rows")
+    for seconds in (200, 400, 200, 400):
+        now[0] += seconds
+        step.add(10)
+    assert step.line() == "invert mixed4: 40 of 100 rows, 0.033 rows/s, 30:00 left"
+
+
 def test_before_the_first_report_the_time_so_far_is_shown(now):
     step = step_of(now, total=20_000, unit="rows")
     now[0] = 42
