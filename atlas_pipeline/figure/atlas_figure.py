@@ -21,6 +21,7 @@ from atlas_pipeline.figure.side_panels import (
 )
 from atlas_pipeline.figure.window import Window, cells_within, loupe_window, window_of
 from atlas_pipeline.figure.words import ALARM_WORDS, caption_of, subtitle_of, title_of
+from atlas_pipeline.pictures.lettering import signed
 from atlas_pipeline.reader.atlas import Atlas
 from atlas_pipeline.reader.run import AtlasRun
 
@@ -172,9 +173,7 @@ def _draw_axis(page: Page, facts: Facts, shown: Window, layout: Arrangement) -> 
     for share, align in ((0.0, "left"), (0.5, "center"), (1.0, "right")):
         value = scale * (2 * (shown.left + share * shown.cols) / grid - 1)
         x = box.left + share * box.width
-        page.text(
-            x, y + 3.2, f"{value:+.2g}" if abs(value) > 1e-9 else "0", POINTS, align=align, on_paper=True
-        )
+        page.text(x, y + 3.2, signed(value), POINTS, align=align, on_paper=True)
     room = box.width * 0.48
     for name, align, x in ((left, "left", box.left), (right, "right", box.right)):
         line = fitted(name, POINTS + 1, room, bold=True)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+from atlas_pipeline.pictures.lettering import words_of
 from atlas_pipeline.pictures.typefaces import families, file_of_letter
 
 MM_PER_POINT = 25.4 / 72
@@ -55,7 +56,7 @@ def wrapped(text: str, points: float, room: float, most: int | None = None, bold
 
     Args: most: lines at most; what is left over is cut with an ellipsis, as is a word wider than a line.
     """
-    words, lines = one_line(text).split(" "), [""]
+    words, lines = words_of(one_line(text)), [""]
     for number, word in enumerate(words):
         longer = f"{lines[-1]} {word}".strip()
         if text_width(longer, points, bold) <= room or not lines[-1]:

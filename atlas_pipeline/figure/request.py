@@ -81,8 +81,7 @@ class SheetRequest:
     """Requests a sheet of several atlases: of all ``layers``, or of all ``classes`` in one layer.
 
     Attributes: layer: the layer of the classes; None: the last layer that has class atlases. views: class
-    atlases
-                to show, in order; empty: all. grid: None: the coarsest grid of each atlas.
+                atlases to show, in order; empty: all. grid: None: the coarsest grid of each atlas.
     """
 
     kind: Literal["layers", "classes"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from atlas_pipeline.errors import ConfigError, unknown_name
@@ -37,12 +39,18 @@ def draw_sheet(run: AtlasRun, request: SheetRequest) -> tuple[Page, list[Facts],
     lines = wrapped(caption, POINTS, width - 2 * MARGIN)
     foot, alarm = boxes[-1].bottom + _GAP_MM / 2, facts[0].random_weights
     page = Page(width, foot + line_height(POINTS) * (len(lines) + 1.5 * alarm) + MARGIN, request.size.dpi)
-    apart = "laid out together" if all(each.aligned for each in facts) else "each with a map of its own"
-    draw_head(page, title, f"{len(facts)} {request.kind}, {apart} · activations, median fidelity")
+    draw_head(page, title, f"{_number_words(facts, request)} · activations, median fidelity")
     for box, each in zip(boxes, facts, strict=True):
         _draw_panel(page, box, each, each.subject if request.kind == "classes" else each.atlas.layer)
     draw_caption(page, lines, foot, alarm=alarm)
     return page, facts, caption
+
+
+def _number_words(facts: Sequence[Facts], request: SheetRequest) -> str:
+    if len(facts) == 1:
+        return {"layers": "1 layer", "classes": "1 class"}[request.kind]
+    apart = "laid out together" if all(each.aligned for each in facts) else "each with a map of its own"
+    return f"{len(facts)} {request.kind}, {apart}"
 
 
 def _layers(run: AtlasRun, request: SheetRequest) -> list[tuple[str, str]]:

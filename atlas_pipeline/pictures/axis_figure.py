@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageDraw
 
-from atlas_pipeline.pictures.lettering import INK, MUTED, canvas, one_line, write
+from atlas_pipeline.pictures.lettering import INK, MUTED, canvas, one_line, signed, write
 
 
 def axis_strip(width: int, left: str, right: str, scale: float) -> NDArray[np.uint8]:
@@ -30,7 +30,7 @@ def axis_strip(width: int, left: str, right: str, scale: float) -> NDArray[np.ui
             draw.line((x, line - head, x, line + head), fill=INK, width=thick)
         value = scale * (2 * share - 1)
         align = {0.0: "left", 1.0: "right"}.get(share, "middle")
-        write(strip, (x, line + size * 1.1), f"{value:+.2g}" if value else "0", size * 0.8, MUTED, align)
+        write(strip, (x, line + size * 1.1), signed(value), size * 0.8, MUTED, align)
     names = line + size * 2.55
     room = width * 0.48
     write(strip, (0, names), one_line(left, size * 1.25, room), size * 1.25, INK)

@@ -5,6 +5,7 @@ A letter that no typeface here has is replaced by its like in English, or left o
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
@@ -66,10 +67,28 @@ def one_line(text: str, size_px: float, room_px: float) -> str:
     return line + "…"
 
 
+def words_of(line: str) -> list[str]:
+    """The words between which a line may be broken. The size of a grid is one of them.
+
+    >>> words_of("a grid of 16 × 16 cells")
+    ['a', 'grid', 'of', '16 × 16', 'cells']
+    """
+    return re.split("(?<!×) (?!×)", line)
+
+
+def signed(value: float) -> str:
+    """A number on a two-sided scale, in two digits.
+
+    >>> [signed(value) for value in (-0.421, 0.0, 12.0)]
+    ['−0.42', '0', '+12']
+    """
+    return f"{value:+.2g}".replace("-", "−") if abs(value) > 1e-9 else "0"
+
+
 def wrapped(text: str, size_px: float, room_px: float) -> list[str]:
     """The text made plain, in lines no wider than ``room_px``, broken between words; a longer word is cut."""
     lines = [""]
-    for word in plain(text).split():
+    for word in words_of(plain(text)):
         longer = f"{lines[-1]} {word}".strip()
         if lines[-1] and width_px(longer, size_px) > room_px:
             lines.append(word)

@@ -284,7 +284,7 @@ def test_a_comparison_has_its_axis_and_a_class_its_name(made_run, tmp_path):
     drawn(made_run(), tmp_path / "fig.pdf", view="compare-ant-dog", size=Print(width_mm=85))
     text = " ".join(text_of(tmp_path / "fig.pdf").split())
     assert "attribution to dog minus attribution to ant, logits" in text
-    assert "-0.9 0 +0.9" in text
+    assert "−0.9 0 +0.9" in text
     drawn(made_run(), tmp_path / "fig.pdf", view="class-cost-5-or-6")
     assert "Class atlas of cost $5 or $6: conv2 of demo" in text_of(tmp_path / "fig.pdf")
 

@@ -42,6 +42,7 @@ def test_sheets_show_every_layer_and_every_class(made_run, tmp_path):
     lines = text_of(tmp_path / "layers.pdf").splitlines()
     assert {"conv1", "conv2"} <= {line.strip() for line in lines}
     assert "cost $5 or $6" in text_of(tmp_path / "classes.pdf")
+    assert "1 class · activations, median fidelity" in text_of(tmp_path / "classes.pdf")
     methods = (tmp_path / "layers-methods.md").read_text()
     assert "of layer `conv1`" in methods
     assert "Made alike, each with a layout of its own: `conv2` (" in methods
