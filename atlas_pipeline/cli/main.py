@@ -54,6 +54,8 @@ class _Commands(click.Group):
         if sys.platform == "win32":
             # Locks, signals and folder syncs are those of POSIX.
             _fail("this program runs on Linux and macOS; on Windows use it within WSL 2", EXIT_USER)
+        # torch reads it at its first tensor: huge pages, of which a kernel clears fewer: docs/benchmarks.md.
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         try:
             result = super().main(*args, **{**options, "standalone_mode": False})
         except click.ClickException as error:
