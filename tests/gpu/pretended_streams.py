@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -229,10 +229,15 @@ class Streams:
 
     def stamp(self, tensors: Sequence[Any]) -> None:
         """The current stream writes these tensors."""
-        for tensor in tensors:
-            stream = self.current(tensor.gpu)
+        self.stamp_addresses((tensor.untyped_storage().data_ptr(), tensor.gpu) for tensor in tensors)
+
+    def stamp_addresses(self, addresses: Iterable[tuple[int, int]]) -> None:
+        """The same, by address and GPU."""
+        streams: dict[int, Stream] = {}
+        for address, gpu in addresses:
+            stream = streams[gpu] if gpu in streams else streams.setdefault(gpu, self.current(gpu))
             stream.now += 1
-            self._written[tensor.untyped_storage().data_ptr()] = (stream, stream.now)
+            self._written[address] = (stream, stream.now)
 
     def upload(self, source: Tensor, gpu: int, is_async: bool) -> None:
         """A copy to the GPU begins; only one from page-locked memory lets the host go on."""
@@ -276,6 +281,8 @@ class Graph:
 
     def __init__(self, keep_graph: bool = False) -> None:
         self.calls: list[tuple[Callable[[], Any], list[Any]]] = []
+        self._repeated: list[tuple[Callable[[], Any], list[Tensor]]] = []
+        self._addresses: list[tuple[int, int]] = []
         self.num_replays = 0
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
         self.made: set[int] = set()
@@ -299,9 +306,12 @@ class Graph:
         machine().streams.capturing = self
 
     def capture_end(self) -> None:
-        from pretended_tensor import machine
+        from pretended_tensor import machine, plain
 
         machine().streams.capturing = None
+        results = [result for _, results in self.calls for result in results]
+        self._repeated = [(call, [plain(result) for result in results]) for call, results in self.calls]
+        self._addresses = [(result.untyped_storage().data_ptr(), result.gpu) for result in results]
         with no_dispatch():
             for _, results in self.calls:
                 for result in results:
@@ -310,28 +320,24 @@ class Graph:
                 whole.copy_(before)
 
     def replay(self) -> None:
-        from pretended_tensor import INSIDE, machine
+        from pretended_tensor import INSIDE, machine, tensors_in
 
         log, streams = machine().log, machine().streams
         log.check("graph replay", 0)
         log.launch("graph replay")
         self.num_replays += 1
-        for call, results in self.calls:
-            with torch.no_grad(), no_dispatch(), INSIDE:
-                values = [leaf for leaf in _leaves(call()) if isinstance(leaf, Tensor)]
+        with torch.no_grad(), no_dispatch(), torch._C.DisableTorchFunction(), INSIDE:
+            for call, results in self._repeated:
+                values = tensors_in([call()])
                 for result, value in zip(results, values, strict=bool(results)):
-                    result.detach().copy_(value)
-        streams.stamp([result for _, results in self.calls for result in results])
+                    result.copy_(value)
+        streams.stamp_addresses(self._addresses)
 
     def reset(self) -> None:
-        self.calls = []
+        self.calls, self._repeated, self._addresses = [], [], []
 
     def pool(self) -> tuple[int, int]:
         return (0, id(self))
-
-
-def _leaves(values: Any) -> list[Any]:
-    return torch.utils._pytree.tree_leaves(values)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -13,7 +14,6 @@ from pretended_log import Log, line
 from pretended_streams import Streams
 from torch import Tensor
 from torch.utils._mode_utils import no_dispatch
-from torch.utils._pytree import tree_leaves, tree_map_only
 
 COPIES = {"_to_copy", "copy_", "set_", "lift_fresh", "lift_fresh_copy"}
 # Operations that accept indices on the CPU, and wait for their copy.
@@ -131,9 +131,14 @@ class GpuTensor(Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        # Crossings have been handled when an operation comes here, so none of its own calls is one.
+        with torch._C.DisableTorchFunction():
+            return cls._dispatched(func, args, kwargs or {})
+
+    @classmethod
+    def _dispatched(cls, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = func._overloadpacket.__name__
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        tensors = tensors_in([*args, *kwargs.values()])
         ours = [tensor for tensor in tensors if isinstance(tensor, GpuTensor)]
         if not ours or func.namespace == "prims":
             with no_dispatch(), INSIDE:
@@ -146,27 +151,24 @@ class GpuTensor(Tensor):
             streams.host_waits(waits, ours[0].gpu)
         is_kernel = not (func.is_view or name.startswith(_FREE))
         if is_kernel:
-            log.check(name, _rows(args))
+            if log.refusals:
+                log.check(name, _rows(args))
             streams.check_order(ours)
         written = _written(func, args, kwargs)
         streams.before_write(written)
-        call = _call(func, args, kwargs)
+        call, again = _call(func, args, kwargs)
         result = call()
         if written:
             streams.stamp(written)
-            streams.record(call, [])
+            streams.record(again, [])
             outcome = result if not isinstance(result, Tensor) or isinstance(result, GpuTensor) else args[0]
         else:
             gpu = ours[0].gpu
-            outcome = tree_map_only(
-                Tensor,
-                lambda t: t if isinstance(t, GpuTensor) or t.is_meta else GpuTensor(t, gpu),
-                result,
-            )
+            outcome = _on_gpu(result, gpu)
             if not func.is_view:
-                results = [leaf for leaf in tree_leaves(outcome) if isinstance(leaf, GpuTensor)]
+                results = [tensor for tensor in tensors_in([outcome]) if isinstance(tensor, GpuTensor)]
                 streams.stamp(results)
-                streams.record(call, results)
+                streams.record(again, results)
         if is_kernel:
             log.launch(name)
             if log.trace is not None:
@@ -180,33 +182,77 @@ def plain(tensor: Tensor) -> Tensor:
         return Tensor._make_subclass(Tensor, tensor.detach())
 
 
+def tensors_in(values: Any) -> list[Tensor]:
+    """The tensors among the values of an ATen operation: each a tensor, a sequence of tensors or neither."""
+    found = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += tensors_in(value)
+    return found
+
+
+def _map_tensors(change: Callable[[Tensor], Any], value: Any) -> Any:
+    """A value of an ATen operation with its tensors changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)([_map_tensors(change, one) for one in value])
+    return value
+
+
+def _on_gpu(result: Any, gpu: int) -> Any:
+    return _map_tensors(
+        lambda t: t if isinstance(t, GpuTensor) or t.is_meta else GpuTensor(t, gpu),
+        result,
+    )
+
+
+@cache
+def _arguments_written(func: Any) -> list[tuple[int, str]]:
+    """(position, name) of the arguments that an operation changes in place."""
+    return [
+        (number, argument.name)
+        for number, argument in enumerate(func._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+
+
 def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[GpuTensor]:
     """GPU tensors that an operation changes in place."""
-    found = []
-    for number, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            value = kwargs.get(argument.name, args[number] if number < len(args) else None)
-            found += [leaf for leaf in tree_leaves(value) if isinstance(leaf, GpuTensor)]
-    return found
+    values = [
+        kwargs.get(name, args[number] if number < len(args) else None)
+        for number, name in _arguments_written(func)
+    ]
+    return [tensor for tensor in tensors_in(values) if isinstance(tensor, GpuTensor)]
 
 
 def _rows(args: Any) -> int:
     """The batch: first axis of the first argument that is not a vector, such as a bias."""
-    tensors = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor) and leaf.dim()]
+    tensors = [tensor for tensor in tensors_in(args) if tensor.dim()]
     matrices = [tensor for tensor in tensors if tensor.dim() > 1]
     return len((matrices or tensors)[0]) if tensors else 1
 
 
-def _call(func: Any, args: Any, kwargs: dict[str, Any]) -> Callable[[], Any]:
-    """The operation on the tensors' real memory; TF32 is as the switches are now."""
+def _call(func: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """The operation on the tensors' real memory, once and for a graph; TF32 is as the switches are now."""
     name = func._overloadpacket.__name__
     rounds = machine().tf32 and uses_tf32(name)
 
+    def run(args: Any, kwargs: dict[str, Any]) -> Any:
+        return func(*(with_rounded_factors(name, args) if rounds else args), **kwargs)
+
     def call() -> Any:
         with no_dispatch(), INSIDE:
-            return func(*(with_rounded_factors(name, args) if rounds else args), **kwargs)
+            return run(args, kwargs)
 
-    return call
+    if machine().streams.capturing is None:
+        return call, call
+    # A graph repeats it many times, on the same memory.
+    plain_args = _map_tensors(plain, args)
+    plain_kwargs = {name: _map_tensors(plain, value) for name, value in kwargs.items()}
+    return call, lambda: run(plain_args, plain_kwargs)
 
 
 def _check_devices(name: str, args: Any, tensors: list[Tensor], ours: list[GpuTensor]) -> None:
@@ -262,7 +308,7 @@ def _copy(func: Any, args: Any, kwargs: dict[str, Any]) -> Tensor:
     target, source = args[:2]
     non_blocking = kwargs.get("non_blocking", args[2] if len(args) > 2 else False)
     streams, log = machine().streams, machine().log
-    call = _call(func, args, kwargs)
+    call, again = _call(func, args, kwargs)
     num_bytes = target.numel() * target.element_size()
     if not isinstance(target, GpuTensor):
         log.bytes_down += num_bytes
@@ -281,6 +327,6 @@ def _copy(func: Any, args: Any, kwargs: dict[str, Any]) -> Tensor:
     streams.before_write([target])
     call()
     streams.stamp([target])
-    streams.record(call, [])
+    streams.record(again, [])
     log.launch("copy_")
     return target
