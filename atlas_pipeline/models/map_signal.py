@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
+import numpy as np
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from atlas_pipeline.models.map_probe import LATTICE, PLACES
@@ -28,6 +29,8 @@ MIN_PLACES = 6
 CHANNELS_STRENGTH = 0.2
 ARE_WINDOWS = "its channels are places"
 TINY = 1e-300
+COSINE_EPSILON = 1e-8
+Values = NDArray[np.float64]
 CLEAR_PLACES = 7
 CLEAR_CORRELATION = 0.7
 CLEAR_STRENGTH = 0.02
@@ -84,24 +87,25 @@ def evidence(change: Tensor, channels: Tensor | None = None) -> Evidence:
           are ignored. channels: (K, C), how much each channel changed. If the channels turn out to be places,
           the reading is contradicted.
     """
-    change = change[: len(PLACES)]
+    change = change[: len(PLACES)].double()
     if min(change.shape[1:]) < 2:
         return Evidence("untold", why="a single row or column")
-    if not bool((change.amax((1, 2)) > 0).all()):
+    # NumPy from here on: a network has hundreds of readings, and torch takes longer for so few values.
+    changed = change.numpy()
+    if not (changed.max((1, 2)) > 0).all():
         return Evidence("untold", why="no change of the image shows in it")
-    cells = F.adaptive_avg_pool2d(change.double()[None], LATTICE)[0]
-    cells = cells / cells.mean((1, 2), keepdim=True)
+    cells = F.adaptive_avg_pool2d(change[None], LATTICE)[0].numpy()
+    cells = cells / cells.mean((1, 2), keepdims=True)
     weight = cells.sum(0)
-    shares = cells / weight.clamp(min=TINY)
-    lines = interval_centres(LATTICE)
-    rows, columns = lines[:, None].expand(LATTICE, LATTICE), lines.expand(LATTICE, LATTICE)
+    shares = cells / np.maximum(weight, TINY)
+    rows, columns = np.broadcast_arrays(LINES[:, None], LINES)
     fits = [_fit(shares, weight, position, axis) for axis, position in enumerate((rows, columns))]
     strength = sum(fit.spread for fit in fits) ** 0.5
     correlation = min(fit.correlation for fit in fits)
     slopes = sorted(fit.slope for fit in fits)
     num_places = _num_places(shares, weight)
     # Neighbouring channels respond independently; neighbouring rows or columns respond alike.
-    finest = min(correlation, *(_line_correlation(change, axis) for axis in (0, 1)))
+    finest = min(correlation, *(_line_correlation(changed, axis) for axis in (0, 1)))
     untold = Evidence("untold", num_places, strength, finest, "every position answers nearly alike")
     if strength < MIN_STRENGTH:
         untold = replace(untold, why="every position answers alike")
@@ -111,7 +115,7 @@ def evidence(change: Tensor, channels: Tensor | None = None) -> Evidence:
         and num_places >= MIN_PLACES
     ):
         return replace(untold, verdict="shown", why="")
-    if channels is not None and _strength(channels[: len(PLACES)]) > max(CHANNELS_STRENGTH, 2 * strength):
+    if channels is not None and _strength(channels) > max(CHANNELS_STRENGTH, 2 * strength):
         return replace(untold, verdict="contradicted", why=ARE_WINDOWS)
     is_wrong = correlation < CONTRADICTING_CORRELATION or num_places <= CONTRADICTING_PLACES
     if strength >= CONTRADICTING_STRENGTH and is_wrong:
@@ -119,9 +123,14 @@ def evidence(change: Tensor, channels: Tensor | None = None) -> Evidence:
     return untold
 
 
-def interval_centres(num_lines: int) -> Tensor:
+def interval_centres(num_lines: int) -> Values:
     """The centres of ``num_lines`` equal intervals across an image, from -0.5 to 0.5."""
-    return (torch.arange(num_lines, dtype=torch.float64) + 0.5) / num_lines - 0.5
+    return (np.arange(num_lines) + 0.5) / num_lines - 0.5
+
+
+LINES = interval_centres(LATTICE)
+# The row and the column of every place, from -0.5 to 0.5: (K, 2).
+CENTRES = LINES[np.array(PLACES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +142,12 @@ class _Fit:
     spread: float
 
 
-def _fit(shares: Tensor, weight: Tensor, positions: Tensor, axis: int) -> _Fit:
+def _fit(shares: Values, weight: Values, positions: Values, axis: int) -> _Fit:
     """Regress the places that positions respond to on the positions themselves.
 
     Args: shares: (K, ...), each place's share in a position's change. weight, positions: (...).
     """
-    places = interval_centres(LATTICE)[torch.tensor(PLACES)[:, axis]]
-    answers = torch.tensordot(places, shares, dims=1)
+    answers = np.tensordot(CENTRES[:, axis], shares, axes=1)
     weight = weight / weight.sum()
     positions, answers = positions - (weight * positions).sum(), answers - (weight * answers).sum()
     covariance = float((weight * positions * answers).sum())
@@ -152,30 +160,30 @@ def _fit(shares: Tensor, weight: Tensor, positions: Tensor, axis: int) -> _Fit:
     )
 
 
-def _strength(change: Tensor) -> float:
-    """How far the entries of (K, entry) differ in the places that they respond to."""
-    change = change.double() / change.double().mean(1, keepdim=True).clamp(min=TINY)
+def _strength(channels: Tensor) -> float:
+    """How far the channels (K, C) differ in the places that they respond to."""
+    change = channels[: len(PLACES)].double().numpy()
+    change = change / np.maximum(change.mean(1, keepdims=True), TINY)
     weight = change.sum(0)
-    shares = change / weight.clamp(min=TINY)
-    return sum(_fit(shares, weight, torch.arange(len(weight)), axis).spread for axis in (0, 1)) ** 0.5
+    shares = change / np.maximum(weight, TINY)
+    positions = np.arange(len(weight), dtype=np.float64)
+    return sum(_fit(shares, weight, positions, axis).spread for axis in (0, 1)) ** 0.5
 
 
-def _line_correlation(change: Tensor, axis: int) -> float:
+def _line_correlation(change: Values, axis: int) -> float:
     """The correlation on one axis between whole lines and their responses, at full resolution."""
-    lines = change.double().mean(2 - axis)
-    lines = lines / lines.mean(1, keepdim=True)
+    lines = change.mean(2 - axis)
+    lines = lines / lines.mean(1, keepdims=True)
     weight = lines.sum(0)
-    return _fit(lines / weight.clamp(min=TINY), weight, interval_centres(len(weight)), axis).correlation
+    return _fit(lines / np.maximum(weight, TINY), weight, interval_centres(len(weight)), axis).correlation
 
 
-def _num_places(shares: Tensor, weight: Tensor) -> int:
+def _num_places(shares: Values, weight: Values) -> int:
     """Number of places towards which the centre of the map's response moves, within 45 degrees."""
     shares = shares * (weight > 1e-3 * weight.max())
-    total = shares.sum((1, 2)).clamp(min=TINY)
-    lines = interval_centres(LATTICE)
-    centres = torch.stack(
-        [(shares.sum(2) * lines).sum(1) / total, (shares.sum(1) * lines).sum(1) / total], dim=1
-    )
-    towards = lines[torch.tensor(PLACES)]
-    cosines = F.cosine_similarity(centres - centres.mean(0), towards - towards.mean(0), dim=1)
+    total = np.maximum(shares.sum((1, 2)), TINY)
+    centres = np.stack([(shares.sum(2) @ LINES) / total, (shares.sum(1) @ LINES) / total], axis=1)
+    moved, towards = centres - centres.mean(0), CENTRES - CENTRES.mean(0)
+    lengths = np.linalg.norm(moved, axis=1) * np.linalg.norm(towards, axis=1)
+    cosines = (moved * towards).sum(1) / np.maximum(lengths, COSINE_EPSILON)
     return int((cosines > 0.5**0.5).sum())
