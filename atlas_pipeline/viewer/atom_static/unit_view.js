@@ -39,9 +39,9 @@ function head(values, icon, cells, levels) {
         "figcaption",
         {},
         "the cells it lights",
-        hasAtlas() && !values.dead
-          ? element("a", { href: litAddress(values.layer, cells, levels), textContent: " (on the atlas)" })
-          : "",
+        ...(hasAtlas() && !values.dead
+          ? [" (", element("a", { href: litAddress(values.layer, cells, levels), textContent: "on the atlas" }), ")"]
+          : []),
       ),
     ),
   );

@@ -20,9 +20,9 @@ function patch(sheet, values, [slot, value, key, label, x, y]) {
 }
 
 const rangeWords = (borders, number) => {
-  if (number === 0) return `below ${short(borders[0])}`;
-  if (number === borders.length) return `${short(borders[number - 1])} and above`;
-  return `${short(borders[number - 1])} to ${short(borders[number])}`;
+  if (number === 0) return `below ${short(borders[0])} sd`;
+  if (number === borders.length) return `${short(borders[number - 1])} sd and above`;
+  return `${short(borders[number - 1])} to ${short(borders[number])} sd`;
 };
 
 /** The sections with real patches; a note where the run keeps them private. */
@@ -46,7 +46,7 @@ export const exampleSections = (values, sheet) => {
         element(
           "div",
           {},
-          element("b", { textContent: `${rangeWords(values.borders, number)} sd` }),
+          element("b", { textContent: rangeWords(values.borders, number) }),
           element("p", {
             className: "note",
             textContent:
