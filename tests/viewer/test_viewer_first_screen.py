@@ -126,6 +126,13 @@ def test_a_panel_that_an_address_opens_covers_no_icon(opened, width, height):
     assert [state(page)[name] for name in "xyz"] == place
 
 
+def test_a_panel_that_leaves_no_room_lies_on_the_map(opened):
+    page = opened("#grid=8&cell=8.3.3", viewport={"width": 390, "height": 190}, has_touch=True)
+    until(page, "!document.getElementById('detail').hidden")
+    settle(page)
+    assert page.evaluate("atlas.isWholeSeen()")
+
+
 def test_the_minimap_is_there_when_a_part_is_seen_and_shows_the_grid_of_the_map(opened):
     page = opened("#labels=false&full=true")
     assert not page.locator("#minimap").is_visible()

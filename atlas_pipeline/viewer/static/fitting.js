@@ -7,6 +7,7 @@ import { coverage } from "./placing.js";
 import { isPlaced, PLACE, set, state } from "./state.js";
 
 const CLEAR_PX = 10; // between the cells and the controls
+const LEAST_PX = 80; // of the map beside the panel; if less is left, the map lies below the panel
 
 /** The place {x, y, z} at which the cells of the shown grid, all together, just fit into a window. */
 export const fitted = ({ left, top, right, bottom }, width, height) => ({
@@ -67,7 +68,7 @@ function clearOfControls(extent, width, height) {
   for (const { areas: beside } of there)
     areas = [{}, ...beside].flatMap((bounds) => areas.map((area) => ({ ...area, ...bounds })));
   const places = areas
-    .filter(({ left, top, right, bottom }) => left < right && top < bottom)
+    .filter(({ left, top, right, bottom }) => right - left > CLEAR_PX && bottom - top > CLEAR_PX)
     .map((area) => fittedWithin(extent, area, width, height))
     .sort((a, b) => b.z - a.z);
   const isClear = (place) =>
@@ -89,7 +90,8 @@ export const homePlace = () => {
   const { width, height } = cameraOf(),
     extent = (state.layer && gridShown()?.extent) || SQUARE;
   if (!width || !height) return fitted(extent, 1, 1);
-  const area = isPanelSpared ? uncovered() : [width, height];
+  const left = isPanelSpared ? uncovered() : [0, 0],
+    area = Math.min(...left) < LEAST_PX ? [width, height] : left;
   return inWhole(clearOfControls(extent, ...area), area, [width, height]);
 };
 
