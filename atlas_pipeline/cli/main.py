@@ -54,7 +54,7 @@ class _Commands(click.Group):
         if sys.platform == "win32":
             # Locks, signals and folder syncs are those of POSIX.
             _fail("this program runs on Linux and macOS; on Windows use it within WSL 2", EXIT_USER)
-        # torch reads it at its first tensor: huge pages, of which a kernel clears fewer: docs/benchmarks.md.
+        # torch reads it at its first tensor: large ones lie in pages of 2 MB (docs/benchmarks.md).
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
         try:
             result = super().main(*args, **{**options, "standalone_mode": False})
