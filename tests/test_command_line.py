@@ -1,5 +1,7 @@
 """The command line: help, errors in options, tracebacks on demand."""
 
+import os
+
 import pytest
 from click.testing import CliRunner
 
@@ -54,3 +56,13 @@ def test_debug_shows_the_traceback_of_the_command_that_has_it():
 
 def test_without_arguments_the_help_is_shown():
     assert "Commands:" in call().output
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("0", "0")])
+def test_torch_takes_large_tensors_in_huge_pages_unless_that_is_switched_off(monkeypatch, before, after):
+    name = "THP_MEM_ALLOC_ENABLE"
+    monkeypatch.setenv(name, before or "")
+    if before is None:
+        monkeypatch.delenv(name)
+    assert call("--version").exit_code == 0
+    assert os.environ[name] == after

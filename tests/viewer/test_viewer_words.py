@@ -30,11 +30,16 @@ def stripes(folder, agreement):
     write(folder / "early" / "all", {"names.js": name_file(region_names([level]), CLASSES)})
 
 
-def test_a_class_at_both_edges_has_its_name_at_both(opened, tmp_path):
-    folder = make_viewer(tmp_path, grids=(8,))
-    stripes(folder, agreement=0.5)
-    page = opened("", folder)
+def striped(opened, folder, agreement, link=""):
+    """A page of a map of stripes, with its names loaded."""
+    stripes(make_viewer(folder, grids=(8,)), agreement)
+    page = opened(link, folder)
     until(page, "atlas.viewNames()")
+    return page
+
+
+def test_a_class_at_both_edges_has_its_name_at_both(opened, tmp_path):
+    page = striped(opened, tmp_path, 0.5)
     ants = [x for words, x, _ in page.evaluate(NAMES) if words == "ant"]
     left, middle = page.evaluate("[atlas.cameraOf().left, atlas.cameraOf().width / 2]")
     assert any(left - 60 < x < middle for x in ants)
@@ -42,10 +47,7 @@ def test_a_class_at_both_edges_has_its_name_at_both(opened, tmp_path):
 
 
 def test_a_region_whose_activations_disagree_has_no_name_at_any_zoom(opened, tmp_path):
-    folder = make_viewer(tmp_path, grids=(8,))
-    stripes(folder, agreement=0.49)
-    page = opened("#z=1&x=0.2", folder)
-    until(page, "atlas.viewNames()")
+    page = striped(opened, tmp_path, 0.49, "#z=1&x=0.2")
     assert [words for words, *_ in page.evaluate(NAMES)] == ["cat"]
     # Cells fill the screen here, and still have no name.
     page.evaluate("atlas.set({x: 0.1, y: 0.5, z: 12})")
@@ -54,10 +56,7 @@ def test_a_region_whose_activations_disagree_has_no_name_at_any_zoom(opened, tmp
 
 
 def test_no_edge_of_the_map_cuts_a_name(opened, tmp_path):
-    folder = make_viewer(tmp_path, grids=(8,))
-    stripes(folder, agreement=0.9)
-    page = opened("#labels=true", folder)
-    until(page, "atlas.viewNames()")
+    page = striped(opened, tmp_path, 0.9)
     middles = [x for words, x, _ in page.evaluate(NAMES) if words == "ant"]
     left, width = page.evaluate("[atlas.cameraOf().left, atlas.cameraOf().width]")
     scale = page.evaluate("atlas.cameraOf().scale")
