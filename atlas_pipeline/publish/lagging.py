@@ -2,6 +2,9 @@
 
 A stage such as `names` covers all grids of a map, so another grid gives its step another fingerprint. Its
 earlier artefact is still true of the grids that it was made from (`Stage.may_lag`).
+
+Later steps take from a stage such as `index` its values alone (`Stage.identity`). An index of copied images
+has another fingerprint and the same values: nothing that is shown changes with it.
 """
 
 from __future__ import annotations
@@ -18,21 +21,27 @@ from atlas_pipeline.errors import CorruptArtefactError
 
 
 def earlier_artefacts(
-    steps: Iterable[Step], made: Mapping[Step, StoredArtefact], fingerprints: Collection[str], store: Store
+    steps: Collection[Step], made: Mapping[Step, StoredArtefact], fingerprints: Collection[str], store: Store
 ) -> dict[Step, StoredArtefact] | None:
     """The artefacts of these fingerprints, each by the step that makes it anew with further inputs.
 
+    Those that were made anew with the same values are left out.
+
     Args:    made: artefacts of the steps that are done.
-    Returns: None if some artefact is no such one: its stage may not lag, it is damaged or gone, or something
+    Returns: None if some artefact is neither: its stage may not lag, it is damaged or gone, or something
              that it was made from is no longer the run's.
     """
+    identified = {step.stage.name for step in steps if step.stage.identity}
+    identities = {(a.manifest.stage, a.manifest.identity) for a in made.values()}
     lagging = {(s.stage.name, (s.layer, s.view, s.grid)): s for s in steps if s.stage.may_lag}
-    stages = sorted({stage for stage, _ in lagging})
+    stages = sorted(identified.union(stage for stage, _ in lagging))
     found: dict[Step, StoredArtefact] = {}
     for fingerprint in sorted(fingerprints):
         manifest = _manifest(stages, fingerprint, store)
         if manifest is None:
             return None
+        if (manifest.stage, manifest.identity) in identities:
+            continue
         step = lagging.get((manifest.stage, manifest.labels))
         if step is None or not _is_earlier(manifest, step, made) or store.damaged(manifest):
             return None

@@ -1,9 +1,12 @@
 """A run's folder shows what is ready while the run goes on, and is whole in the end."""
 
 import json
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from atlas_pipeline.publish.early import EarlyPublication
 from atlas_pipeline.publish.run_record import PUBLISHED
@@ -92,6 +95,26 @@ def test_a_layer_more_is_shown_early(small, finished, atlas, watched, monkeypatc
     watching.files = lambda: files_of(folder)
     small["layers"] = ["4", "1"]
     assert atlas("run", small).exit_code == 0
+    assert any("stitch" in ended and "1/all/atlas-3.png" in files for ended, files, _ in seen)
+
+
+def test_a_layer_more_is_shown_early_though_the_images_were_copied(
+    small, atlas, watched, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("atlas_pipeline.publish.early._SHARE", 1e9)
+    (tmp_path / "photos").mkdir()
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)):
+        Image.fromarray(pixels).save(tmp_path / f"photos/{number}.png")
+    small["images"] = {"source": "folder", "path": str(tmp_path / "photos")}
+    assert atlas("run", small).exit_code == 0
+    for photo in (tmp_path / "photos").iterdir():
+        os.utime(photo, ns=(1, 1))
+    seen, watching = watched
+    folder = tmp_path / "workspace" / "runs" / "small"
+    watching.files = lambda: files_of(folder)
+    small["layers"] = ["4", "1"]
+    assert atlas("run", small).exit_code == 0
+    assert any("index" in ended for ended, _, _ in seen)
     assert any("stitch" in ended and "1/all/atlas-3.png" in files for ended, files, _ in seen)
 
 
