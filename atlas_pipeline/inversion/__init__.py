@@ -1,6 +1,7 @@
 """Feature inversion: images whose activation points along given directions. Requires only torch.
 
 import torch, torchvision
+from PIL import Image
 from atlas_pipeline.inversion import InversionSettings, invert
 
 network = torchvision.models.googlenet(weights="DEFAULT").eval().requires_grad_(False)
@@ -9,7 +10,7 @@ mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.2
 directions = torch.eye(512)[:8]                                    # one channel per icon
 settings = InversionSettings(size_px=80, steps=128)
 icons = invert(lambda images: layer((images - mean) / std), directions, seeds=range(8), settings=settings)
-torchvision.io.write_png(icons.images[0].permute(2, 0, 1), "icon.png")
+Image.fromarray(icons.images[0].numpy()).save("icon.png")
 """
 
 from __future__ import annotations
