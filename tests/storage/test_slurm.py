@@ -1,6 +1,7 @@
 """The example in docs/cluster.md requests from SLURM the resources that it states."""
 
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -12,8 +13,11 @@ DOCS = Path(__file__).parents[2] / "docs" / "cluster.md"
 
 @pytest.mark.extended
 def test_the_documented_cluster_gives_each_worker_a_gpu_and_one_task(monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
     import dask_jobqueue
 
+    # The import takes Ctrl-C for itself, also from the tests after this one.
+    signal.signal(signal.SIGINT, before)
     asked = []
 
     class Unsubmitted(dask_jobqueue.SLURMCluster):
