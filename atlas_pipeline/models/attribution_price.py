@@ -60,7 +60,7 @@ def forwards_of_position_and_image(
         positions = np.stack([places // columns, places % columns], axis=1)
         request = LayerRequest(
             layer=layer,
-            positions=np.broadcast_to(positions, (len(images), num_positions, 2)),
+            positions=np.tile(positions, (len(images), 1, 1)),
             attribution=replace(how, classes=tuple(range(num_classes))),
         )
         return _multiplications(lambda: layer_samples(network, images, [request]))
