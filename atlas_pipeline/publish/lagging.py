@@ -25,7 +25,7 @@ def earlier_artefacts(
 ) -> dict[Step, StoredArtefact] | None:
     """The artefacts of these fingerprints, each by the step that makes it anew with further inputs.
 
-    Those that were made anew with the same values are left out.
+    Leaves out an artefact whose step was made anew with the same values.
 
     Args:    made: artefacts of the steps that are done.
     Returns: None if some artefact is neither: its stage may not lag, it is damaged or gone, or something
