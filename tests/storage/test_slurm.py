@@ -16,7 +16,7 @@ def test_the_documented_cluster_gives_each_worker_a_gpu_and_one_task(monkeypatch
     before = signal.getsignal(signal.SIGINT)
     import dask_jobqueue
 
-    # The import takes Ctrl-C for itself, also from the tests after this one.
+    # Importing it replaces the handler of Ctrl-C for the whole process, and so for later tests.
     signal.signal(signal.SIGINT, before)
     asked = []
 
